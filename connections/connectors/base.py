@@ -1,0 +1,467 @@
+"""The connector contract: what SyncAdmin asks of every system, and the words it uses.
+
+Pure: no Django, no HTTP library, no clock. A connector is one file beside this one with one subclass of
+`Connector`; registration, forms, the docs table and the contract tests follow from what the class declares.
+
+Values are JSON values in a *normalised* form, made once, by the connector:
+
+=============  =====================================================================================
+kind           normalised value
+=============  =====================================================================================
+text           str with "\\n" newlines
+rich_text      the system's own document: dict for ADF, str for HTML, Markdown or plain text
+option         str, the option's name as people see it
+set            list of distinct str, sorted
+person         e-mail address in lower case; "id:<account id>" where the address is hidden;
+               "queue:<name>" where a group owns the record
+number         int or float
+boolean        bool
+date           "YYYY-MM-DD"
+datetime       "YYYY-MM-DDTHH:MM:SS[.ffffff]Z", UTC
+reference      external id of the other record, str
+=============  =====================================================================================
+
+`None` means empty. A field the account may not read is named in `Record.unreadable` and absent from
+`Record.values`: hidden is not empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+Values = Mapping[str, Any]  # {field path: normalised JSON value}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One remote record as read."""
+
+    external_id: str  # immutable id of the record in its system
+    version: str  # exact counter or ETag, or the time of the last change; see Capabilities.exact_version
+    values: Values
+    updated_at: str | None = None  # UTC, normalised datetime
+    updated_by: str | None = None  # account id
+    updated_by_name: str | None = None  # for people to read
+    created_at: str | None = None
+    created_by: str | None = None
+    key: str | None = None  # what people call it: SUP-4812, 00103952
+    title: str | None = None
+    parent_id: str | None = None
+    correlation_key: str | None = None
+    deleted: bool = False
+    unreadable: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a listing.
+
+    `watermark` is a position from which it is safe to continue after everything up to and including this
+    page was taken over. `server_time` is the system's own clock, taken before the list was read.
+    """
+
+    records: Sequence[Record]
+    watermark: str | None
+    server_time: str | None = None
+    last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectType:
+    name: str  # as the API calls it: "issue", "Case"
+    label: str  # as people call it
+    parent: str | None = None  # object type whose records own these (comments: the issue)
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    value: str  # the normalised value
+    label: str
+    active: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of an object type, as the account sees it."""
+
+    path: str  # key in Record.values
+    label: str
+    kind: str  # see the table above
+    format: str | None = None  # rich_text: "adf", "html", "markdown", "plain"
+    options: Sequence[Option] = ()
+    writable: bool = True  # on existing records
+    creatable: bool = True  # in a create
+    required: bool = False  # must not be empty
+    max_length: int | None = None
+    separate_write: bool = False  # a write of this field is a remote call of its own (Jira status)
+    matchable: bool = False  # find_by_values can look records up by this field
+
+
+@dataclass(frozen=True, slots=True)
+class FormField:
+    """One field of a connection's form."""
+
+    name: str
+    label: str
+    secret: bool = False
+    required: bool = True
+    help: str = ""
+    choices: Sequence[tuple[str, str]] = ()
+    default: str = ""
+    multiline: bool = False
+    show_if: tuple[str, str] | None = None  # (other field, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a connector can do, as data. Times in seconds."""
+
+    bulk_read: int = 1  # ids per get_many call
+    bulk_write: int = 1  # records per bulk write call
+    conditional_write: bool = False  # expected_version is checked by the system, atomically
+    conditional_resolution: float = 0.0  # 0: exact; else changes closer together than this go unseen
+    idempotent_create: bool = False  # the same correlation key twice makes one record
+    create_lookup_consistent: bool = False  # find_by_correlation_key sees a create at once
+    settle_seconds: float = 60.0  # else: how long until the look-up can be believed
+    lists_lag: bool = False  # changed_since may miss recent writes: it gives ids only, records are read by id
+    not_found_means_gone: bool = False  # a 404 on a direct read is a deletion
+    lists_deletions: bool = False  # changed_since also yields deleted records
+    write_returns_record: bool = False
+    whole_records: bool = False  # an update must send every field
+    field_history: bool = False
+    exact_version: bool = False  # Record.version changes with every change (counter, ETag)
+    watermark_granularity: float = 1.0
+    lookback: float = 60.0  # overlap that changed_since must re-read
+    concurrency: int = 4  # remote calls at once
+    rate_per_second: float = 10.0
+    feed_retention: float | None = None  # how long the change feed can be replayed
+    bell: str = "none"  # "webhook", "stream" or "none"
+    update_timeout: float = 30.0  # after this an unanswered write can no longer take effect
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """What one write led to.
+
+    `record` is the read-back: as the write returned it, or read right after. `on_the_way` names fields that
+    moved one step towards the value sent, with the value reached (a status along its workflow): the caller
+    sends again until it arrives.
+    """
+
+    record: Record
+    created: bool = False
+    on_the_way: Values = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """One record's part of a bulk update."""
+
+    external_id: str
+    values: Values
+    expected_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """One record's part of a bulk create."""
+
+    values: Values
+    correlation_key: str
+    parent_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One entry of a field's history at the vendor."""
+
+    field: str
+    at: str  # UTC, normalised datetime
+    by: str | None  # account id
+    by_name: str | None
+    before: Any  # normalised where possible, else the vendor's text
+    after: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """ "This record may have changed", as a delivery or a change event told it.
+
+    `verified` is true only where the sender proved itself. `own_account` says the vendor names our account as
+    the author; with `changes` (the new values of every changed field, normalised, or None if they cannot be
+    told) and `version` it lets the ledger prove an echo. Alone it proves nothing.
+    """
+
+    object_type: str
+    external_id: str
+    version: str | None = None
+    own_account: bool = False
+    changes: Values | None = None
+    deleted: bool = False
+    verified: bool = False
+    at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRequest:
+    """A webhook request as received: the body's bytes are what a signature covers."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]  # lower-case names
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedDelivery:
+    delivery_id: str | None  # equal over the sender's retries
+    event: str
+    verified: bool
+    reason: str  # why it is not verified; "" if it is
+    hints: Sequence[Hint]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What "Test connection" found."""
+
+    account_id: str
+    account_name: str
+    missing: Sequence[str] = ()  # permissions by name, with the vendor's menu path
+    clock_offset: float | None = None  # seconds their clock is ahead of ours
+    rate_limit: str = ""  # one sentence
+    notes: Sequence[str] = ()  # promises and warnings, one sentence each
+    personal_account: bool = False  # a person seems to use this account as well
+    tenant: str = ""  # identity of the site or org; a change of it halts
+
+
+# Errors say what to do next, not what broke. -----------------------------------------------------------------
+
+
+class ConnectorError(Exception):
+    """Base of all answers a connector gives instead of a result. `message` is for people."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class Retry(ConnectorError):
+    """Nothing happened; try again. `after`: seconds."""
+
+    def __init__(self, message: str = "", after: float = 5.0) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+class RateLimited(Retry):
+    """The system asks us to wait. `after`: seconds; the whole connection waits."""
+
+
+class Refused(ConnectorError):
+    """The system will not take this value. `fields`: {path: message}; empty if it named none."""
+
+    def __init__(self, message: str, fields: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.fields = dict(fields or {})
+
+
+class Gone(ConnectorError):
+    """The record is not there (any more). `certain` is False where it may only be hidden from us."""
+
+    def __init__(self, message: str = "", certain: bool = True, merged_into: str | None = None) -> None:
+        super().__init__(message)
+        self.certain = certain
+        self.merged_into = merged_into
+
+
+class VersionMismatch(ConnectorError):
+    """The record changed since `expected_version`; nothing was written."""
+
+
+class NotAllowed(ConnectorError):
+    """The account lacks a permission."""
+
+
+class NeedsAuthorization(ConnectorError):
+    """The system no longer accepts our sign-in; a person must sign in again."""
+
+
+class Uncertain(ConnectorError):
+    """A write was sent and not answered: it may or may not have happened. Probe, never resend blindly."""
+
+
+# What a connector is given. ----------------------------------------------------------------------------------
+
+
+class TokenStore(Protocol):
+    """Access tokens shared by all workers; `renew` lets exactly one of them fetch a new one."""
+
+    def current(self) -> dict[str, Any] | None: ...
+
+    def renew(self, stale: dict[str, Any] | None, fetch: Callable[[], dict[str, Any]]) -> dict[str, Any]: ...
+
+
+class StateStore(Protocol):
+    """Small non-secret facts a connector keeps: learned workflows, replay ids, registered webhooks."""
+
+    def get(self, key: str, default: Any = None) -> Any: ...
+
+    def put(self, key: str, value: Any) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Everything a connector may use of the world outside."""
+
+    name: str  # the connection's name
+    address: str  # base URL without trailing slash
+    settings: Mapping[str, str]
+    secrets: Mapping[str, str]
+    http: Any  # connectors.http.Session; Any keeps this file free of an HTTP library
+    tokens: TokenStore
+    state: StateStore
+
+
+class Connector:
+    """One system. All methods raise only `ConnectorError`s; all ids are strings; times are UTC.
+
+    `scope` is the mapping side's filter in the connector's own terms, a JSON object the connector documents
+    ({"project": "SUP", "jql": "..."}); `fields` are the paths wanted in `Record.values`.
+    """
+
+    kind: ClassVar[str]  # "jira"
+    label: ClassVar[str]  # "Jira Cloud"
+    form: ClassVar[Sequence[FormField]]  # beside name and address
+    scope_form: ClassVar[Sequence[FormField]] = ()  # fields of `scope`
+    address_help: ClassVar[str] = ""
+    capabilities: ClassVar[Capabilities]
+    scope_help: ClassVar[str] = ""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    def check(self) -> CheckResult:
+        """Try the sign-in and say what the account can and cannot do."""
+        raise NotImplementedError
+
+    def object_types(self) -> Sequence[ObjectType]:
+        raise NotImplementedError
+
+    def fields(self, object_type: str, scope: Values) -> Sequence[Field]:
+        raise NotImplementedError
+
+    def changed_since(
+        self, object_type: str, watermark: str | None, fields: Sequence[str], scope: Values
+    ) -> Iterator[Page]:
+        """Records changed at or after `watermark` (inclusive), oldest first; None: all of them.
+
+        The caller subtracts the lookback. Where `lists_lag`, records carry no values.
+        """
+        raise NotImplementedError
+
+    def shift_watermark(self, watermark: str, seconds: float) -> str:
+        """The watermark moved back by `seconds`, in the connector's own form."""
+        raise NotImplementedError
+
+    def get_many(self, object_type: str, ids: Sequence[str], fields: Sequence[str]) -> Mapping[str, Record]:
+        """Direct, read-after-write consistent read. An absent id is gone or hidden (see `not_found_means_gone`);
+        a record the system reports as deleted comes with `deleted=True`."""
+        raise NotImplementedError
+
+    def in_scope(self, object_type: str, ids: Sequence[str], scope: Values) -> set[str]:
+        """Those of `ids` that the scope lets in."""
+        raise NotImplementedError
+
+    def list_ids(self, object_type: str, scope: Values) -> Iterator[Sequence[str]]:
+        """Complete listing, in pages. Raises rather than stopping short."""
+        raise NotImplementedError
+
+    def children(
+        self, object_type: str, parent_ids: Sequence[str], fields: Sequence[str]
+    ) -> Mapping[str, Sequence[Record]]:
+        """Records of a child object type by parent id, oldest first."""
+        raise NotImplementedError
+
+    def create(
+        self, object_type: str, values: Values, correlation_key: str, scope: Values, parent_id: str | None = None
+    ) -> WriteResult:
+        """Make one record that carries `correlation_key` from its first moment."""
+        raise NotImplementedError
+
+    def update(
+        self, object_type: str, external_id: str, values: Values, expected_version: str | None, fields: Sequence[str]
+    ) -> WriteResult:
+        """Write exactly `values` and read `fields` back. Fields with `separate_write` come alone."""
+        raise NotImplementedError
+
+    def delete(self, object_type: str, external_id: str) -> None:
+        raise NotImplementedError
+
+    def create_many(
+        self, object_type: str, creations: Sequence[Creation], fields: Sequence[str], scope: Values
+    ) -> Sequence[WriteResult | ConnectorError]:
+        """Bulk create: one result or error per item, in order. Used where bulk_write > 1."""
+        raise NotImplementedError
+
+    def update_many(
+        self, object_type: str, updates: Sequence[Update], fields: Sequence[str]
+    ) -> Sequence[WriteResult | ConnectorError]:
+        """Bulk update: one result or error per item, in order. Used where bulk_write > 1."""
+        raise NotImplementedError
+
+    def find_by_correlation_key(
+        self, object_type: str, keys: Sequence[str], fields: Sequence[str], scope: Values
+    ) -> Mapping[str, Sequence[Record]]:
+        """Records by correlation key; more than one per key is a duplicate."""
+        raise NotImplementedError
+
+    def write_correlation_key(self, object_type: str, external_id: str, key: str) -> None:
+        """Mark an existing record as the thing `key` names."""
+        raise NotImplementedError
+
+    def own_recent(self, object_type: str, since: str, fields: Sequence[str], scope: Values) -> Sequence[Record]:
+        """Records our account created at or after `since`: the second look after an uncertain create."""
+        raise NotImplementedError
+
+    def find_by_values(
+        self, object_type: str, path: str, wanted: Sequence[Any], fields: Sequence[str], scope: Values
+    ) -> Sequence[Record]:
+        """Records whose field `path` (a `matchable` one) equals one of `wanted`, case-insensitively at least."""
+        raise NotImplementedError
+
+    def history(
+        self, object_type: str, ids: Sequence[str], fields: Sequence[str], since: str
+    ) -> Mapping[str, Sequence[Change]]:
+        """Who changed which field when, oldest first; only where `field_history`."""
+        raise NotImplementedError
+
+    def parse_delivery(self, request: DeliveryRequest) -> ParsedDelivery:
+        """Verify and read one webhook request; only where bell is "webhook". Raises ValueError on garbage."""
+        raise NotImplementedError
+
+    def listen(self, object_types: Sequence[str], stop: Callable[[], bool]) -> Iterator[Sequence[Hint]]:
+        """Hints from a change stream until `stop()`; only where bell is "stream".
+
+        Yields an empty list at least every 30 s. The position is put into `context.state` after each yield
+        returns, so that a crash repeats hints and never skips them. Yields a Hint with external_id "*" when
+        the stream has a gap: the caller polls at once.
+        """
+        raise NotImplementedError
+
+    def subscribe(self, object_types: Sequence[str], scope: Values, callback_url: str) -> str:
+        """Register our webhook, or say (as text) how an administrator does it by hand."""
+        raise NotImplementedError
+
+    def unsubscribe(self) -> None:
+        raise NotImplementedError
+
+    def url_of(self, object_type: str, external_id: str, key: str | None) -> str:
+        """Deep link for people."""
+        raise NotImplementedError
+
+    def people(self, query: str) -> Sequence[tuple[str, str]]:
+        """(person value, name) of active accounts fitting `query`."""
+        raise NotImplementedError

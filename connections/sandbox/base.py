@@ -1,0 +1,229 @@
+"""What all stand-ins share: a WSGI router, a JSON document store, faults, and a server.
+
+A stand-in imitates one vendor's API for demo and tests. It shares no code with the connector that talks to it.
+State lies in SQLite (a file, so that the next start keeps the data, or ":memory:"); one lock makes each request
+atomic, as a vendor's transaction would.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qs
+
+import waitress.server
+from waitress.channel import ClientDisconnected
+
+# Long polls hold a thread each; pages and API calls need the others.
+SERVER_THREADS = 24
+
+
+@dataclass
+class Request:
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]  # lower-case names
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body or b"null")
+
+    def form(self) -> dict[str, str]:
+        return {k: v[-1] for k, v in parse_qs(self.body.decode(), keep_blank_values=True).items()}
+
+    def form_lists(self) -> dict[str, list[str]]:
+        return parse_qs(self.body.decode(), keep_blank_values=True)
+
+
+@dataclass
+class Response:
+    status: int = 200
+    body: Any = None  # JSON value, str (HTML or text), bytes or None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def encoded(self) -> tuple[bytes, str]:
+        if self.body is None:
+            return b"", self.headers.get("Content-Type", "application/json")
+        if isinstance(self.body, bytes):
+            return self.body, self.headers.get("Content-Type", "application/octet-stream")
+        if isinstance(self.body, str):
+            return self.body.encode(), self.headers.get("Content-Type", "text/html; charset=utf-8")
+        return json.dumps(self.body).encode(), self.headers.get("Content-Type", "application/json;charset=UTF-8")
+
+
+class Stop(Exception):
+    """Raised by a handler to answer at once."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(response.status)
+        self.response = response
+
+
+@dataclass
+class Fault:
+    """One misbehaviour, asked for by a test: applied to requests that fit, `times` times.
+
+    kind: "status" (answer `status` instead), "drop_before" (close without acting), "drop_after" (act, then close
+    without an answer), "delay" (wait `seconds` first).
+    """
+
+    kind: str
+    method: str = ""  # "" fits every method
+    path: str = ""  # regular expression; "" fits every path
+    status: int = 503
+    headers: dict[str, str] = field(default_factory=dict)
+    body: Any = None
+    seconds: float = 0.0
+    times: int = 1
+
+    def fits(self, request: Request) -> bool:
+        return self.times > 0 and self.method in ("", request.method) and bool(re.search(self.path, request.path))
+
+
+class Store:
+    """JSON documents by (kind, id) in SQLite. Callers hold `lock` around a read-change-write."""
+
+    def __init__(self, path: str = ":memory:") -> None:
+        self.lock = threading.RLock()
+        self.db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self.db.execute("PRAGMA journal_mode=WAL")
+        self.db.execute("PRAGMA synchronous=NORMAL")
+        self.db.execute(
+            "CREATE TABLE IF NOT EXISTS doc (kind TEXT, id TEXT, data TEXT, PRIMARY KEY (kind, id)) WITHOUT ROWID"
+        )
+
+    def get(self, kind: str, id: str) -> Any:
+        with self.lock:
+            row = self.db.execute("SELECT data FROM doc WHERE kind=? AND id=?", (kind, str(id))).fetchone()
+        return json.loads(row[0]) if row else None
+
+    def put(self, kind: str, id: str, data: Any) -> None:
+        with self.lock:
+            self.db.execute("INSERT OR REPLACE INTO doc VALUES (?,?,?)", (kind, str(id), json.dumps(data)))
+
+    def remove(self, kind: str, id: str) -> None:
+        with self.lock:
+            self.db.execute("DELETE FROM doc WHERE kind=? AND id=?", (kind, str(id)))
+
+    def all(self, kind: str) -> list[Any]:
+        with self.lock:
+            rows = self.db.execute("SELECT data FROM doc WHERE kind=? ORDER BY id", (kind,)).fetchall()
+        return [json.loads(row[0]) for row in rows]
+
+    def next_number(self, name: str, start: int = 1) -> int:
+        with self.lock:
+            number = (self.get("counter", name) or start - 1) + 1
+            self.put("counter", name, number)
+        return number
+
+
+Handler = Callable[..., Response]
+
+
+class Standin:
+    """A WSGI application: subclasses add routes with `route` and keep their state in `self.store`.
+
+    `latency`: seconds each API call takes. `now`: the vendor's clock, seconds since the epoch.
+    `log` keeps the last API requests as (method, path, status) for tests that count calls.
+    """
+
+    api_prefixes: tuple[str, ...] = ("/rest/", "/services/")
+
+    def __init__(self, path: str = ":memory:", latency: float = 0.0, now: Callable[[], float] = time.time) -> None:
+        self.store = Store(path)
+        self.latency = latency
+        self.now = now
+        self.faults: list[Fault] = []
+        self.log: list[tuple[str, str, int]] = []
+        self.routes: list[tuple[str, re.Pattern[str], Handler]] = []
+
+    def route(self, method: str, pattern: str, handler: Handler) -> None:
+        """`pattern` is a regular expression for the whole path; its named groups become arguments."""
+        self.routes.append((method, re.compile(pattern + r"\Z"), handler))
+
+    def fault(self, kind: str, **options: Any) -> None:
+        self.faults.append(Fault(kind, **options))
+
+    def not_found(self, request: Request) -> Response:
+        return Response(404, {"message": "null for uri: " + request.path})
+
+    def authorize(self, request: Request) -> None:
+        """Raise Stop(401…) for an API request without valid credentials."""
+
+    def handle(self, request: Request) -> Response:
+        is_api = request.path.startswith(self.api_prefixes)
+        if is_api and self.latency:
+            time.sleep(self.latency)
+        fault = next((f for f in self.faults if f.fits(request)), None)
+        if fault:
+            fault.times -= 1
+            if fault.kind == "delay":
+                time.sleep(fault.seconds)
+            elif fault.kind == "status":
+                return Response(fault.status, fault.body, dict(fault.headers))
+            elif fault.kind == "drop_before":
+                raise ClientDisconnected
+        try:
+            if is_api:
+                self.authorize(request)
+            response = self._dispatch(request)
+        except Stop as stop:
+            response = stop.response
+        if fault and fault.kind == "drop_after":
+            raise ClientDisconnected
+        if is_api:
+            self.log.append((request.method, request.path, response.status))
+            del self.log[:-5000]
+        return response
+
+    def _dispatch(self, request: Request) -> Response:
+        for method, pattern, handler in self.routes:
+            match = pattern.match(request.path)
+            if match and method == request.method:
+                return handler(request, **match.groupdict())
+        return self.not_found(request)
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
+        headers = {k[5:].replace("_", "-").lower(): v for k, v in environ.items() if k.startswith("HTTP_")}
+        if environ.get("CONTENT_TYPE"):
+            headers["content-type"] = environ["CONTENT_TYPE"]
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        request = Request(
+            environ["REQUEST_METHOD"],
+            environ.get("PATH_INFO", "/").encode("latin-1").decode("utf-8", "replace"),
+            {k: v[-1] for k, v in parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True).items()},
+            headers,
+            environ["wsgi.input"].read(length) if length else b"",
+        )
+        response = self.handle(request)
+        body, content_type = response.encoded()
+        answer = {**response.headers, "Content-Type": content_type, "Content-Length": str(len(body))}
+        start_response(f"{response.status} {HTTPStatus(response.status).phrase}", list(answer.items()))
+        return iter([body])
+
+
+class Server:
+    """Serve a stand-in on loopback from a thread: `with Server(app) as address:`."""
+
+    def __init__(self, app: Standin, port: int = 0, threads: int = SERVER_THREADS) -> None:
+        self.server = waitress.server.create_server(app, host="127.0.0.1", port=port, threads=threads)
+        self.thread = threading.Thread(target=self.server.run, daemon=True)
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server.effective_port}"
+
+    def __enter__(self) -> str:
+        self.thread.start()
+        return self.address
+
+    def __exit__(self, *exc: object) -> None:
+        self.server.close()
