@@ -97,9 +97,10 @@ REDIS_URL = env("REDIS_URL", default="")  # empty: the embedded Valkey of `manag
 _queue = {"URL": REDIS_URL or f"unix://{DATA_DIR / 'valkey.sock'}", "SERIALIZER": "rq.serializers.JSONSerializer"}
 RQ_QUEUES = {name: dict(_queue, DEFAULT_TIMEOUT=600) for name in ("live", "bulk", "housekeeping")}
 RQ_SHOW_ADMIN_LINK = False
-# Called with (connection id, list of hints) when a connection rings; names the function, so that `connections`
-# need not import `sync`.
+# Functions that connections/hooks.py calls by name, so that the lower apps need not import `sync`.
 BELL = "sync.jobs.bell"
+AUDIT = "sync.audit.write"
+WAKE = "sync.jobs.wake"
 
 # Addresses that connections may reach although they are private: "127.0.0.1:9101", "10.1.0.0/16".
 ALLOWED_PRIVATE_ADDRESSES = env.list("ALLOWED_PRIVATE_ADDRESSES", default=[])
