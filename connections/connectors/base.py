@@ -339,6 +339,7 @@ class Connector:
     address_help: ClassVar[str] = ""
     capabilities: ClassVar[Capabilities]
     scope_help: ClassVar[str] = ""
+    hidden: ClassVar[bool] = False  # not offered in the UI
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -374,6 +375,10 @@ class Connector:
     def in_scope(self, object_type: str, ids: Sequence[str], scope: Values) -> set[str]:
         """Those of `ids` that the scope lets in."""
         raise NotImplementedError
+
+    def admits(self, object_type: str, record: Record, scope: Values) -> bool | None:
+        """Whether the scope lets `record` in, judged from the record alone; None if only the system can tell."""
+        return None if scope else True
 
     def list_ids(self, object_type: str, scope: Values) -> Iterator[Sequence[str]]:
         """Complete listing, in pages. Raises rather than stopping short."""

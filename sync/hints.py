@@ -1,0 +1,108 @@
+"""The inbox: records that may have changed. Marked by bells and polls, consumed by runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import F, Q
+from django.db.models.functions import Least
+from django.utils import timezone
+
+from sync.models import ChangedRecord
+
+Lane = ChangedRecord.Lane
+
+# Live edits are looked at in small batches, so that the first one leaves at once; the rest in batches that keep the
+# lease for about a second at 50 ms a call.
+LIVE_BATCH = 40
+BULK_BATCH = 40
+
+
+def mark(
+    mapping_id: int,
+    side: str,
+    ids: Iterable[str],
+    lane: int = Lane.LIVE,
+    *,
+    deleted: bool = False,
+    proof: Mapping[str, Any] | None = None,
+    not_before: datetime | None = None,
+) -> list[str]:
+    """Say that these records may have changed; the counter of a waiting hint grows. Returns the ids newly marked.
+
+    First the UPDATE, then the INSERT of what is not there: a hint consumed in between is simply marked again, and one
+    inserted by somebody else in between is read by its consumer after our change was made. No ring is lost.
+    """
+    wanted = list(dict.fromkeys(ids))
+    if not wanted:
+        return []
+    when = not_before or timezone.now()
+    waiting = ChangedRecord.objects.filter(mapping_id=mapping_id, side=side, external_id__in=wanted)
+    changes: dict[str, Any] = {"counter": F("counter") + 1, "lane": Least(F("lane"), lane), "proof": None}
+    if deleted:
+        changes["deleted"] = True
+    waiting.update(**changes)
+    # A hint that waits after a failure keeps waiting; any other is looked at when the newest ring asks for it.
+    waiting.filter(attempts=0, not_before__gt=when).update(not_before=when)
+    known = set(waiting.values_list("external_id", flat=True))
+    new = [external_id for external_id in wanted if external_id not in known]
+    ChangedRecord.objects.bulk_create(
+        [
+            ChangedRecord(
+                mapping_id=mapping_id,
+                side=side,
+                external_id=external_id,
+                lane=lane,
+                deleted=deleted,
+                proof=dict(proof) if proof else None,
+                not_before=when,
+            )
+            for external_id in new
+        ],
+        ignore_conflicts=True,
+    )
+    return new
+
+
+def due(mapping_id: int) -> list[ChangedRecord]:
+    """The next hints to look at: live ones alone while there are any, so that they never wait for a backfill."""
+    waiting = ChangedRecord.objects.filter(mapping_id=mapping_id, not_before__lte=timezone.now())
+    live = list(waiting.filter(lane=Lane.LIVE).order_by("not_before", "id")[:LIVE_BATCH])
+    return live or list(waiting.order_by("lane", "not_before", "id")[:BULK_BATCH])
+
+
+def any_due(mapping_id: int) -> bool:
+    return ChangedRecord.objects.filter(mapping_id=mapping_id, not_before__lte=timezone.now()).exists()
+
+
+def consume(hints: Sequence[ChangedRecord]) -> int:
+    """⚑ Delete the hints whose counter is still the one read before the remote read; the others stay."""
+    if not hints:
+        return 0
+    same = Q()
+    for hint in hints:
+        same |= Q(pk=hint.pk, counter=hint.counter)
+    return ChangedRecord.objects.filter(same).delete()[0]
+
+
+def postpone(hints: Sequence[ChangedRecord], seconds: float) -> None:
+    """Look again later; not a failure."""
+    when = timezone.now() + timedelta(seconds=seconds)
+    ChangedRecord.objects.filter(pk__in=[hint.pk for hint in hints]).update(not_before=when)
+
+
+# After a failure: quick first, since most are hiccups; then rarely, since somebody must act. Seconds.
+BACKOFF = (1, 2, 5, 15, 60, 300, 900, 3600)
+
+
+def fail(hint: ChangedRecord, error: str, after: float | None = None) -> None:
+    """Keep the hint with its error; the next try waits longer each time, and never stops."""
+    wait = max(BACKOFF[min(hint.attempts, len(BACKOFF) - 1)], after or 0)
+    ChangedRecord.objects.filter(pk=hint.pk).update(
+        attempts=F("attempts") + 1,
+        error=error[:2000],
+        lane=Least(F("lane"), Lane.RETRY) if hint.lane > Lane.RETRY else Lane.RETRY,
+        not_before=timezone.now() + timedelta(seconds=wait),
+    )

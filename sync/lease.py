@@ -1,0 +1,53 @@
+"""The lease of a mapping: one run at a time, and a worker that lost it cannot commit.
+
+A conditional UPDATE takes it, so it works the same on SQLite and PostgreSQL. The fencing number grows with every
+holder; every commit of a run is conditional on it (Kleppmann, "How to do distributed locking", 2016).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db.models import F, Q
+from django.utils import timezone
+
+from sync.models import MappingState
+
+# Renewed with every commit and before every batch; long enough for one slow remote call, short enough that a
+# killed worker's mapping goes on within half a minute.
+LEASE_SECONDS = 30
+
+
+class LeaseLost(Exception):
+    """Another run holds the mapping: stop at once, commit nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    mapping_id: int
+    fence: int
+
+    def renew(self) -> None:
+        """Extend the lease; raises LeaseLost. Inside a transaction it also makes the commit conditional."""
+        until = timezone.now() + timedelta(seconds=LEASE_SECONDS)
+        held = MappingState.objects.filter(mapping_id=self.mapping_id, fence=self.fence, lease_until__isnull=False)
+        if not held.update(lease_until=until):
+            raise LeaseLost(f"The lease of mapping {self.mapping_id} passed to another run.")
+
+    def release(self) -> None:
+        MappingState.objects.filter(mapping_id=self.mapping_id, fence=self.fence).update(lease_until=None, holder="")
+
+
+def take(mapping_id: int) -> Lease | None:
+    """The lease, or None while somebody holds it."""
+    now = timezone.now()
+    MappingState.objects.get_or_create(mapping_id=mapping_id)
+    free = MappingState.objects.filter(Q(lease_until__isnull=True) | Q(lease_until__lt=now), mapping_id=mapping_id)
+    holder = f"{socket.gethostname()}:{os.getpid()}"[:100]
+    if not free.update(fence=F("fence") + 1, lease_until=now + timedelta(seconds=LEASE_SECONDS), holder=holder):
+        return None
+    # Nobody else can have raised it since: the lease is ours until it ends.
+    return Lease(mapping_id, MappingState.objects.values_list("fence", flat=True).get(mapping_id=mapping_id))

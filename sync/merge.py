@@ -1,0 +1,346 @@
+"""The merge of one field of one link: bases + current values + rule → what to do. The heart.
+
+Pure. What is known: each side's base is the value that side had when both last agreed, in that side's own form.
+A change is judged on each side against its own base alone, so a lossy or re-rendered copy never looks like an edit.
+The last editor never decides, nor does the time of our own read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mappings.compiled import CompiledRule
+from mappings.transforms.base import CannotExpress
+from mappings.transforms.merging import merge_sets, merge_text
+
+OTHER = {"left": "right", "right": "left"}
+
+
+class _Missing:
+    """No base yet (never agreed), or a value the account may not read. Not the same as empty."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING = _Missing()
+
+
+@dataclass(frozen=True, slots=True)
+class EditTime:
+    """When a side's edit happened, as an interval in seconds on one clock; exact where the vendor keeps a history."""
+
+    earliest: float
+    latest: float
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Everything the merge may know of one field of one link."""
+
+    left: Any
+    right: Any
+    left_base: Any = MISSING
+    right_base: Any = MISSING
+    left_edit: EditTime | None = None
+    right_edit: EditTime | None = None
+    open_conflict: bool = False  # a person was asked: no later policy settles it
+    parked: Mapping[str, Any] | None = None  # {"side", "value", "code", "params"}: refused before
+
+    def value(self, side: str) -> Any:
+        return self.left if side == "left" else self.right
+
+    def base(self, side: str) -> Any:
+        return self.left_base if side == "left" else self.right_base
+
+    def changed(self, side: str) -> bool:
+        return self.base(side) is MISSING or self.value(side) != self.base(side)
+
+
+# The outcomes. Every decision is one of these, and none has two writes. ----------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Unreadable or absent on a side: bases stay, the page says so."""
+
+    side: str
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """Neither side changed and both say the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """Neither side changed, yet they differ: reported, never written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agree:
+    """Move both bases to the current values and write nothing. `code` says why."""
+
+    code: str = "converged"
+    differ: bool = False  # agreed to differ
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Write `value` to `side`. `settle` says what the bases become once it is confirmed:
+
+    "source": the ordinary write: the written side's base follows `base_after_write`, the source's base is the
+              value decided from;
+    "other":  the value equals neither side: both bases take the other side's value, the rest is an ordinary edit;
+    "current": an undo: both bases take the then current values.
+    """
+
+    side: str
+    value: Any
+    code: str
+    settle: str = "source"
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A person must settle it."""
+
+    kind: str  # a Conflict kind
+    code: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """The field moved since the person saw it: nothing is written, the page shows the new values."""
+
+
+Outcome = Skip | Nothing | Drift | Agree | Write | Ask | Stale
+
+
+def is_empty(value: Any) -> bool:
+    """Whether people would call the value empty; an empty document counts."""
+    if isinstance(value, dict) and "content" in value:
+        return not value["content"]
+    return value is None or value == "" or value == [] or value == {}
+
+
+def merge_field(rule: CompiledRule, f: Field) -> Outcome:
+    """What to do about one field."""
+    for side in ("left", "right"):
+        if f.value(side) is MISSING:
+            return Skip(side)
+    outcome = _decide(rule, f)
+    if f.parked and isinstance(outcome, Write | Nothing | Drift) and _still_parked(rule, f, outcome):
+        return Ask("refused", f.parked["code"], f.parked.get("params", {}))
+    return outcome
+
+
+def _decide(rule: CompiledRule, f: Field) -> Outcome:
+    if f.left_base is MISSING or f.right_base is MISSING:
+        return _never_agreed(rule, f)
+    if rule.direction != "both":
+        return _one_way(rule, f)
+    left_changed, right_changed = f.changed("left"), f.changed("right")
+    equal = rule.lens.equal(f.left, f.right)
+    if not left_changed and not right_changed:
+        return Nothing() if equal else Drift()
+    if equal:
+        return Agree()
+    if left_changed and right_changed:
+        return _both_changed(rule, f)
+    return carry(rule, f, "left" if right_changed else "right", "edited")
+
+
+def carry(rule: CompiledRule, f: Field, side: str, code: str, **params: Any) -> Outcome:
+    """Write to `side` what the other side says, keeping what the edit did not touch."""
+    source = OTHER[side]
+    base = f.base(source)
+    try:
+        value = rule.lens.put(side, f.value(source), f.value(side), None if base is MISSING else base)
+    except CannotExpress as problem:
+        return Ask("unmapped", problem.code, {**problem.params, "side": side})
+    if value == f.value(side):
+        return Agree()
+    if rule.field(side).required and is_empty(value):
+        return Ask("unmapped", "required_would_be_emptied", {"side": side})
+    return Write(side, value, code, params=params)
+
+
+def _one_way(rule: CompiledRule, f: Field) -> Outcome:
+    """The policy is never asked: the source decides, and an edit of the target is left or overwritten."""
+    target = "right" if rule.direction == "to_right" else "left"
+    if f.changed(OTHER[target]):
+        return carry(rule, f, target, "source_edited")
+    if f.changed(target):
+        if rule.one_way_target == "enforce":
+            return carry(rule, f, target, "one_way_enforced")
+        return Agree("one_way_target_kept")
+    return Nothing()
+
+
+def _never_agreed(rule: CompiledRule, f: Field) -> Outcome:
+    """First meeting of two values. Nothing that is filled is overwritten unless the rule says who decides."""
+    if rule.direction != "both":
+        target = "right" if rule.direction == "to_right" else "left"
+        if is_empty(f.value(OTHER[target])):
+            return Agree("one_way_source_empty", differ=not is_empty(f.value(target)))
+        return carry(rule, f, target, "initial_one_way")
+    if rule.lens.equal(f.left, f.right):
+        return Agree("initially_equal")
+    if rule.policy.kind == "merge_sets" and rule.is_set:
+        return _merged_sets(rule, f, "initial_union")
+    if rule.initial in ("left", "right"):
+        return carry(rule, f, OTHER[rule.initial], f"initial_{rule.initial}")
+    if rule.initial == "fill_empty":
+        if is_empty(f.left):
+            return carry(rule, f, "left", "initial_fill")
+        if is_empty(f.right):
+            return carry(rule, f, "right", "initial_fill")
+    if rule.initial == "newest":
+        return _newest(rule, f, "initial_newest")
+    return Ask("field", "initially_different")
+
+
+def _both_changed(rule: CompiledRule, f: Field) -> Outcome:
+    if f.open_conflict:
+        return Ask("field", "both_changed", {"policy": rule.policy.name})
+    kind = rule.policy.kind
+    if kind in ("left", "right"):
+        return carry(rule, f, OTHER[kind], f"policy_{kind}", policy=rule.policy.name)
+    if kind == "newest":
+        return _newest(rule, f, "policy_newest")
+    if kind == "merge_sets" and rule.is_set:
+        return _merged_sets(rule, f, "policy_merge_sets")
+    if kind == "merge_text":
+        return _merged_text(rule, f)
+    return Ask("field", "both_changed", {"policy": rule.policy.name})
+
+
+def _newest(rule: CompiledRule, f: Field, code: str) -> Outcome:
+    """The later edit wins only where the two intervals lie clearly apart."""
+    left, right, apart = f.left_edit, f.right_edit, rule.policy.tolerance
+    if left is not None and right is not None:
+        if left.earliest > right.latest + apart:
+            return carry(rule, f, "right", code, newest="left")
+        if right.earliest > left.latest + apart:
+            return carry(rule, f, "left", code, newest="right")
+    return Ask("field", "times_overlap", {"policy": rule.policy.name, "tolerance": apart})
+
+
+def _merged_sets(rule: CompiledRule, f: Field, code: str) -> Outcome:
+    """(left ∪ added on the right) − removed on the right, against the right's own base, in the left's form."""
+    try:
+        right_as_left = rule.lens.put("left", f.right)
+        base_as_left = None if f.right_base is MISSING else rule.lens.put("left", f.right_base)
+    except CannotExpress as problem:
+        return Ask("unmapped", problem.code, {**problem.params, "side": "left"})
+    left_base = None if f.left_base is MISSING else f.left_base
+    merged = merge_sets(f.left, right_as_left, left_base, base_as_left)
+    return settle_on(rule, f, "left", merged, code)
+
+
+def _merged_text(rule: CompiledRule, f: Field) -> Outcome:
+    try:
+        right_as_left = rule.lens.put("left", f.right, f.left, None)
+    except CannotExpress as problem:
+        return Ask("unmapped", problem.code, {**problem.params, "side": "left"})
+    if not all(isinstance(text, str) for text in (f.left, right_as_left, f.left_base)):
+        return Ask("field", "both_changed", {"policy": rule.policy.name})
+    merged = merge_text(f.left, right_as_left, f.left_base)
+    if merged is None:
+        return Ask("field", "edits_touch", {"policy": rule.policy.name})
+    return settle_on(rule, f, "left", merged, "policy_merge_text")
+
+
+def settle_on(rule: CompiledRule, f: Field, side: str, value: Any, code: str) -> Outcome:
+    """Bring both sides to `value`, given in `side`'s form, in one write; where that needs two, the first of them.
+
+    ⚑ A value that equals neither side goes to one side; then both bases take the other side's value, and what is
+    left to do is an ordinary one-sided edit. A crash in between loses nothing.
+    """
+    if value == f.value(side):
+        return carry(rule, f, OTHER[side], code)
+    if rule.lens.equal(*((value, f.right) if side == "left" else (f.left, value))):
+        return carry(rule, f, side, code)
+    if not rule.may_write(side):
+        return Ask("field", "direction_forbids", {"side": side})
+    if rule.field(side).required and is_empty(value):
+        return Ask("unmapped", "required_would_be_emptied", {"side": side})
+    return Write(side, value, code, settle="other")
+
+
+def resolve_field(rule: CompiledRule, f: Field, choice: Mapping[str, Any]) -> Outcome:
+    """What a person's choice does to the field.
+
+    `choice`: {"take": "left" | "right" | "base" | "ignore" | "value" | "before", "value": …, "in": side,
+    "seen": {"left": …, "right": …}, "force": bool}. ⚑ It applies if the *field's* values are still those the person
+    saw; record versions do not matter.
+    """
+    for side in ("left", "right"):
+        if f.value(side) is MISSING:
+            return Stale()
+        if not choice.get("force") and side in (seen := choice.get("seen") or {}) and seen[side] != f.value(side):
+            return Stale()
+    take, side = choice["take"], choice.get("in", "left")
+    if take == "ignore":
+        return Agree("agreed_to_differ", differ=True)
+    if take == "before":
+        return Write(side, choice["value"], "undone", settle="current")
+    if take in ("left", "right"):
+        if not rule.may_write(OTHER[take]):
+            return Agree("agreed_to_differ", differ=True)
+        return carry(rule, f, OTHER[take], "resolved")
+    if take == "base":
+        side = "left" if rule.may_write("left") else "right"
+        if f.base(side) is MISSING:
+            return Ask("field", "never_agreed")
+        return settle_on(rule, f, side, f.base(side), "resolved")
+    return settle_on(rule, f, side, choice["value"], "resolved")
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenBase:
+    """The written side's base after a confirmed write."""
+
+    base: Any
+    cut_short: bool = False  # the system kept only the beginning: parked, a person decides
+    edited: bool = False  # the difference is the written side's edit, whoever made it
+
+
+def base_after_write(rule: CompiledRule, side: str, sent: Any, read_back: Any, source: Any) -> WrittenBase:
+    """⚑ The new base of a field we wrote.
+
+    If the read-back is what we sent, or means to the source what it already holds, the read-back is the base;
+    otherwise the base is what we sent, and the difference is seen as an edit of the written side.
+    """
+    if read_back == sent:
+        return WrittenBase(read_back)
+    if _cut_short(sent, read_back):
+        return WrittenBase(read_back, cut_short=True)
+    try:
+        if source is not MISSING and rule.lens.put(OTHER[side], read_back, source, None) == source:
+            return WrittenBase(read_back)
+    except CannotExpress:
+        pass
+    return WrittenBase(sent, edited=True)
+
+
+def _cut_short(sent: Any, read_back: Any) -> bool:
+    """Whether the system kept only the beginning of a text; trimmed white space is not that."""
+    if not isinstance(sent, str) or not isinstance(read_back, str):
+        return False
+    kept = read_back.rstrip("…. \n")
+    return bool(kept) and len(read_back) < len(sent.rstrip()) and sent.startswith(kept)
+
+
+def _still_parked(rule: CompiledRule, f: Field, outcome: Outcome) -> bool:
+    """A refused value is not sent again until it changes."""
+    assert f.parked is not None
+    if isinstance(outcome, Write):
+        return outcome.side == f.parked["side"] and outcome.value == f.parked["value"]
+    # Cut short: bases moved, the sides still differ for as long as the source says what was cut.
+    return f.parked["code"] == "cut_short" and f.value(OTHER[f.parked["side"]]) == f.parked.get("source")

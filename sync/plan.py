@@ -1,0 +1,450 @@
+"""One batch decided: links and records in, a plan out.
+
+Pure: keys, times and ledger counts are inputs. Every decision about a link is made here, from one read of both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from connections.connectors.base import Record
+from mappings.compiled import CompiledMapping, CompiledRule
+from sync.merge import (
+    MISSING,
+    OTHER,
+    Agree,
+    Ask,
+    EditTime,
+    Field,
+    Outcome,
+    Stale,
+    Write,
+    carry,
+    merge_field,
+    resolve_field,
+)
+
+# More own writes than this to one field within the window, coming back to values already sent, is a flip-flop.
+OSCILLATION_WRITES = 5
+OSCILLATION_WINDOW_SECONDS = 600
+
+# Brakes per side and kind over a sliding hour: more than max(number, share of all links) halts until a person
+# releases an allowance. The numbers pass an ordinary busy hour and stop a mistaken bulk edit early.
+DEFAULT_BRAKES: Mapping[str, tuple[int, float]] = {"delete": (20, 0.05), "create": (100, 0.20), "update": (500, 0.50)}
+
+
+@dataclass(frozen=True, slots=True)
+class OwnWrite:
+    """One confirmed write of ours to a field, newest last."""
+
+    operation: int
+    value: Any
+    hops: int
+    at: float  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class LinkView:
+    """What the plan knows of a link; an unsaved copy, so that planning cannot write."""
+
+    id: int
+    left_id: str | None
+    right_id: str | None
+    bases: Mapping[str, Mapping[str, Any]]  # {side: {rule id: value}}
+    parked: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    agreed_differences: Mapping[str, bool] = field(default_factory=dict)
+    open_conflicts: Mapping[str, str] = field(default_factory=dict)  # {rule id, "" for the record: kind}
+    own_writes: Mapping[tuple[str, str], Sequence[OwnWrite]] = field(default_factory=dict)  # by (side, path)
+    edits: Mapping[tuple[str, str], EditTime] = field(default_factory=dict)  # by (side, rule id)
+    gone: frozenset[str] = frozenset()  # sides whose record is certainly deleted
+
+
+@dataclass(frozen=True, slots=True)
+class InstructionView:
+    id: int
+    kind: str
+    choices: Mapping[str, Mapping[str, Any]]  # by rule id
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedField:
+    """One field of a planned write: what, over what, from what, and why."""
+
+    rule: str
+    path: str
+    value: Any
+    before: Any
+    source: Any
+    code: str
+    settle: str
+    params: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedOperation:
+    side: str
+    kind: str  # create, update, delete
+    fields: tuple[PlannedField, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    part: str = ""
+    cause: int | None = None
+    hops: int = 0
+    instruction: int | None = None
+    code: str = ""  # for creates and deletes
+
+    def clears(self) -> bool:
+        """Whether it empties a filled field: counted with the deletes by the brakes."""
+        return any(f.value in (None, "", []) and f.before not in (None, "", []) for f in self.fields)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedConflict:
+    rule: str  # "" for the record
+    kind: str
+    code: str
+    params: Mapping[str, Any]
+
+
+@dataclass
+class LinkPlan:
+    """The decisions about one link."""
+
+    operations: list[PlannedOperation] = field(default_factory=list)
+    agreed: dict[str, Agree] = field(default_factory=dict)  # rule id -> both bases take the current values
+    conflicts: list[PlannedConflict] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)  # rule ids whose conflict is none any more
+    unparked: list[str] = field(default_factory=list)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    instructions: dict[int, dict[str, str]] = field(default_factory=dict)  # id -> {rule id: outcome code}
+    settled: bool = False  # every readable mapped field of both sides equals its base and the other side
+    state: str = ""  # new link state, "" for unchanged
+
+    def wants_history(self) -> list[str]:
+        """Rules for which it matters when and by whom the field was edited."""
+        return [
+            rule
+            for rule, outcome in self.outcomes.items()
+            if isinstance(outcome, Ask) and outcome.kind == "field" and outcome.code != "initially_different"
+        ]
+
+
+def plan_link(
+    mapping: CompiledMapping,
+    link: LinkView,
+    left: Record,
+    right: Record,
+    instructions: Sequence[InstructionView] = (),
+    *,
+    now: float = 0.0,
+    max_hops: int = 2,
+) -> LinkPlan:
+    """Decide about one link from fresh reads of both records.
+
+    `now`: seconds, the clock of `own_writes`. `max_hops`: mappings that can be connected in a row.
+    """
+    plan = LinkPlan()
+    writes: list[tuple[CompiledRule, Write, Field, InstructionView | None]] = []
+    choices = {rule: (one, choice) for one in instructions for rule, choice in one.choices.items()}
+    for rule in mapping.rules:
+        f = field_of(rule, link, left, right)
+        instruction, choice = choices.get(rule.id, (None, None))
+        outcome: Outcome
+        if choice is not None and instruction is not None:
+            outcome = resolve_field(rule, f, choice)
+            plan.instructions.setdefault(instruction.id, {})[rule.id] = _instruction_code(outcome)
+            if isinstance(outcome, Stale):
+                instruction, outcome = None, merge_field(rule, f)
+        else:
+            outcome = merge_field(rule, f)
+        if isinstance(outcome, Write) and not rule.may_write(outcome.side) and outcome.settle != "current":
+            # The direction forbids it and no one-way rule brought it here: leave both as they are.
+            outcome = Agree("direction_keeps")
+        if isinstance(outcome, Write) and instruction is None:
+            outcome = _without_oscillation(rule, link, f, outcome, now, max_hops)
+        plan.outcomes[rule.id] = outcome
+        if isinstance(outcome, Write):
+            writes.append((rule, outcome, f, instruction))
+        elif isinstance(outcome, Agree):
+            plan.agreed[rule.id] = outcome
+        elif isinstance(outcome, Ask):
+            plan.conflicts.append(PlannedConflict(rule.id, outcome.kind, outcome.code, outcome.params))
+        if rule.id in link.open_conflicts and not isinstance(outcome, Ask | Write):
+            plan.closed.append(rule.id)
+        if rule.id in link.parked and not (isinstance(outcome, Ask) and outcome.kind == "refused"):
+            plan.unparked.append(rule.id)
+    plan.operations = _operations(link, writes)
+    plan.settled = not writes and not plan.agreed and not plan.conflicts
+    return plan
+
+
+def field_of(rule: CompiledRule, link: LinkView, left: Record, right: Record) -> Field:
+    """The merge's view of one rule on one link."""
+    return Field(
+        left=left.values.get(rule.left.path, MISSING) if rule.left.path not in left.unreadable else MISSING,
+        right=right.values.get(rule.right.path, MISSING) if rule.right.path not in right.unreadable else MISSING,
+        left_base=link.bases["left"].get(rule.id, MISSING),
+        right_base=link.bases["right"].get(rule.id, MISSING),
+        left_edit=link.edits.get(("left", rule.id)),
+        right_edit=link.edits.get(("right", rule.id)),
+        open_conflict=link.open_conflicts.get(rule.id) in ("field", "oscillation"),
+        parked=link.parked.get(rule.id),
+    )
+
+
+def _instruction_code(outcome: Outcome) -> str:
+    if isinstance(outcome, Write):
+        return "applying"
+    if isinstance(outcome, Stale):
+        return "stale"
+    return "refused" if isinstance(outcome, Ask) else "done"
+
+
+def _source_write(link: LinkView, rule: CompiledRule, side: str, source: Any) -> OwnWrite | None:
+    """The own write that put the source's value where it is, if one did."""
+    newest = link.own_writes.get((OTHER[side], rule.field(OTHER[side]).path), ())[-1:]
+    return next((own for own in newest if own.value == source), None)
+
+
+def _without_oscillation(
+    rule: CompiledRule, link: LinkView, f: Field, write: Write, now: float, max_hops: int
+) -> Outcome:
+    """The write, or a question to a person where our writes and an automation answer each other.
+
+    The actor is never a filter: an automation may use any account. What shows a flip-flop is that we keep writing
+    values we already wrote.
+    """
+    cause = _source_write(link, rule, write.side, f.value(OTHER[write.side]))
+    if cause is not None and cause.hops + 1 > max_hops:
+        return Ask("oscillation", "too_many_hops", {"hops": cause.hops + 1, "operation": cause.operation})
+    recent = [
+        own.value
+        for own in link.own_writes.get((write.side, rule.field(write.side).path), ())
+        if own.at > now - OSCILLATION_WINDOW_SECONDS
+    ]
+    repeats = sum(1 for value in recent if value == write.value)
+    if len(recent) >= OSCILLATION_WRITES and repeats >= 2:  # twice: once may be a person's change of mind
+        return Ask("oscillation", "flip_flop", {"writes": len(recent), "minutes": OSCILLATION_WINDOW_SECONDS // 60})
+    return write
+
+
+def _operations(
+    link: LinkView, writes: Iterable[tuple[CompiledRule, Write, Field, InstructionView | None]]
+) -> list[PlannedOperation]:
+    """One operation per remote call: a side's ordinary fields together, each `separate_write` field alone."""
+    calls: dict[tuple[str, str], list[tuple[PlannedField, InstructionView | None, OwnWrite | None]]] = {}
+    for rule, write, f, instruction in writes:
+        spec = rule.field(write.side)
+        source = f.value(OTHER[write.side])
+        planned = PlannedField(
+            rule=rule.id,
+            path=spec.path,
+            value=write.value,
+            before=f.value(write.side),
+            source=source,
+            code=write.code,
+            settle=write.settle,
+            params=write.params,
+        )
+        part = spec.path if spec.separate_write else ""
+        cause = _source_write(link, rule, write.side, source)
+        calls.setdefault((write.side, part), []).append((planned, instruction, cause))
+    operations = []
+    for (side, part), items in sorted(calls.items()):
+        causes = [cause for _, _, cause in items if cause is not None]
+        cause = max(causes, key=lambda own: own.hops) if causes else None
+        operations.append(
+            PlannedOperation(
+                side=side,
+                kind="update",
+                fields=tuple(planned for planned, _, _ in items),
+                part=part,
+                cause=cause.operation if cause else None,
+                hops=cause.hops + 1 if cause else 0,
+                instruction=next((one.id for _, one, _ in items if one is not None), None),
+            )
+        )
+    return operations
+
+
+# Deletions. ----------------------------------------------------------------------------------------------------
+
+
+def plan_deletion(
+    mapping: CompiledMapping, link: LinkView, gone: str, survivor: Record | None, released: bool = False
+) -> LinkPlan:
+    """Decide what the certain deletion of the record on side `gone` does to its twin, read again just now.
+
+    `released`: a person asked to delete the twin. Deleted here and edited there always goes to a person.
+    """
+    other = OTHER[gone]
+    plan = LinkPlan()
+    if survivor is None or survivor.deleted:
+        plan.state = "deleted"
+        return plan
+    edited = any(
+        rule.id in link.bases[other]
+        and rule.field(other).path in survivor.values
+        and survivor.values[rule.field(other).path] != link.bases[other][rule.id]
+        for rule in mapping.rules
+        if rule.may_write(gone)
+    )
+    policy = "delete" if released else mapping.side(gone).on_delete
+    if edited and not released:
+        plan.conflicts.append(PlannedConflict("", "delete_update", "deleted_and_edited", {"side": gone}))
+    elif policy == "review":
+        plan.conflicts.append(PlannedConflict("", "delete_update", "deleted_ask", {"side": gone}))
+    elif policy == "delete":
+        plan.operations.append(PlannedOperation(other, "delete", code="twin_deleted"))
+    elif policy == "close" and mapping.side(other).close_values:
+        plan.operations.append(
+            PlannedOperation(other, "update", extra=mapping.side(other).close_values, code="twin_closed")
+        )
+        plan.state = "deleted"
+    else:
+        plan.state = "unlinked" if policy == "unlink" else "deleted"
+    return plan
+
+
+# Records without a link. ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An unlinked record of the other side that has an equal match key."""
+
+    external_id: str
+    alternative: int  # which of the mapping's match keys; smaller is stronger
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    left_id: str
+    right_id: str
+    code: str  # match_key or correlation_key
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class MakeTwin:
+    """Create the twin of an unlinked record on the other side."""
+
+    side: str  # where to create
+    source: Record
+    fields: tuple[PlannedField, ...]
+    extra: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Wonder:
+    """A person must say which record is meant, or whether one may be made."""
+
+    side: str
+    external_id: str
+    kind: str
+    code: str
+    params: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Not linked, on purpose; `code` says why."""
+
+    code: str
+
+
+def plan_unlinked(
+    mapping: CompiledMapping,
+    side: str,
+    record: Record,
+    candidates: Sequence[Candidate],
+    rivals: int,
+    bound_elsewhere: bool = False,
+) -> Bind | MakeTwin | Wonder | Leave:
+    """Decide about a record that has no link.
+
+    `candidates`: unlinked records of the other side with an equal match key; `rivals`: other unlinked records of
+    the *same* side that fit the candidate equally well; `bound_elsewhere`: a fitting record is linked already.
+    """
+    best = [c for c in candidates if c.alternative == min(other.alternative for other in candidates)]
+    if len(best) == 1 and not rivals:
+        ids = (record.external_id, best[0].external_id)
+        left_id, right_id = ids if side == "left" else ids[::-1]
+        return Bind(left_id, right_id, "match_key", {"alternative": best[0].alternative})
+    if best:
+        names = [c.label or c.external_id for c in best]
+        return Wonder(side, record.external_id, "ambiguous_match", "several_fit", {"fit": names, "rivals": rivals})
+    if bound_elsewhere:
+        return Wonder(side, record.external_id, "duplicate", "fits_a_linked_record", {})
+    target = OTHER[side]
+    if not mapping.side(target).create:
+        return Leave("creation_off")
+    return plan_creation(mapping, side, record)
+
+
+def plan_creation(mapping: CompiledMapping, side: str, record: Record) -> MakeTwin | Wonder:
+    """The fields of the twin of `record`, or a question where a required one cannot be filled."""
+    target = OTHER[side]
+    fields: list[PlannedField] = []
+    for rule in mapping.rules:
+        spec, source_path = rule.field(target), rule.field(side).path
+        if not rule.may_write(target) or source_path not in record.values:
+            continue
+        f = Field(
+            left=record.values[source_path] if side == "left" else None,
+            right=record.values[source_path] if side == "right" else None,
+        )
+        outcome = carry(rule, f, target, "created")
+        if isinstance(outcome, Ask) and spec.required:
+            return Wonder(
+                side,
+                record.external_id,
+                "unmapped",
+                outcome.code,
+                {**outcome.params, "field": spec.label, "creating": True},
+            )
+        if isinstance(outcome, Write) and spec.creatable and not spec.separate_write:
+            fields.append(
+                PlannedField(
+                    rule.id, spec.path, outcome.value, None, record.values[source_path], "created", "source", {}
+                )
+            )
+    extra = {
+        path: value
+        for path, value in mapping.side(target).create_defaults.items()
+        if path not in {planned.path for planned in fields}
+    }
+    return MakeTwin(target, record, tuple(fields), extra)
+
+
+# Brakes. -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Brake:
+    """A limit that is passed: nothing of the plan is written."""
+
+    side: str
+    kind: str
+    planned: int
+    already: int  # in the last hour
+    limit: int
+
+
+def check_brakes(
+    planned: Mapping[tuple[str, str], int],
+    already: Mapping[tuple[str, str], int],
+    links: int,
+    allowed: Mapping[tuple[str, str], int],
+    limits: Mapping[str, Any],
+) -> Brake | None:
+    """The first limit that `planned` would pass. Keys are (side, kind); `allowed` are released allowances."""
+    for (side, kind), number in sorted(planned.items()):
+        least, share = limits.get(kind) or DEFAULT_BRAKES[kind]
+        limit = max(least, int(share * links)) + allowed.get((side, kind), 0)
+        before = already.get((side, kind), 0)
+        if number and before + number > limit:
+            return Brake(side, kind, number, before, limit)
+    return None

@@ -1,0 +1,99 @@
+"""What one run holds: its mapping version, its lease, its two connectors, and its row on the runs page."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from connections.connectors.base import Connector
+from connections.models import Connection
+from mappings.compiled import CompiledMapping, compile_document
+from mappings.models import Mapping, MappingVersion
+from sync.lease import Lease
+from sync.models import Run
+
+SIDES = ("left", "right")
+
+
+@dataclass
+class Session:
+    """Threads of a run share the connectors and the call counter; the database belongs to the main thread."""
+
+    mapping: Mapping
+    version: MappingVersion
+    compiled: CompiledMapping
+    lease: Lease
+    connectors: dict[str, Connector]
+    kind: str
+    started_by: str = ""
+    run: Run | None = None
+    counts: Counter[str] = field(default_factory=Counter)
+    calls: dict[str, Counter[str]] = field(default_factory=lambda: {side: Counter() for side in SIDES})
+    done: int = 0
+
+    def connection(self, side: str) -> Connection:
+        return self.mapping.connection(side)
+
+    def object_type(self, side: str) -> str:
+        return self.compiled.side(side).object_type
+
+    def scope(self, side: str) -> dict[str, Any]:
+        return dict(self.compiled.side(side).scope)
+
+    def paths(self, side: str) -> list[str]:
+        return self.compiled.paths(side)
+
+    def system(self, side: str) -> str:
+        """What people call the system on `side`."""
+        return self.connectors[side].label.removesuffix(" Cloud")
+
+    def ensure_run(self) -> Run:
+        """The run's row, made when there is something to tell: an idle poll leaves no row."""
+        if self.run is None:
+            self.run = Run.objects.create(
+                mapping=self.mapping, version=self.version, kind=self.kind, started_by=self.started_by
+            )
+        return self.run
+
+    def progress(self, **changes: Any) -> None:
+        """Write what the runs page shows. Not part of any decision."""
+        if self.run is None:
+            return
+        for name, value in changes.items():
+            setattr(self.run, name, value)
+        self.run.calls = {side: dict(counter) for side, counter in self.calls.items()}
+        self.run.counts = dict(self.counts)
+        self.run.done = self.done
+        self.run.heartbeat_at = timezone.now()
+        self.run.save(
+            update_fields=["calls", "counts", "done", "heartbeat_at", *changes],
+        )
+
+
+def open_session(
+    mapping: Mapping, lease: Lease, kind: str, lane: str, started_by: str = "", version: MappingVersion | None = None
+) -> Session:
+    """A session pinned to the published version, or to `version` for a dry run."""
+    pinned = version or mapping.published
+    assert pinned is not None, "only published mappings run"
+    compiled = compile_document(pinned.document)
+    calls: dict[str, Counter[str]] = {side: Counter() for side in SIDES}
+    guard = threading.Lock()
+
+    def counter(side: str) -> Callable[..., None]:
+        def count(kind: str, status: int = 0, seconds: float = 0.0) -> None:
+            with guard:
+                calls[side][kind] += 1
+
+        return count
+
+    opener = import_string(settings.OPEN_CONNECTOR)
+    connectors = {side: opener(mapping.connection(side), lane=lane, on_call=counter(side)) for side in SIDES}
+    return Session(mapping, pinned, compiled, lease, connectors, kind, started_by, calls=calls)

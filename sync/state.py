@@ -1,0 +1,134 @@
+"""What the database knows of a batch of links, loaded in a fixed number of queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.db.models import Q
+from django.utils import timezone
+
+from connections.connectors.base import Record
+from sync.merge import EditTime
+from sync.models import Conflict, Instruction, Link, Operation
+from sync.plan import OSCILLATION_WINDOW_SECONDS, InstructionView, LinkView, OwnWrite
+from sync.session import SIDES, Session
+
+
+@dataclass
+class Batch:
+    """The links of a batch with everything that decides about them."""
+
+    links: list[Link]
+    busy: set[int] = field(default_factory=set)  # links with an open operation
+    conflicts: dict[int, dict[str, Conflict]] = field(default_factory=dict)  # link -> rule id -> open conflict
+    instructions: dict[int, list[Instruction]] = field(default_factory=dict)
+    own_writes: dict[tuple[str, str], dict[str, list[OwnWrite]]] = field(default_factory=dict)
+
+    def by_record(self) -> dict[tuple[str, str], Link]:
+        return {
+            (side, external_id): link for link in self.links for side in SIDES if (external_id := link.record_id(side))
+        }
+
+
+def load(session: Session, ids: Mapping[str, Iterable[str]]) -> Batch:
+    """The links of these records. Six queries, however many records."""
+    wanted = Q(left_id__in=list(ids.get("left", ()))) | Q(right_id__in=list(ids.get("right", ())))
+    links = list(Link.objects.filter(wanted, mapping=session.mapping).select_related("identity"))
+    batch = Batch(links)
+    if not links:
+        return batch
+    keys = [link.pk for link in links]
+    batch.busy = set(
+        Operation.objects.filter(link__in=keys, state__in=Operation.OPEN).values_list("link_id", flat=True)
+    )
+    for conflict in Conflict.objects.filter(link__in=keys, state__in=("open", "resolving")):
+        batch.conflicts.setdefault(conflict.link_id or 0, {})[conflict.rule_id] = conflict
+    waiting = Instruction.objects.filter(link__in=keys, state=Instruction.State.WAITING).order_by("pk")
+    for instruction in waiting:
+        batch.instructions.setdefault(instruction.link_id or 0, []).append(instruction)
+    since = timezone.now() - timedelta(seconds=OSCILLATION_WINDOW_SECONDS)
+    records = [external_id for link in links for side in SIDES if (external_id := link.record_id(side))]
+    recent = (
+        Operation.objects.filter(
+            external_id__in=records, state=Operation.State.CONFIRMED, finished_at__gt=since, kind="update"
+        )
+        .select_related("mapping")
+        .order_by("finished_at")
+    )
+    for operation in recent:
+        for side in SIDES:
+            # Own writes of other mappings to the same record count too: that is how circles are seen.
+            if operation.mapping.connection(operation.side).pk == session.connection(
+                side
+            ).pk and operation.mapping.object_type(operation.side) == session.object_type(side):
+                paths = batch.own_writes.setdefault((side, operation.external_id), {})
+                for sent in operation.fields.values():
+                    paths.setdefault(sent["path"], []).append(
+                        OwnWrite(
+                            operation.pk,
+                            sent.get("read_back", sent["value"]),
+                            operation.hops,
+                            (operation.finished_at or since).timestamp(),
+                        )
+                    )
+    return batch
+
+
+def link_view(link: Link, batch: Batch, edits: Mapping[tuple[str, str], EditTime] | None = None) -> LinkView:
+    return LinkView(
+        id=link.pk,
+        left_id=link.left_id,
+        right_id=link.right_id,
+        bases={side: link.bases(side) for side in SIDES},
+        parked=link.parked,
+        agreed_differences=link.agreed_differences,
+        open_conflicts={rule: conflict.kind for rule, conflict in batch.conflicts.get(link.pk, {}).items()},
+        own_writes={
+            (side, path): writes
+            for side in SIDES
+            for path, writes in batch.own_writes.get((side, link.record_id(side) or ""), {}).items()
+        },
+        edits=edits or {},
+    )
+
+
+def instruction_views(batch: Batch, link: Link) -> list[InstructionView]:
+    return [InstructionView(one.pk, one.kind, one.choices) for one in batch.instructions.get(link.pk, [])]
+
+
+def edit_times(session: Session, link: Link, records: Mapping[str, Record]) -> dict[tuple[str, str], EditTime]:
+    """When each side was edited, as far as reads can tell: between our last read with the old value and the record's
+    own stamp at the first read with the new one, both on our clock."""
+    found: dict[tuple[str, str], EditTime] = {}
+    for side in SIDES:
+        record = records[side]
+        read_at = link.left_read_at if side == "left" else link.right_read_at
+        offset = session.connection(side).clock_offset or 0.0
+        if record.updated_at is None:
+            continue
+        latest = seconds_of(record.updated_at) - offset
+        earliest = min(read_at.timestamp(), latest) if read_at else latest
+        for rule in session.compiled.rules:
+            found[(side, rule.id)] = EditTime(earliest, latest)
+    return found
+
+
+def seconds_of(stamp: str) -> float:
+    """A normalised datetime as seconds since the epoch."""
+    return datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()
+
+
+def differs_from_bases(session: Session, link: Link, side: str, record: Record) -> bool:
+    """Whether any readable mapped field of a fresh read is not its base: only then can there be something to do."""
+    bases = link.bases(side)
+    return any(
+        rule.field(side).path in record.values
+        and (rule.id not in bases or bases[rule.id] != record.values[rule.field(side).path])
+        for rule in session.compiled.rules
+    )
+
+
+def both_ids(links: Sequence[Link]) -> dict[str, list[str]]:
+    return {side: [external_id for link in links if (external_id := link.record_id(side))] for side in SIDES}

@@ -1,0 +1,118 @@
+"""Reason codes as sentences. Everything that explains itself stores a code with parameters and is rendered here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# One sentence per code. Parameters in braces; a missing one shows as "?" rather than failing a page.
+SENTENCES: dict[str, str] = {
+    # why a field was written
+    "edited": "It was edited on the other side.",
+    "source_edited": "The rule runs one way, and its source was edited.",
+    "one_way_enforced": "The rule runs one way and writes again what somebody changed at its target.",
+    "policy_left": "Both sides changed; the policy “{policy}” lets the left decide.",
+    "policy_right": "Both sides changed; the policy “{policy}” lets the right decide.",
+    "policy_newest": "Both sides changed; the {newest} edit is newer, and the policy “{policy}” lets it decide.",
+    "policy_merge_sets": "Both sides changed; what either added or removed was merged.",
+    "policy_merge_text": "Both sides changed different parts of the text; both edits were merged.",
+    "resolved": "{by} settled it.",
+    "undone": "{by} undid an earlier write.",
+    "created": "The record is new on the other side.",
+    "initial_one_way": "At the first meeting, a one-way rule takes its source.",
+    "initial_left": "At the first meeting the left decides.",
+    "initial_right": "At the first meeting the right decides.",
+    "initial_newest": "At the first meeting the newer record decides.",
+    "initial_fill": "At the first meeting an empty field is filled.",
+    "initial_union": "At the first meeting the sets were united.",
+    "twin_deleted": "Its twin was deleted, and the mapping deletes the other side.",
+    "twin_closed": "Its twin was deleted, and the mapping closes the other side.",
+    # why nothing was written
+    "converged": "Both sides were changed to the same value.",
+    "initially_equal": "Both sides said the same when they met.",
+    "one_way_source_empty": "The source of this one-way rule is empty; the target was left as it is.",
+    "one_way_target_kept": "Somebody edited the target of a one-way rule; it was left as it is.",
+    "direction_keeps": "The rule does not write to that side; both values were left as they are.",
+    "agreed_to_differ": "{by} agreed that the two values may differ.",
+    "linked": "The records were found to be the same thing.",
+    # why a person is asked
+    "both_changed": "Both sides changed it after they last agreed. The policy “{policy}” leaves it to you.",
+    "edits_touch": "Both sides changed the same lines; they cannot be merged without a person.",
+    "times_overlap": "Both sides changed it within {tolerance} s of each other; which is newer cannot be told.",
+    "initially_different": "The two records differed when they first met.",
+    "never_agreed": "The two sides never agreed on this field.",
+    "direction_forbids": "The rule does not write to that side.",
+    "value_not_in_map": "“{value}” has no counterpart in the value map.",
+    "edited_shortened_copy": "The text was edited in a shortened copy; carrying it back would lose the rest.",
+    "person_hidden": "The person's e-mail address is hidden, so nobody can be found for them on the other side.",
+    "required_would_be_emptied": "The field is empty on one side and must not be empty on the other.",
+    "refused": "{system} refused the value: {message}",
+    "not_allowed": "{system} does not let our account write this: {message}",
+    "cut_short": "{system} kept only the beginning of the text we sent.",
+    "maybe_written": "{system} did not answer our write, and the field now says something else. "
+    "We may have written “{value}”.",
+    "deleted_and_edited": "The record was deleted on the {side}, while the other side was edited.",
+    "deleted_ask": "The record was deleted on the {side}. The mapping leaves what to do to you.",
+    "several_fit": "More than one record fits: {fit}.",
+    "fits_a_linked_record": "It fits a record that is already linked to another one.",
+    "key_twice": "Our key was found on {count} records: {keys}.",
+    "created_or_not": "{system} did not answer our create, and we could not find out whether it happened.",
+    "too_many_hops": "Our own writes went around in a circle ({hops} hops).",
+    "flip_flop": "We wrote this field {writes} times in {minutes} minutes, and keep coming back to the same values.",
+    "create_refused": "{system} refused to create the twin: {message}",
+    # what ended a conflict
+    "moved": "The values moved and no longer conflict.",
+    "superseded": "A newer question took its place.",
+    # runs
+    "lease_lost": "Another worker took this run over. Nothing was lost; it goes on from the ledger.",
+    "connection_unusable": "{connection} cannot be used: {reason} Nothing was lost; changes wait.",
+    "waits_for_approval": "The first run waits for approval. Nothing was written.",
+    "brake": "This would {kind} {planned} records on the {side} ({already} in the last hour; the limit is {limit}). "
+    "Nothing was written. Release it with a reason, or hold the records.",
+    "side_empty": "{system} suddenly lists no records although {links} are linked. Nothing was written.",
+    "failed": "{message} Nothing was lost; it is tried again.",
+    # outcomes
+    "out_of_scope": "The record left the scope of the mapping; it is not written until it returns.",
+    "creation_off": "The mapping does not create records on the other side.",
+    "retry": "{system} could not take it now: {message} It is tried again.",
+    "not_answered": "{system} did not answer; what happened is looked up before anything is sent again.",
+    "version_moved": "The record changed before our write; it was planned again from a fresh read.",
+    "planned_again": "It had waited too long and was planned again from a fresh read.",
+    "gave_up": "{system} kept failing: {message} It is listed and tried again every hour.",
+    "confirmed": "Written and read back.",
+    "found_by_key": "Our create had no answer; the record was found by its key.",
+    "not_applied": "Our write had no answer and had not happened; it was planned again.",
+    "unreachable": "The record cannot be read any more: deleted or hidden from our account. Nothing was written.",
+    # people and configuration
+    "version_published": "Version {number} was published.",
+    "version_rolled_back": "Version {number} repeats version {rolled_back_to}.",
+    "first_run_approved": "The first run was approved.",
+    "allowance": "{number} × {kind} on the {side} released for one hour: {reason}",
+    "held": "{number} records are held: {reason}",
+    "included": "A held record is synced again.",
+    "unlinked": "{by} unlinked the records.",
+    "asked": "{by} asked for it.",
+    "stale": "The field moved while you were deciding; nothing was written.",
+    "login": "Signed in.",
+    "logout": "Signed out.",
+    "login_failed": "Sign-in failed.",
+    "login_locked": "Too many failed sign-ins; the account is locked for a while.",
+    "denied": "The page was refused to this role.",
+    "deleted_on_both": "The record is gone on both sides.",
+    "deletion_noted": "The record was deleted on the {side}; the mapping leaves its twin alone.",
+    "deletion_unlinked": "The record was deleted on the {side}; the pair was unlinked.",
+}
+
+
+class _Gentle(dict[str, Any]):
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+def sentence(code: str, params: Mapping[str, Any] | None = None) -> str:
+    """The sentence of a reason code; an unknown code shows as itself."""
+    shown = {
+        key: ", ".join(str(item) for item in value) if isinstance(value, list) else value
+        for key, value in (params or {}).items()
+    }
+    return SENTENCES.get(code, code.replace("_", " ").capitalize() + ".").format_map(_Gentle(shown))
