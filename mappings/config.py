@@ -1,0 +1,389 @@
+"""The whole configuration as one file: export it, plan what a file would change, apply it.
+
+The file (format: mappings/config_file.py) is compared with what is stored; connections, policies and value maps take
+effect when applied, mappings change their *draft*. A section the file does not have is left alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import ProtectedError
+
+from connections import hooks
+from connections.models import Connection
+from mappings import models
+from mappings.config_file import SECTIONS, ConfigError, dump, load
+from mappings.models import ConflictPolicy, FieldMapping, Side, ValueMap
+from mappings.remote import connection_form
+
+Thing = TypeVar("Thing", Connection, ConflictPolicy, ValueMap, models.Mapping)
+
+# What is made before what names it; deletions go the other way.
+ORDER = ("connections", "policies", "value_maps", "mappings")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldDiff:
+    field: str  # dotted path inside the thing
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigChange:
+    """What a file does to one thing. `action`: "create", "update", "delete" or "unchanged"."""
+
+    action: str
+    section: str
+    name: str
+    fields: tuple[FieldDiff, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def export() -> str:
+    """Everything as a file. Secrets appear as names of environment variables only."""
+    return dump(stored())
+
+
+def plan(text: str, environ: Mapping[str, str] | None = None) -> list[ConfigChange]:
+    """What `apply` would do. Raises ConfigError.
+
+    With `environ`, secrets found there are compared with the stored ones; a difference shows as "changed".
+    """
+    wanted = load(text)
+    current = stored()
+    _check_names(wanted, current)
+    changes = []
+    for section in ORDER:
+        if section not in wanted:
+            continue
+        for name, item in wanted[section].items():
+            before = current[section].get(name)
+            if before is None:
+                changes.append(ConfigChange("create", section, name, tuple(_diff({}, _comparable(item)))))
+                continue
+            fields = tuple(_diff(_comparable(before), _comparable(item)))
+            if section == "connections" and environ is not None:
+                fields += tuple(_secret_changes(name, item, environ))
+            changes.append(ConfigChange("update" if fields else "unchanged", section, name, fields))
+        for name in current[section]:
+            if name not in wanted[section]:
+                changes.append(ConfigChange("delete", section, name))
+    return changes
+
+
+def apply(
+    text: str, user: Any, environ: Mapping[str, str], *, delete: bool = False, actor: str = ""
+) -> list[ConfigChange]:
+    """Carry out a file in one transaction, with an audit entry per change. Raises ConfigError; then nothing changed.
+
+    Things the file leaves out of a section it has are deleted only if `delete` says so. `actor` names who acts where
+    there is no `user`.
+    """
+    with transaction.atomic():
+        wanted, current = load(text), stored()
+        changes = plan(text, environ)
+        left_out = [f"{change.section}.{change.name}" for change in changes if change.action == "delete"]
+        if left_out and not delete:
+            raise ConfigError(
+                [
+                    f"The file leaves out {', '.join(left_out)}. Nothing was changed. "
+                    "Put them into the file, or allow deletions."
+                ]
+            )
+        for change in changes:
+            if change.action in ("create", "update"):
+                thing = WRITERS[change.section](change, wanted[change.section][change.name], environ)
+                _note(change, user, actor, current, wanted, thing)
+        for section in reversed(ORDER):
+            for change in changes:
+                if change.section == section and change.action == "delete":
+                    _delete(change)
+                    _note(change, user, actor, current, wanted, None)
+    return changes
+
+
+# What is stored, as the file says it. ------------------------------------------------------------------------
+
+
+def stored() -> dict[str, Any]:
+    """The configuration in the form of the file: {section: {name: settings}}."""
+    mappings = models.Mapping.objects.select_related("left_connection", "right_connection")
+    return {
+        "connections": {connection.name: _stored_connection(connection) for connection in Connection.objects.all()},
+        "policies": {
+            policy.name: {"kind": policy.kind, "tolerance": policy.tolerance, "description": policy.description}
+            for policy in ConflictPolicy.objects.all()
+        },
+        "value_maps": {
+            value_map.name: {"entries": value_map.entries, "description": value_map.description}
+            for value_map in ValueMap.objects.all()
+        },
+        "mappings": {
+            mapping.slug: stored_mapping(mapping)
+            for mapping in mappings.prefetch_related("rules__value_map", "rules__policy")
+        },
+    }
+
+
+def secret_variable(connection: str, secret: str) -> str:
+    """Name of the environment variable an export gives to a secret: JIRA_CLOUD_TOKEN."""
+    name = re.sub(r"[^A-Z0-9]+", "_", f"{connection}_{secret}".upper()).strip("_")
+    return name if name[:1].isalpha() else f"SECRET_{name}"
+
+
+def _stored_connection(connection: Connection) -> dict[str, Any]:
+    return {
+        "kind": connection.kind,
+        "address": connection.address,
+        "settings": connection.settings,
+        "secrets": {secret: secret_variable(connection.name, secret) for secret in sorted(connection.secrets)},
+    }
+
+
+def stored_mapping(mapping: models.Mapping) -> dict[str, Any]:
+    """A mapping's draft as the file says it."""
+
+    def side(name: str) -> dict[str, Any]:
+        return {
+            "connection": mapping.connection(name).name,
+            "object_type": mapping.object_type(name),
+            "scope": getattr(mapping, f"{name}_scope"),
+            "create": getattr(mapping, f"create_on_{name}"),
+            "create_defaults": getattr(mapping, f"create_defaults_{name}"),
+            "on_delete": getattr(mapping, f"on_delete_{name}"),
+            "close_values": getattr(mapping, f"close_values_{name}"),
+        }
+
+    return {
+        "name": mapping.name,
+        "description": mapping.description,
+        "left": side(Side.LEFT),
+        "right": side(Side.RIGHT),
+        "match_keys": mapping.match_keys,
+        "initial": mapping.initial,
+        "poll_seconds": mapping.poll_seconds,
+        "brakes": mapping.brakes,
+        "rules": [stored_rule(rule) for rule in mapping.rules.all()],
+    }
+
+
+def stored_rule(rule: FieldMapping) -> dict[str, Any]:
+    return {
+        "left": rule.left_field,
+        "right": rule.right_field,
+        "direction": rule.direction,
+        "transform": rule.transform,
+        "params": rule.params,
+        "value_map": rule.value_map.name if rule.value_map is not None else "",
+        "policy": rule.policy.name if rule.policy is not None else "",
+        "one_way_target": rule.one_way_target,
+        "initial": rule.initial,
+        "enabled": rule.enabled,
+    }
+
+
+# Comparing. --------------------------------------------------------------------------------------------------
+
+
+def _check_names(wanted: Mapping[str, Any], current: Mapping[str, Any]) -> None:
+    """Everything a mapping names must be in the file, or stored where the file lacks the section."""
+    known = {section: set(wanted.get(section, current[section])) for section in SECTIONS}
+    problems = []
+    for slug, mapping in wanted.get("mappings", {}).items():
+        for side in Side.values:
+            name = mapping[side]["connection"]
+            if name not in known["connections"]:
+                problems.append(f"mappings.{slug}.{side}.connection: there is no connection {name!r}.")
+        for number, rule in enumerate(mapping["rules"], start=1):
+            for key, section in (("value_map", "value_maps"), ("policy", "policies")):
+                if rule[key] and rule[key] not in known[section]:
+                    problems.append(f"mappings.{slug}.rules[{number}].{key}: there is no {key} {rule[key]!r}.")
+    for name, connection in wanted.get("connections", {}).items():
+        problems += _form_problems(name, connection)
+    if problems:
+        raise ConfigError(problems)
+
+
+def _form_problems(name: str, connection: Mapping[str, Any]) -> Iterator[str]:
+    """What the connector's own form says of a connection in the file."""
+    where = f"connections.{name}"
+    try:
+        form = connection_form(connection["kind"])
+    except LookupError:
+        yield f"{where}.kind: there is no connector {connection['kind']!r}."
+        return
+    secret = {field.name for field in form if field.secret}
+    plain = {field.name for field in form if not field.secret}
+    for key in sorted(set(connection["settings"]) & secret):
+        yield f"{where}.settings.{key}: is a secret; name an environment variable under secrets instead."
+    for key in sorted(set(connection["settings"]) - secret - plain):
+        yield f"{where}.settings.{key}: {connection['kind']} has no such setting."
+    for key in sorted(set(connection["secrets"]) - secret):
+        yield f"{where}.secrets.{key}: {connection['kind']} has no such secret."
+
+
+def _comparable(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Rules by their fields, so that an inserted one does not make all after it differ; secrets by presence."""
+    result = dict(item)
+    if "rules" in result:
+        pairs = [f"{rule['left']} ↔ {rule['right']}" for rule in result["rules"]]
+        result["rules"] = dict(zip(pairs, result["rules"], strict=True))
+        result["order of rules"] = pairs
+    if "secrets" in result:
+        result["secrets"] = dict.fromkeys(result["secrets"], "set")
+    return result
+
+
+def _diff(before: Any, after: Any, path: str = "") -> Iterator[FieldDiff]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in [*before, *(key for key in after if key not in before)]:
+            yield from _diff(before.get(key), after.get(key), f"{path}.{key}" if path else key)
+    elif before != after:
+        yield FieldDiff(path, before, after)
+
+
+def _secret_changes(name: str, item: Mapping[str, Any], environ: Mapping[str, str]) -> Iterator[FieldDiff]:
+    held = Connection.objects.get(name=name).secrets
+    for secret, variable in item["secrets"].items():
+        if secret in held and variable in environ and environ[variable] != held[secret]:
+            yield FieldDiff(f"secrets.{secret}", "set", "changed")
+
+
+# Writing. ----------------------------------------------------------------------------------------------------
+
+
+def _write_connection(change: ConfigChange, item: Mapping[str, Any], environ: Mapping[str, str]) -> Connection:
+    connection = Connection.objects.filter(name=change.name).first() or Connection(name=change.name)
+    moved = connection.pk is not None and (connection.address, connection.kind) != (item["address"], item["kind"])
+    secrets, missing = {}, []
+    for secret, variable in item["secrets"].items():
+        if environ.get(variable):
+            secrets[secret] = environ[variable]
+        elif secret in connection.secrets and not moved:
+            secrets[secret] = connection.secrets[secret]
+        else:
+            missing.append(
+                f"connections.{change.name}.secrets.{secret}: the environment variable {variable} is not set. "
+                + ("A new address asks for the secret again." if moved else "The connection could not sign in.")
+            )
+    if missing:
+        raise ConfigError(missing)
+    connection.kind, connection.address, connection.settings = item["kind"], item["address"], item["settings"]
+    connection.secrets = secrets
+    connection.tokens = {}  # they were given to the account as it was
+    connection.state, connection.state_reason = Connection.State.UNTESTED, ""
+    return _saved(connection, change)
+
+
+def _write_policy(change: ConfigChange, item: Mapping[str, Any], environ: Mapping[str, str]) -> ConflictPolicy:
+    policy = ConflictPolicy.objects.filter(name=change.name).first() or ConflictPolicy(name=change.name)
+    policy.kind, policy.tolerance, policy.description = item["kind"], item["tolerance"], item["description"]
+    return _saved(policy, change)
+
+
+def _write_value_map(change: ConfigChange, item: Mapping[str, Any], environ: Mapping[str, str]) -> ValueMap:
+    value_map = ValueMap.objects.filter(name=change.name).first() or ValueMap(name=change.name)
+    value_map.entries, value_map.description = item["entries"], item["description"]
+    return _saved(value_map, change)
+
+
+def _write_mapping(change: ConfigChange, item: Mapping[str, Any], environ: Mapping[str, str]) -> models.Mapping:
+    mapping = models.Mapping.objects.filter(slug=change.name).first() or models.Mapping(slug=change.name)
+    for side in Side.values:
+        data = item[side]
+        setattr(mapping, f"{side}_connection", Connection.objects.get(name=data["connection"]))
+        setattr(mapping, f"{side}_object_type", data["object_type"])
+        setattr(mapping, f"{side}_scope", data["scope"])
+        setattr(mapping, f"create_on_{side}", data["create"])
+        setattr(mapping, f"create_defaults_{side}", data["create_defaults"])
+        setattr(mapping, f"on_delete_{side}", data["on_delete"])
+        setattr(mapping, f"close_values_{side}", data["close_values"])
+    for name in ("name", "description", "match_keys", "initial", "poll_seconds", "brakes"):
+        setattr(mapping, name, item[name])
+    mapping.revision += 1  # whoever has the draft open is told
+    _saved(mapping, change)
+    rules = {(rule.left_field, rule.right_field): rule for rule in mapping.rules.all()}
+    for position, data in enumerate(item["rules"]):
+        rule = rules.pop((data["left"], data["right"]), None) or FieldMapping(
+            mapping=mapping, left_field=data["left"], right_field=data["right"]
+        )
+        rule.position = position
+        rule.value_map = ValueMap.objects.get(name=data["value_map"]) if data["value_map"] else None
+        rule.policy = ConflictPolicy.objects.get(name=data["policy"]) if data["policy"] else None
+        for name in ("direction", "transform", "params", "one_way_target", "initial", "enabled"):
+            setattr(rule, name, data[name])
+        rule.save()
+    for rule in rules.values():
+        rule.delete()
+    return mapping
+
+
+WRITERS = {
+    "connections": _write_connection,
+    "policies": _write_policy,
+    "value_maps": _write_value_map,
+    "mappings": _write_mapping,
+}
+MODELS = {"connections": Connection, "policies": ConflictPolicy, "value_maps": ValueMap}
+
+
+def _saved(thing: Thing, change: ConfigChange) -> Thing:
+    try:
+        thing.full_clean(validate_constraints=False)
+    except ValidationError as error:
+        raise ConfigError(
+            [
+                f"{change.section}.{change.name}.{field}: {' '.join(messages)}"
+                for field, messages in error.message_dict.items()
+            ]
+        ) from None
+    thing.save()
+    return thing
+
+
+def _delete(change: ConfigChange) -> None:
+    try:
+        if change.section == "mappings":
+            mapping = models.Mapping.objects.get(slug=change.name)
+            models.Mapping.objects.filter(pk=mapping.pk).update(published=None)
+            mapping.delete()
+        else:
+            MODELS[change.section]._default_manager.get(name=change.name).delete()
+    except ProtectedError:
+        raise ConfigError(
+            [
+                f"{change.section}.{change.name}: is in use or has a history and cannot be deleted. "
+                "Nothing was changed. Put it into the file; a mapping can be paused instead."
+            ]
+        ) from None
+
+
+def _note(
+    change: ConfigChange,
+    user: Any,
+    actor: str,
+    current: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    thing: Any,
+) -> None:
+    hooks.audit(
+        "config",
+        f"config_{change.action}",
+        user=user,
+        actor=actor,
+        mapping=thing if isinstance(thing, models.Mapping) else None,
+        connection_id=thing.pk if isinstance(thing, Connection) else None,
+        params={"section": change.section, "name": change.name, "fields": [diff.field for diff in change.fields]},
+        object_label=change.name,
+        before=current[change.section].get(change.name),
+        after=wanted[change.section].get(change.name) if change.action != "delete" else None,
+    )
