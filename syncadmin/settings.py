@@ -6,9 +6,11 @@ from pathlib import Path
 
 import environ
 
+from syncadmin import embedded
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
-environ.Env.read_env(BASE_DIR / ".env")
+environ.Env.read_env(env("ENV_FILE", default=str(BASE_DIR / ".env")))  # the environment itself goes first
 
 # Where the embedded parts keep their files: SQLite, Valkey, generated keys.
 DATA_DIR = Path(env("DATA_DIR", default=str(BASE_DIR / ".data"))).resolve()
@@ -80,7 +82,10 @@ TEMPLATES = [
     }
 ]
 
-DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'syncadmin.sqlite3'}")}
+if env("DATABASE_URL", default=""):
+    DATABASES = {"default": env.db("DATABASE_URL")}
+else:
+    DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": DATA_DIR / "syncadmin.sqlite3"}}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # IMMEDIATE takes the write lock at BEGIN, so no transaction fails half way for a lock; FULL survives power loss.
     DATABASES["default"]["OPTIONS"] = {
@@ -94,7 +99,7 @@ else:
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env("REDIS_URL", default="")  # empty: the embedded Valkey of `manage.py up` and `demo`
-_queue = {"URL": REDIS_URL or f"unix://{DATA_DIR / 'valkey.sock'}", "SERIALIZER": "rq.serializers.JSONSerializer"}
+_queue = {"URL": REDIS_URL or embedded.url(DATA_DIR), "SERIALIZER": "rq.serializers.JSONSerializer"}
 RQ_QUEUES = {name: dict(_queue, DEFAULT_TIMEOUT=600) for name in ("live", "bulk", "housekeeping")}
 RQ_SHOW_ADMIN_LINK = False
 # Functions that connections/hooks.py calls by name, so that the lower apps need not import `sync`.

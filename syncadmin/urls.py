@@ -1,4 +1,6 @@
 from django.contrib import admin
 from django.urls import path
 
-urlpatterns = [path("", admin.site.urls)]
+from syncadmin.health import healthz
+
+urlpatterns = [path("healthz", healthz, name="healthz"), path("", admin.site.urls)]

@@ -1,0 +1,30 @@
+# Everything starts here: `make demo` to look at it, `make test` to trust it.
+PYTHON ?= python3
+PORT ?= 8000
+
+.PHONY: demo setup test lint bench clean python
+
+demo: python
+	@exec $(PYTHON) scripts/bootstrap.py demo --port $(PORT)
+
+setup: python  ## only the virtual environment with the pinned packages
+	@$(PYTHON) scripts/bootstrap.py setup
+
+test: python
+	@$(PYTHON) scripts/bootstrap.py test
+
+lint: python
+	@$(PYTHON) scripts/bootstrap.py lint
+
+bench: python
+	@$(PYTHON) scripts/bootstrap.py bench
+
+clean:  ## removes what was generated, the demo's data included; .venv and .data stay
+	rm -rf .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis htmlcov .coverage
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+python:
+	@command -v $(PYTHON) >/dev/null 2>&1 || { \
+	  echo "There is no '$(PYTHON)' on this machine, so nothing was started." >&2; \
+	  echo "Install Python 3.11 or newer (Debian: apt install python3 python3-venv) or name one: make demo PYTHON=/path/to/python3.12" >&2; \
+	  exit 2; }

