@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from types import FrameType, TracebackType
 from typing import BinaryIO
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
+PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15  # linux/prctl.h
 FIRST_PAUSE = 0.5  # seconds before the first restart; doubled with each crash in a row
 LONGEST_PAUSE = 30.0  # a child that cannot start must not keep the machine busy
 STEADY = 60.0  # seconds after which a child counts as running, so that its next crash is a first one again
@@ -50,7 +50,7 @@ class Child:
     rest: bytes = b""  # of an unfinished line
     status: int | None = None  # exit code of a child that ended and stays so; -9: killed by signal 9
     started: float = 0.0
-    pause: float = FIRST_PAUSE
+    pause: float = field(default_factory=lambda: FIRST_PAUSE)
     due: float | None = None  # when to start it again
 
     @property
@@ -176,7 +176,7 @@ class Supervisor:
                 if other.output >= 0:
                     os.close(other.output)
             os.close(reading)
-            become(child.run, parent, writing)
+            become(child, parent, writing)
         os.close(writing)
         os.set_blocking(reading, False)
         child.pid, child.output, child.rest, child.due, child.started = pid, reading, b"", None, time.monotonic()
@@ -218,11 +218,18 @@ def die_with(parent: int, number: int = signal.SIGTERM) -> None:
         os._exit(0)
 
 
-def become(run: Run, parent: int, output: int) -> None:
+def name_process(name: str) -> None:
+    """What `ps -o comm` and `top` show, so that a person can tell forks of one command apart (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_NAME, name.encode()[:15], 0, 0, 0)
+
+
+def become(child: Child, parent: int, output: int) -> None:
     """In a fresh fork: leave the parent's state behind, run, and never return."""
-    code = 1
+    code, run = 1, child.run
     try:
         die_with(parent)
+        name_process(child.name)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         os.setpgid(0, 0)  # Ctrl-C reaches the supervisor alone, which ends the others in order
