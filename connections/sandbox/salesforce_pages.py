@@ -1,0 +1,6 @@
+"""placeholder"""
+
+
+class Pages:
+    def __init__(self, app):
+        pass
