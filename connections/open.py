@@ -1,0 +1,332 @@
+"""Builds a connector from a Connection row, with everything it may use of the world outside.
+
+Connectors may be called from threads. What they keep (tokens, learned facts) goes to the database in short
+transactions, never while a remote call is open.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets as random_secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import connections as databases
+from django.db import models, transaction
+from django.utils import timezone
+
+from connections.budget import Budget
+from connections.connectors import connector_class
+from connections.connectors.base import (
+    CheckResult,
+    Connector,
+    ConnectorError,
+    Context,
+    Field,
+    NeedsAuthorization,
+    NotAllowed,
+    RateLimited,
+    Retry,
+)
+from connections.connectors.http import Session
+from connections.models import Connection
+
+BUDGETED = ("read", "write")  # signing in and long polls are rare, and must not wait behind a backfill
+FIELDS_SECONDS = 600.0  # how long field metadata is believed; "refresh" in the UI asks anew
+LEASE_SECONDS = 30.0  # longer than a sign-in with its time-outs; a worker that died holds it no longer
+WAIT_FOR_TOKEN = 15.0  # how long others wait for the one that signs in
+POLL_SECONDS = 0.2
+STATE, LEASE = "state", "renewing"  # keys of Connection.facts
+
+CallHook = Callable[[str, int, float], None]
+
+_paused: dict[int, float] = {}  # connection id → time.time() before which this process makes no call
+_fields: dict[tuple[int, str, str], tuple[float, Sequence[Field]]] = {}
+
+
+def open_connector(connection: Connection, *, lane: str = "live", on_call: CallHook | None = None) -> Connector:
+    """A connector ready to be called.
+
+    lane: "live", "retry", "backfill" or "verify", see budget.py. on_call: (kind, status, seconds) after each remote
+    call, possibly from a thread. Raises NotAllowed where the connector's file is gone.
+    """
+    try:
+        kind = connector_class(connection.kind)
+    except KeyError:
+        raise NotAllowed(
+            f"There is no connector “{connection.kind}” in this installation. Nothing was read or written. "
+            "Install the version that has it."
+        ) from None
+    owner = threading.get_ident()
+    budget = Budget(str(connection.pk), kind.capabilities.rate_per_second, lane)
+    connection_id = connection.pk
+    if connection.retry_after:
+        _pause(connection_id, connection.retry_after.timestamp())
+
+    def before_call(call_kind: str) -> None:
+        wait = _paused.get(connection_id, 0.0) - time.time()
+        if wait > 0:
+            raise RateLimited(
+                f"{connection.name} asked us to wait; {wait:.0f} s are left. Nothing is lost. We go on by ourselves.",
+                after=wait,
+            )
+        if call_kind in BUDGETED:
+            budget.spend()
+
+    held: dict[str, Any] = connection.secrets or {}  # type: ignore[assignment]  # decrypted JSON, not the column's text
+    secrets = {name: value for name, value in held.items() if isinstance(value, str)}
+    tokens = Tokens(connection, owner)
+    context = Context(
+        name=connection.name,
+        address=connection.address.rstrip("/"),
+        settings=dict(connection.settings or {}),
+        secrets=secrets,
+        http=Session(
+            connection.address,
+            name=connection.name,
+            read_timeout=settings.REMOTE_TIMEOUT_SECONDS,
+            secrets=[*secrets.values(), *_texts(tokens.current())],
+            before_call=before_call,
+            on_call=on_call,
+            on_limit=lambda after: store_retry_after(connection_id, after, owner),
+        ),
+        tokens=tokens,
+        state=State(connection_id, owner),
+    )
+    tokens.on_new = context.http.hide
+    return kind(context)
+
+
+def _texts(tokens: dict[str, Any] | None) -> list[str]:
+    """The texts in a token answer that are secret: which ones is for the vendor to say, so all but plain words."""
+    return [v for v in (tokens or {}).values() if isinstance(v, str) and len(v) >= 16 and not v.startswith("http")]
+
+
+@contextlib.contextmanager
+def _database(owner: int) -> Iterator[None]:
+    """Database work for a connector, which may run in a thread that nobody closes connections for."""
+    try:
+        yield
+    finally:
+        if threading.get_ident() != owner:
+            databases.close_all()
+
+
+def _pause(connection_id: int, until: float) -> None:
+    _paused[connection_id] = max(until, _paused.get(connection_id, 0.0))
+
+
+def store_retry_after(connection_id: int, after: float, owner: int | None = None) -> None:
+    """Let no worker call this connection for `after` seconds. A wait is never shortened."""
+    _pause(connection_id, time.time() + after)
+    until = timezone.now() + timedelta(seconds=after)
+    with _database(owner or threading.get_ident()):
+        Connection.objects.filter(pk=connection_id).filter(
+            models.Q(retry_after__isnull=True) | models.Q(retry_after__lt=until)
+        ).update(retry_after=until)
+
+
+class State:
+    """What the connector keeps, in Connection.facts. Each `put` changes one key under the row's lock."""
+
+    def __init__(self, connection_id: int, owner: int) -> None:
+        self._id = connection_id
+        self._owner = owner
+
+    def get(self, key: str, default: Any = None) -> Any:
+        with _database(self._owner):
+            facts = Connection.objects.values_list("facts", flat=True).get(pk=self._id)
+        return (facts or {}).get(STATE, {}).get(key, default)
+
+    def put(self, key: str, value: Any) -> None:
+        with _database(self._owner), _locked(self._id) as row:
+            row.facts = {**row.facts, STATE: {**row.facts.get(STATE, {}), key: value}}
+            row.save(update_fields=["facts"])
+
+
+@contextlib.contextmanager
+def _locked(connection_id: int) -> Iterator[Connection]:
+    """The row under lock: FOR UPDATE on PostgreSQL, the IMMEDIATE transaction itself on SQLite."""
+    with transaction.atomic():
+        yield Connection.objects.select_for_update().only("pk", "facts", "tokens").get(pk=connection_id)
+
+
+def _stored(connection: Connection) -> dict[str, Any] | None:
+    tokens: dict[str, Any] = connection.tokens  # type: ignore[assignment]  # decrypted JSON, not the column's text
+    return dict(tokens) if tokens else None
+
+
+class Tokens:
+    """Access tokens in Connection.tokens. One worker at a time signs in; the others wait and take what it got.
+
+    No transaction may be open during the remote call, so the turn is a marker with an expiry in Connection.facts,
+    set and cleared in transactions of their own.
+    """
+
+    def __init__(self, connection: Connection, owner: int) -> None:
+        self._id = connection.pk
+        self._name = connection.name
+        self._owner = owner
+        self._tokens = _stored(connection)
+        self.on_new: Callable[[str], None] = lambda secret: None
+
+    def current(self) -> dict[str, Any] | None:
+        return self._tokens
+
+    def renew(self, stale: dict[str, Any] | None, fetch: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Tokens other than `stale`: those another worker just stored, or what `fetch` brings. Raises its errors."""
+        end = time.monotonic() + WAIT_FOR_TOKEN
+        mark = random_secrets.token_hex(8)
+        while True:
+            with _database(self._owner):
+                fresh, mine = self._claim(stale, mark)
+            if fresh:
+                return self._take_over(fresh)
+            if mine:
+                break
+            if time.monotonic() > end:
+                raise Retry(f"Another worker has been signing in to {self._name}. Nothing was sent. We try again.")
+            time.sleep(POLL_SECONDS)
+        tokens = None
+        try:
+            tokens = fetch()
+        finally:
+            with _database(self._owner), _locked(self._id) as row:
+                self._release(row, mark, tokens)
+        return self._take_over(tokens)
+
+    def _claim(self, stale: dict[str, Any] | None, mark: str) -> tuple[dict[str, Any] | None, bool]:
+        """(tokens somebody else stored meanwhile or None, whether it is our turn to sign in)."""
+        with _locked(self._id) as row:
+            stored = _stored(row)
+            if stored and stored != stale:
+                return stored, False
+            lease = row.facts.get(LEASE) or {}
+            if lease.get("until", 0) > time.time():
+                return None, False
+            row.facts = {**row.facts, LEASE: {"mark": mark, "until": time.time() + LEASE_SECONDS}}
+            row.save(update_fields=["facts"])
+            return None, True
+
+    def _release(self, row: Connection, mark: str, tokens: dict[str, Any] | None) -> None:
+        changed = []
+        if (row.facts.get(LEASE) or {}).get("mark") == mark:
+            row.facts = {key: value for key, value in row.facts.items() if key != LEASE}
+            changed.append("facts")
+        if tokens is not None:
+            # Kept even if our turn expired: a rotated refresh token that is thrown away locks us out.
+            row.tokens = tokens  # type: ignore[assignment]
+            changed.append("tokens")
+        if changed:
+            row.save(update_fields=changed)
+
+    def _take_over(self, tokens: dict[str, Any]) -> dict[str, Any]:
+        self._tokens = dict(tokens)
+        for secret in _texts(tokens):
+            self.on_new(secret)
+        return self._tokens
+
+
+# Test connection, fields -------------------------------------------------------------------------------------
+
+
+def test_connection(connection: Connection) -> CheckResult:
+    """Run the connector's check and keep what it found: account, site, clock, state.
+
+    A failed check sets the state too and raises the connector's error. Another account or site than last time halts
+    the connection until `accept_account`: the same ids may mean other records there.
+    """
+    State_ = Connection.State
+    try:
+        result = open_connector(connection).check()
+    except ConnectorError as error:
+        signed_out = isinstance(error, NeedsAuthorization)
+        state = State_.SIGN_IN if signed_out else State_.UNREACHABLE
+        _store(connection, state=state, state_reason=error.message)
+        raise
+    notes = [*result.notes, *_shared_account(connection, result)]
+    reason = _changed(connection, result)
+    found: dict[str, Any] = {
+        "check_result": {**asdict(result), "notes": notes},
+        "clock_offset": result.clock_offset,
+        "checked_at": timezone.now(),
+    }
+    if reason:
+        _store(connection, state=State_.ACCOUNT_CHANGED, state_reason=reason, **found)
+    else:
+        account = {"account_id": result.account_id, "account_name": result.account_name, "tenant": result.tenant}
+        _store(connection, state=State_.OK, state_reason="", **account, **found)
+    return CheckResult(**{**asdict(result), "notes": notes})
+
+
+test_connection.__test__ = False  # type: ignore[attr-defined]  # the name is not that of a pytest test
+
+
+def accept_account(connection: Connection) -> None:
+    """A person says that the account or site found by the last test is meant."""
+    found = connection.check_result or {}
+    _store(
+        connection,
+        state=Connection.State.OK,
+        state_reason="",
+        account_id=found.get("account_id", ""),
+        account_name=found.get("account_name", ""),
+        tenant=found.get("tenant", ""),
+    )
+
+
+def _store(connection: Connection, **values: Any) -> None:
+    if connection.state == Connection.State.PAUSED:
+        values.pop("state", None)  # only a person ends a pause
+        values.pop("state_reason", None)
+    if values.get("state", connection.state) != connection.state:
+        values["state_since"] = timezone.now()
+    for name, value in values.items():
+        setattr(connection, name, value)
+    connection.save(update_fields=[*values, "updated_at"])
+
+
+def _changed(connection: Connection, result: CheckResult) -> str:
+    """Why the result is not of the account and site we knew; "" if it is."""
+    if connection.tenant and result.tenant != connection.tenant:
+        return (
+            f"Behind the address is another site now ({result.tenant}, it was {connection.tenant}). Syncing is halted, "
+            "because record ids may mean other records there. Correct the address, or accept the new site."
+        )
+    if connection.account_id and result.account_id != connection.account_id:
+        return (
+            f"The sign-in belongs to another account now ({result.account_name}, it was {connection.account_name}). "
+            "Syncing is halted, because our earlier writes would look like somebody else's. Correct the credentials, "
+            "or accept the new account."
+        )
+    return ""
+
+
+def _shared_account(connection: Connection, result: CheckResult) -> list[str]:
+    others = Connection.objects.filter(kind=connection.kind, account_id=result.account_id, tenant=result.tenant)
+    names = list(others.exclude(pk=connection.pk).values_list("name", flat=True)) if result.account_id else []
+    if not names:
+        return []
+    return [
+        f"The connection {', '.join(names)} uses the same account. Both share its rate limit, and the history at the "
+        "system cannot tell them apart. Better give each connection an account of its own."
+    ]
+
+
+def cached_fields(
+    connection: Connection, object_type: str, scope: dict[str, Any], fresh: bool = False
+) -> Sequence[Field]:
+    """The fields of an object type, asked for at most every ten minutes per process; `fresh` asks now."""
+    key = (connection.pk, object_type, json.dumps([connection.address, scope], sort_keys=True))
+    kept = _fields.get(key)
+    if kept and not fresh and time.monotonic() - kept[0] < FIELDS_SECONDS:
+        return kept[1]
+    found = tuple(open_connector(connection).fields(object_type, scope))
+    _fields[key] = (time.monotonic(), found)
+    return found
