@@ -14,7 +14,7 @@ from typing import Any
 from connections.connectors.base import Field, FormField
 from mappings.compiled import compile_rule
 from mappings.transforms import TRANSFORMS
-from mappings.transforms.base import Transform
+from mappings.transforms.base import CannotExpress, Lens, Transform
 
 SIDES = ("left", "right")
 OTHER = {"left": "right", "right": "left"}
@@ -240,11 +240,16 @@ def _value_map(rule: Mapping[str, Any], document: Mapping[str, Any], facts: Fact
 
 def _options_without_entry(rule: Mapping[str, Any], facts: Facts, side: str) -> Iterator[Problem]:
     """Values of `side` that have nowhere to go although the rule carries values away from it."""
-    field = facts[side].field(rule[side]["path"])
-    if field is None or not writes(rule, OTHER[side]):
+    field, lens = facts[side].field(rule[side]["path"]), _lens(rule)
+    if field is None or lens is None or not writes(rule, OTHER[side]):
         return
-    mapped = {entry[side] for entry in rule["entries"] if isinstance(entry[side], str)}
-    lost = [option.value for option in field.options if option.active and option.value not in mapped]
+    lost = []
+    for option in field.options:
+        try:
+            if option.active:
+                lens.put(OTHER[side], option.value)
+        except CannotExpress:
+            lost.append(option.value)
     if lost:
         yield Problem(
             "warning",
@@ -257,6 +262,37 @@ def _options_without_entry(rule: Mapping[str, Any], facts: Facts, side: str) -> 
             side,
             "value_map",
         )
+
+
+def _options_not_offered(rule: Mapping[str, Any], document: Mapping[str, Any], facts: Facts) -> Iterator[Problem]:
+    """Values a rule without a value map would write to a choice that does not offer them."""
+    lens = _lens(rule)
+    if rule["entries"] or lens is None:
+        return
+    for side in SIDES:
+        source, target = facts[OTHER[side]].field(rule[OTHER[side]]["path"]), facts[side].field(rule[side]["path"])
+        if source is None or target is None or not target.options or not writes(rule, side):
+            continue
+        offered = {option.value for option in target.options}
+        strange = []
+        for option in source.options:
+            try:
+                result = lens.put(side, option.value) if option.active else None
+            except CannotExpress:
+                continue
+            if isinstance(result, str) and result not in offered:
+                strange.append(result)
+        if strange:
+            yield Problem(
+                "warning",
+                "option_not_offered",
+                f"{target.label} in {facts[side].name} has no option {_named(strange)}.",
+                "Writing it is refused; the field waits in the review queue, the others flow.",
+                "Use a value map, or add the option there.",
+                rule["id"],
+                side,
+                "transform",
+            )
 
 
 def _entries_without_option(rule: Mapping[str, Any], facts: Facts, side: str) -> Iterator[Problem]:
@@ -345,6 +381,8 @@ def _length(rule: Mapping[str, Any], document: Mapping[str, Any], facts: Facts) 
         target, source = facts[side].field(rule[side]["path"]), facts[OTHER[side]].field(rule[OTHER[side]]["path"])
         if target is None or source is None or not writes(rule, side) or not target.max_length:
             continue
+        if (lens := _lens(rule)) is not None and f"to_{side}" in lens.lossy:
+            continue  # made for it: the transform shortens
         if source.kind in TEXT_KINDS and (source.max_length is None or source.max_length > target.max_length):
             yield Problem(
                 "warning",
@@ -359,8 +397,24 @@ def _length(rule: Mapping[str, Any], document: Mapping[str, Any], facts: Facts) 
             )
 
 
+def _lens(rule: Mapping[str, Any]) -> Lens | None:
+    """The rule's functions; None where they cannot be built, which `_transform` reports."""
+    try:
+        return compile_rule(rule).lens
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
 RuleCheck = Callable[[Mapping[str, Any], Mapping[str, Any], Facts], Iterator[Problem]]
-RULE_CHECKS: tuple[RuleCheck, ...] = (_unknown_field, _read_only, _transform, _value_map, _policy, _length)
+RULE_CHECKS: tuple[RuleCheck, ...] = (
+    _unknown_field,
+    _read_only,
+    _transform,
+    _value_map,
+    _options_not_offered,
+    _policy,
+    _length,
+)
 
 
 # Over all rules and the settings. ----------------------------------------------------------------------------

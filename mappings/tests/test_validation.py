@@ -20,8 +20,7 @@ def codes(draft, left=LEFT, right=RIGHT, others=()):
 
 
 def priority(entries=PRIORITY_ENTRIES, **changes):
-    """A rule between two options whose transform is the plain one, so that only the map's own checks speak."""
-    return rule("priority", "Priority", entries=entries, **changes)
+    return rule("priority", "Priority", transform="value_map", entries=entries, **changes)
 
 
 def test_a_sound_draft_has_no_problem():
@@ -43,6 +42,26 @@ TABLE = [
         "unknown transform setting",
         document(rule("duedate", "Due__c", params={"colour": 1})),
         ("error", "unknown_params", ""),
+    ),
+    (
+        "a transform for other kinds",
+        document(rule("points", "Tags__c")),
+        ("error", "type_mismatch", ""),
+    ),
+    (
+        "a transform that needs a value map has none",
+        document(priority([])),
+        ("error", "no_value_map", ""),
+    ),
+    (
+        "a transform setting that cannot be",
+        document(rule("points", "Effort__c", transform="number", params={"places": "many"})),
+        ("error", "bad_params", ""),
+    ),
+    (
+        "a choice does not offer what the plain rule would write",
+        document(rule("priority", "Priority")),
+        ("warning", "option_not_offered", "right"),
     ),
     (
         "a value has no entry",
@@ -170,7 +189,7 @@ def test_values_without_entry_are_named():
 
 
 def test_a_one_way_rule_may_read_a_read_only_field():
-    assert codes(document(rule("created", "Due__c", direction="to_right", transform="same"))) == []
+    assert codes(document(rule("created", "Due__c", direction="to_right", transform="date_time"))) == []
 
 
 def test_the_policy_of_a_one_way_rule_is_never_asked_so_it_may_be_any():
@@ -205,6 +224,10 @@ def test_an_unknown_scope_setting_is_named():
 def test_an_empty_scope_means_everything_and_says_so():
     free = replace(LEFT, scope_form=(FormField("jql", "JQL", required=False),))
     assert codes(document(), left=free) == [("warning", "scope_everything", "left")]
+
+
+def test_a_transform_that_shortens_makes_the_warning_of_a_shorter_side_silent():
+    assert codes(document(rule("description", "Description", transform="text_limited"))) == []
 
 
 def test_a_circle_through_other_mappings_is_named_with_them():
