@@ -54,6 +54,7 @@ FORBIDDEN = {
 }
 _COLUMN = re.compile(r"[Nn]o such column '([\w.]+)'")
 _UNABLE = re.compile(r"Unable to create/update fields: ([\w, ]+)")
+_TAKEN = re.compile(r"duplicate value found: (\w+) duplicates")
 _DUPLICATE_ID = re.compile(r"\bid: *([A-Za-z0-9]{15,18})")
 
 
@@ -72,7 +73,7 @@ def errors_in(body: Any) -> list[dict[str, Any]]:
 
 
 def as_error(status: int, body: Any, sent: Sequence[str] = ()) -> ConnectorError | None:
-    """The contract's error for one answer or sub-answer, or None where `body` names no code we can act on.
+    """The contract's error for one answer or sub-answer, or None where the status alone has to tell.
 
     `sent`: the fields that were written, to find the one meant where the vendor names none.
     """
@@ -98,7 +99,7 @@ def as_error(status: int, body: Any, sent: Sequence[str] = ()) -> ConnectorError
         return Gone(said, certain=False)  # in a collection this is how an unknown record id is answered
     if code in FORBIDDEN:
         return NotAllowed(f"{said} Give the integration user that permission under Setup → Users → Permission Sets.")
-    if status >= 500:
+    if status >= 500 or status in (401, 403):
         return None
     return Refused(said, _refused_fields(errors, sent))
 
@@ -124,6 +125,8 @@ def _refused_fields(errors: Sequence[Mapping[str, Any]], sent: Sequence[str]) ->
             named = [match[1]]
         if not named and (match := _UNABLE.search(error["message"])):
             named = [part.strip() for part in match[1].split(",")]
+        if not named and (match := _TAKEN.search(error["message"])):
+            named = [match[1]]
         if not named and error["code"] == "INACTIVE_OWNER_OR_USER" and "OwnerId" in sent:
             named = ["OwnerId"]
         for field in named:

@@ -5,8 +5,9 @@ Pure. Facts: Salesforce SOQL and SOSL Reference, "Quoted String Escape Sequences
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from urllib.parse import quote_plus
 
 # Salesforce answers 414 somewhere above 16,384 bytes of request line and headers; the rest is for headers.
@@ -21,6 +22,7 @@ _SUFFIX = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 # Words that end a condition. Inside it they can only be an attempt to change the query around it.
 _NOT_IN_CONDITION = {"ORDER", "LIMIT", "OFFSET", "GROUP", "HAVING", "FOR", "WITH", "USING", "UPDATE", "TYPEOF"}
 _ONLY_IN_SUBQUERY = {"SELECT", "FROM", "WHERE"}
+_ALL_ROWS = ("ALL", "ROWS")
 _TOKEN = re.compile(
     r"""\s+|'(?:[^'\\]|\\.)*'|[()]|[A-Za-z_][\w.]*(?::\d+)?"""
     r"""|\d{4}-\d\d-\d\d(?:T\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d))?"""
@@ -49,12 +51,7 @@ def literal(value: object, kind: str) -> str:
     if kind == "number":
         if isinstance(value, str):
             value = float(value) if "." in value else int(value)
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, (int, float))
-            or value != value
-            or abs(value) == float("inf")
-        ):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise ValueError(f"{value!r} is not a number")
         return repr(value)
     if kind == "date":
@@ -122,9 +119,9 @@ def condition(where: str) -> str:
                 raise ValueError("The condition closes a parenthesis that it did not open.")
         elif word == "SELECT" and previous == "(":
             subqueries.append(depth)
-        elif word in _ONLY_IN_SUBQUERY and not subqueries:
-            raise ValueError(f"The condition may not contain {word}; write only what would follow WHERE.")
-        elif word in _NOT_IN_CONDITION or (word == "ROWS" and previous == "ALL"):
+        elif (
+            (word in _ONLY_IN_SUBQUERY and not subqueries) or word in _NOT_IN_CONDITION or (previous, word) == _ALL_ROWS
+        ):
             raise ValueError(f"The condition may not contain {word}; write only what would follow WHERE.")
         previous = word
     if depth:
@@ -133,25 +130,26 @@ def condition(where: str) -> str:
 
 
 def both(*conditions: str) -> str:
-    """ " WHERE a AND b" of those that are not empty, or ""."""
+    """The WHERE of a query, of those conditions that are not empty; "" if none is."""
     given = [c for c in conditions if c]
     return " WHERE " + " AND ".join(given) if given else ""
 
 
-def one_of(field: str, literals: Iterable[str]) -> str:
-    return f"{field} IN ({','.join(literals)})"
+def one_of(field: str, values: Iterable[str]) -> str:
+    """The condition that a text field or id is one of `values`."""
+    return f"{field} IN ({','.join(map(text, values))})"
 
 
-def chunks(literals: Sequence[str], around: int) -> Iterator[list[str]]:
-    """`literals` in lists that fit one query of which `around` bytes are taken; at most MAX_IDS in each."""
+def chunks(values: Iterable[str], around: int) -> Iterator[list[str]]:
+    """`values` in lists that fit, as literals, one query of which `around` bytes are taken; MAX_IDS at most."""
     chunk: list[str] = []
     used = around
-    for item in literals:
-        size = len(quote_plus(item)) + 3  # its comma, encoded
+    for value in values:
+        size = len(quote_plus(text(value))) + 3  # its comma, encoded
         if chunk and (len(chunk) == MAX_IDS or used + size > MAX_QUERY_BYTES):
             yield chunk
             chunk, used = [], around
-        chunk.append(item)
+        chunk.append(value)
         used += size
     if chunk:
         yield chunk

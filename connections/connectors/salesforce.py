@@ -1,0 +1,359 @@
+"""Salesforce: any sObject that can be queried and created; its bell is Change Data Capture.
+
+Reads are SOQL, deleted records included; writes come with their read-back in one composite call; the correlation key
+lives in an external id field. `scope`: {"where": a SOQL condition}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+
+from connections.connectors import salesforce_bell as bell
+from connections.connectors import salesforce_people as people
+from connections.connectors import salesforce_soql as soql
+from connections.connectors import salesforce_writes as writes
+from connections.connectors.base import (
+    Capabilities,
+    Change,
+    CheckResult,
+    Connector,
+    ConnectorError,
+    Context,
+    Creation,
+    Field,
+    FormField,
+    Gone,
+    Hint,
+    NotAllowed,
+    ObjectType,
+    Page,
+    Record,
+    Refused,
+    Update,
+    Values,
+    WriteResult,
+)
+from connections.connectors.http import Answer
+from connections.connectors.salesforce_auth import FORM
+from connections.connectors.salesforce_check import check
+from connections.connectors.salesforce_fields import PARENTS, Shape, moment, plain_value, record_of, select_list
+from connections.connectors.salesforce_org import API_VERSION, KEY_FIELD, Org
+
+# A transaction stamps its records when it writes them and may commit minutes later.
+LOOKBACK_SECONDS = 300.0
+# Objects made by Salesforce beside others; nobody keeps them in agreement.
+SHADOWS = ("Share", "__Share", "Feed", "__Feed", "History", "__History", "__Tag", "Tag", "ChangeEvent")
+# From there ids are long enough for the second look at the vendor's copy of history values.
+ID_KINDS = ("person", "reference")
+
+
+class Salesforce(Connector):
+    kind = "salesforce"
+    label = "Salesforce"
+    address_help = "The org's My Domain address, like https://acme.my.salesforce.com."
+    form: ClassVar[Sequence[FormField]] = (
+        *FORM,
+        FormField("api_version", "API version", required=False, default=API_VERSION),
+        FormField(
+            "key_field",
+            "Field for the correlation key",
+            required=False,
+            default=KEY_FIELD,
+            help="A text field of 64 characters marked as External ID and Unique, on each object in use.",
+        ),
+    )
+    scope_form: ClassVar[Sequence[FormField]] = (
+        FormField(
+            "where",
+            "Only records where",
+            required=False,
+            multiline=True,
+            help="A SOQL condition, like: RecordType.Name = 'Support' AND Origin = 'Web'",
+        ),
+    )
+    scope_help = "What would follow WHERE in SOQL. Formula and roll-up fields change without a trace in the feed."
+    capabilities = Capabilities(
+        bulk_read=soql.MAX_IDS,
+        bulk_write=writes.MAX_COLLECTION,
+        conditional_write=True,
+        conditional_resolution=1.0,
+        idempotent_create=True,
+        create_lookup_consistent=True,
+        settle_seconds=10.0,
+        lists_deletions=True,
+        write_returns_record=True,
+        field_history=True,
+        watermark_granularity=1.0,
+        lookback=LOOKBACK_SECONDS,
+        concurrency=5,
+        rate_per_second=20.0,
+        feed_retention=72 * 3600.0,
+        bell="stream",
+        update_timeout=120.0,  # a transaction may run that long after its caller has gone
+    )
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.org = Org(context)
+
+    def capabilities_of(self, object_type: str) -> Capabilities:
+        """What holds for one object type: without a field for the key, a create cannot be looked up by it."""
+        if self.org.shape(object_type).key_field:
+            return self.capabilities
+        return replace(self.capabilities, idempotent_create=False, create_lookup_consistent=False)
+
+    # What there is -----------------------------------------------------------------------------------------------
+
+    def check(self) -> CheckResult:
+        return check(self.org)
+
+    def object_types(self) -> Sequence[ObjectType]:
+        found = self.org.call("GET", f"{self.org.data}/sobjects").json["sobjects"]
+        return [
+            ObjectType(str(o["name"]), str(o.get("label") or o["name"]), PARENTS.get(o["name"], (None, ""))[0])
+            for o in found
+            if o.get("queryable")
+            and o.get("createable")
+            and not o.get("deprecatedAndHidden")
+            and not o.get("customSetting")
+            and not str(o["name"]).endswith(SHADOWS)
+        ]
+
+    def fields(self, object_type: str, scope: Values) -> Sequence[Field]:
+        self.org.forget()
+        return [column.shown for column in self.org.shape(object_type).columns.values()]
+
+    def people(self, query: str) -> Sequence[tuple[str, str]]:
+        return people.search(self.org, query)
+
+    def url_of(self, object_type: str, external_id: str, key: str | None) -> str:
+        return f"{self.context.address}/lightning/r/{object_type}/{external_id}/view"
+
+    # Reads -------------------------------------------------------------------------------------------------------
+
+    def changed_since(
+        self, object_type: str, watermark: str | None, fields: Sequence[str], scope: Values
+    ) -> Iterator[Page]:
+        shape = self.org.shape(object_type)
+        since = f"{shape.stamp} >= {soql.moment(watermark)}" if watermark else ""
+        query = f"{_select(shape, fields)}{soql.both(since, _where(scope))} ORDER BY {shape.stamp}, Id"
+        started = None
+        reached = watermark
+        for answer in self.org.pages(query, deleted=True):
+            started = started or _before(answer)
+            records = [record_of(shape, row, fields) for row in answer.json["records"]]
+            # A record that changed while we read stands in its old place with its new time: that is no position yet.
+            stamps = [r.version for r in records if r.version and (started is None or r.version <= started)]
+            reached = max([reached or "", *stamps]) or started
+            yield Page(records, reached, server_time=started, last=bool(answer.json.get("done", True)))
+
+    def shift_watermark(self, watermark: str, seconds: float) -> str:
+        shifted = datetime.fromisoformat(watermark) - timedelta(seconds=seconds)
+        return shifted.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def get_many(self, object_type: str, ids: Sequence[str], fields: Sequence[str]) -> Mapping[str, Record]:
+        shape = self.org.shape(object_type)
+        asked = {soql.long_id(i): i for i in ids if soql.is_id(i)}
+        found = {}
+        for rows in self._by(shape, "Id", list(asked), fields, deleted=True):
+            for row in rows:
+                record = record_of(shape, row, fields)
+                found[asked.get(record.external_id, record.external_id)] = record
+        return found
+
+    def in_scope(self, object_type: str, ids: Sequence[str], scope: Values) -> set[str]:
+        shape = self.org.shape(object_type)
+        asked = {soql.long_id(i): i for i in ids if soql.is_id(i)}
+        where = _where(scope)
+        found: set[str] = set()
+        for chunk in soql.chunks(asked, around=len(where) * 3 + 200):
+            query = f"SELECT Id FROM {shape.name}{soql.both(soql.one_of('Id', chunk), where)}"  # noqa: S608
+            found |= {asked[soql.long_id(row["Id"])] for row in self.org.rows(query)}
+        return found
+
+    def list_ids(self, object_type: str, scope: Values) -> Iterator[Sequence[str]]:
+        query = f"SELECT Id FROM {soql.name(object_type)}{soql.both(_where(scope))} ORDER BY Id"  # noqa: S608
+        for answer in self.org.pages(query):
+            yield [soql.long_id(row["Id"]) for row in answer.json["records"]]
+
+    def children(
+        self, object_type: str, parent_ids: Sequence[str], fields: Sequence[str]
+    ) -> Mapping[str, Sequence[Record]]:
+        shape = self.org.shape(object_type)
+        if not shape.parent_field:
+            raise NotAllowed(f"{shape.label} records belong to no other record. Nothing was read. Check the mapping.")
+        asked = {soql.long_id(i): i for i in parent_ids if soql.is_id(i)}
+        found: dict[str, list[Record]] = {parent: [] for parent in parent_ids}
+        for rows in self._by(shape, shape.parent_field, list(asked), fields, order="CreatedDate, Id"):
+            for row in rows:
+                record = record_of(shape, row, fields)
+                found[asked[str(record.parent_id)]].append(record)
+        return found
+
+    def find_by_correlation_key(
+        self, object_type: str, keys: Sequence[str], fields: Sequence[str], scope: Values
+    ) -> Mapping[str, Sequence[Record]]:
+        """A record outside the scope counts as well: its thing exists."""
+        shape = self.org.shape(object_type)
+        found: dict[str, list[Record]] = {}
+        if not shape.key_field:
+            return found
+        asked = {key.lower(): key for key in keys}
+        for rows in self._by(shape, shape.key_field, keys, fields):
+            for row in rows:
+                record = record_of(shape, row, fields)
+                found.setdefault(asked[str(record.correlation_key).lower()], []).append(record)
+        return found
+
+    def own_recent(self, object_type: str, since: str, fields: Sequence[str], scope: Values) -> Sequence[Record]:
+        shape = self.org.shape(object_type)
+        ours = f"CreatedById = {soql.text(self.org.user_id)} AND CreatedDate >= {soql.moment(since)}"
+        rows = self.org.rows(f"{_select(shape, fields)} WHERE {ours} ORDER BY CreatedDate, Id")
+        return [record_of(shape, row, fields) for row in rows]
+
+    def find_by_values(
+        self, object_type: str, path: str, wanted: Sequence[Any], fields: Sequence[str], scope: Values
+    ) -> Sequence[Record]:
+        shape = self.org.shape(object_type)
+        column = shape.columns.get(path)
+        if not column or not column.shown.matchable:
+            raise Refused(f"Salesforce cannot look records up by {path}. Nothing was read. Choose another match field.")
+        found: dict[str, Record] = {}
+        around = len(_select(shape, fields)) + len(_where(scope)) * 3 + 200
+        for chunk in soql.chunks([str(w) for w in wanted if w not in (None, "")], around):
+            try:
+                literals = ",".join(soql.literal(w, column.shown.kind) for w in chunk)
+            except ValueError as error:
+                raise Refused(f"{error}. Nothing was read. Check the match fields.", {path: str(error)}) from None
+            query = f"{_select(shape, fields)}{soql.both(f'{path} IN ({literals})', _where(scope))}"
+            for row in self.org.rows(query):
+                record = record_of(shape, row, fields)
+                found[record.external_id] = record
+        return list(found.values())
+
+    def history(
+        self, object_type: str, ids: Sequence[str], fields: Sequence[str], since: str
+    ) -> Mapping[str, Sequence[Change]]:
+        """Empty where the org keeps no history of the object or the account may not read it."""
+        shape = self.org.shape(object_type)
+        custom = object_type.endswith("__c")
+        table = object_type[:-3] + "__History" if custom else object_type + "History"
+        owner = "ParentId" if custom else object_type + "Id"
+        asked = {soql.long_id(i): i for i in ids if soql.is_id(i)}
+        # Salesforce names a look-up by its relationship there: OwnerId is "Owner", Agent__c is itself.
+        paths = {f: f for f in fields} | {f[:-2]: f for f in fields if f.endswith("Id")}
+        found: dict[str, list[Change]] = {}
+        for chunk in soql.chunks(asked, around=400):
+            query = (
+                f"SELECT {owner}, Field, OldValue, NewValue, CreatedById, CreatedBy.Name, CreatedDate FROM {table}"  # noqa: S608
+                f" WHERE {soql.one_of(owner, chunk)} AND CreatedDate >= {soql.moment(since)} ORDER BY CreatedDate, Id"
+            )
+            try:
+                rows = self.org.rows(query)
+            except (NotAllowed, Refused, Gone):
+                return {}
+            for row in rows:
+                path = paths.get(str(row["Field"]))
+                change = self._change(shape, path, row) if path else None
+                if change:
+                    found.setdefault(asked[soql.long_id(row[owner])], []).append(change)
+        return found
+
+    # Writes ------------------------------------------------------------------------------------------------------
+
+    def create(
+        self, object_type: str, values: Values, correlation_key: str, scope: Values, parent_id: str | None = None
+    ) -> WriteResult:
+        return writes.create(self.org, object_type, values, correlation_key, list(values), parent_id)
+
+    def update(
+        self, object_type: str, external_id: str, values: Values, expected_version: str | None, fields: Sequence[str]
+    ) -> WriteResult:
+        return writes.update(self.org, object_type, external_id, values, expected_version, fields)
+
+    def delete(self, object_type: str, external_id: str) -> None:
+        writes.delete(self.org, object_type, external_id)
+
+    def create_many(
+        self, object_type: str, creations: Sequence[Creation], fields: Sequence[str], scope: Values
+    ) -> Sequence[WriteResult | ConnectorError]:
+        return writes.create_many(self.org, object_type, creations, fields)
+
+    def update_many(
+        self, object_type: str, updates: Sequence[Update], fields: Sequence[str]
+    ) -> Sequence[WriteResult | ConnectorError]:
+        """Up to ten are written one by one under their expected versions; more go as a collection, which has none."""
+        return writes.update_many(self.org, object_type, updates, fields)
+
+    def write_correlation_key(self, object_type: str, external_id: str, key: str) -> None:
+        writes.write_key(self.org, object_type, external_id, key)
+
+    # The bell ----------------------------------------------------------------------------------------------------
+
+    def listen(self, object_types: Sequence[str], stop: Callable[[], bool]) -> Iterator[Sequence[Hint]]:
+        return bell.listen(self.org, object_types, stop)
+
+    def subscribe(self, object_types: Sequence[str], scope: Values, callback_url: str) -> str:
+        names = ", ".join(object_types)
+        return f"In Salesforce, open Setup → Integrations → Change Data Capture and select {names}."
+
+    def unsubscribe(self) -> None:
+        """Nothing is registered at Salesforce: a listener that has gone is forgotten there within minutes."""
+
+    # Helpers -----------------------------------------------------------------------------------------------------
+
+    def _by(
+        self,
+        shape: Shape,
+        field: str,
+        values: Sequence[str],
+        fields: Sequence[str],
+        deleted: bool = False,
+        order: str = "",
+    ) -> Iterator[list[dict[str, Any]]]:
+        select = _select(shape, fields)
+        ordered = f" ORDER BY {order}" if order else ""
+        for chunk in soql.chunks(values, around=len(select) * 2 + 200):
+            yield self.org.rows(f"{select} WHERE {soql.one_of(field, chunk)}{ordered}", deleted)
+
+    def _change(self, shape: Shape, path: str, row: Mapping[str, Any]) -> Change | None:
+        column = shape.columns.get(path)
+        before, after = row.get("OldValue"), row.get("NewValue")
+        if column and column.shown.kind in ID_KINDS:
+            # Each change of a look-up is kept twice, with names and with ids; only the ids tell who is meant.
+            if not all(v is None or soql.is_id(str(v)) for v in (before, after)):
+                return None
+            if column.shown.kind == "person":
+                values = people.account_values(self.org, [str(v) for v in (before, after) if v])
+                before, after = (values[str(v)] if v else None for v in (before, after))
+        elif column:
+            before, after = plain_value(column, before), plain_value(column, after)
+        return Change(
+            field=path,
+            at=moment(row["CreatedDate"]) or "",
+            by=soql.long_id(str(row["CreatedById"])),
+            by_name=(row.get("CreatedBy") or {}).get("Name"),
+            before=before,
+            after=after,
+        )
+
+
+def _select(shape: Shape, fields: Sequence[str]) -> str:
+    return f"SELECT {', '.join(select_list(shape, fields))} FROM {shape.name}"  # noqa: S608
+
+
+def _where(scope: Values) -> str:
+    try:
+        return soql.condition(str(scope.get("where") or ""))
+    except ValueError as error:
+        raise Refused(f"{error} Nothing was read. Correct the mapping's filter.") from None
+
+
+def _before(answer: Answer) -> str | None:
+    """A moment on Salesforce's clock at which the request had not yet been sent."""
+    if not answer.date:
+        return None
+    return (answer.date - timedelta(seconds=answer.elapsed)).strftime("%Y-%m-%dT%H:%M:%SZ")

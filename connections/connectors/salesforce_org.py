@@ -1,0 +1,230 @@
+"""HTTP verbs of a Salesforce org: signed-in calls, queries in pages, composite calls, object descriptions."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+from connections.connectors import salesforce_soql as soql
+from connections.connectors.base import ConnectorError, Context, Gone, NeedsAuthorization, NotAllowed, Refused, Retry
+from connections.connectors.http import Answer
+from connections.connectors.salesforce_auth import fetch_token
+from connections.connectors.salesforce_errors import as_error, errors_in
+from connections.connectors.salesforce_fields import Shape, shape_of
+
+API_VERSION = "62.0"
+KEY_FIELD = "SyncAdmin_Key__c"
+# Rows per answer; the vendor's highest, because each answer counts against a daily limit.
+PAGE_ROWS = 2000
+# A changed field or picklist is taken up after this long; a mapping editor asks afresh.
+DESCRIBE_SECONDS = 300.0
+# Salesforce's own limit of one composite call.
+MAX_SUBREQUESTS = 25
+
+
+_memory: dict[tuple[str, ...], dict[str, Any]] = {}
+_memory_guard = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class SubAnswer:
+    """One sub-request's answer in a composite call."""
+
+    status: int
+    body: Any
+
+
+class Org:
+    """One org as one connection sees it."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        version = context.settings.get("api_version") or API_VERSION
+        if not re.fullmatch(r"\d{2,3}\.0", version):
+            raise NotAllowed(f"“{version}” is no API version. Nothing was read. Write it like {API_VERSION}.")
+        self.version = version
+        self.data = f"/services/data/v{version}"
+        self.key_field = context.settings.get("key_field") or KEY_FIELD
+        # Change events name the client of a write: it must be ours alone, also among several of our connections.
+        self.client = "SyncAdmin/" + hashlib.sha256(context.name.encode()).hexdigest()[:8]
+
+    # Calls -----------------------------------------------------------------------------------------------------
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+        write: bool = False,
+        sent: Sequence[str] = (),
+    ) -> Answer:
+        """One signed-in call, with one new sign-in where the session has ended. `sent`: fields that are written."""
+        token = self.token()
+        options: dict[str, Any] = {"params": params, "json": json, "headers": headers, "write": write, "sent": sent}
+        try:
+            return self.send(token, method, path, **options)
+        except NeedsAuthorization:
+            return self.send(self.renewed(token), method, path, **options)
+
+    def send(
+        self,
+        token: Mapping[str, Any],
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        sent: Sequence[str] = (),
+        **options: Any,
+    ) -> Answer:
+        """One call with this token, and no other. Raises NeedsAuthorization where it has ended."""
+        http = self.context.http
+        http.hide(str(token["access_token"]))
+        instance = str(token.get("instance_url") or "").rstrip("/")
+        if instance and instance != self.context.address:
+            http.trust(instance)
+            path = instance + path
+        answer: Answer = http.request(
+            method,
+            path,
+            headers={
+                "Authorization": f"Bearer {token['access_token']}",
+                "Sforce-Call-Options": f"client={self.client}",
+                **(headers or {}),
+            },
+            table={0: lambda answer: as_error(answer.status, answer.json, sent)},
+            **options,
+        )
+        return answer
+
+    def token(self) -> dict[str, Any]:
+        return self.context.tokens.current() or self.renewed(None)
+
+    def renewed(self, stale: dict[str, Any] | None) -> dict[str, Any]:
+        """A token other than `stale`, fetched by whichever worker comes first."""
+        return self.context.tokens.renew(stale, lambda: fetch_token(self.context, self.context.tokens.current()))
+
+    @property
+    def user_id(self) -> str:
+        """The id of the integration user: the last part of the token's identity address."""
+        return soql.long_id(str(self.token().get("id", "")).rstrip("/").rpartition("/")[2])
+
+    @property
+    def organization_id(self) -> str:
+        parts = str(self.token().get("id", "")).rstrip("/").split("/")
+        return soql.long_id(parts[-2]) if len(parts) > 1 else ""
+
+    # Queries ---------------------------------------------------------------------------------------------------
+
+    def pages(self, query: str, deleted: bool = False) -> Iterator[Answer]:
+        """The answers of a query, page by page. `deleted`: with records in the recycle bin."""
+        path = f"{self.data}/{'queryAll' if deleted else 'query'}"
+        answer = self.call("GET", path, params={"q": query}, headers=_BATCH)
+        yield answer
+        while not answer.json.get("done", True):
+            answer = self.call("GET", next_path(answer.json["nextRecordsUrl"]), headers=_BATCH)
+            yield answer
+
+    def rows(self, query: str, deleted: bool = False) -> list[dict[str, Any]]:
+        """All rows of a query that is known to be small."""
+        return [row for answer in self.pages(query, deleted) for row in answer.json["records"]]
+
+    # Composite calls -------------------------------------------------------------------------------------------
+
+    def composite(self, requests: Sequence[Mapping[str, Any]], all_or_none: bool) -> list[SubAnswer]:
+        """Up to 25 sub-requests in one call, one answer each, in order."""
+        body = {"allOrNone": all_or_none, "compositeRequest": list(requests)}
+        answer = self.call("POST", f"{self.data}/composite", json=body, write=True)
+        by_reference = {a["referenceId"]: a for a in answer.json["compositeResponse"]}
+        return [
+            SubAnswer(int(by_reference[r["referenceId"]]["httpStatusCode"]), by_reference[r["referenceId"]].get("body"))
+            for r in requests
+        ]
+
+    def query_url(self, query: str) -> str:
+        """The address of a query as a sub-request."""
+        return f"{self.data}/query?q={quote_plus(query)}"
+
+    def record_path(self, object_type: str, *parts: str) -> str:
+        return "/".join([f"{self.data}/sobjects/{soql.name(object_type)}", *(quote(p, safe="") for p in parts)])
+
+    # Descriptions ----------------------------------------------------------------------------------------------
+
+    def shape(self, object_type: str, fresh: bool = False) -> Shape:
+        """The object type as the account sees it. Raises NotAllowed where it sees none."""
+        known = remembered(self, "shapes", DESCRIBE_SECONDS)
+        if fresh or object_type not in known:
+            try:
+                path = self.record_path(object_type, "describe")
+                known[object_type] = shape_of(self.call("GET", path).json, self.key_field)
+            except (Gone, ValueError):
+                raise NotAllowed(
+                    f"Salesforce shows no object {object_type}. Nothing was read. Give the integration user read "
+                    "access to it in Setup → Permission Sets → Object Settings."
+                ) from None
+        return known[object_type]
+
+    def forget(self) -> None:
+        """Take up changes of objects, fields and people at once."""
+        with _memory_guard:
+            for key in [k for k in _memory if k[1:] == self.identity]:
+                del _memory[key]
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        context = self.context
+        return (context.address, context.name, context.settings.get("client_id", ""), self.version, self.key_field)
+
+
+_BATCH = {"Sforce-Query-Options": f"batchSize={PAGE_ROWS}"}
+
+
+def sub_error(status: int, body: Any, sent: Sequence[str] = ()) -> ConnectorError:
+    """What a refused sub-request asks us to do; the call as a whole was answered, so nothing is uncertain."""
+    found = as_error(status, body, sent)
+    if found:
+        return found
+    if status == 300:
+        return Refused(
+            "More than one Salesforce record carries this key. Nothing was written. Merge them or clear one."
+        )
+    if status in (401, 403):
+        return NotAllowed(f"Salesforce answered with status {status}. Nothing was written.")
+    return Retry(f"Salesforce answered a part of the call with status {status}. Nothing is lost; we try again.")
+
+
+def next_path(url: str) -> str:
+    """The path of a listing's next page. Only a path of the API counts: a token must not follow an address."""
+    match = re.search(r"(?:^https://[^/]+)?(/services/data/v[\d.]+/query(?:All)?/[\w-]+)$", url)
+    if not match:
+        raise Retry("Salesforce's listing names no next page that can be read. Nothing is lost; we read it again.")
+    return match[1]
+
+
+def first_error(answers: Sequence[SubAnswer]) -> SubAnswer | None:
+    """The sub-answer that made a composite call fail, not those that were halted because of it."""
+    failed = [a for a in answers if a.status >= 300]
+    halted = {"PROCESSING_HALTED", "ALL_OR_NONE_OPERATION_ROLLED_BACK"}
+    return next(
+        (a for a in failed if not {e["code"] for e in errors_in(a.body)} & halted), failed[0] if failed else None
+    )
+
+
+def remembered(org: Org, what: str, seconds: float) -> dict[str, Any]:
+    """What this process has learned about an org, forgotten `seconds` after the first entry."""
+    key = (what, *org.identity)
+    now = time.monotonic()
+    with _memory_guard:
+        entry = _memory.get(key)
+        if entry is None or entry["until"] < now:
+            entry = _memory[key] = {"until": now + seconds, "known": {}}
+        known: dict[str, Any] = entry["known"]
+        return known

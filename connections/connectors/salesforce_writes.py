@@ -1,0 +1,377 @@
+"""Writes to Salesforce: each with its read-back in the same composite call, one at a time or many at once.
+
+Sub-requests of a composite call run in order and, where all or none, in one transaction; the call counts once.
+Facts: REST API Developer Guide, "Composite", "sObject Collections", "Conditional Request Headers".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any
+
+from connections.connectors import salesforce_soql as soql
+from connections.connectors.base import (
+    ConnectorError,
+    Creation,
+    Gone,
+    Record,
+    Refused,
+    Uncertain,
+    Update,
+    Values,
+    WriteResult,
+)
+from connections.connectors.salesforce_errors import duplicate_of
+from connections.connectors.salesforce_fields import Shape, outgoing, record_of, select_list
+from connections.connectors.salesforce_org import Org, SubAnswer, first_error, sub_error
+from connections.connectors.salesforce_people import account_ids
+
+# Records in one collection write; the vendor's limit.
+MAX_COLLECTION = 200
+# Single writes in one call can be conditional and collections cannot; ten of them still take about a second.
+MAX_CONDITIONAL = 10
+# A composite call takes five queries and collections together: one write and four reads.
+MAX_READS = 4
+# Salesforce replaces "@{…}" inside a composite call; a text that contains it must travel alone.
+REFERENCE = "@{"
+
+Result = WriteResult | ConnectorError
+
+
+def update(
+    org: Org, object_type: str, external_id: str, values: Values, expected_version: str | None, fields: Sequence[str]
+) -> WriteResult:
+    shape = org.shape(object_type)
+    body = _body(org, shape, values)
+    path = org.record_path(object_type, _checked_id(external_id))
+    headers = _condition(expected_version)
+    try:
+        if _needs_own_call(body):
+            org.call("PATCH", path, json=body, headers=headers, write=True, sent=list(body))
+            rows = org.rows(_select(shape, fields, [external_id]))
+        else:
+            write = _sub("PATCH", path, "write", body, headers)
+            rows = _written(
+                org, [write, _sub("GET", org.query_url(_select(shape, fields, [external_id])), "read")], body
+            )
+    except Gone as gone:
+        raise _merged(org, shape, external_id, gone) from None
+    return WriteResult(_read_back(shape, rows, fields))
+
+
+def create(
+    org: Org, object_type: str, values: Values, key: str, fields: Sequence[str], parent_id: str | None
+) -> WriteResult:
+    """Make one record, or find the one that already carries the key."""
+    shape = org.shape(object_type)
+    body = _body(org, shape, values, parent_id)
+    try:
+        if shape.key_field is None:
+            return _create_without_key(org, shape, body, fields)
+        if _needs_own_call(body):
+            org.call(
+                "POST",
+                org.record_path(object_type),
+                json={**body, shape.key_field: key},
+                write=True,
+                sent=list(body),
+            )
+            return WriteResult(_read_back(shape, org.rows(_select_by_key(shape, fields, [key])), fields), created=True)
+        write = _sub("PATCH", org.record_path(object_type, shape.key_field, key), "write", body)
+        read = _sub("GET", org.query_url(_select_by_key(shape, fields, [key])), "read")
+        answers = org.composite([write, read], all_or_none=True)
+        _raise_first(answers, body)
+        created = answers[0].status == 201 or bool((answers[0].body or {}).get("created"))
+        return WriteResult(_read_back(shape, _rows(answers[1]), fields), created=created)
+    except _Duplicate as duplicate:
+        rows = org.rows(_select_by_key(shape, fields, [key])) if shape.key_field else []
+        if len(rows) == 1:
+            return WriteResult(record_of(shape, rows[0], fields))
+        raise duplicate.refusal from None
+
+
+def update_many(org: Org, object_type: str, updates: Sequence[Update], fields: Sequence[str]) -> list[Result]:
+    shape = org.shape(object_type)
+    _warm_people(org, shape, [u.values for u in updates])
+    results: dict[int, Result] = {}
+    batch: list[tuple[int, str, dict[str, Any], str | None]] = []
+    for place, item in enumerate(updates):
+        try:
+            body = _body(org, shape, item.values)
+            external_id = _checked_id(item.external_id)
+        except ConnectorError as error:
+            results[place] = error
+            continue
+        if _needs_own_call(body):
+            results[place] = _one(
+                lambda i=item: update(org, object_type, i.external_id, i.values, i.expected_version, fields)
+            )
+        else:
+            batch.append((place, external_id, body, item.expected_version))
+    conditional = len(batch) <= MAX_CONDITIONAL and any(version for *_, version in batch)
+    size = MAX_CONDITIONAL if conditional else MAX_COLLECTION
+    for start in range(0, len(batch), size):
+        part = batch[start : start + size]
+        writes = _conditional(org, shape, part) if conditional else [_collection(org, shape, part)]
+        answers, reads = _write_and_read(
+            org, writes, [_select(shape, fields, c) for c in _id_chunks(shape, fields, part)]
+        )
+        items = _items(answers, len(part))
+        rows = {soql.long_id(row["Id"]): row for row in reads}
+        for (place, external_id, body, _), item_answer in zip(part, items, strict=True):
+            failed = _item_error(item_answer, body)
+            results[place] = failed or _result(shape, rows.get(soql.long_id(external_id)), fields, created=False)
+    return [results[place] for place in range(len(updates))]
+
+
+def create_many(org: Org, object_type: str, creations: Sequence[Creation], fields: Sequence[str]) -> list[Result]:
+    shape = org.shape(object_type)
+    _warm_people(org, shape, [c.values for c in creations])
+    results: dict[int, Result] = {}
+    batch: list[tuple[int, Creation, dict[str, Any]]] = []
+    for place, item in enumerate(creations):
+        try:
+            body = _body(org, shape, item.values, item.parent_id)
+        except ConnectorError as error:
+            results[place] = error
+            continue
+        if shape.key_field is None or _needs_own_call(body):
+            results[place] = _one(
+                lambda i=item: create(org, object_type, i.values, i.correlation_key, fields, i.parent_id)
+            )
+        else:
+            batch.append((place, item, body))
+    for start in range(0, len(batch), MAX_COLLECTION):
+        part = batch[start : start + MAX_COLLECTION]
+        keys = [item.correlation_key for _, item, _ in part]
+        records = [
+            {"attributes": {"type": shape.name}, str(shape.key_field): item.correlation_key, **body}
+            for _, item, body in part
+        ]
+        path = f"{org.data}/composite/sobjects/{shape.name}/{shape.key_field}"
+        write = _sub("PATCH", path, "write", {"allOrNone": False, "records": records})
+        queries = [_select_by_key(shape, fields, c) for c in soql.chunks(keys, _around(shape, fields))]
+        answers, reads = _write_and_read(org, [write], queries)
+        rows = {str(row[str(shape.key_field)]).lower(): row for row in reads}
+        for (place, item, body), answer in zip(part, _items(answers, len(part)), strict=True):
+            row = rows.get(item.correlation_key.lower())
+            failed = _item_error(answer, body)
+            if isinstance(failed, _Duplicate):
+                failed = None if row else failed.refusal
+            created = bool((answer.body or {}).get("created")) if isinstance(answer.body, Mapping) else False
+            results[place] = failed or _result(shape, row, fields, created)
+    return [results[place] for place in range(len(creations))]
+
+
+def delete(org: Org, object_type: str, external_id: str) -> None:
+    org.call("DELETE", org.record_path(object_type, _checked_id(external_id)), write=True)
+
+
+def write_key(org: Org, object_type: str, external_id: str, key: str) -> None:
+    """Write the correlation key; an org without the field for it keeps none."""
+    shape = org.shape(object_type)
+    if shape.key_field:
+        path = org.record_path(object_type, _checked_id(external_id))
+        org.call("PATCH", path, json={shape.key_field: key}, write=True, sent=[shape.key_field])
+
+
+class _Duplicate(ConnectorError):
+    """A unique value is taken: by our own earlier create, or by somebody else's record."""
+
+    def __init__(self, refusal: ConnectorError) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+def _create_without_key(org: Org, shape: Shape, body: Mapping[str, Any], fields: Sequence[str]) -> WriteResult:
+    answer = org.call("POST", org.record_path(shape.name), json=dict(body), write=True, sent=list(body))
+    rows = org.rows(_select(shape, fields, [str(answer.json["id"])]))
+    return WriteResult(_read_back(shape, rows, fields), created=True)
+
+
+def _body(org: Org, shape: Shape, values: Values, parent_id: str | None = None) -> dict[str, Any]:
+    """`values` as Salesforce takes them. Raises Refused for people it does not know."""
+    people = {
+        path: str(value)
+        for path, value in values.items()
+        if value and path in shape.columns and shape.columns[path].shown.kind == "person"
+    }
+    accounts = account_ids(org, people.values()) if people else {}
+    unknown = {path: error.message for path, p in people.items() if isinstance(error := accounts[p], Refused)}
+    if unknown:
+        raise Refused("; ".join(unknown.values()), unknown)
+    body = outgoing(shape, values, lambda path, person: str(accounts[person]))
+    if parent_id and shape.parent_field:
+        body[shape.parent_field] = parent_id
+    return body
+
+
+def _warm_people(org: Org, shape: Shape, many: Sequence[Values]) -> None:
+    """Look all people of a batch up in one query."""
+    paths = [path for path, column in shape.columns.items() if column.shown.kind == "person"]
+    people = {str(values[path]) for values in many for path in paths if values.get(path)}
+    if people:
+        account_ids(org, people)
+
+
+def _needs_own_call(body: Mapping[str, Any]) -> bool:
+    return REFERENCE in json.dumps(body)
+
+
+def _condition(version: str | None) -> dict[str, str]:
+    """Salesforce compares whole seconds and lets a change in the very second of `version` pass."""
+    if not version:
+        return {}
+    when = datetime.fromisoformat(version).astimezone(UTC).replace(microsecond=0)
+    return {"If-Unmodified-Since": format_datetime(when, usegmt=True)}
+
+
+def _checked_id(external_id: str) -> str:
+    if not soql.is_id(external_id):
+        raise Gone(f"“{external_id}” is no Salesforce id; there can be no such record.", certain=False)
+    return external_id
+
+
+def _sub(
+    method: str,
+    url: str,
+    reference: str,
+    body: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    request: dict[str, Any] = {"method": method, "url": url, "referenceId": reference}
+    if body is not None:
+        request["body"] = dict(body)
+    if headers:
+        request["httpHeaders"] = dict(headers)
+    return request
+
+
+def _around(shape: Shape, fields: Sequence[str]) -> int:
+    return len(_select(shape, fields, [])) + 200
+
+
+def _select(shape: Shape, fields: Sequence[str], ids: Sequence[str]) -> str:
+    columns = ", ".join(select_list(shape, fields))
+    return f"SELECT {columns} FROM {shape.name} WHERE {soql.one_of('Id', ids)}"  # noqa: S608
+
+
+def _select_by_key(shape: Shape, fields: Sequence[str], keys: Sequence[str]) -> str:
+    columns = ", ".join(select_list(shape, fields))
+    return f"SELECT {columns} FROM {shape.name} WHERE {soql.one_of(str(shape.key_field), keys)}"  # noqa: S608
+
+
+def _written(org: Org, requests: Sequence[Mapping[str, Any]], body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    answers = org.composite(requests, all_or_none=True)
+    _raise_first(answers, body)
+    return _rows(answers[-1])
+
+
+def _raise_first(answers: Sequence[SubAnswer], body: Mapping[str, Any]) -> None:
+    failed = first_error(answers)
+    if failed:
+        # In one transaction a failure undid everything, so nothing is uncertain.
+        raise _as_item_error(failed.status, failed.body, body)
+
+
+def _as_item_error(status: int, body: Any, sent: Mapping[str, Any]) -> ConnectorError:
+    error = sub_error(status, body, list(sent))
+    return _Duplicate(error) if duplicate_of(body) is not None else error
+
+
+def _rows(answer: SubAnswer) -> list[dict[str, Any]]:
+    return list((answer.body or {}).get("records", ())) if isinstance(answer.body, Mapping) else []
+
+
+def _conditional(
+    org: Org, shape: Shape, part: Sequence[tuple[int, str, dict[str, Any], str | None]]
+) -> list[dict[str, Any]]:
+    return [
+        _sub("PATCH", org.record_path(shape.name, external_id), f"write{place}", body, _condition(version))
+        for place, external_id, body, version in part
+    ]
+
+
+def _collection(org: Org, shape: Shape, part: Sequence[tuple[int, str, dict[str, Any], str | None]]) -> dict[str, Any]:
+    records = [{"attributes": {"type": shape.name}, "id": external_id, **body} for _, external_id, body, _ in part]
+    return _sub("PATCH", f"{org.data}/composite/sobjects", "write", {"allOrNone": False, "records": records})
+
+
+def _id_chunks(shape: Shape, fields: Sequence[str], part: Sequence[tuple[int, str, Any, Any]]) -> list[list[str]]:
+    return list(soql.chunks([external_id for _, external_id, *_ in part], _around(shape, fields)))
+
+
+def _write_and_read(
+    org: Org, writes: Sequence[dict[str, Any]], queries: Sequence[str]
+) -> tuple[list[SubAnswer], list[dict[str, Any]]]:
+    """The answers of the writes, and the rows read back: in the same call as far as it takes them."""
+    reads = [_sub("GET", org.query_url(q), f"read{n}") for n, q in enumerate(queries[:MAX_READS])]
+    answers = org.composite([*writes, *reads], all_or_none=False)
+    rows: list[dict[str, Any]] = []
+    again = list(queries[MAX_READS:])
+    for query, answer in zip(queries, answers[len(writes) :], strict=False):
+        done = answer.status == 200 and (answer.body or {}).get("done", True)
+        rows += _rows(answer) if done else []
+        again += [] if done else [query]
+    for query in again:
+        # The writes are done: a failing read must not hide their answers.
+        try:
+            rows += org.rows(query)
+        except ConnectorError:
+            continue
+    return answers[: len(writes)], rows
+
+
+def _items(answers: Sequence[SubAnswer], count: int) -> list[SubAnswer]:
+    """One answer per record, from single writes or from one collection."""
+    first = answers[0]
+    if len(answers) == 1 and isinstance(first.body, list) and len(first.body) == count and first.status < 300:
+        return [SubAnswer(200 if item.get("success") else 400, item) for item in first.body]
+    return list(answers) if len(answers) == count else [first] * count
+
+
+def _item_error(answer: SubAnswer, sent: Mapping[str, Any]) -> ConnectorError | None:
+    if answer.status < 300:
+        return None
+    body = answer.body.get("errors") if isinstance(answer.body, Mapping) and "errors" in answer.body else answer.body
+    return _as_item_error(answer.status, body, sent)
+
+
+def _result(shape: Shape, row: Mapping[str, Any] | None, fields: Sequence[str], created: bool) -> Result:
+    return WriteResult(record_of(shape, row, fields), created=created) if row else _unread()
+
+
+def _read_back(shape: Shape, rows: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> Record:
+    if not rows:
+        raise _unread()
+    return record_of(shape, rows[0], fields)
+
+
+def _unread() -> Uncertain:
+    return Uncertain(
+        "Salesforce took the write, but the account cannot read the record any more. It may have a new owner. "
+        "Give the integration user access to all records of this kind."
+    )
+
+
+def _merged(org: Org, shape: Shape, external_id: str, gone: Gone) -> Gone:
+    """`gone` with the record it was merged into, where Salesforce tells."""
+    if "MasterRecordId" not in shape.present:
+        return gone
+    try:
+        query = f"SELECT MasterRecordId FROM {shape.name} WHERE Id = {soql.text(external_id)}"  # noqa: S608
+        rows = org.rows(query, deleted=True)
+    except ConnectorError:
+        return gone
+    master = rows[0].get("MasterRecordId") if rows else None
+    return Gone(gone.message, gone.certain, merged_into=soql.long_id(master) if master else None)
+
+
+def _one(write: Any) -> Result:
+    try:
+        return write()
+    except ConnectorError as error:
+        return error
