@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import time
+from functools import partial
 
 from connections.sandbox.salesforce import SalesforceStandin
 from connections.sandbox.salesforce_org import Org
@@ -24,8 +25,7 @@ def seed(standin: SalesforceStandin, credentials: Credentials) -> None:
         sample = world.world()
         tickets = [*sample.both, *sample.only_salesforce]
         for ticket in sorted(tickets, key=lambda ticket: -ticket.age_days):
-            moment = today - ticket.age_days * DAY
-            standin.now = lambda moment=moment: moment
+            standin.now = partial(float, today - ticket.age_days * DAY)
             _case(org, ticket, users, queue, today)
         standin.now = time.time
         for person in PEOPLE:

@@ -279,6 +279,8 @@ def _plain_block(block: Block) -> str:
         return "\n".join(f"- {line}" for line in block.lines)
     if block.kind == "steps":
         return "\n".join(f"{number}. {line}" for number, line in enumerate(block.lines, start=1))
+    if block.kind == "code":
+        return "\n".join(("```text", *block.lines, "```"))
     return "\n".join(block.lines) + (f" @{block.who.name}" if block.who else "")
 
 
