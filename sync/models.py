@@ -309,6 +309,7 @@ class Operation(models.Model):
         "Instruction", null=True, blank=True, on_delete=models.SET_NULL, related_name="operations"
     )
     cause = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    clears = models.BooleanField(default=False)  # empties a filled field: the brakes count it with the deletes
     hops = models.PositiveSmallIntegerField(default=0)  # own writes in a row that led here
     # One writer per remote record across mappings: set from claim to commit.
     claim = models.CharField(max_length=400, null=True, blank=True, unique=True)

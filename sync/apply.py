@@ -1,0 +1,209 @@
+"""Carry out operations: claim, call the connector, hand the answer to `settle`.
+
+No transaction is open during a call. Calls may run in threads up to the connection's concurrency; the database
+belongs to the main thread. One writer per remote record across mappings: the claim is unique until the result is
+committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db import connections as databases
+from django.utils import timezone
+
+from connections.connectors.base import (
+    ConnectorError,
+    Creation,
+    Update,
+    WriteResult,
+)
+from sync.models import ChangedRecord, Operation
+from sync.session import SIDES, Session
+from sync.setbacks import supersede
+from sync.settle import settle
+
+# ⚑ A decision older than this is made again from fresh reads before anything is sent.
+DECISION_SECONDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    operation: Operation
+    result: WriteResult | ConnectorError | None  # None: deleted
+
+
+def carry_out(session: Session, operations: Sequence[Operation]) -> None:
+    """Send these planned operations and commit every result. Raises LeaseLost."""
+    # Parts of one record go one after the other: the claim lets one writer at a record.
+    waiting = list(operations)
+    while waiting:
+        turn: dict[tuple[int, str], Operation] = {}
+        for operation in waiting:
+            turn.setdefault((operation.link_id, operation.side), operation)
+        now = list(turn.values())
+        waiting = [operation for operation in waiting if operation not in now]
+        claimed = claim(session, now)
+        for answers in send(session, claimed):
+            settle(session, [(answer.operation, answer.result) for answer in answers])
+
+
+def claim_key(session: Session, operation: Operation) -> str:
+    """(system, object type, record): the same for every mapping that writes this record."""
+    record = operation.external_id or f"key:{operation.correlation_key}"
+    return f"{session.connection(operation.side).pk}:{session.object_type(operation.side)}:{record}"
+
+
+def claim(session: Session, operations: Sequence[Operation]) -> list[Operation]:
+    """Those of `operations` that may be sent now, marked as being sent in one commit.
+
+    ⚑ One that waited too long or whose link was hinted since it was decided is superseded and planned again; so is
+    one whose record another mapping is writing.
+    """
+    now = timezone.now()
+    links = {operation.link_id: operation.link for operation in operations}
+    records = [external_id for link in links.values() for side in SIDES if (external_id := link.record_id(side))]
+    with transaction.atomic():
+        session.lease.renew()
+        hinted = set(
+            ChangedRecord.objects.filter(mapping=session.mapping, external_id__in=records).values_list(
+                "side", "external_id"
+            )
+        )
+        keys = {operation.pk: claim_key(session, operation) for operation in operations}
+        taken = set(Operation.objects.filter(claim__in=keys.values()).values_list("claim", flat=True))
+        sending, late = [], []
+        for operation in operations:
+            link = operation.link
+            moved = any((side, link.record_id(side)) in hinted for side in SIDES)
+            old = now - operation.decided_at > timedelta(seconds=DECISION_SECONDS)
+            if moved or old or keys[operation.pk] in taken:
+                late.append(operation)
+                continue
+            operation.state = Operation.State.SENDING
+            operation.claim = keys[operation.pk]
+            operation.claimed_at = now
+            operation.fence = session.lease.fence
+            operation.attempts += 1
+            sending.append(operation)
+        fields = ["state", "claim", "claimed_at", "fence", "attempts"]
+        try:
+            with transaction.atomic():
+                Operation.objects.bulk_update(sending, fields)
+        except IntegrityError:  # another mapping claimed one of these records just now
+            late, sending = [*late, *sending], []
+            for operation in late:
+                operation.claim = None
+        supersede(session, late, "planned_again", again_in=0.2)
+    return sending
+
+
+def send(session: Session, operations: Sequence[Operation]) -> Iterator[list[Answer]]:
+    """Call the connectors; yields answers as they come, so that each is committed at once."""
+    calls = _calls(session, operations)
+    if len(calls) == 1:
+        yield calls[0]()
+        return
+    pools = {
+        side: ThreadPoolExecutor(max(1, session.connectors[side].capabilities.concurrency))
+        for side in {operation.side for operation in operations}
+    }
+    try:
+        futures = {pools[call.side].submit(_in_thread, call) for call in calls}
+        while futures:
+            done, futures = wait(futures, return_when=FIRST_COMPLETED)
+            yield [answer for future in done for answer in future.result()]
+    finally:
+        for pool in pools.values():
+            pool.shutdown(wait=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    side: str
+    act: Callable[[], list[Answer]]
+
+    def __call__(self) -> list[Answer]:
+        return self.act()
+
+
+def _in_thread(call: _Call) -> list[Answer]:
+    try:
+        return call()
+    finally:
+        databases.close_all()
+
+
+def _calls(session: Session, operations: Sequence[Operation]) -> list[_Call]:
+    """One call per operation, or per bulk of them where the connector writes in bulk."""
+    calls: list[_Call] = []
+    for side in SIDES:
+        size = session.connectors[side].capabilities.bulk_write
+        for kind in ("create", "update", "delete"):
+            these = [o for o in operations if o.side == side and o.kind == kind]
+            bulk = [o for o in these if size > 1 and kind != "delete" and not o.part]
+            if len(bulk) > 1:
+                these = [o for o in these if o not in bulk]
+                for start in range(0, len(bulk), size):
+                    part = bulk[start : start + size]
+                    calls.append(_Call(side, partial(_send_bulk, session, part, kind)))
+            calls += [_Call(side, partial(_send_alone, session, one)) for one in these]
+    return calls
+
+
+def values_of(operation: Operation) -> dict[str, Any]:
+    """{path: value} as sent."""
+    return {**operation.extra, **{sent["path"]: sent["value"] for sent in operation.fields.values()}}
+
+
+def _send_one(session: Session, operation: Operation) -> Answer:
+    side = operation.side
+    connector, object_type = session.connectors[side], session.object_type(side)
+    try:
+        if operation.kind == Operation.Kind.DELETE:
+            connector.delete(object_type, operation.external_id)
+            return Answer(operation, None)
+        if operation.kind == Operation.Kind.CREATE:
+            created = connector.create(
+                object_type, values_of(operation), operation.correlation_key, session.scope(side)
+            )
+            return Answer(operation, created)
+        written = connector.update(
+            object_type,
+            operation.external_id,
+            values_of(operation),
+            operation.expected_version if connector.capabilities.conditional_write else None,
+            session.paths(side),
+        )
+        return Answer(operation, written)
+    except ConnectorError as error:
+        return Answer(operation, error)
+
+
+def _send_alone(session: Session, operation: Operation) -> list[Answer]:
+    return [_send_one(session, operation)]
+
+
+def _send_bulk(session: Session, operations: Sequence[Operation], kind: str) -> list[Answer]:
+    side = operations[0].side
+    connector, object_type, paths = session.connectors[side], session.object_type(side), session.paths(side)
+    conditional = connector.capabilities.conditional_write
+    results: Sequence[WriteResult | ConnectorError]
+    try:
+        if kind == Operation.Kind.CREATE:
+            creations = [Creation(values_of(o), o.correlation_key) for o in operations]
+            results = connector.create_many(object_type, creations, paths, session.scope(side))
+        else:
+            updates = [
+                Update(o.external_id, values_of(o), o.expected_version if conditional else None) for o in operations
+            ]
+            results = connector.update_many(object_type, updates, paths)
+    except ConnectorError as error:
+        results = [error] * len(operations)
+    return [Answer(operation, result) for operation, result in zip(operations, results, strict=True)]

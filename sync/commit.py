@@ -1,0 +1,371 @@
+"""One transaction per batch: operations, conflicts, bases, links and consumed hints together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from connections.connectors.base import Change, Record
+from mappings.compiled import CompiledRule
+from sync import audit, hints
+from sync.merge import MISSING, Agree
+from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, Operation
+from sync.plan import LinkPlan, PlannedConflict, PlannedOperation
+from sync.read import settled_mark
+from sync.session import SIDES, Session
+from sync.state import Batch
+
+
+@dataclass
+class Decided:
+    """One link with the reads it was decided from."""
+
+    link: Link
+    plan: LinkPlan
+    records: dict[str, Record | None]
+    history: Mapping[str, Sequence[Change]] = field(default_factory=dict)  # by side
+
+
+def commit_links(
+    session: Session, batch: Batch, decided: Sequence[Decided], consumed: Sequence[ChangedRecord]
+) -> list[Operation]:
+    """Save all decisions about links; returns the operations to send. Raises LeaseLost."""
+    entries: list[AuditEntry] = []
+    operations: list[Operation] = []
+    with transaction.atomic():
+        session.lease.renew()
+        for one in decided:
+            _take_over_reads(session, one)
+            entries += _agree(session, one, batch)
+        Operation.objects.bulk_create(
+            operations := [
+                operation_row(session, one.link, planned, batch) for one in decided for planned in one.plan.operations
+            ]
+        )
+        for one in decided:
+            entries += _conflicts(session, one, batch)
+            entries += _instructions(session, one, batch)
+        Link.objects.bulk_update([one.link for one in decided], LINK_FIELDS)
+        audit.append(entries)
+        hints.consume(consumed)
+    return operations
+
+
+LINK_FIELDS = [
+    "state",
+    "left_key",
+    "right_key",
+    "title",
+    "left_bases",
+    "right_bases",
+    "left_version",
+    "right_version",
+    "left_updated_at",
+    "right_updated_at",
+    "left_read_at",
+    "right_read_at",
+    "left_settled",
+    "right_settled",
+    "parked",
+    "agreed_differences",
+    "deleted_left",
+    "deleted_right",
+    "out_of_scope",
+    "changed_at",
+]
+
+
+def take_over_read(session: Session, link: Link, side: str, record: Record, read_at: datetime) -> None:
+    """What the link remembers of a fresh read, whatever was decided from it."""
+    setattr(link, f"{side}_version", record.version)
+    setattr(link, f"{side}_updated_at", record.updated_at or "")
+    setattr(link, f"{side}_read_at", read_at)
+    if record.key:
+        setattr(link, f"{side}_key", record.key[:200])
+    if record.title and (side == "left" or not link.title):
+        link.title = record.title[:500]
+
+
+def _take_over_reads(session: Session, one: Decided) -> None:
+    now = timezone.now()
+    for side in SIDES:
+        record = one.records[side]
+        if record is None:
+            continue
+        take_over_read(session, one.link, side, record, now)
+        settled = settled_mark(session, record) if one.plan.settled else ""
+        setattr(one.link, f"{side}_settled", settled)
+    if one.plan.state:
+        one.link.state = one.plan.state
+    for rule in one.plan.unparked:
+        one.link.parked.pop(rule, None)
+
+
+def rule_of(session: Session, rule_id: str) -> CompiledRule | None:
+    return next((rule for rule in session.compiled.rules if rule.id == rule_id), None)
+
+
+def current(one: Decided, rule: CompiledRule, side: str) -> Any:
+    record = one.records[side]
+    return MISSING if record is None else record.values.get(rule.field(side).path, MISSING)
+
+
+def audit_entry(session: Session, action: str, code: str, link: Link, **details: Any) -> AuditEntry:
+    """An entry about a link in this run."""
+    return audit.entry(
+        action,
+        code,
+        mapping=session.mapping,
+        mapping_version=session.version.number,
+        run_id=session.ensure_run().pk,
+        link_id=link.pk,
+        object_label=str(link),
+        **details,
+    )
+
+
+# Adopting equal values at the first meeting is one line per link, not one per field.
+QUIET_AGREEMENTS = frozenset({"initially_equal", "one_way_source_empty"})
+
+
+def _agree(session: Session, one: Decided, batch: Batch) -> list[AuditEntry]:
+    """Both bases take the current values; nothing is written."""
+    entries = []
+    for rule_id, agreed in one.plan.agreed.items():
+        rule = rule_of(session, rule_id)
+        assert rule is not None
+        before = {side: one.link.bases(side).get(rule_id) for side in SIDES}
+        after = {side: current(one, rule, side) for side in SIDES}
+        for side in SIDES:
+            one.link.bases(side)[rule_id] = after[side]
+        if agreed.differ:
+            one.link.agreed_differences[rule_id] = True
+        else:
+            one.link.agreed_differences.pop(rule_id, None)
+        session.counts["agreed"] += 1
+        if agreed.code not in QUIET_AGREEMENTS:
+            entries.append(
+                audit_entry(
+                    session,
+                    "agree",
+                    agreed.code,
+                    one.link,
+                    field_label=rule.label,
+                    before=before,
+                    after=after,
+                    **_asker(batch, one, rule_id, agreed),
+                )
+            )
+    return entries
+
+
+def _asker(batch: Batch, one: Decided, rule_id: str, agreed: Agree) -> dict[str, Any]:
+    for instruction in batch.instructions.get(one.link.pk, []):
+        if rule_id in instruction.choices:
+            return {
+                "actor": instruction.by_name,
+                "actor_kind": AuditEntry.ActorKind.PERSON,
+                "request_id": instruction.request_id,
+                "params": {"by": instruction.by_name},
+            }
+    return {"params": {}}
+
+
+def operation_row(session: Session, link: Link, planned: PlannedOperation, batch: Batch | None) -> Operation:
+    """The ledger row of one decided remote call."""
+    instruction = planned.instruction
+    by = ""
+    if instruction is not None and batch is not None:
+        by = next((i.by_name for i in batch.instructions.get(link.pk, []) if i.pk == instruction), "")
+    connection = session.connection(planned.side)
+    return Operation(
+        mapping=session.mapping,
+        version=session.version,
+        run=session.ensure_run(),
+        link=link,
+        side=planned.side,
+        kind=planned.kind,
+        part=planned.part,
+        external_id=link.record_id(planned.side) or "",
+        correlation_key=link.identity.key if link.identity and planned.kind == "create" else "",
+        fields={
+            f.rule: {
+                "path": f.path,
+                "value": f.value,
+                "before": f.before,
+                "source": f.source,
+                "code": f.code,
+                "settle": f.settle,
+                "params": {**f.params, **({"by": by} if by else {})},
+            }
+            for f in planned.fields
+        },
+        extra=dict(planned.extra),
+        expected_version=getattr(link, f"{planned.side}_version"),
+        instruction_id=instruction,
+        cause_id=planned.cause,
+        hops=planned.hops,
+        clears=planned.clears(),
+        result={"code": planned.code, "params": {"system": connection.name}} if planned.code else {},
+    )
+
+
+def _conflicts(session: Session, one: Decided, batch: Batch) -> list[AuditEntry]:
+    """Open, follow or close the questions about a link."""
+    entries = []
+    known = batch.conflicts.get(one.link.pk, {})
+    for planned in one.plan.conflicts:
+        entries += open_conflict(session, one, planned, known.get(planned.rule))
+    written = {rule: planned.instruction for planned in one.plan.operations for rule in _rules(planned)}
+    for rule_id, conflict in known.items():
+        if rule_id in written:
+            # Settled once the write is confirmed; a refusal opens it again.
+            conflict.state = Conflict.State.RESOLVING
+            conflict.instruction_id = written[rule_id] or conflict.instruction_id
+            conflict.save(update_fields=["state", "instruction"])
+        elif rule_id in one.plan.closed or (rule_id == "" and not any(c.rule == "" for c in one.plan.conflicts)):
+            if rule_id == "" and conflict.kind in ("duplicate", "uncertain_create"):
+                continue  # about the record, not about its values
+            entries.append(close_conflict(session, conflict, one, batch))
+    return entries
+
+
+def _rules(planned: PlannedOperation) -> list[str]:
+    return [f.rule for f in planned.fields]
+
+
+def open_conflict(session: Session, one: Decided, planned: PlannedConflict, known: Conflict | None) -> list[AuditEntry]:
+    """One open row per link and rule; it follows the live values."""
+    rule = rule_of(session, planned.rule) if planned.rule else None
+    values = {}
+    for side in SIDES:
+        value = MISSING if rule is None else current(one, rule, side)
+        values[side] = None if value is MISSING else value
+    params = {"system": session.system(planned.params.get("side", "left")), **planned.params}
+    if known is not None:
+        moved = known.left_value != values["left"] or known.right_value != values["right"]
+        if (
+            not moved
+            and known.kind == planned.kind
+            and known.code == planned.code
+            and known.state == Conflict.State.OPEN
+        ):
+            return []
+        known.kind, known.code, known.params, known.state = planned.kind, planned.code, params, Conflict.State.OPEN
+        known.left_value, known.right_value = values["left"], values["right"]
+        _name_editors(known, one, rule)
+        if moved:
+            known.moved_at = timezone.now()
+        known.save()
+        return []
+    has_base = rule is not None and rule.id in one.link.left_bases and rule.id in one.link.right_bases
+    conflict = Conflict(
+        mapping=session.mapping,
+        link=one.link,
+        rule_id=planned.rule,
+        kind=planned.kind,
+        code=planned.code,
+        params=params,
+        version=session.version,
+        title=one.link.title,
+        field_label=rule.label if rule else "",
+        left_base=one.link.left_bases.get(planned.rule),
+        right_base=one.link.right_bases.get(planned.rule),
+        has_base=has_base,
+        left_value=values["left"],
+        right_value=values["right"],
+        agreed_at=one.link.changed_at if has_base else None,
+    )
+    _name_editors(conflict, one, rule)
+    conflict.save()
+    session.counts["conflicts"] += 1
+    return [
+        audit_entry(
+            session,
+            "conflict",
+            planned.code,
+            one.link,
+            params=params,
+            field_label=conflict.field_label,
+            before={"left": conflict.left_base, "right": conflict.right_base},
+            after={"left": conflict.left_value, "right": conflict.right_value},
+        )
+    ]
+
+
+def _name_editors(conflict: Conflict, one: Decided, rule: CompiledRule | None) -> None:
+    """Who changed it and when: the vendor's field history where there is one, else the record's last editor."""
+    for side in SIDES:
+        record = one.records[side]
+        if record is None:
+            continue
+        by, at = record.updated_by_name or record.updated_by or "", record.updated_at or ""
+        if rule is not None:
+            path = rule.field(side).path
+            for change in one.history.get(side, ()):
+                if change.field == path:
+                    by, at = change.by_name or change.by or by, change.at
+        setattr(conflict, f"{side}_by", by[:200])
+        setattr(conflict, f"{side}_at", at)
+
+
+def close_conflict(session: Session, conflict: Conflict, one: Decided, batch: Batch) -> AuditEntry:
+    """A question that the live values, or a person's choice without a write, answered."""
+    instruction = next((i for i in batch.instructions.get(one.link.pk, []) if conflict.rule_id in i.choices), None)
+    conflict.state = Conflict.State.CLOSED
+    conflict.closed_at = timezone.now()
+    conflict.closed_by = instruction.by_name if instruction else ""
+    conflict.closed_code = "resolved" if instruction else "moved"
+    conflict.instruction = instruction or conflict.instruction
+    conflict.save(update_fields=["state", "closed_at", "closed_by", "closed_code", "instruction"])
+    return audit_entry(
+        session,
+        "resolve" if instruction else "conflict_closed",
+        conflict.closed_code,
+        one.link,
+        actor=conflict.closed_by,
+        actor_kind=AuditEntry.ActorKind.PERSON if instruction else AuditEntry.ActorKind.SYSTEM,
+        params={"by": conflict.closed_by},
+        field_label=conflict.field_label,
+        request_id=instruction.request_id if instruction else "",
+    )
+
+
+def _instructions(session: Session, one: Decided, batch: Batch) -> list[AuditEntry]:
+    """What became of what people asked: done at once, being applied, or stale."""
+    entries = []
+    for instruction in batch.instructions.get(one.link.pk, []):
+        outcomes = one.plan.instructions.get(instruction.pk)
+        if outcomes is None:
+            continue
+        instruction.outcome = outcomes
+        kinds = set(outcomes.values())
+        if "applying" in kinds:
+            instruction.state = Instruction.State.APPLYING
+        elif "stale" in kinds:
+            instruction.state = Instruction.State.STALE
+        elif "refused" in kinds:
+            instruction.state = Instruction.State.REFUSED
+        else:
+            instruction.state = Instruction.State.DONE
+        if instruction.state != Instruction.State.APPLYING:
+            instruction.finished_at = timezone.now()
+        instruction.save(update_fields=["state", "outcome", "finished_at"])
+        if instruction.state == Instruction.State.STALE:
+            entries.append(
+                audit_entry(
+                    session,
+                    "instruction",
+                    "stale",
+                    one.link,
+                    actor=instruction.by_name,
+                    actor_kind=AuditEntry.ActorKind.PERSON,
+                    request_id=instruction.request_id,
+                )
+            )
+    return entries

@@ -1,0 +1,134 @@
+"""RQ entry points, and the one place that enqueues. Jobs get primary keys, may run twice, and may be lost:
+the database is the ledger, the queues are only the doorbell."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import django_rq
+from django.db import transaction
+from django.db.models import Q
+from redis.exceptions import RedisError
+
+from connections.connectors.base import Hint
+from connections.models import Connection
+from mappings.models import Mapping
+from sync import audit, hints
+from sync.models import Link, Operation, Run
+from sync.session import SIDES
+
+log = logging.getLogger("sync")
+
+# While a ring waits in the queue another one adds nothing. Shorter than the sweep, so a lost job costs no more.
+RING_SECONDS = 3
+
+
+def wake(mapping_id: int, queue: str = "live") -> None:
+    """Ask for a run of a mapping once the current transaction is committed."""
+    transaction.on_commit(lambda: enqueue(queue, "sync.jobs.run_mapping", mapping_id, queue))
+
+
+def enqueue(queue: str, function: str, *args: Any) -> None:
+    """Ring. A queue that cannot be reached loses nothing: the sweep rings again."""
+    try:
+        target = django_rq.get_queue(queue)
+        mark = f"rung:{function}:{':'.join(map(str, args))}"
+        if target.connection.set(mark, 1, nx=True, ex=RING_SECONDS):
+            target.enqueue_call(function, args=args, result_ttl=0, failure_ttl=86400)
+    except (RedisError, OSError) as problem:
+        log.warning("the queue %s cannot be reached: %s", queue, problem)
+
+
+def _heard(function: str, *args: Any) -> None:
+    """From here on a new ring is news again."""
+    with contextlib.suppress(RedisError, OSError):
+        django_rq.get_queue("live").connection.delete(f"rung:{function}:{':'.join(map(str, args))}")
+
+
+def run_mapping(mapping_id: int, queue: str = "live") -> str:
+    """Run a mapping; ⚑ after the lease is released look for hints once more and ring again."""
+    from sync import engine
+
+    _heard("sync.jobs.run_mapping", mapping_id, queue)
+    kind = Run.Kind.LIVE if queue == "live" else Run.Kind.POLL
+    outcome = engine.run(mapping_id, kind=kind, lane="live" if queue == "live" else "backfill")
+    if outcome.state in ("done", "lost") and hints.any_due(mapping_id):
+        wake(mapping_id, queue)
+    seal()
+    return outcome.state
+
+
+def seal() -> None:
+    """Let the sequencer number and seal what was audited."""
+    audit.seal()
+
+
+def bell(connection_id: int, rung: Sequence[Hint]) -> None:
+    """A connection rang: mark its records in every mapping that has them, unless the ledger proves an echo."""
+    connection = Connection.objects.get(pk=connection_id)
+    mappings = Mapping.objects.filter(
+        Q(left_connection=connection) | Q(right_connection=connection), state=Mapping.State.ACTIVE
+    )
+    for mapping in mappings:
+        woken = False
+        for side in SIDES:
+            if mapping.connection(side).pk != connection.pk:
+                continue
+            mine = [hint for hint in rung if hint.object_type == mapping.object_type(side)]
+            if any(hint.external_id == "*" for hint in mine):
+                _poll_now(mapping)
+                woken = True
+            woken = _mark(mapping, side, [hint for hint in mine if hint.external_id != "*"]) or woken
+        if woken:
+            wake(mapping.pk)
+
+
+def _poll_now(mapping: Mapping) -> None:
+    from sync.models import MappingState
+
+    MappingState.objects.filter(mapping=mapping).update(next_poll_at=None)
+
+
+def _mark(mapping: Mapping, side: str, rung: Sequence[Hint]) -> bool:
+    """Mark hints of one side; True if there was anything to look at."""
+    marked = False
+    column = f"{side}_id"
+    links = {
+        getattr(link, column): link
+        for link in Link.objects.filter(**{"mapping": mapping, f"{column}__in": [hint.external_id for hint in rung]})
+    }
+    for hint in rung:
+        link = links.get(hint.external_id)
+        if link is not None and hint.verified and _echo(link, side, hint):
+            continue
+        if link is None and hint.deleted:
+            continue
+        lane = hints.Lane.LIVE if link is not None else hints.Lane.BACKFILL
+        proof = {"version": hint.version, "at": hint.at} if hint.verified and hint.own_account else None
+        hints.mark(mapping.pk, side, [hint.external_id], lane, deleted=hint.deleted and hint.verified, proof=proof)
+        marked = True
+    return marked
+
+
+def _echo(link: Link, side: str, hint: Hint) -> bool:
+    """Whether a verified delivery tells exactly what our own confirmed write left behind.
+
+    The account alone proves nothing: a person may use it too. Either the version is the one we read back, or every
+    changed field says what the ledger sent last.
+    """
+    if not hint.own_account or hint.deleted:
+        return False
+    last = (
+        Operation.objects.filter(link=link, side=side, state=Operation.State.CONFIRMED).order_by("-finished_at").first()
+    )
+    if last is None:
+        return False
+    if hint.version is not None and hint.version == getattr(link, f"{side}_version"):
+        return True
+    sent = {one["path"]: one.get("read_back", one["value"]) for one in last.fields.values()}
+    return bool(hint.changes) and all(
+        path in sent and sent[path] == value for path, value in (hint.changes or {}).items()
+    )

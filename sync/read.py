@@ -1,0 +1,163 @@
+"""Reading both sides: polls that mark hints, and direct reads of hinted records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from django.db import connections as databases
+from django.db import transaction
+
+from connections.connectors.base import ConnectorError, Record
+from sync import hints
+from sync.models import Cursor, Link, MatchKey
+from sync.session import SIDES, Session
+
+# A poll that finds more than this was no ordinary edit: the rest waits behind live edits.
+LIVE_PAGE_RECORDS = 100
+
+
+class SideFailed(Exception):
+    """A remote call failed on one side; the run stops there and keeps its hints."""
+
+    def __init__(self, side: str, error: ConnectorError) -> None:
+        super().__init__(f"{side}: {error}")
+        self.side = side
+        self.error = error
+
+
+@dataclass
+class Reading:
+    """Fresh reads of one batch. `absent`: ids the system did not return."""
+
+    records: dict[str, dict[str, Record]] = field(default_factory=lambda: {side: {} for side in SIDES})
+    absent: dict[str, set[str]] = field(default_factory=lambda: {side: set() for side in SIDES})
+
+    def get(self, side: str, external_id: str | None) -> Record | None:
+        return self.records[side].get(external_id or "")
+
+
+def read_into(session: Session, reading: Reading, ids: Mapping[str, Iterable[str]]) -> None:
+    """Read these records directly, both sides at once, adding to `reading`. Raises SideFailed."""
+    wanted = {side: sorted(set(ids.get(side, ())) - set(reading.records[side])) for side in SIDES}
+    busy = [side for side in SIDES if wanted[side]]
+    if len(busy) == 2:
+        # The second side in a thread of its own: half the wait for a batch that needs both.
+        with ThreadPoolExecutor(1) as pool:
+            later = pool.submit(_read_side_in_thread, session, "right", wanted["right"])
+            found = {"left": _read_side(session, "left", wanted["left"]), "right": later.result()}
+    else:
+        found = {side: _read_side(session, side, wanted[side]) for side in busy}
+    for side, records in found.items():
+        reading.records[side].update(records)
+        reading.absent[side].update(set(wanted[side]) - set(records))
+
+
+def _read_side_in_thread(session: Session, side: str, ids: Sequence[str]) -> dict[str, Record]:
+    try:
+        return _read_side(session, side, ids)
+    finally:
+        databases.close_all()
+
+
+def _read_side(session: Session, side: str, ids: Sequence[str]) -> dict[str, Record]:
+    connector = session.connectors[side]
+    size = connector.capabilities.bulk_read
+    found: dict[str, Record] = {}
+    try:
+        for start in range(0, len(ids), size):
+            part = ids[start : start + size]
+            found.update(connector.get_many(session.object_type(side), part, session.paths(side)))
+    except ConnectorError as error:
+        raise SideFailed(side, error) from error
+    return found
+
+
+def poll(session: Session, side: str, lane: int = hints.Lane.LIVE) -> int:
+    """Mark every record the list shows as changed; the cursor moves in the same transaction. Returns their number.
+
+    The list is read from `watermark − lookback`, inclusive, and names ids only: the batch reads the records itself.
+    The time filter saves work; it decides nothing. Raises SideFailed.
+    """
+    connector = session.connectors[side]
+    cursor, _ = Cursor.objects.get_or_create(mapping=session.mapping, side=side)
+    since = cursor.watermark and connector.shift_watermark(cursor.watermark, connector.capabilities.lookback)
+    seen = 0
+    try:
+        for page in connector.changed_since(session.object_type(side), since, session.paths(side), session.scope(side)):
+            with transaction.atomic():
+                session.lease.renew()
+                fresh = _unsettled(session, side, page.records)
+                mark_changed(session.mapping.pk, side, fresh, lane if seen < LIVE_PAGE_RECORDS else hints.Lane.BACKFILL)
+                if page.watermark is not None and page.last:
+                    # Only a complete listing moves the cursor: an interrupted one is read again.
+                    Cursor.objects.filter(pk=cursor.pk).update(watermark=page.watermark)
+            seen += len(page.records)
+    except ConnectorError as error:
+        raise SideFailed(side, error) from error
+    return seen
+
+
+def _unsettled(session: Session, side: str, records: Sequence[Record]) -> list[Record]:
+    """⚑ A record is skipped unmerged only with an exact version (never a time), and only where (version, mapping
+    version) is the link's settled pair: every readable mapped field in that very read equalled its base."""
+    if not session.connectors[side].capabilities.exact_version:
+        return list(records)
+    column, mark = f"{side}_id", f"{side}_settled"
+    ids = [record.external_id for record in records]
+    rows = Link.objects.filter(**{"mapping": session.mapping, f"{column}__in": ids}).values_list(column, mark)
+    settled = dict(rows)
+    return [r for r in records if settled.get(r.external_id) != settled_mark(session, r)]
+
+
+def settled_mark(session: Session, record: Record) -> str:
+    return f"{record.version}|{session.version.pk}"
+
+
+def mark_changed(mapping_id: int, side: str, records: Sequence[Record], lane: int) -> None:
+    """Hints for listed records; those that are not linked yet wait behind edits of linked ones."""
+    deleted = [record.external_id for record in records if record.deleted]
+    present = [record.external_id for record in records if not record.deleted]
+    linked = linked_ids(mapping_id, side, present)
+    hints.mark(mapping_id, side, [id for id in present if id in linked], lane)
+    hints.mark(mapping_id, side, [id for id in present if id not in linked], max(lane, hints.Lane.BACKFILL))
+    # A deleted record that was never linked concerns nobody.
+    hints.mark(mapping_id, side, linked_ids(mapping_id, side, deleted), lane, deleted=True)
+    MatchKey.objects.filter(mapping_id=mapping_id, side=side, external_id__in=deleted).delete()
+
+
+def linked_ids(mapping_id: int, side: str, ids: Sequence[str]) -> set[str]:
+    column = f"{side}_id"
+    return set(
+        Link.objects.filter(**{"mapping_id": mapping_id, f"{column}__in": list(ids)}).values_list(column, flat=True)
+    )
+
+
+def sweep(session: Session, side: str) -> set[str]:
+    """Linked ids that a complete listing lacks: hinted for a direct read, since a list proves no deletion."""
+    connector = session.connectors[side]
+    column = f"{side}_id"
+    listed = 0
+    linked = Link.objects.filter(mapping=session.mapping, state=Link.State.ACTIVE)
+    missing = set(linked.values_list(column, flat=True))
+    try:
+        for page in connector.list_ids(session.object_type(side), session.scope(side)):
+            listed += len(page)
+            missing.difference_update(page)
+    except ConnectorError as error:
+        raise SideFailed(side, error) from error
+    if not listed and missing:
+        raise SideEmpty(side, len(missing))
+    found = {id for id in missing if id}
+    hints.mark(session.mapping.pk, side, found, hints.Lane.VERIFY)
+    return found
+
+
+class SideEmpty(Exception):
+    """One side suddenly lists nothing: a brake, never a wave of deletions."""
+
+    def __init__(self, side: str, links: int) -> None:
+        super().__init__(f"{side} lists nothing while {links} records are linked")
+        self.side = side
+        self.links = links

@@ -1,0 +1,212 @@
+"""After a crash or an unanswered write: find out what happened before anything is sent again.
+
+⚑ An operation found in "sending" is probed after all time-outs have passed, never blindly sent again. For an update:
+read = sent → confirmed; an exact version still the expected one → planned again; the vendor's field history tells →
+believed; anything else → the sent fields go to a person, naming what we may have written.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from connections.connectors.base import ConnectorError, Record, WriteResult
+from sync import audit
+from sync.commit import LINK_FIELDS
+from sync.models import Conflict, Link, Operation, Run
+from sync.read import SideFailed
+from sync.session import Session
+from sync.setbacks import OPERATION_FIELDS, finish, park, refusal_conflict, release_hints, supersede
+from sync.settle import settle
+
+# Clock difference allowed for when looking through the other system's own records of the time of our write.
+CLOCK_SLACK_SECONDS = 120
+
+
+def leftovers(session: Session) -> None:
+    """Settle what earlier runs of this mapping left behind. Raises SideFailed, LeaseLost."""
+    Run.objects.filter(mapping=session.mapping, state=Run.State.RUNNING).update(
+        state=Run.State.LOST, finished_at=timezone.now(), error={"code": "lease_lost", "params": {}}
+    )
+    planned = list(_open(session).filter(state=Operation.State.PLANNED))
+    if planned:
+        with transaction.atomic():
+            session.lease.renew()
+            supersede(session, planned, "planned_again", again_in=0)
+    now = timezone.now()
+    for operation in _open(session).filter(
+        Q(state=Operation.State.SENDING) | Q(state=Operation.State.UNCERTAIN, not_before__lte=now)
+    ):
+        wait = session.connectors[operation.side].capabilities.update_timeout
+        if operation.claimed_at and operation.claimed_at + timedelta(seconds=wait) > now:
+            continue  # it can still take effect; look later
+        try:
+            _probe(session, operation)
+        except ConnectorError as error:
+            raise SideFailed(operation.side, error) from error
+
+
+def _open(session: Session) -> QuerySet[Operation]:
+    return (
+        Operation.objects.filter(mapping=session.mapping, state__in=Operation.OPEN)
+        .select_related("link", "link__identity", "instruction")
+        .order_by("pk")
+    )
+
+
+def _probe(session: Session, operation: Operation) -> None:
+    if operation.kind == Operation.Kind.CREATE:
+        _probe_create(session, operation)
+    elif operation.kind == Operation.Kind.DELETE:
+        found = session.connectors[operation.side].get_many(
+            session.object_type(operation.side), [operation.external_id], session.paths(operation.side)
+        )
+        record = found.get(operation.external_id)
+        if record is None or record.deleted:
+            settle(session, [(operation, None)])
+        else:
+            _plan_again(session, operation, "not_applied")
+    else:
+        _probe_update(session, operation)
+
+
+def _probe_update(session: Session, operation: Operation) -> None:
+    side = operation.side
+    connector = session.connectors[side]
+    object_type, paths = session.object_type(side), session.paths(side)
+    record = connector.get_many(object_type, [operation.external_id], paths).get(operation.external_id)
+    if record is None or record.deleted:
+        _plan_again(session, operation, "unreachable")
+        return
+    sent = operation.fields.values()
+    if all(record.values.get(one["path"]) == one["value"] for one in sent):
+        settle(session, [(operation, WriteResult(record))])
+        return
+    if connector.capabilities.exact_version and record.version == operation.expected_version:
+        _plan_again(session, operation, "not_applied")
+        return
+    if connector.capabilities.field_history and sent:
+        ours = _our_changes(session, operation)
+        if ours is not None:
+            if ours:
+                settle(session, [(operation, WriteResult(record, on_the_way=_reached(operation, record)))])
+            else:
+                _plan_again(session, operation, "not_applied")
+            return
+    _ask_a_person(session, operation)
+
+
+def _reached(operation: Operation, record: Record) -> dict[str, object]:
+    """A separate write whose step happened but did not arrive: it goes on from where it is."""
+    return {
+        one["path"]: record.values.get(one["path"])
+        for one in operation.fields.values()
+        if operation.part == one["path"] and record.values.get(one["path"]) != one["value"]
+    }
+
+
+def _our_changes(session: Session, operation: Operation) -> bool | None:
+    """Whether the vendor's history shows our write since the claim; None where it cannot tell."""
+    side = operation.side
+    connector, account = session.connectors[side], session.connection(side).account_id
+    if not account or operation.claimed_at is None:
+        return None
+    offset = session.connection(side).clock_offset or 0.0
+    since = operation.claimed_at + timedelta(seconds=offset - CLOCK_SLACK_SECONDS)
+    stamp = since.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    sent = {one["path"]: one["value"] for one in operation.fields.values()}
+    history = connector.history(session.object_type(side), [operation.external_id], list(sent), stamp)
+    changes = history.get(operation.external_id)
+    if changes is None:
+        return None
+    before = {one["path"]: one["before"] for one in operation.fields.values()}
+    own = [change for change in changes if change.by == account]
+    if any(change.after == sent[change.field] for change in own if change.field in sent):
+        return True
+    # Nothing of ours since, although the values we wanted to replace were there: it did not happen.
+    return None if own or any(value is None for value in before.values()) else False
+
+
+def _probe_create(session: Session, operation: Operation) -> None:
+    side = operation.side
+    connector = session.connectors[side]
+    object_type, paths, scope = session.object_type(side), session.paths(side), session.scope(side)
+    key = operation.correlation_key
+    found = list(connector.find_by_correlation_key(object_type, [key], paths, scope).get(key, ()))
+    alive = [record for record in found if not record.deleted]
+    if len(alive) == 1:
+        operation.result = {"code": "found_by_key", "params": {"system": session.system(side)}}
+        settle(session, [(operation, WriteResult(alive[0], created=True))])
+        return
+    if len(alive) > 1:
+        _create_unclear(session, operation, "key_twice", [record.key or record.external_id for record in alive])
+        return
+    if connector.capabilities.create_lookup_consistent:
+        _plan_again(session, operation, "not_applied")
+        return
+    claimed = operation.claimed_at or operation.decided_at
+    settled = claimed + timedelta(seconds=connector.capabilities.settle_seconds)
+    if timezone.now() < settled:
+        Operation.objects.filter(pk=operation.pk).update(state=Operation.State.UNCERTAIN, not_before=settled)
+        return
+    offset = session.connection(side).clock_offset or 0.0
+    since = (claimed + timedelta(seconds=offset - CLOCK_SLACK_SECONDS)).isoformat(timespec="milliseconds")
+    own = connector.own_recent(object_type, since.replace("+00:00", "Z"), paths, scope)
+    mine = [record for record in own if record.correlation_key == key]
+    if len(mine) == 1:
+        settle(session, [(operation, WriteResult(mine[0], created=True))])
+    elif any(record.correlation_key is None and _looks_like(operation, record) for record in own):
+        _create_unclear(session, operation, "created_or_not", [])
+    else:
+        _plan_again(session, operation, "not_applied")
+
+
+def _looks_like(operation: Operation, record: Record) -> bool:
+    return any(
+        isinstance(sent["value"], str) and sent["value"] and record.values.get(sent["path"]) == sent["value"]
+        for sent in operation.fields.values()
+    )
+
+
+def _plan_again(session: Session, operation: Operation, code: str) -> None:
+    with transaction.atomic():
+        session.lease.renew()
+        supersede(session, [operation], code, again_in=0)
+        release_hints(session, operation.link)
+
+
+def _ask_a_person(session: Session, operation: Operation) -> None:
+    """We may have written these values: a person decides, nothing is sent again."""
+    system = session.system(operation.side)
+    with transaction.atomic():
+        session.lease.renew()
+        finish(operation, Operation.State.DEAD, "not_answered", system=system)
+        entries = []
+        for rule_id, sent in operation.fields.items():
+            park(session, operation, rule_id, sent, "maybe_written", "")
+            operation.link.parked[rule_id]["params"]["value"] = sent["value"]
+            entries.append(refusal_conflict(session, operation, rule_id, "maybe_written", "", system))
+        Operation.objects.bulk_update([operation], OPERATION_FIELDS)
+        Link.objects.bulk_update([operation.link], LINK_FIELDS)
+        audit.append(entries)
+        release_hints(session, operation.link)
+
+
+def _create_unclear(session: Session, operation: Operation, code: str, keys: list[str]) -> None:
+    """⚑ Never a second create: a person says whether the record exists."""
+    system = session.system(operation.side)
+    with transaction.atomic():
+        session.lease.renew()
+        finish(operation, Operation.State.DEAD, code, system=system, count=len(keys), keys=keys)
+        kind = Conflict.Kind.DUPLICATE if code == "key_twice" else Conflict.Kind.UNCERTAIN_CREATE
+        entry = refusal_conflict(session, operation, "", code, "", system)
+        Conflict.objects.filter(link_id=operation.link_id, rule_id="", state="open").update(
+            kind=kind, params={"system": system, "count": len(keys), "keys": keys, "side": operation.side}
+        )
+        operation.link.parked[""] = {"code": code, "fields": {"": "waits for a person"}}
+        Operation.objects.bulk_update([operation], OPERATION_FIELDS)
+        Link.objects.bulk_update([operation.link], LINK_FIELDS)
+        audit.append([entry])

@@ -1,0 +1,63 @@
+"""What is due: polls, hints nobody looked at, brakes that ended. One tick a second, from any number of schedulers."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
+
+from mappings.models import Mapping
+from sync import audit
+from sync.jobs import enqueue
+from sync.models import ChangedRecord, MappingState, Operation
+
+# Deliveries and finished runs that left nothing behind are of no use after this.
+KEEP_DELIVERIES = timedelta(days=30)
+
+
+def due_mappings() -> list[tuple[int, str]]:
+    """(mapping, queue) of everything that should run now.
+
+    Hints that wait go to the live queue; a first run or a poll goes to the bulk queue, where it holds up nobody.
+    Rings are free: a mapping that is being run already is skipped by its lease.
+    """
+    now = timezone.now()
+    active = Mapping.objects.filter(state=Mapping.State.ACTIVE, published__isnull=False).annotate(
+        has_hints=Exists(ChangedRecord.objects.filter(mapping=OuterRef("pk"), not_before__lte=now)),
+        has_leftovers=Exists(
+            Operation.objects.filter(mapping=OuterRef("pk"), state__in=Operation.OPEN, not_before__lte=now)
+        ),
+    )
+    states = {state.mapping_id: state for state in MappingState.objects.filter(mapping__in=active)}
+    found = []
+    for mapping in active:
+        state = states.get(mapping.pk)
+        if state is None or (state.approved_at is None and not state.halt):
+            found.append((mapping.pk, "bulk"))
+            continue
+        if state.halt in (MappingState.Halt.APPROVAL, MappingState.Halt.BRAKE):
+            continue
+        if state.lease_until and state.lease_until > now:
+            continue
+        if mapping.has_hints or mapping.has_leftovers or state.next_poll_at is None or state.next_poll_at <= now:
+            found.append((mapping.pk, "live"))
+    return found
+
+
+def tick() -> int:
+    """Ring everything that is due and seal the audit log. Returns the number of rings."""
+    due = due_mappings()
+    for mapping_id, queue in due:
+        enqueue(queue, "sync.jobs.run_mapping", mapping_id, queue)
+    audit.seal()
+    return len(due)
+
+
+def tidy() -> None:
+    """Forget what nobody needs any more; called once an hour."""
+    from connections.models import Delivery
+
+    Delivery.objects.filter(received_at__lt=timezone.now() - KEEP_DELIVERIES).delete()
+    ended = timezone.now() - timedelta(days=1)
+    MappingState.objects.filter(Q(lease_until__lt=ended)).update(lease_until=None, holder="")

@@ -1,0 +1,247 @@
+"""What the answer to an operation means: result, bases, version, conflicts, hints and audit in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from connections.connectors.base import (
+    ConnectorError,
+    Record,
+    WriteResult,
+)
+from mappings.transforms.base import CannotExpress
+from sync import audit, hints
+from sync.commit import LINK_FIELDS, audit_entry, rule_of, take_over_read
+from sync.identities import bind_record
+from sync.merge import OTHER, base_after_write
+from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, Operation
+from sync.session import Session
+from sync.setbacks import OPERATION_FIELDS, failed, finish, park, release_hints
+
+
+def settle(session: Session, answers: Sequence[tuple[Operation, WriteResult | ConnectorError | None]]) -> None:
+    """Commit these answers. Nothing may fail between the remote success and this commit. Raises LeaseLost."""
+    with transaction.atomic():
+        session.lease.renew()
+        entries: list[AuditEntry] = []
+        for operation, result in answers:
+            if isinstance(result, WriteResult):
+                entries += _confirmed(session, operation, result)
+            elif result is None:
+                entries += _deleted(session, operation)
+            else:
+                entries += failed(session, operation, result)
+        Operation.objects.bulk_update([operation for operation, _ in answers], OPERATION_FIELDS)
+        Link.objects.bulk_update(
+            {o.link_id: o.link for o, _ in answers}.values(), [*LINK_FIELDS, "left_id", "right_id"]
+        )
+        audit.append(entries)
+
+
+def _confirmed(session: Session, operation: Operation, result: WriteResult) -> list[AuditEntry]:
+    side, link, record = operation.side, operation.link, result.record
+    creating = operation.kind == Operation.Kind.CREATE
+    if creating:
+        setattr(link, f"{side}_id", record.external_id)
+        link.state = Link.State.ACTIVE
+        link.parked.pop("", None)
+        operation.external_id = record.external_id
+        bind_record(session, link, side, record.external_id)
+    take_over_read(session, link, side, record, timezone.now())
+    link.left_settled = link.right_settled = ""
+    link.changed_at = timezone.now()
+    entries = []
+    again = bool(result.on_the_way)
+    for rule_id, sent in operation.fields.items():
+        again = _settle_field(session, operation, rule_id, sent, record, result) or again
+        entries.append(_write_entry(session, operation, rule_id, sent))
+    if creating:
+        again = _bases_of_new_record(session, operation, record) or again
+        entries.append(
+            audit_entry(
+                session,
+                "create",
+                "created",
+                link,
+                operation_id=operation.pk,
+                side=side,
+                params={"system": session.system(side), "key": record.key or record.external_id},
+            )
+        )
+    elif operation.extra:
+        entries.append(
+            audit_entry(
+                session,
+                "write",
+                operation.result.get("code", "edited"),
+                link,
+                operation_id=operation.pk,
+                side=side,
+                after=dict(operation.extra),
+                params={"system": session.system(side)},
+            )
+        )
+    finish(operation, Operation.State.CONFIRMED, "confirmed", **operation.result.get("params", {}))
+    session.counts["created" if creating else "updated"] += 1
+    entries += _close_settled(session, operation, exclude=set(result.on_the_way))
+    _after(session, operation, record, again)
+    return entries
+
+
+def _settle_field(
+    session: Session, operation: Operation, rule_id: str, sent: dict[str, Any], record: Record, result: WriteResult
+) -> bool:
+    """⚑ Move the bases of one field we sent. Returns whether the link must be planned again at once."""
+    side, source_side, link = operation.side, OTHER[operation.side], operation.link
+    rule = rule_of(session, rule_id)
+    if rule is None:
+        return False
+    read_back = record.values.get(sent["path"], sent["value"])
+    sent["read_back"] = read_back
+    bases, source_bases = link.bases(side), link.bases(source_side)
+    if sent["path"] in result.on_the_way:
+        # One step along the way: this side's base follows our own step, the source's base waits for the arrival.
+        bases[rule_id] = read_back
+        return True
+    link.agreed_differences.pop(rule_id, None)
+    if sent["settle"] == "other":
+        try:
+            bases[rule_id] = rule.lens.put(side, sent["source"], sent["before"], None)
+        except CannotExpress:
+            bases[rule_id] = sent["before"]
+        source_bases[rule_id] = sent["source"]
+        return True
+    if sent["settle"] == "current":
+        bases[rule_id], source_bases[rule_id] = read_back, sent["source"]
+        link.agreed_differences[rule_id] = True
+        return False
+    written = base_after_write(rule, side, sent["value"], read_back, sent["source"])
+    bases[rule_id], source_bases[rule_id] = written.base, sent["source"]
+    if written.cut_short:
+        park(session, operation, rule_id, sent, "cut_short", "")
+    return written.edited or written.cut_short
+
+
+def _bases_of_new_record(session: Session, operation: Operation, record: Record) -> bool:
+    """Bases of the fields a create did not send: what the new record says now is the agreed start, so that a source
+    that says more is an ordinary one-sided edit."""
+    side, source_side, link = operation.side, OTHER[operation.side], operation.link
+    again = False
+    for rule in session.compiled.rules:
+        path = rule.field(side).path
+        if rule.id in operation.fields or path not in record.values:
+            continue
+        again = True
+        if rule.may_write(side):
+            bases, source_bases = link.bases(side), link.bases(source_side)
+            bases[rule.id] = record.values[path]
+            try:
+                source_bases[rule.id] = rule.lens.put(source_side, record.values[path], None, None)
+            except CannotExpress:
+                source_bases[rule.id] = None
+    return again
+
+
+def _write_entry(session: Session, operation: Operation, rule_id: str, sent: dict[str, Any]) -> AuditEntry:
+    rule = rule_of(session, rule_id)
+    by = sent["params"].get("by", "")
+    return audit_entry(
+        session,
+        "write",
+        sent["code"],
+        operation.link,
+        operation_id=operation.pk,
+        side=operation.side,
+        field_label=rule.field(operation.side).label if rule else sent["path"],
+        before=sent["before"],
+        after=sent.get("read_back", sent["value"]),
+        params={**sent["params"], "system": session.system(operation.side)},
+        actor=by,
+        actor_kind=AuditEntry.ActorKind.PERSON if by else AuditEntry.ActorKind.SYSTEM,
+        request_id=_request_id(operation),
+    )
+
+
+def _request_id(operation: Operation) -> str:
+    return str(operation.instruction.request_id) if operation.instruction else ""
+
+
+def _close_settled(session: Session, operation: Operation, exclude: set[str]) -> list[AuditEntry]:
+    """Conflicts whose write is confirmed are closed, and what a person asked is done."""
+    rules = [rule for rule, sent in operation.fields.items() if sent["path"] not in exclude]
+    entries = []
+    instruction = operation.instruction
+    by = instruction.by_name if instruction else ""
+    parked = [rule for rule in rules if rule in operation.link.parked]
+    for conflict in Conflict.objects.filter(
+        link_id=operation.link_id, rule_id__in=[r for r in rules if r not in parked], state__in=("open", "resolving")
+    ):
+        conflict.state = Conflict.State.CLOSED
+        conflict.closed_at = timezone.now()
+        conflict.closed_by = by
+        conflict.closed_code = "resolved" if by else "moved"
+        conflict.save(update_fields=["state", "closed_at", "closed_by", "closed_code"])
+        entries.append(
+            audit_entry(
+                session,
+                "resolve" if by else "conflict_closed",
+                conflict.closed_code,
+                operation.link,
+                actor=by,
+                actor_kind=AuditEntry.ActorKind.PERSON if by else AuditEntry.ActorKind.SYSTEM,
+                field_label=conflict.field_label,
+                params={"by": by},
+                request_id=_request_id(operation),
+            )
+        )
+    if instruction and instruction.state == Instruction.State.APPLYING:
+        others = Operation.objects.filter(instruction=instruction, state__in=Operation.OPEN).exclude(pk=operation.pk)
+        if not others.exists():
+            instruction.state = Instruction.State.DONE
+            instruction.finished_at = timezone.now()
+            instruction.save(update_fields=["state", "finished_at"])
+    return entries
+
+
+def _after(session: Session, operation: Operation, record: Record, again: bool) -> None:
+    """Hints of the link once an operation ended: a proved echo is dropped, waiting ones may go, more work is marked."""
+    link, side = operation.link, operation.side
+    rung = ChangedRecord.objects.filter(mapping=session.mapping)
+    # An echo costs no call: a verified delivery that rang alone and tells exactly the state we just read back.
+    rung.filter(side=side, external_id=record.external_id, counter=1, proof__version=record.version).delete()
+    release_hints(session, link)
+    if again:
+        hints.mark(session.mapping.pk, side, [record.external_id])
+
+
+def _deleted(session: Session, operation: Operation) -> list[AuditEntry]:
+    link = operation.link
+    setattr(link, f"deleted_{operation.side}", True)
+    link.state = Link.State.DELETED
+    finish(operation, Operation.State.CONFIRMED, operation.result.get("code", "confirmed"))
+    session.counts["deleted"] += 1
+    entries = [
+        audit_entry(
+            session,
+            "delete",
+            "twin_deleted",
+            link,
+            operation_id=operation.pk,
+            side=operation.side,
+            params={"system": session.system(operation.side)},
+        )
+    ]
+    operation.fields = {**operation.fields}
+    return entries + _close_record_conflict(session, operation)
+
+
+def _close_record_conflict(session: Session, operation: Operation) -> list[AuditEntry]:
+    by = operation.instruction.by_name if operation.instruction else ""
+    Conflict.objects.filter(link_id=operation.link_id, rule_id="", state__in=("open", "resolving")).update(
+        state=Conflict.State.CLOSED, closed_at=timezone.now(), closed_by=by, closed_code="resolved" if by else "moved"
+    )
+    return []
