@@ -80,8 +80,8 @@ def _object_missing(org: Org, name: str, seen: dict[str, Any]) -> list[str]:
     if key is None:
         missing.append(
             f"Field {org.key_field} on {name}: in Setup → Object Manager → {name} → Fields & Relationships, make a "
-            "text field of 64 characters with External ID and Unique ticked, and give the integration user edit access. "
-            "Without it, a create that got no answer has to be looked for among our recent records."
+            "text field of 64 characters with External ID and Unique ticked, and give the integration user edit "
+            "access. Without it, a create that got no answer has to be looked for among our recent records."
         )
     elif key not in shape.columns or not shape.columns[key].shown.writable:
         missing.append(

@@ -64,10 +64,10 @@ def literal(value: object, kind: str) -> str:
 
 
 def moment(value: str) -> str:
-    """A normalised datetime as a SOQL literal."""
+    """A normalised datetime as a SOQL literal in whole seconds, cut off, so that ">=" lets nothing slip by."""
     if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z", value):
         raise ValueError(f"{value!r} is not a point in time")
-    return value
+    return value[:19] + "Z"
 
 
 def name(value: str) -> str:
