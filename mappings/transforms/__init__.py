@@ -2,12 +2,24 @@
 
 from mappings.transforms.base import FieldSpec, Transform
 from mappings.transforms.people import PERSON
+from mappings.transforms.rich_text import RICH_TEXT
 from mappings.transforms.sets import SET
 from mappings.transforms.times import DATE_TIME
 from mappings.transforms.values import BOOLEAN, NUMBER, SAME, TEXT_LIMITED, VALUE_MAP
 
 TRANSFORMS: dict[str, Transform] = {
-    transform.name: transform for transform in (SAME, VALUE_MAP, BOOLEAN, NUMBER, DATE_TIME, TEXT_LIMITED, SET, PERSON)
+    transform.name: transform
+    for transform in (
+        SAME,
+        VALUE_MAP,
+        BOOLEAN,
+        NUMBER,
+        DATE_TIME,
+        TEXT_LIMITED,
+        RICH_TEXT,
+        SET,
+        PERSON,
+    )
 }
 
 

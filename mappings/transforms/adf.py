@@ -85,7 +85,7 @@ def _block(node: Json) -> Block:
             return Paragraph(_inlines(node), raw)
         case "heading":
             level = attrs.get("level")
-            return Heading(level if level in range(1, 7) else 1, _inlines(node), raw)
+            return Heading(level if isinstance(level, int) and 1 <= level <= 6 else 1, _inlines(node), raw)
         case "codeBlock":
             text = "".join(str(child.get("text", "")) for child in _content(node))
             return Code(text, attrs.get("language") or None, raw)
@@ -127,7 +127,7 @@ def _tasks(node: Json) -> tuple[Item, ...]:
     for child in _content(node):
         if child.get("type") == "taskItem":
             state = _attrs(child).get("state") == "DONE"
-            items.append(Item((Paragraph(_inlines(child), _raw(child)),), state, _raw(child)))
+            items.append(Item((Paragraph(_inlines(child)),), state, _raw(child)))
         elif child.get("type") == "taskList" and items and (nested := _tasks(child)):
             last = items[-1]
             items[-1] = Item((*last.blocks, Listing(nested, raw=_raw(child))), last.checked, last.raw)

@@ -184,7 +184,7 @@ class Format:
     atoms: frozenset[str] = frozenset()
 
 
-Node = TypeVar("Node", Paragraph, Heading, Code, Item, Listing, Quote, Panel, Cell, Row, Table, Document)
+Node = TypeVar("Node", bound=Any)
 
 
 def changed(node: Node, **fields: Any) -> Node:
