@@ -335,8 +335,8 @@ class CometD:
             start = self._start(replay)
             if start is None:
                 error = (
-                    f"400::The replayId {{{replay}}} you provided was invalid.  Please provide a valid ID, -2 to replay "
-                    "all events, or -1 to replay only new events."
+                    f"400::The replayId {{{replay}}} you provided was invalid.  Please provide a valid ID, -2 to "
+                    "replay all events, or -1 to replay only new events."
                 )
                 return [{**reply, "error": error, "successful": False}]
             session.positions[channel] = start
