@@ -166,6 +166,7 @@ class MemoryConnector(Connector):
     label = "Memory"
     form = ()
     hidden = True
+    capabilities = Capabilities()  # each world has its own
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

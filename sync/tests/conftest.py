@@ -1,0 +1,167 @@
+"""Two systems in memory, one mapping between them, and a run by hand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from connections.connectors.memory import World
+from connections.models import Connection
+from mappings.models import Mapping, MappingVersion
+from sync import engine, hints, jobs
+from sync.models import ChangedRecord, Conflict, Link, MappingState, Operation
+
+
+def field_spec(path: str, label: str, kind: str, **more: Any) -> dict[str, Any]:
+    return {"path": path, "label": label, "kind": kind, **more}
+
+
+def rule(rule_id: str, path: str, kind: str = "text", **more: Any) -> dict[str, Any]:
+    policy = more.pop("policy", "review")
+    left = field_spec(path, path.title(), kind, **more.pop("left", {}))
+    right = field_spec(path, path.title(), kind, **more.pop("right", {}))
+    return {
+        "id": rule_id,
+        "left": left,
+        "right": right,
+        "direction": "both",
+        "transform": "same",
+        "params": {},
+        "entries": [],
+        "policy": {"name": policy, "kind": policy, "tolerance": 1.0},
+        "one_way_target": "keep",
+        "initial": "fill_empty",
+        **more,
+    }
+
+
+DEFAULT_RULES = [
+    rule("title", "title", left={"required": True, "max_length": 255}, right={"required": True, "max_length": 255}),
+    rule("body", "body"),
+    rule("status", "status", "option", policy="left"),
+    rule("labels", "labels", "set", policy="merge_sets"),
+    rule("amount", "amount", "number", policy="newest"),
+]
+
+
+@dataclass
+class Pair:
+    """A mapping between two worlds, driven step by step."""
+
+    left: World
+    right: World
+    mapping: Mapping
+    rules: list[dict[str, Any]] = field(default_factory=list)
+
+    def publish(self, **changes: Any) -> MappingVersion:
+        last = self.mapping.versions.order_by("-number").first()
+        document = {**(last.document if last else {}), **changes}
+        version = MappingVersion.objects.create(
+            mapping=self.mapping, number=(last.number if last else 0) + 1, document=document
+        )
+        self.mapping.published = version
+        self.mapping.state = Mapping.State.ACTIVE
+        self.mapping.save()
+        return version
+
+    def run(self, kind: str = "manual") -> engine.Outcome:
+        return engine.run(self.mapping.pk, kind=kind)
+
+    def ring(self, side: str, external_id: str, **more: Any) -> None:
+        hints.mark(self.mapping.pk, side, [external_id], **more)
+
+    def quiet(self, rounds: int = 6) -> None:
+        """Run until nothing waits; more than `rounds` rounds would be a loop."""
+        for _ in range(rounds):
+            ChangedRecord.objects.filter(mapping=self.mapping, attempts=0).update(not_before=timezone.now())
+            self.run()
+            if not ChangedRecord.objects.filter(mapping=self.mapping, attempts=0).exists():
+                return
+        raise AssertionError("hints keep coming back: " + str(list(ChangedRecord.objects.values())))
+
+    def approve(self) -> None:
+        MappingState.objects.update_or_create(
+            mapping=self.mapping, defaults={"approved_at": timezone.now(), "surveyed_at": timezone.now()}
+        )
+
+    def linked(self, **values: Any) -> tuple[str, str, Link]:
+        """Two records that agree on `values`, linked by a first round."""
+        left = self.left.add(**{"title": "One", "ref": "R1", **values})
+        right = self.right.add(**{"title": "One", "ref": "R1", **values})
+        self.quiet()
+        return left, right, Link.objects.get(left_id=left)
+
+    def both(self, left_id: str, right_id: str, path: str) -> tuple[Any, Any]:
+        return self.left.value(left_id, path), self.right.value(right_id, path)
+
+    def open_conflicts(self) -> list[Conflict]:
+        return list(Conflict.objects.filter(mapping=self.mapping, state="open"))
+
+    def writes(self) -> int:
+        return Operation.objects.filter(mapping=self.mapping, state="confirmed").count()
+
+
+def side(connection: Connection, **more: Any) -> dict[str, Any]:
+    return {
+        "connection": connection.pk,
+        "connection_name": connection.name,
+        "kind": "memory",
+        "object_type": "thing",
+        "object_label": "Thing",
+        "scope": {},
+        "create": True,
+        "create_defaults": {},
+        "on_delete": "review",
+        "close_values": {},
+        **more,
+    }
+
+
+def build_pair(name: str, left: World, right: World, rules: list[dict[str, Any]] | None = None) -> Pair:
+    connections = [
+        Connection.objects.get_or_create(
+            name=world.name,
+            defaults={
+                "kind": "memory",
+                "address": f"https://{world.name.lower()}.example.com",
+                "settings": {"world": world.name},
+                "state": "ok",
+                "account_id": "syncadmin",
+            },
+        )[0]
+        for world in (left, right)
+    ]
+    mapping = Mapping.objects.create(
+        name=name,
+        slug=name.lower(),
+        left_connection=connections[0],
+        left_object_type="thing",
+        right_connection=connections[1],
+        right_object_type="thing",
+    )
+    pair = Pair(left, right, mapping)
+    pair.publish(
+        left=side(connections[0]),
+        right=side(connections[1]),
+        match_keys=[[{"left": "ref", "right": "ref"}]],
+        initial="fill_empty",
+        poll_seconds=15,
+        brakes={},
+        rules=DEFAULT_RULES if rules is None else rules,
+    )
+    return pair
+
+
+@pytest.fixture
+def pair(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
+    monkeypatch.setattr(jobs, "enqueue", lambda *args: None)
+    os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+    made = build_pair("Pair", World("Left"), World("Right"))
+    made.approve()
+    yield made
+    World.registry.clear()
