@@ -24,3 +24,9 @@ def audit(action: str, code: str, **details: Any) -> None:
 def wake(mapping_id: int) -> None:
     """Ask for a run of a mapping soon, after the current transaction commits."""
     import_string(settings.WAKE)(mapping_id)
+
+
+def object_types(connection_id: int) -> list[str]:
+    """The object types of a connection that active mappings keep in agreement, by name."""
+    found: list[str] = import_string(settings.OBJECT_TYPES)(connection_id)
+    return found

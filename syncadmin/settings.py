@@ -110,6 +110,7 @@ RQ_SHOW_ADMIN_LINK = False
 BELL = "sync.jobs.bell"
 AUDIT = "sync.audit.write"
 WAKE = "sync.jobs.wake"
+OBJECT_TYPES = "mappings.in_use.object_types"
 OPEN_CONNECTOR = "connections.open.open_connector"
 
 # Addresses that connections may reach although they are private: "127.0.0.1:9101", "10.1.0.0/16".
