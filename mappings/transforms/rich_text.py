@@ -8,10 +8,11 @@ from typing import Any
 from mappings.transforms.adf import ADF
 from mappings.transforms.base import FieldSpec, Lens, Put, Transform
 from mappings.transforms.document import Format
+from mappings.transforms.html import HTML
 from mappings.transforms.patch import patch_document
 from mappings.transforms.plain import PLAIN
 
-FORMATS: dict[str, Format] = {form.name: form for form in (ADF, PLAIN)}
+FORMATS: dict[str, Format] = {form.name: form for form in (ADF, PLAIN, HTML)}
 
 
 def format_of(spec: FieldSpec) -> Format:
