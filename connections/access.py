@@ -62,6 +62,18 @@ ACTIONS: dict[str, frozenset[str]] = {
     "users.manage": _ADMIN,
 }
 
+# What concerns mappings of others too: a role for chosen mappings does not reach this far.
+HOUSE_WIDE = frozenset(
+    {
+        "connections.pause",
+        "connections.edit",
+        "policies.edit",
+        "value_maps.edit",
+        "queues.read",
+        "users.manage",
+    }
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Grant:
@@ -110,6 +122,8 @@ def roles_of(user: Any, mapping: Any = None) -> frozenset[str]:
 
 def can(user: Any, action: str, mapping: Any = None) -> bool:
     """Whether `user` may do `action` (a key of ACTIONS) on `mapping`, or on any mapping if none is given."""
+    if action in HOUSE_WIDE:
+        return can_everywhere(user, action)
     return not ACTIONS[action].isdisjoint(roles_of(user, mapping))
 
 
@@ -176,5 +190,4 @@ def context(request: HttpRequest) -> dict[str, bool]:
     user = getattr(request, "user", None)
     if user is None:
         return {}
-    held = roles_of(user)
-    return {"can_" + action.replace(".", "_"): not roles.isdisjoint(held) for action, roles in ACTIONS.items()}
+    return {"can_" + action.replace(".", "_"): can(user, action) for action in ACTIONS}

@@ -1,0 +1,156 @@
+"""The form of a connection, made from what its connector declares. Secrets go in and never come out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.utils.functional import cached_property
+
+from connections.connectors.base import Connector, FormField
+from connections.credentials import masked
+from connections.guard import check_address
+from connections.models import Connection
+
+
+def _field(declared: FormField, stored: str) -> forms.Field:
+    """`stored`: the secret's masked hint, or ""."""
+    options: dict[str, Any] = {
+        "label": declared.label,
+        "help_text": declared.help,
+        # Whether a hidden field is required depends on another one: `clean` decides.
+        "required": declared.required and not declared.show_if and not stored,
+        "initial": declared.default,
+    }
+    if stored:
+        options["help_text"] = f"Stored: {stored}. Leave empty to keep it. {declared.help}".strip()
+    if declared.choices:
+        field: forms.Field = forms.ChoiceField(choices=declared.choices, **options)
+    elif declared.secret and declared.multiline:
+        attributes = {"rows": 6, "autocomplete": "off", "spellcheck": "false", "class": "mono"}
+        field = SecretField(widget=WriteOnlyTextarea(attrs=attributes), **options)
+    elif declared.secret:
+        widget = forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password"})
+        field = SecretField(widget=widget, **options)
+    elif declared.multiline:
+        field = forms.CharField(widget=forms.Textarea(attrs={"rows": 4}), **options)
+    else:
+        field = forms.CharField(max_length=1000, **options)
+    field.show_if = "=".join(declared.show_if) if declared.show_if else ""  # type: ignore[attr-defined]
+    field.needed = declared.required  # type: ignore[attr-defined]
+    return field
+
+
+class SecretField(forms.CharField):
+    """A secret as typed: nothing is cut off, and a pasted key keeps its lines."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(strip=False, max_length=20_000, **options)  # a PEM key of 8192 bits has 6,500 characters
+
+
+class WriteOnlyTextarea(forms.Textarea):
+    """A text area that is always drawn empty."""
+
+    def format_value(self, value: Any) -> str:
+        return ""
+
+
+class ConnectionForm(forms.Form):
+    """Name, address and the connector's own fields. `save` returns the connection, changed but for its state."""
+
+    name = forms.CharField(max_length=100, help_text="How people here call it: Jira production.")
+    address = forms.CharField(max_length=500)
+
+    def __init__(self, kind: type[Connector], connection: Connection, *args: Any, **options: Any) -> None:
+        self.kind = kind
+        self.connection = connection
+        initial = {"name": connection.name, "address": connection.address, **connection.settings}
+        super().__init__(*args, initial=initial if connection.pk else None, **options)
+        self.fields["address"].help_text = kind.address_help or "The address of the site, as people open it."
+        self.fields["address"].widget.attrs["inputmode"] = "url"
+        for declared in kind.form:
+            secret = connection.secrets.get(declared.name, "") if declared.secret else ""
+            self.fields[declared.name] = _field(declared, masked(secret) if secret else "")
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        if Connection.objects.filter(name__iexact=name).exclude(pk=self.connection.pk).exists():
+            raise forms.ValidationError("There is a connection of this name already. Choose another one.")
+        return name
+
+    def clean_address(self) -> str:
+        address: str = self.cleaned_data["address"].rstrip("/")
+        try:
+            check_address(address)
+        except ValueError as refused:
+            raise forms.ValidationError(str(refused)) from None
+        return address
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        for declared in self.kind.form:
+            if declared.name in self.errors:
+                continue
+            if declared.show_if and data.get(declared.show_if[0]) != declared.show_if[1]:
+                data[declared.name] = ""
+                continue
+            given = data.get(declared.name)
+            if not given and declared.required and not self._kept(declared):
+                self.add_error(declared.name, "This is needed.")
+            elif not given and declared.secret and self._kept(declared) and self.leads_elsewhere:
+                self.add_error(
+                    declared.name,
+                    "The address changed, so the stored secret is not sent there. Nothing was saved. Enter it again.",
+                )
+        return data
+
+    def _kept(self, declared: FormField) -> bool:
+        return declared.secret and bool(self.connection.secrets.get(declared.name))
+
+    @cached_property
+    def leads_elsewhere(self) -> bool:
+        """Whether a stored secret would be sent to another place: the address, or an address among the settings."""
+        if not self.connection.pk:
+            return False
+        if self.cleaned_data.get("address", self.connection.address) != self.connection.address:
+            return True
+        for declared in self.kind.form:
+            before = str(self.connection.settings.get(declared.name, ""))
+            after = str(self.cleaned_data.get(declared.name) or "")
+            if not declared.secret and before != after and "://" in before + after:
+                return True
+        return False
+
+    @property
+    def replaced_secrets(self) -> list[str]:
+        """Labels of the secrets that were entered."""
+        return [d.label for d in self.kind.form if d.secret and self.cleaned_data.get(d.name)]
+
+    def save(self) -> Connection:
+        connection, data = self.connection, self.cleaned_data
+        # A stored secret that its form does not show now must not follow to another place either.
+        secrets = {} if self.leads_elsewhere else dict(connection.secrets)
+        settings = {}
+        for declared in self.kind.form:
+            given = data.get(declared.name) or ""
+            if not declared.secret:
+                settings[declared.name] = given
+            elif given:
+                secrets[declared.name] = given
+        changed = settings != connection.settings or bool(self.replaced_secrets)
+        changed = changed or data["address"] != connection.address
+        connection.name = data["name"]
+        connection.address = data["address"]
+        connection.settings = settings
+        connection.secrets = secrets
+        columns = ["name", "address", "settings", "secrets", "updated_at"]
+        if changed:
+            connection.tokens = {}  # they were got with what was replaced
+            columns.append("tokens")
+            if connection.state != Connection.State.PAUSED:
+                connection.state = Connection.State.UNTESTED
+                connection.state_reason = ""
+                columns += ["state", "state_reason"]
+        # Named columns: workers keep their own facts in this row meanwhile.
+        connection.save(update_fields=columns if connection.pk else None)
+        return connection

@@ -1,0 +1,435 @@
+"""The pages of connections: who reaches them, what they save, and that secrets never come out again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, ClassVar
+from unittest.mock import patch
+
+from django.db import connection
+from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from connections.connectors.base import (
+    Capabilities,
+    CheckResult,
+    Connector,
+    Field,
+    FormField,
+    NeedsAuthorization,
+    ObjectType,
+    Page,
+    Record,
+    Values,
+)
+from connections.models import Connection, Delivery, RoleAssignment
+from mappings.models import Mapping as SyncMapping
+from sync.models import AuditEntry
+from syncadmin.tests.cases import RolesCase
+
+WOKEN: list[int] = []
+SUBSCRIBED: list[tuple[Sequence[str], Values, str]] = []
+SECRET = "s3cret-value-0123456789"
+
+
+def record_wake(mapping_id: int) -> None:
+    WOKEN.append(mapping_id)
+
+
+class Pretend(Connector):
+    """A system that answers at once; what `check` says is set by the test."""
+
+    kind = "pretend"
+    label = "Pretend"
+    address_help = "Like https://pretend.example."
+    form: ClassVar = (
+        FormField("method", "Sign in with", choices=(("token", "Token"), ("key", "Key")), default="token"),
+        FormField("email", "E-mail", show_if=("method", "token")),
+        FormField("token", "API token", secret=True, show_if=("method", "token")),
+        FormField("key", "Private key", secret=True, multiline=True, required=True, show_if=("method", "key")),
+        FormField("login", "Login address", required=False),
+    )
+    capabilities = Capabilities(bell="webhook")
+    answer: ClassVar[CheckResult | Exception] = CheckResult("a-1", "Sync User")
+
+    def check(self) -> CheckResult:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    def object_types(self) -> Sequence[ObjectType]:
+        return [ObjectType("issue", "Issue"), ObjectType("comment", "Comment", parent="issue")]
+
+    def fields(self, object_type: str, scope: Values) -> Sequence[Field]:
+        return [Field("title", "Title", "text", required=True), Field("secret_note", "Note", "text", writable=False)]
+
+    def changed_since(
+        self, object_type: str, watermark: str | None, fields: Sequence[str], scope: Values
+    ) -> Iterator[Page]:
+        yield Page([Record("1", "1", {})], None, last=True)
+
+    def get_many(self, object_type: str, ids: Sequence[str], fields: Sequence[str]) -> Mapping[str, Record]:
+        values = {"title": "<script>alert(1)</script>"}
+        return {"1": Record("1", "1", values, key="P-1", unreadable=frozenset({"secret_note"}))}
+
+    def subscribe(self, object_types: Sequence[str], scope: Values, callback_url: str) -> str:
+        SUBSCRIBED.append((object_types, scope, callback_url))
+        return ""
+
+
+KINDS = {"pretend": Pretend}
+
+
+@override_settings(WAKE="connections.tests.test_connection_pages.record_wake", ALLOWED_PRIVATE_ADDRESSES=[])
+class ConnectionPagesCase(RolesCase):
+    def setUp(self) -> None:
+        WOKEN.clear()
+        SUBSCRIBED.clear()
+        Pretend.answer = CheckResult("a-1", "Sync User", tenant="site-1", clock_offset=1.25, rate_limit="100 a minute.")
+        for module in ("views.kinds", "views.overview", "views.setup", "open"):
+            self.replace(f"connections.{module}.connector_class", KINDS.__getitem__)
+        self.replace("connections.views.setup.all_connectors", lambda: [Pretend])
+        self.connection = Connection.objects.create(
+            name="Left",
+            kind="pretend",
+            address="https://left.example",
+            settings={"method": "token", "email": "sync@left.example", "login": ""},
+            secrets={"token": SECRET},
+        )
+
+    def replace(self, name: str, with_: Any) -> None:
+        patcher = patch(name, with_)
+        patcher.start()
+        self.addCleanup(patcher.stop)
+
+    def url(self, verb: str = "") -> str:
+        return f"/connections/{self.connection.pk}/{verb}"
+
+    def given(self, **changes: str) -> dict[str, str]:
+        """The form as a browser sends it: secrets empty."""
+        values = {"name": "Left", "address": "https://left.example", "method": "token", "email": "sync@left.example"}
+        return {**values, "token": "", "key": "", "login": "", **changes}
+
+    def make_mapping(self, name: str = "Support") -> SyncMapping:
+        other, _ = Connection.objects.get_or_create(
+            name="Right", defaults={"kind": "pretend", "address": "https://right.example"}
+        )
+        return SyncMapping.objects.create(
+            name=name,
+            slug=name.lower(),
+            left_connection=self.connection,
+            left_object_type="issue",
+            left_scope={"project": "SUP"},
+            right_connection=other,
+            right_object_type="case",
+        )
+
+
+class AccessTests(ConnectionPagesCase):
+    def test_reading_is_open_to_those_who_set_up_or_inspect(self) -> None:
+        for url in ("/connections/", self.url()):
+            self.assert_access(url, allowed={"admin", "operator", "auditor"})
+
+    def test_only_admins_change_connections(self) -> None:
+        for url in ("/connections/add/", "/connections/add/pretend/", self.url("edit/"), self.url("delete/")):
+            self.assert_access(url, allowed={"admin"})
+        for verb in ("accept/", "webhook/"):
+            self.assert_access(self.url(verb), allowed={"admin"}, method="post")
+
+    def test_operators_test_browse_pause_and_resume(self) -> None:
+        self.assert_access(self.url("browse/"), allowed={"admin", "operator"})
+        for verb in ("test/", "pause/", "resume/"):
+            self.assert_access(self.url(verb), allowed={"admin", "operator"}, method="post")
+
+    def test_acts_are_not_done_by_following_a_link(self) -> None:
+        self.as_("admin")
+        for verb in ("test/", "pause/", "resume/", "accept/", "webhook/"):
+            self.assertEqual(self.client.get(self.url(verb)).status_code, 405)
+
+    def test_an_auditor_sees_no_button_that_writes(self) -> None:
+        self.as_("auditor")
+        for url in ("/connections/", self.url()):
+            html = self.client.get(url).content.decode()
+            content = html[html.index('id="content"') :]
+            self.assertNotIn('method="post"', content)
+            self.assertNotIn("/edit/", content)
+
+    def test_the_webhook_address_is_shown_to_admins_alone(self) -> None:
+        for name, seen in (("admin", True), ("operator", False), ("auditor", False)):
+            self.as_(name)
+            html = self.client.get(self.url()).content.decode()
+            self.assertEqual(self.connection.webhook_token in html, seen, name)
+
+    def test_a_role_for_chosen_mappings_shows_their_connections_alone(self) -> None:
+        mapping = self.make_mapping()
+        hidden = Connection.objects.create(name="Hidden", kind="pretend", address="https://hidden.example")
+        assignment = RoleAssignment.objects.create(user=self.stranger, role="operator", everywhere=False)
+        mapping.assignments.add(assignment)
+        self.as_("stranger")
+        html = self.client.get("/connections/").content.decode()
+        self.assertIn("https://left.example".removeprefix("https://"), html)
+        self.assertNotIn("hidden.example", html)
+        self.assertEqual(self.client.get(f"/connections/{hidden.pk}/").status_code, 404)
+        self.assertEqual(self.client.post(f"/connections/{hidden.pk}/test/").status_code, 404)
+        self.assertEqual(self.client.post(self.url("pause/")).status_code, 403)
+
+
+class FormTests(ConnectionPagesCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.as_("admin")
+
+    def test_a_connection_is_created_from_the_connector_s_declaration(self) -> None:
+        page = self.client.get("/connections/add/pretend/").content.decode()
+        self.assertIn("Like https://pretend.example.", page)
+        self.assertIn('data-show-if="method=key"', page)
+        data = self.given(name="New", address="https://new.example/", email="a@b.example", token=SECRET)
+        response = self.client.post("/connections/add/pretend/", data)
+        made = Connection.objects.get(name="New")
+        self.assertRedirects(response, f"/connections/{made.pk}/", fetch_redirect_response=False)
+        self.assertEqual(made.address, "https://new.example")
+        self.assertEqual(made.secrets["token"], SECRET)
+        self.assertEqual(made.settings, {"method": "token", "email": "a@b.example", "login": ""})
+        entry = AuditEntry.objects.get(code="connection_created")
+        self.assertEqual(entry.actor, "admin")
+        self.assertEqual(entry.values["after"]["secrets"], ["token"])
+        self.assertNotIn(SECRET, str(entry.values) + str(entry.params))
+
+    def test_what_a_choice_hides_is_neither_needed_nor_kept(self) -> None:
+        data = self.given(name="New", method="key", email="left over", key="-----BEGIN KEY-----\nx")
+        self.client.post("/connections/add/pretend/", data)
+        made = Connection.objects.get(name="New")
+        self.assertEqual(made.settings["email"], "")
+        self.assertEqual(made.secrets["key"], "-----BEGIN KEY-----\nx")
+
+    def test_a_needed_field_that_is_empty_is_named(self) -> None:
+        response = self.client.post("/connections/add/pretend/", self.given(name="New"))
+        self.assertContains(response, "This is needed.", status_code=422)
+        self.assertFalse(Connection.objects.filter(name="New").exists())
+
+    def test_stored_secrets_are_hinted_at_and_never_drawn(self) -> None:
+        for url in (self.url("edit/"), self.url()):
+            html = self.client.get(url).content.decode()
+            self.assertNotIn(SECRET, html)
+            self.assertIn("•••• 6789", html)
+
+    def test_a_rejected_form_does_not_send_the_typed_secret_back(self) -> None:
+        data = self.given(name="New", method="key", key="typed-private-key", token="typed-token", address="nonsense")
+        html = self.client.post("/connections/add/pretend/", data).content.decode()
+        self.assertNotIn("typed-private-key", html)
+        self.assertNotIn("typed-token", html)
+
+    def test_an_empty_secret_keeps_the_stored_one(self) -> None:
+        self.client.post(self.url("edit/"), self.given(name="Renamed"))
+        self.connection.refresh_from_db()
+        self.assertEqual((self.connection.name, self.connection.secrets["token"]), ("Renamed", SECRET))
+
+    def test_a_changed_address_asks_for_the_secret_again(self) -> None:
+        response = self.client.post(self.url("edit/"), self.given(address="https://elsewhere.example"))
+        self.assertContains(response, "Enter it again", status_code=422)
+        self.connection.refresh_from_db()
+        self.assertEqual(self.connection.address, "https://left.example")
+        data = self.given(address="https://elsewhere.example", token="another-secret")
+        self.assertEqual(self.client.post(self.url("edit/"), data).status_code, 302)
+        self.connection.refresh_from_db()
+        self.assertEqual(self.connection.secrets["token"], "another-secret")
+
+    def test_a_changed_login_address_asks_for_the_secret_again_too(self) -> None:
+        response = self.client.post(self.url("edit/"), self.given(login="https://evil.example"))
+        self.assertContains(response, "Enter it again", status_code=422)
+
+    def test_a_stored_secret_that_the_form_hides_does_not_follow_to_another_address(self) -> None:
+        data = self.given(address="https://elsewhere.example", method="key", email="", key="new-private-key")
+        self.assertEqual(self.client.post(self.url("edit/"), data).status_code, 302)
+        self.connection.refresh_from_db()
+        self.assertEqual(dict(self.connection.secrets), {"key": "new-private-key"})
+
+    def test_replacing_a_secret_drops_the_tokens_and_asks_for_a_test(self) -> None:
+        Connection.objects.filter(pk=self.connection.pk).update(tokens={"access": "x"}, state="ok")
+        self.client.post(self.url("edit/"), self.given(token="another-secret"))
+        self.connection.refresh_from_db()
+        self.assertEqual((dict(self.connection.tokens), self.connection.state), ({}, "untested"))
+        entry = AuditEntry.objects.get(code="connection_changed")
+        self.assertEqual(entry.params["replaced"], ["API token"])
+        self.assertNotIn("another-secret", str(entry.values) + str(entry.params))
+
+    def test_renaming_alone_leaves_the_state(self) -> None:
+        Connection.objects.filter(pk=self.connection.pk).update(state="ok")
+        self.client.post(self.url("edit/"), self.given(name="Renamed"))
+        self.connection.refresh_from_db()
+        self.assertEqual(self.connection.state, "ok")
+
+    def test_addresses_the_guard_refuses_are_not_saved(self) -> None:
+        for address in (
+            "http://169.254.169.254/latest",
+            "http://127.0.0.1:6379",
+            "ftp://left.example",
+            "https://a:b@x.example",
+        ):
+            with self.subTest(address=address):
+                response = self.client.post(self.url("edit/"), self.given(address=address, token=SECRET))
+                self.assertContains(response, "Nothing was sent.", status_code=422)
+
+    def test_names_are_unique_without_regard_to_case(self) -> None:
+        response = self.client.post("/connections/add/pretend/", self.given(name="left", token=SECRET))
+        self.assertContains(response, "of this name already", status_code=422)
+
+    def test_saving_leaves_what_workers_keep_in_the_row(self) -> None:
+        def meanwhile(*args: Any) -> None:
+            Connection.objects.filter(pk=self.connection.pk).update(facts={"state": {"replay": "41"}})
+
+        with patch("connections.forms.check_address", side_effect=meanwhile):
+            self.client.post(self.url("edit/"), self.given(name="Renamed"))
+        self.connection.refresh_from_db()
+        self.assertEqual(self.connection.facts, {"state": {"replay": "41"}})
+
+
+class DeleteTests(ConnectionPagesCase):
+    def test_a_connection_in_use_is_not_deleted_and_its_mappings_are_named(self) -> None:
+        self.make_mapping("Support")
+        self.as_("admin")
+        self.assertContains(self.client.post(self.url("delete/")), "Support", status_code=409)
+        self.assertTrue(Connection.objects.filter(pk=self.connection.pk).exists())
+
+    def test_an_unused_connection_goes_and_the_audit_log_keeps_it(self) -> None:
+        self.as_("admin")
+        self.client.post(self.url("delete/"))
+        self.assertFalse(Connection.objects.filter(name="Left").exists())
+        self.assertEqual(
+            AuditEntry.objects.get(code="connection_deleted").values["before"]["address"], "https://left.example"
+        )
+
+
+class TestTests(ConnectionPagesCase):
+    def test_a_good_test_shows_account_clock_limit_and_what_is_missing(self) -> None:
+        Pretend.answer = CheckResult(
+            "a-1",
+            "Sync User",
+            missing=["Browse projects (Project settings, Permissions)"],
+            clock_offset=7.5,
+            rate_limit="100 a minute.",
+            notes=["Creates are safe to repeat."],
+            personal_account=True,
+            tenant="site-1",
+        )
+        self.as_("operator")
+        self.client.post(self.url("test/"))
+        page = self.client.get(self.url())
+        for text in (
+            "Sync User",
+            "Browse projects",
+            "7.5 s",
+            "100 a minute.",
+            "Creates are safe",
+            "A person seems to use",
+        ):
+            self.assertContains(page, text)
+        self.assertEqual(AuditEntry.objects.get(code="connection_tested").actor, "operator")
+
+    def test_an_account_shared_with_another_connection_is_warned_about(self) -> None:
+        Connection.objects.create(
+            name="Twin", kind="pretend", address="https://x.example", account_id="a-1", tenant="site-1"
+        )
+        self.as_("admin")
+        self.client.post(self.url("test/"))
+        self.assertContains(self.client.get(self.url()), "The connection Twin uses the same account.")
+
+    def test_a_failed_sign_in_says_so_and_nothing_is_lost(self) -> None:
+        Pretend.answer = NeedsAuthorization("The token was revoked.")
+        self.as_("admin")
+        page = self.client.post(self.url("test/"), follow=True)
+        self.assertContains(page, "The token was revoked.")
+        self.assertContains(page, "Sign in again")
+        self.assertEqual(
+            AuditEntry.objects.get(code="connection_test_failed").params["message"], "The token was revoked."
+        )
+
+    def test_another_account_halts_until_a_person_accepts_it(self) -> None:
+        mapping = self.make_mapping()
+        self.as_("admin")
+        self.client.post(self.url("test/"))
+        WOKEN.clear()
+        Pretend.answer = CheckResult("a-2", "Somebody Else", tenant="site-1")
+        self.assertContains(self.client.post(self.url("test/"), follow=True), "Another account or site answers")
+        self.assertEqual(WOKEN, [])
+        self.client.post(self.url("accept/"))
+        self.connection.refresh_from_db()
+        self.assertEqual((self.connection.state, self.connection.account_name), ("ok", "Somebody Else"))
+        self.assertEqual(WOKEN, [mapping.pk])
+        self.assertEqual(
+            AuditEntry.objects.get(code="connection_account_accepted").values["before"]["account"], "Sync User"
+        )
+
+    def test_a_pause_is_ended_by_a_person_alone_and_wakes_what_waited(self) -> None:
+        mapping = self.make_mapping()
+        self.as_("operator")
+        self.client.post(self.url("pause/"))
+        self.client.post(self.url("test/"))
+        self.connection.refresh_from_db()
+        self.assertEqual(self.connection.state, "paused")
+        self.client.post(self.url("resume/"))
+        self.connection.refresh_from_db()
+        self.assertEqual((self.connection.state, WOKEN), ("untested", [mapping.pk]))
+        codes = set(AuditEntry.objects.values_list("code", flat=True))
+        self.assertLessEqual({"connection_paused", "connection_resumed"}, codes)
+
+    def test_pausing_does_not_hide_that_another_account_answers(self) -> None:
+        self.as_("admin")
+        self.client.post(self.url("test/"))
+        Pretend.answer = CheckResult("a-2", "Somebody Else", tenant="site-1")
+        self.client.post(self.url("test/"))
+        self.client.post(self.url("pause/"))
+        self.client.post(self.url("resume/"))
+        self.connection.refresh_from_db()
+        self.assertEqual(self.connection.state, "account_changed")
+
+
+class BrowseAndWebhookTests(ConnectionPagesCase):
+    def test_browse_escapes_what_the_system_holds_and_names_what_is_hidden(self) -> None:
+        self.as_("operator")
+        page = self.client.get(self.url("browse/"))
+        self.assertContains(page, "&lt;script&gt;alert(1)&lt;/script&gt;")
+        self.assertNotContains(page, "<script>alert(1)")
+        self.assertContains(page, "hidden from our account")
+        self.assertContains(page, "P-1")
+
+    def test_browse_says_what_the_system_answered_when_it_fails(self) -> None:
+        self.as_("operator")
+        with patch.object(Pretend, "object_types", side_effect=NeedsAuthorization("The token was revoked.")):
+            self.assertContains(self.client.get(self.url("browse/")), "The token was revoked.")
+
+    def test_the_webhook_is_set_up_for_what_the_mappings_need(self) -> None:
+        self.make_mapping()
+        self.as_("admin")
+        self.client.post(self.url("webhook/"))
+        self.assertEqual([(list(types), scope) for types, scope, _ in SUBSCRIBED], [(["issue"], {"project": "SUP"})])
+        self.assertTrue(SUBSCRIBED[0][2].endswith(f"/hooks/{self.connection.webhook_token}/"))
+
+    def test_refused_deliveries_are_shown_with_their_reason_and_unread(self) -> None:
+        Delivery.objects.create(connection=self.connection, reason="The signature does not match.", size=640)
+        Delivery.objects.create(
+            connection=self.connection,
+            event="issue_updated",
+            verified=True,
+            hints=[{"object_type": "issue", "external_id": "10042", "deleted": False}],
+        )
+        self.as_("auditor")
+        page = self.client.get(self.url())
+        for text in ("The signature does not match.", "not read", "1 refused", "10042"):
+            self.assertContains(page, text)
+
+    def test_a_wait_that_the_system_asked_for_is_shown_as_waiting(self) -> None:
+        Connection.objects.filter(pk=self.connection.pk).update(retry_after=timezone.now() + timedelta(minutes=5))
+        self.as_("operator")
+        self.assertContains(self.client.get(self.url()), "asked us to slow down")
+
+    def test_the_list_of_many_connections_takes_a_fixed_number_of_queries(self) -> None:
+        self.as_("auditor")
+        with CaptureQueriesContext(connection) as with_one:
+            self.client.get("/connections/")
+        for number in range(5):
+            Connection.objects.create(name=f"More {number}", kind="pretend", address="https://more.example")
+        with self.assertNumQueries(len(with_one)):
+            self.client.get("/connections/")

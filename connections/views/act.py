@@ -1,0 +1,152 @@
+"""What people do with a connection: test it, pause and resume it, accept another account, set up its webhook."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from typing import Any
+
+from django.contrib import messages
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.utils import timezone
+from django.views.decorators.http import require_POST
+
+from connections import hooks
+from connections.access import requires
+from connections.connectors.base import ConnectorError
+from connections.models import Connection
+from connections.open import accept_account, open_connector
+from connections.open import test_connection as run_test
+from connections.usage import uses_of, visible_connections
+from connections.views.overview import webhook_url
+
+State = Connection.State
+
+
+def _found(request: HttpRequest, pk: int) -> Connection:
+    return get_object_or_404(visible_connections(request.user), pk=pk)
+
+
+def _audit(request: HttpRequest, action: str, code: str, connection: Connection, **details: Any) -> None:
+    hooks.audit(action, code, user=request.user, connection_id=connection.pk, object_label=connection.name, **details)
+
+
+def _wake_mappings(connection: Connection) -> None:
+    """Changes waited while the connection could not be used: look for them now."""
+    for use in uses_of(connection):
+        hooks.wake(use.mapping.pk)
+
+
+@requires("connections.test")
+@require_POST
+def test(request: HttpRequest, pk: int) -> HttpResponse:
+    connection = _found(request, pk)
+    before = connection.state
+    try:
+        result = run_test(connection)
+    except ConnectorError as error:
+        _audit(request, "test", "connection_test_failed", connection, params={"message": error.message})
+        messages.error(request, f"The test of {connection.name} failed. · {error.message}")
+        return redirect("connection", pk)
+    _audit(
+        request,
+        "test",
+        "connection_tested",
+        connection,
+        params={"account": result.account_name, "missing": list(result.missing), "state": connection.state},
+    )
+    if connection.state == State.ACCOUNT_CHANGED:
+        messages.warning(
+            request, f"{connection.name} answers, but as somebody else. · Nothing is synced until you decide."
+        )
+    elif result.missing:
+        count = len(result.missing)
+        names = "permission is" if count == 1 else "permissions are"
+        messages.warning(request, f"{connection.name} answers, but {count} {names} missing. · What needs them waits.")
+    else:
+        messages.success(request, f"{connection.name} works.")
+    if before != State.OK and connection.state == State.OK:
+        _wake_mappings(connection)
+    return redirect("connection", pk)
+
+
+@requires("connections.pause")
+@require_POST
+def pause(request: HttpRequest, pk: int) -> HttpResponse:
+    connection = _found(request, pk)
+    if connection.state != State.PAUSED:
+        _set_state(connection, State.PAUSED, f"{request.user.get_username()} paused it.")
+        _audit(request, "config", "connection_paused", connection)
+        messages.success(request, f"{connection.name} is paused. · Nothing is lost; changes wait until you resume it.")
+    return redirect("connection", pk)
+
+
+@requires("connections.pause")
+@require_POST
+def resume(request: HttpRequest, pk: int) -> HttpResponse:
+    connection = _found(request, pk)
+    if connection.state == State.PAUSED:
+        # The account found last may have changed while it was paused: that halt stays.
+        found = connection.check_result or {}
+        other = connection.tenant and found.get("tenant", connection.tenant) != connection.tenant
+        other = other or (
+            connection.account_id and found.get("account_id", connection.account_id) != connection.account_id
+        )
+        _set_state(connection, State.ACCOUNT_CHANGED if other else State.UNTESTED, "")
+        _audit(request, "config", "connection_resumed", connection)
+        _wake_mappings(connection)
+        messages.success(request, f"{connection.name} goes on.")
+    return redirect("connection", pk)
+
+
+def _set_state(connection: Connection, state: str, reason: str) -> None:
+    connection.state = state
+    connection.state_reason = reason
+    connection.state_since = timezone.now()
+    connection.save(update_fields=["state", "state_reason", "state_since", "updated_at"])
+
+
+@requires("connections.edit")
+@require_POST
+def accept(request: HttpRequest, pk: int) -> HttpResponse:
+    """Take the account or site that the last test found as the right one."""
+    connection = _found(request, pk)
+    if connection.state == State.ACCOUNT_CHANGED:
+        before = {"account": connection.account_name, "tenant": connection.tenant}
+        with transaction.atomic():
+            accept_account(connection)
+            after = {"account": connection.account_name, "tenant": connection.tenant}
+            _audit(request, "config", "connection_account_accepted", connection, before=before, after=after)
+        _wake_mappings(connection)
+        messages.success(request, f"{connection.name} uses {connection.account_name} from now on.")
+    return redirect("connection", pk)
+
+
+@requires("connections.edit")
+@require_POST
+def subscribe(request: HttpRequest, pk: int) -> HttpResponse:
+    """Have the system call our webhook for what its mappings need, or say how it is done by hand."""
+    connection = _found(request, pk)
+    by_scope: dict[str, list[str]] = defaultdict(list)
+    for use in uses_of(connection):
+        by_scope[json.dumps(use.scope, sort_keys=True)].append(use.object_type)
+    if not by_scope:
+        messages.info(request, "No mapping uses this connection yet. · So there is nothing to be told about.")
+        return redirect("connection", pk)
+    try:
+        connector = open_connector(connection)
+        said = [
+            connector.subscribe(sorted(set(types)), json.loads(scope), webhook_url(connection))
+            for scope, types in by_scope.items()
+        ]
+    except ConnectorError as error:
+        messages.error(request, f"The webhook could not be set up. · {error.message} · Until then we ask regularly.")
+        return redirect("connection", pk)
+    _audit(request, "config", "webhook_set_up", connection)
+    for text in dict.fromkeys(filter(None, said)):
+        messages.info(request, text)
+    if not any(said):
+        messages.success(request, f"{connection.name} now calls our webhook.")
+    return redirect("connection", pk)

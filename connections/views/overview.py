@@ -1,0 +1,140 @@
+"""The list of connections, and the page of one: its last test, its limits, its webhooks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.utils import timezone
+
+from connections.access import requires
+from connections.connectors import connector_class
+from connections.connectors.base import Capabilities
+from connections.credentials import masked
+from connections.models import Connection
+from connections.usage import calls_last_hour, uses_of, visible_connections
+from connections.views.kinds import kind_of
+
+DELIVERIES_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the last test. kind: ok, warn or bad."""
+
+    kind: str
+    icon: str
+    head: str
+    text: str = ""
+
+
+@requires("connections.read")
+def listing(request: HttpRequest) -> HttpResponse:
+    rows = [
+        {"connection": connection, "kind": kind_of(connection.kind), "uses": uses_of(connection)}
+        for connection in visible_connections(request.user).prefetch_related("left_mappings", "right_mappings")
+    ]
+    troubled = [row for row in rows if row["connection"].state in NEED_A_PERSON]
+    return render(request, "connections/list.html", {"rows": rows, "title": _answer(len(rows), len(troubled))})
+
+
+NEED_A_PERSON = (Connection.State.SIGN_IN, Connection.State.ACCOUNT_CHANGED)
+
+
+def _answer(count: int, troubled: int) -> str:
+    if troubled:
+        return f"{troubled} of {count} connections {'needs' if troubled == 1 else 'need'} you"
+    if count == 1:
+        return "One connection"
+    return f"{count} connections" if count else "No connections yet"
+
+
+@requires("connections.read")
+def show(request: HttpRequest, pk: int) -> HttpResponse:
+    connection = get_object_or_404(visible_connections(request.user), pk=pk)
+    kind = kind_of(connection.kind)
+    uses = uses_of(connection)
+    deliveries = list(connection.deliveries.all()[:DELIVERIES_SHOWN])
+    day = timezone.now() - timedelta(days=1)
+    context = {
+        "connection": connection,
+        "kind": kind,
+        "uses": uses,
+        "findings": findings(connection),
+        "behaviour": behaviour(kind.capabilities) if kind else [],
+        "secrets": stored_secrets(connection),
+        "calls": calls_last_hour(uses),
+        "waiting": connection.retry_after
+        if connection.retry_after and connection.retry_after > timezone.now()
+        else None,
+        "webhook_url": webhook_url(connection),
+        "deliveries": deliveries,
+        "refused_today": connection.deliveries.filter(verified=False, received_at__gte=day).count(),
+        "drift": abs(connection.clock_offset or 0.0),
+    }
+    return render(request, "connections/show.html", context)
+
+
+def webhook_url(connection: Connection) -> str:
+    return settings.PUBLIC_URL + reverse("webhook", args=[connection.webhook_token])
+
+
+def stored_secrets(connection: Connection) -> list[tuple[str, str]]:
+    """(label, masked hint) of each secret there is."""
+    try:
+        labels = {declared.name: declared.label for declared in connector_class(connection.kind).form}
+    except KeyError:
+        labels = {}
+    return [(labels.get(name, name), masked(str(value))) for name, value in connection.secrets.items() if value]
+
+
+def findings(connection: Connection) -> list[Finding]:
+    """What the last test found, worst first."""
+    found: dict[str, Any] = connection.check_result or {}
+    if not found:
+        return []
+    lines = [Finding("bad", "xc", "Missing:", name) for name in found.get("missing", ())]
+    if found.get("personal_account"):
+        lines.append(
+            Finding(
+                "warn",
+                "user",
+                "A person seems to use this account too.",
+                "Their edits and our writes cannot be told apart there. Better give SyncAdmin an account of its own.",
+            )
+        )
+    lines += [
+        Finding("warn", "warn", "", note) if "same account" in note else Finding("ok", "okc", "", note)
+        for note in found.get("notes", ())
+    ]
+    lines.append(Finding("ok", "okc", "Signed in", f"as {found.get('account_name') or found.get('account_id')}"))
+    if found.get("tenant"):
+        lines.append(Finding("ok", "okc", "Site", f"{found['tenant']}, pinned: another one behind this address halts"))
+    if not found.get("missing"):
+        lines.append(Finding("ok", "okc", "Permissions", "nothing missing"))
+    if found.get("rate_limit"):
+        lines.append(Finding("ok", "speed", "Limit", found["rate_limit"]))
+    return sorted(lines, key=lambda line: ("bad", "warn", "ok").index(line.kind))
+
+
+def behaviour(able: Capabilities) -> list[tuple[str, str]]:
+    """The declared capabilities, in words."""
+    bells = {"webhook": "it calls our webhook", "stream": "we listen to its change stream", "none": "polling alone"}
+    return [
+        ("Live changes", bells[able.bell]),
+        ("Batch", f"{able.bulk_read} reads, {able.bulk_write} writes"),
+        ("At once", f"{able.concurrency} calls, at most {able.rate_per_second:g} a second"),
+        ("Creates", "safe to repeat" if able.idempotent_create else "looked up by our key before a repeat"),
+        (
+            "Overwrite check",
+            "by the system, before each write" if able.conditional_write else "we read right before writing",
+        ),
+        ("Deletions", "listed by the system" if able.lists_deletions else "found by comparing complete lists"),
+        ("Who changed what", "field history" if able.field_history else "the record's last editor"),
+        ("Read again", f"the last {able.lookback:g} s, each time"),
+    ]
