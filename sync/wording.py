@@ -93,6 +93,7 @@ SENTENCES: dict[str, str] = {
     "unlinked": "{by} unlinked the records.",
     "asked": "{by} asked for it.",
     "stale": "The field moved while you were deciding; nothing was written.",
+    "audit_exported": "The audit log was exported.",
     "login": "Signed in.",
     "logout": "Signed out.",
     "login_failed": "Sign-in failed.",

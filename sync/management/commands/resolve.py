@@ -1,0 +1,118 @@
+"""`manage.py resolve ID`: settle a conflict (see docs/commands.md)."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.management.base import BaseCommand
+from django.utils import timezone
+
+from sync import audit, engine, instructions
+from sync.models import ChangedRecord, Conflict, Instruction
+
+# Other programs rely on these; docs/commands.md lists them.
+EXIT_DONE, EXIT_ERROR, EXIT_STALE, EXIT_REFUSED, EXIT_WAITING = 0, 1, 3, 4, 5
+EXIT_CODES = {"done": EXIT_DONE, "stale": EXIT_STALE, "refused": EXIT_REFUSED}
+# Two remote calls and a worker that may hold the mapping for a batch; later it is applied by the next run anyway.
+APPLY_SECONDS = 30
+
+
+class CommandLineUser:
+    """Stands in for a Django user: the account that runs the command."""
+
+    pk = None
+
+    def get_username(self) -> str:
+        return f"{getpass.getuser()} (command line)"
+
+
+class Command(BaseCommand):
+    help = "Settle a conflict: take a side, the last agreed value, a value of your own, or let the values differ."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("id", type=int, help="number of the conflict, see `manage.py conflicts`")
+        how = parser.add_mutually_exclusive_group(required=True)
+        how.add_argument("--take", choices=("left", "right", "base", "ignore"))
+        how.add_argument("--value", metavar="JSON", help="a value of your own, in the form of --in")
+        parser.add_argument(
+            "--in", dest="side", choices=("left", "right"), default="left", help="side --value speaks of"
+        )
+        sure = parser.add_mutually_exclusive_group(required=True)
+        sure.add_argument("--seen", nargs=2, metavar=("LEFT_JSON", "RIGHT_JSON"), help="the values you decided on")
+        sure.add_argument("--force", action="store_true", help="whatever the values are now")
+        parser.add_argument("--user", help="name of the user in whose name this is done")
+        parser.add_argument("--json", action="store_true", help="machine-readable answer")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        conflict = Conflict.objects.filter(pk=options["id"]).select_related("link", "mapping").first()
+        if conflict is None:
+            self.fail(f"There is no conflict {options['id']}. Nothing was changed.", options)
+        if conflict.state == Conflict.State.CLOSED:
+            self.fail(f"Conflict {conflict.pk} is settled already. Nothing was changed.", options)
+        if not conflict.rule_id or conflict.link is None:
+            self.fail(
+                f"Conflict {conflict.pk} is about the record as a whole. Nothing was changed. "
+                "Settle it in the review queue.",
+                options,
+            )
+        choice: dict[str, Any] = {"take": options["take"] or "value", "in": options["side"]}
+        try:
+            if options["value"] is not None:
+                choice["value"] = json.loads(options["value"])
+            if options["force"]:
+                choice["force"] = True
+            else:
+                choice["seen"] = dict(zip(("left", "right"), map(json.loads, options["seen"]), strict=True))
+        except json.JSONDecodeError as problem:
+            self.fail(f"Not JSON: {problem.doc}. Nothing was changed. Quote texts: '\"High\"'.", options)
+        instruction = instructions.resolve(conflict, choice, self.user(options))
+        self.apply(instruction)
+        conflict.refresh_from_db()
+        answer = {
+            "conflict": conflict.pk,
+            "state": instruction.state,
+            "conflict_state": conflict.state,
+            "left": conflict.left_value,
+            "right": conflict.right_value,
+        }
+        if options["json"]:
+            self.stdout.write(json.dumps(answer, ensure_ascii=False))
+        else:
+            self.stdout.write(f"Conflict {conflict.pk}: {instruction.get_state_display().lower()}.")
+        code = EXIT_CODES.get(instruction.state, EXIT_WAITING)
+        if code:
+            sys.exit(code)
+
+    def apply(self, instruction: Instruction) -> None:
+        """Run the mapping until the instruction is settled; a worker may be quicker."""
+        until = time.monotonic() + APPLY_SECONDS
+        while instruction.state in ("waiting", "applying") and time.monotonic() < until:
+            outcome = engine.run(instruction.mapping_id)
+            audit.seal()
+            instruction.refresh_from_db()
+            if outcome.state not in ("done", "busy", "lost"):
+                return
+            later = ChangedRecord.objects.filter(mapping=instruction.mapping, not_before__gt=timezone.now())
+            if outcome.state == "busy" or later.exists():
+                time.sleep(0.2)
+
+    def user(self, options: dict[str, Any]) -> Any:
+        if not options["user"]:
+            return CommandLineUser()
+        found = get_user_model().objects.filter(username=options["user"]).first()
+        if found is None:
+            self.fail(f"There is no user “{options['user']}”. Nothing was changed.", options)
+        return found
+
+    def fail(self, message: str, options: dict[str, Any]) -> None:
+        if options["json"]:
+            self.stdout.write(json.dumps({"error": message}, ensure_ascii=False))
+        else:
+            self.stderr.write(message)
+        sys.exit(EXIT_ERROR)
