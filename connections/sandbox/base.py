@@ -32,6 +32,7 @@ class Request:
     query: dict[str, str]
     headers: dict[str, str]  # lower-case names
     body: bytes
+    query_lists: dict[str, list[str]] = field(default_factory=dict)  # parameters given more than once
 
     def json(self) -> Any:
         return json.loads(self.body or b"null")
@@ -196,12 +197,14 @@ class Standin:
         if environ.get("CONTENT_TYPE"):
             headers["content-type"] = environ["CONTENT_TYPE"]
         length = int(environ.get("CONTENT_LENGTH") or 0)
+        query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
         request = Request(
             environ["REQUEST_METHOD"],
             environ.get("PATH_INFO", "/").encode("latin-1").decode("utf-8", "replace"),
-            {k: v[-1] for k, v in parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True).items()},
+            {k: v[-1] for k, v in query.items()},
             headers,
             environ["wsgi.input"].read(length) if length else b"",
+            query,
         )
         response = self.handle(request)
         body, content_type = response.encoded()
