@@ -203,7 +203,7 @@ def sub_error(status: int, body: Any, sent: Sequence[str] = ()) -> ConnectorErro
 
 def next_path(url: str) -> str:
     """The path of a listing's next page. Only a path of the API counts: a token must not follow an address."""
-    match = re.search(r"(?:^https://[^/]+)?(/services/data/v[\d.]+/query(?:All)?/[\w-]+)$", url)
+    match = re.fullmatch(r"(?:https://[^/]+)?(/services/data/v[\d.]+/query(?:All)?/[\w-]+)", url)
     if not match:
         raise Retry("Salesforce's listing names no next page that can be read. Nothing is lost; we read it again.")
     return match[1]
