@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Iterable
 
 from connections.sandbox.base import Request, Response, Standin, Stop
-from connections.sandbox.salesforce_cometd import Bus, CometD
+from connections.sandbox.salesforce_cometd import CometD
 from connections.sandbox.salesforce_composite import Composite
+from connections.sandbox.salesforce_events import Bus
 from connections.sandbox.salesforce_oauth import Tokens
 from connections.sandbox.salesforce_org import Change, Org
 from connections.sandbox.salesforce_pages import Pages

@@ -14,8 +14,10 @@ from typing import Any
 
 from connections.sandbox import salesforce_schema as schema
 from connections.sandbox.base import Store
+from connections.sandbox.salesforce_checks import check, taken
+from connections.sandbox.salesforce_objects import CLOSED_STATUSES, default_objects
 from connections.sandbox.salesforce_schema import Doc, Field, SObject
-from connections.sandbox.salesforce_values import Problem, clean, stamp
+from connections.sandbox.salesforce_values import Problem, stamp
 
 # What changeOrigin says of a change made in the vendor's own pages.
 UI_ORIGIN = "com/salesforce/api/soap/62.0;client=SfdcInternalAPI/"
@@ -58,9 +60,9 @@ class Org:
         self.lock = store.lock
         self.now = now
         self.announce = announce
-        self.objects: dict[str, SObject] = schema.default_objects()
+        self.objects: dict[str, SObject] = default_objects()
         for saved in store.all("field"):
-            spec = {k: tuple(v) if isinstance(v, list) else v for k, v in saved["field"].items()}
+            spec: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in saved["field"].items()}
             self.objects[saved["sobject"]].fields[spec["name"]] = Field(**spec)
         self.rules: dict[str, list[Rule]] = {}
         self.triggers: dict[str, list[Trigger]] = {"Case": [_close_case]}
@@ -121,7 +123,7 @@ class Org:
 
     def set_field(self, sobject: str, name: str, **changes: Any) -> None:
         """Change a field's definition: hidden=True, read_only=True, values=(...), nillable=False, length=..."""
-        self.add_field(sobject, schema.changed(self.objects[sobject].fields[name], **changes))
+        self.add_field(sobject, dataclasses.replace(self.objects[sobject].fields[name], **changes))
 
     def add_rule(self, sobject: str, rule: Rule) -> None:
         """A validation rule: (new, old or None) → None, a message, or (message, field)."""
@@ -154,17 +156,8 @@ class Org:
     def history(self, id: str) -> list[Doc]:
         """Every accepted change of a case, oldest first: {field, old, new, by, at}, long texts in full."""
         with self.lock:
-            rows = list(self.histories.get(id, ()))
-        return [
-            {
-                "field": r["Field"],
-                "old": r["full"][0],
-                "new": r["full"][1],
-                "by": r["CreatedById"],
-                "at": r["CreatedDate"],
-            }
-            for r in rows
-        ]
+            rows = [r for r in self.histories.get(id, ()) if "full" in r]
+        return [{**r["full"], "by": r["CreatedById"], "at": r["CreatedDate"]} for r in rows]
 
     def kind_of(self, id: str) -> SObject | None:
         return next((o for o in self.objects.values() if o.prefix == id[:3]), None)
@@ -182,7 +175,7 @@ class Org:
         kind = self.objects[sobject]
         with self.transaction():
             now = stamp(self.now())
-            given = self._given(kind, fields, None, actor, force)
+            given = taken(kind, fields, creating=True, api=actor.api, force=force)
             doc: Doc = {f.name: f.default for f in kind.fields.values() if f.formula is None}
             doc["Id"] = schema.make_id(kind.prefix, self.store.next_number("id:" + sobject))
             doc |= {"CreatedDate": now, "LastModifiedDate": now, "SystemModstamp": now, "IsDeleted": False}
@@ -195,7 +188,7 @@ class Org:
             if "FirstName" in kind.fields:
                 doc["Name"] = " ".join(filter(None, (doc["FirstName"], doc["LastName"])))
             self._automate(kind, doc, None)
-            self._check(kind, doc, None, set(given))
+            check(self, kind, doc, None, set(given))
             self._save(kind, None, doc)
             if kind.history:
                 self._record_history(doc["Id"], actor, [("created", None, None)])
@@ -213,12 +206,12 @@ class Org:
             kind = self.kind_of(id)
             assert kind is not None
             now = stamp(self.now())
-            given = self._given(kind, fields, old, actor, force)
+            given = taken(kind, fields, creating=False, api=actor.api, force=force)
             new = {**old, "LastModifiedDate": now, "SystemModstamp": now, "LastModifiedById": actor.user, **given}
             if "FirstName" in kind.fields:
                 new["Name"] = " ".join(filter(None, (new["FirstName"], new["LastName"])))
             self._automate(kind, new, old)
-            self._check(kind, new, old, set(given))
+            check(self, kind, new, old, set(given))
             own = [f.name for f in kind.fields.values() if f.name not in _STAMPS and old.get(f.name) != new.get(f.name)]
             self._save(kind, old, new)
             if kind.history:
@@ -245,7 +238,7 @@ class Org:
             kind = self.kind_of(id)
             if old is None or kind is None or not old["IsDeleted"]:
                 raise Problem("UNDELETE_FAILED", "entity is not in the recycle bin")
-            self._check(kind, {**old, "IsDeleted": False}, old, set())
+            check(self, kind, {**old, "IsDeleted": False}, old, set())
             self._bin(kind, old, actor, False)
             if kind.name == "Case":
                 for comment in list(self.tables["CaseComment"].values()):
@@ -329,82 +322,9 @@ class Org:
             raise Problem("UNABLE_TO_LOCK_ROW", message)
         return doc
 
-    def _given(self, kind: SObject, fields: Doc, old: Doc | None, actor: Actor, force: bool) -> Doc:
-        if old is None and actor.api and (not kind.writable or "create" in kind.denied):
-            message = f"entity type cannot be inserted: {kind.label}"
-            raise Problem("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", message)
-        given: Doc = {}
-        refused = []
-        for name, value in fields.items():
-            item = kind.find(name)
-            if item is None or (actor.api and item.hidden):
-                raise Problem("INVALID_FIELD", f"No such column '{name}' on sobject of type {kind.name}")
-            free = item.api_createable if old is None else item.api_updateable
-            if not (free if actor.api else force or (item.createable if old is None else item.updateable)):
-                refused.append(item.name)
-            given[item.name] = clean(item, value)
-        if refused:
-            message = (
-                f"Unable to create/update fields: {', '.join(refused)}. Please check the security settings of this "
-                "field and verify that it is read/write for your profile or permission set."
-            )
-            raise Problem("INVALID_FIELD_FOR_INSERT_UPDATE", message, tuple(refused))
-        return given
-
     def _automate(self, kind: SObject, new: Doc, old: Doc | None) -> None:
         for trigger in self.triggers.get(kind.name, ()):
             new |= trigger(new, old) or {}
-
-    def _check(self, kind: SObject, new: Doc, old: Doc | None, given: set[str]) -> None:
-        missing = [
-            f.name
-            for f in kind.fields.values()
-            if not f.nillable
-            and new.get(f.name) is None
-            and (f.createable or f.updateable)
-            and (old is None or f.name in given)
-        ]
-        if missing:
-            message = f"Required fields are missing: [{', '.join(missing)}]"
-            raise Problem("REQUIRED_FIELD_MISSING", message, tuple(missing))
-        for item in kind.fields.values():
-            value = new.get(item.name)
-            if value is None:
-                continue
-            if item.reference_to and item.name in given:
-                new[item.name] = self._reference(kind, item, value)
-            if item.unique:
-                self._check_unique(kind, item, new["Id"], value)
-        for rule in self.rules.get(kind.name, ()):
-            found = rule(new, old)
-            if found:
-                message, where = (found, "") if isinstance(found, str) else found
-                raise Problem("FIELD_CUSTOM_VALIDATION_EXCEPTION", message, (where,) if where else ())
-
-    def _reference(self, kind: SObject, item: Field, value: str) -> str:
-        target = schema.normal_id(value)
-        if target is None:
-            raise Problem("MALFORMED_ID", f"{item.title}: id value of incorrect type: {value}", (item.name,))
-        other = self.kind_of(target)
-        if other is None or other.name not in item.reference_to:
-            raise Problem(
-                "FIELD_INTEGRITY_EXCEPTION", f"{item.title}: id value of incorrect type: {target}", (item.name,)
-            )
-        doc = self.tables[other.name].get(target)
-        if doc is None:
-            raise Problem("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id")
-        if doc["IsDeleted"]:
-            raise Problem("ENTITY_IS_DELETED", "entity is deleted", (item.name,))
-        if item.name == "OwnerId" and other.name == "User" and not doc["IsActive"]:
-            message = f"operation performed with inactive user [{target}] as owner of {kind.name.lower()}"
-            raise Problem("INACTIVE_OWNER_OR_USER", message)
-        return target
-
-    def _check_unique(self, kind: SObject, item: Field, own_id: str, value: str) -> None:
-        for other in self.find_by(kind.name, item, value):
-            if other["Id"] != own_id:
-                message = f"duplicate value found: {item.name} duplicates value on record with id: {other['Id']}"
-                raise Problem("DUPLICATE_VALUE", message)
 
     def _bin(self, kind: SObject, old: Doc, actor: Actor, deleted: bool) -> None:
         now = stamp(self.now())
@@ -453,33 +373,39 @@ class Org:
                 ids.discard(doc["Id"])
 
     def _record_history(self, id: str, actor: Actor, changes: Iterable[tuple[str, Any, Any]]) -> None:
-        kind = self.objects["CaseHistory"]
-        fields = self.objects["Case"].fields
-        now = stamp(self.now())
         for name, old, new in changes:
-            item = fields.get(name)
-            rows = [(old, new)]
-            if name == "OwnerId":  # the vendor keeps two rows: names for people, ids for programs
-                rows.append((self._name_of(old), self._name_of(new)))
+            if name in _DERIVED:
+                continue
+            item = self.objects["Case"].fields.get(name)
             untold = item is not None and (item.long_text or item.type == "multipicklist")
-            for before, after in rows:
-                row = {
-                    "Id": schema.make_id(kind.prefix, self.store.next_number("id:CaseHistory")),
-                    "IsDeleted": False,
-                    "CaseId": id,
-                    "Field": "Owner" if name == "OwnerId" else name,
-                    "DataType": "Text" if item is None or item.type != "reference" else "EntityId",
-                    "OldValue": None if untold else before,
-                    "NewValue": None if untold else after,
-                    "CreatedById": actor.user,
-                    "CreatedDate": now,
-                    "LastModifiedById": actor.user,
-                    "LastModifiedDate": now,
-                    "SystemModstamp": now,
-                    "full": [before, after],
-                }
-                self._save(kind, None, row)
-                self.histories.setdefault(id, []).append(row)
+            shown = (None, None) if untold else (old, new)
+            kind = "EntityId" if item and item.type == "reference" else "Text"
+            label = "Owner" if name == "OwnerId" else name
+            full = {"field": name, "old": old, "new": new}
+            self._history_row(id, actor, label, kind, shown, {"full": full})
+            if name == "OwnerId":  # the vendor keeps a second row, with the names
+                self._history_row(id, actor, label, "Text", (self._name_of(old), self._name_of(new)), {})
+
+    def _history_row(self, id: str, actor: Actor, label: str, kind: str, values: tuple[Any, Any], more: Doc) -> None:
+        now = stamp(self.now())
+        history = self.objects["CaseHistory"]
+        row = {
+            "Id": schema.make_id(history.prefix, self.store.next_number("id:CaseHistory")),
+            "IsDeleted": False,
+            "CaseId": id,
+            "Field": label,
+            "DataType": kind,
+            "OldValue": values[0],
+            "NewValue": values[1],
+            "CreatedById": actor.user,
+            "CreatedDate": now,
+            "LastModifiedById": actor.user,
+            "LastModifiedDate": now,
+            "SystemModstamp": now,
+            **more,
+        }
+        self._save(history, None, row)
+        self.histories.setdefault(id, []).append(row)
 
     def _name_of(self, id: str | None) -> str | None:
         doc = self.get(id) if id else None
@@ -503,10 +429,12 @@ class Org:
             return
         for order, label in enumerate(self.objects["Case"].fields["Status"].values, 1):
             values = {"MasterLabel": label, "ApiName": label, "SortOrder": order, "IsDefault": order == 1}
-            closed = label in schema.CLOSED_STATUSES
+            closed = label in CLOSED_STATUSES
             self.create("CaseStatus", {**values, "IsClosed": closed}, self.system_user, force=True)
 
 
+# Follow from other fields, and are not told as changes of their own.
+_DERIVED = frozenset({"IsClosed", "ClosedDate"})
 _STAMPS = frozenset({"LastModifiedDate", "LastModifiedById", "SystemModstamp"})
 
 
@@ -516,6 +444,6 @@ def _fold(item: Field, value: Any) -> str:
 
 def _close_case(new: Doc, old: Doc | None) -> Doc:
     """The org's own bookkeeping: IsClosed and ClosedDate follow Status."""
-    closed = new["Status"] in schema.CLOSED_STATUSES
+    closed = new["Status"] in CLOSED_STATUSES
     date = (new.get("ClosedDate") or new["LastModifiedDate"]) if closed else None
     return {"IsClosed": closed, "ClosedDate": date}

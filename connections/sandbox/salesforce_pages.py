@@ -212,14 +212,15 @@ class Pages:
 
     def _told(self, entry: Doc) -> Doc:
         item = self.org.objects["Case"].fields.get(entry["field"])
+        refers = item is not None and item.type == "reference"
         return {
             "when": _when(entry["at"]),
             "by": self._name(entry["by"]),
-            "label": item.title if item else entry["field"],
+            "label": item.title.removesuffix(" ID") if item else entry["field"],
             "created": entry["field"] == "created",
             "long": item is not None and item.long_text,
-            "old": entry["old"],
-            "new": entry["new"],
+            "old": self._name(entry["old"]) if refers else entry["old"],
+            "new": self._name(entry["new"]) if refers else entry["new"],
         }
 
     def _name(self, id: str | None) -> str:

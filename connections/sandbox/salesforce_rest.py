@@ -11,8 +11,9 @@ from urllib.parse import quote
 
 from connections.sandbox import salesforce_soql as soql
 from connections.sandbox.base import Request, Response, Stop
+from connections.sandbox.salesforce_describe import describe, describe_short
 from connections.sandbox.salesforce_org import Actor
-from connections.sandbox.salesforce_schema import Doc, Field, SObject, describe, describe_short, make_id, normal_id
+from connections.sandbox.salesforce_schema import Doc, Field, SObject, make_id, normal_id
 from connections.sandbox.salesforce_values import Problem, moment, stamp
 
 if TYPE_CHECKING:
