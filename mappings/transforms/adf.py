@@ -211,8 +211,13 @@ def write(document: Document) -> Json | None:
         return dict(raw)
     if not document.blocks:
         return None
-    content = [_write_block(block) for block in document.blocks]
+    content = [_write_block(block) for block in document.blocks if not _is_unseen(block)]
     return _with_content(shell(document, NAME) or {"version": 1, "type": "doc"}, content)
+
+
+def _is_unseen(block: Block) -> bool:
+    # What only another format knows and does not show has no place here.
+    return isinstance(block, Opaque) and not block.text and whole(block, NAME) is None
 
 
 def _with_content(outer: Mapping[str, Any], content: list[Json]) -> Json:
@@ -335,6 +340,8 @@ def _children(blocks: Iterable[Block], allowed: frozenset[str]) -> list[Json]:
     """The blocks as `allowed` nodes; what may not lie here is taken apart until it may."""
     result: list[Json] = []
     for block in blocks:
+        if _is_unseen(block):
+            continue
         node = _write_block(block)
         if node["type"] in allowed:
             result.append(node)

@@ -9,10 +9,11 @@ from mappings.transforms.adf import ADF
 from mappings.transforms.base import FieldSpec, Lens, Put, Transform
 from mappings.transforms.document import Format
 from mappings.transforms.html import HTML
+from mappings.transforms.markdown import MARKDOWN
 from mappings.transforms.patch import patch_document
 from mappings.transforms.plain import PLAIN
 
-FORMATS: dict[str, Format] = {form.name: form for form in (ADF, PLAIN, HTML)}
+FORMATS: dict[str, Format] = {form.name: form for form in (ADF, PLAIN, HTML, MARKDOWN)}
 
 
 def format_of(spec: FieldSpec) -> Format:
