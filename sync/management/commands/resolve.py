@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from argparse import ArgumentParser
-from typing import Any
+from typing import Any, NoReturn
 
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand
@@ -110,7 +110,7 @@ class Command(BaseCommand):
             self.fail(f"There is no user “{options['user']}”. Nothing was changed.", options)
         return found
 
-    def fail(self, message: str, options: dict[str, Any]) -> None:
+    def fail(self, message: str, options: dict[str, Any]) -> NoReturn:
         if options["json"]:
             self.stdout.write(json.dumps({"error": message}, ensure_ascii=False))
         else:

@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from argparse import ArgumentParser
-from typing import Any
+from typing import Any, NoReturn
 
 from django.core.management.base import BaseCommand
 from django.db.models import Q
@@ -48,7 +48,7 @@ class Command(BaseCommand):
                 self.fail(f"{mapping.connection(problem.side)}: {problem.error.message} Nothing was written.", options)
             return
         outcome = self.run_now(mapping)
-        run = Run.objects.filter(pk=outcome.run_id).first()
+        run = Run.objects.filter(pk=outcome.run_id or 0).first()
         state = MappingState.objects.filter(mapping=mapping).first()
         reason = (state.halt_reason if state and state.halt else None) or (run.error if run else None) or {}
         self.show(
@@ -85,7 +85,7 @@ class Command(BaseCommand):
             if value not in ("", {}, None):
                 self.stdout.write(f"{key}: {value}")
 
-    def fail(self, message: str, options: dict[str, Any]) -> None:
+    def fail(self, message: str, options: dict[str, Any]) -> NoReturn:
         if options["json"]:
             self.stdout.write(json.dumps({"error": message}, ensure_ascii=False))
         else:
