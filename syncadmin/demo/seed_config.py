@@ -8,8 +8,10 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.db import close_old_connections
 
+from connections.credentials import Secrets
 from connections.models import Connection, RoleAssignment
-from connections.open import accept_account, test_connection
+from connections.open import accept_account, open_connector, test_connection
+from connections.views.overview import webhook_url
 from mappings.models import ConflictPolicy, FieldMapping, Mapping, ValueMap
 from mappings.publish import publish
 from sync.approval import NotWaiting, approve
@@ -42,6 +44,7 @@ def seed(kept: Notes) -> None:
     mapping = Mapping.objects.filter(slug=MAPPING_SLUG).first() or _mapping(jira, salesforce)
     if mapping.published is None:
         publish(mapping, admin, "First version")
+    _subscribe(jira, mapping)
 
 
 def approve_first_run() -> None:
@@ -84,15 +87,21 @@ def _connection(name: str, kind: str, address: str, settings: dict[str, str], se
         return connection
     moved = connection is not None and connection.address != address
     if connection is None:
-        connection = Connection(name=name, kind=kind, settings=settings, secrets=secrets)
+        connection = Connection(name=name, kind=kind, settings=settings)
+        connection.secrets = Secrets(secrets)  # type: ignore[assignment]  # the column's text is encrypted JSON
     connection.address = address
     if moved:
-        connection.tokens = {}
+        connection.tokens = Secrets()  # type: ignore[assignment]
     connection.save()
     test_connection(connection)
     if moved and connection.state == Connection.State.ACCOUNT_CHANGED:
         accept_account(connection)  # the same stand-in behind another port
     return connection
+
+
+def _subscribe(jira: Connection, mapping: Mapping) -> None:
+    """Have the Jira stand-in call our webhook; at every start, because our port may be another one."""
+    open_connector(jira).subscribe([mapping.left_object_type], mapping.left_scope, webhook_url(jira))
 
 
 def _mapping(jira: Connection, salesforce: Connection) -> Mapping:
