@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from unittest import mock
+
+import pytest
+from rq import SimpleWorker, Worker
+from rq.serializers import JSONSerializer
+
+from syncadmin import workers
+
+
+@pytest.fixture(autouse=True)
+def redis_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making a worker asks Redis for its version: let it ask a double."""
+    client = mock.MagicMock()
+    client.connection_pool.connection_kwargs = {}
+    client.info.return_value = {"redis_version": "7.2.4"}
+    monkeypatch.setattr(workers.django_rq, "get_connection", lambda name: client)
+
+
+def test_live_jobs_run_in_the_workers_own_process() -> None:
+    worker = workers.make_worker(["live"])
+    assert isinstance(worker, SimpleWorker)
+    assert worker.queue_names() == ["live"]
+    assert worker.serializer is JSONSerializer
+
+
+def test_bulk_and_housekeeping_jobs_run_in_a_fork_whose_death_is_noticed_soon() -> None:
+    worker = workers.make_worker(["bulk", "housekeeping"])
+    assert isinstance(worker, Worker)
+    assert not isinstance(worker, SimpleWorker)
+    assert worker.job_monitoring_interval == 5
+
+
+@pytest.mark.parametrize("queues", [["live", "bulk"], ["nope"], []])
+def test_queues_that_do_not_fit_one_worker_are_refused(queues: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"There is no queue|a worker of its own"):
+        workers.make_worker(queues)
+
+
+def test_database_connections_are_closed_before_a_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    monkeypatch.setattr(workers.connections, "close_all", lambda: order.append("closed"))
+    monkeypatch.setattr(Worker, "fork_work_horse", lambda self, job, queue: order.append("forked"))
+    workers.make_worker(["bulk"]).fork_work_horse(mock.Mock(), mock.Mock())
+    assert order == ["closed", "forked"]
