@@ -6,10 +6,11 @@ lives in an external id field. `scope`: {"where": a SOQL condition}.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 from connections.connectors import salesforce_bell as bell
 from connections.connectors import salesforce_people as people
@@ -46,8 +47,22 @@ from connections.connectors.salesforce_org import API_VERSION, KEY_FIELD, Org
 LOOKBACK_SECONDS = 300.0
 # Objects made by Salesforce beside others; nobody keeps them in agreement.
 SHADOWS = ("Share", "__Share", "Feed", "__Feed", "History", "__History", "__Tag", "Tag", "ChangeEvent")
-# From there ids are long enough for the second look at the vendor's copy of history values.
+# Kinds whose history values are ids.
 ID_KINDS = ("person", "reference")
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _up_to_date(method: Callable[Concatenate[Salesforce, P], T]) -> Callable[Concatenate[Salesforce, P], T]:
+    """A field hidden since its object was described is unreadable, and no reason to fail."""
+
+    @functools.wraps(method)
+    def wrapped(self: Salesforce, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.org.up_to_date(lambda: method(self, *args, **kwargs))
+
+    return wrapped
 
 
 class Salesforce(Connector):
@@ -137,6 +152,15 @@ class Salesforce(Connector):
     def changed_since(
         self, object_type: str, watermark: str | None, fields: Sequence[str], scope: Values
     ) -> Iterator[Page]:
+        def start() -> tuple[Page, Iterator[Page]]:
+            pages = self._changes(object_type, watermark, fields, scope)
+            return next(pages), pages
+
+        first, rest = self.org.up_to_date(start)
+        yield first
+        yield from rest
+
+    def _changes(self, object_type: str, watermark: str | None, fields: Sequence[str], scope: Values) -> Iterator[Page]:
         shape = self.org.shape(object_type)
         since = f"{shape.stamp} >= {soql.moment(watermark)}" if watermark else ""
         query = f"{_select(shape, fields)}{soql.both(since, _where(scope))} ORDER BY {shape.stamp}, Id"
@@ -154,6 +178,7 @@ class Salesforce(Connector):
         shifted = datetime.fromisoformat(watermark) - timedelta(seconds=seconds)
         return shifted.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
+    @_up_to_date
     def get_many(self, object_type: str, ids: Sequence[str], fields: Sequence[str]) -> Mapping[str, Record]:
         shape = self.org.shape(object_type)
         asked = {soql.long_id(i): i for i in ids if soql.is_id(i)}
@@ -179,6 +204,7 @@ class Salesforce(Connector):
         for answer in self.org.pages(query):
             yield [soql.long_id(row["Id"]) for row in answer.json["records"]]
 
+    @_up_to_date
     def children(
         self, object_type: str, parent_ids: Sequence[str], fields: Sequence[str]
     ) -> Mapping[str, Sequence[Record]]:
@@ -193,6 +219,7 @@ class Salesforce(Connector):
                 found[asked[str(record.parent_id)]].append(record)
         return found
 
+    @_up_to_date
     def find_by_correlation_key(
         self, object_type: str, keys: Sequence[str], fields: Sequence[str], scope: Values
     ) -> Mapping[str, Sequence[Record]]:
@@ -205,15 +232,18 @@ class Salesforce(Connector):
         for rows in self._by(shape, shape.key_field, keys, fields):
             for row in rows:
                 record = record_of(shape, row, fields)
-                found.setdefault(asked[str(record.correlation_key).lower()], []).append(record)
+                key = asked.get(str(record.correlation_key).lower(), str(record.correlation_key))
+                found.setdefault(key, []).append(record)
         return found
 
+    @_up_to_date
     def own_recent(self, object_type: str, since: str, fields: Sequence[str], scope: Values) -> Sequence[Record]:
         shape = self.org.shape(object_type)
         ours = f"CreatedById = {soql.text(self.org.user_id)} AND CreatedDate >= {soql.moment(since)}"
         rows = self.org.rows(f"{_select(shape, fields)} WHERE {ours} ORDER BY CreatedDate, Id")
         return [record_of(shape, row, fields) for row in rows]
 
+    @_up_to_date
     def find_by_values(
         self, object_type: str, path: str, wanted: Sequence[Any], fields: Sequence[str], scope: Values
     ) -> Sequence[Record]:
@@ -264,11 +294,13 @@ class Salesforce(Connector):
 
     # Writes ------------------------------------------------------------------------------------------------------
 
+    @_up_to_date
     def create(
         self, object_type: str, values: Values, correlation_key: str, scope: Values, parent_id: str | None = None
     ) -> WriteResult:
         return writes.create(self.org, object_type, values, correlation_key, list(values), parent_id)
 
+    @_up_to_date
     def update(
         self, object_type: str, external_id: str, values: Values, expected_version: str | None, fields: Sequence[str]
     ) -> WriteResult:

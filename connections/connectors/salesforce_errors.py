@@ -55,7 +55,14 @@ FORBIDDEN = {
 _COLUMN = re.compile(r"[Nn]o such column '([\w.]+)'")
 _UNABLE = re.compile(r"Unable to create/update fields: ([\w, ]+)")
 _TAKEN = re.compile(r"duplicate value found: (\w+) duplicates")
-_DUPLICATE_ID = re.compile(r"\bid: *([A-Za-z0-9]{15,18})")
+
+
+class Taken(Refused):
+    """A unique value is taken: by our own earlier create, or by somebody else's record."""
+
+
+class Outdated(Refused):
+    """A field that was asked for is no longer there for us: the description we go by is outdated."""
 
 
 def errors_in(body: Any) -> list[dict[str, Any]]:
@@ -101,16 +108,12 @@ def as_error(status: int, body: Any, sent: Sequence[str] = ()) -> ConnectorError
         return NotAllowed(f"{said} Give the integration user that permission under Setup → Users → Permission Sets.")
     if status >= 500 or status in (401, 403):
         return None
-    return Refused(said, _refused_fields(errors, sent))
-
-
-def duplicate_of(body: Any) -> str | None:
-    """The id of the record that already has the unique value, where an answer says so."""
-    for error in errors_in(body):
-        if error["code"] == "DUPLICATE_VALUE":
-            match = _DUPLICATE_ID.search(error["message"])
-            return match[1] if match else ""
-    return None
+    fields = _refused_fields(errors, sent)
+    if code == "DUPLICATE_VALUE":
+        return Taken(said, fields)
+    if code == "INVALID_FIELD" and fields and not set(fields) & set(sent):
+        return Outdated(said, fields)
+    return Refused(said, fields)
 
 
 def _refers(sent: Sequence[str]) -> bool:

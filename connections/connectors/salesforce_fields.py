@@ -151,11 +151,13 @@ def select_list(shape: Shape, paths: Sequence[str]) -> list[str]:
 
 def record_of(shape: Shape, row: Mapping[str, Any], paths: Sequence[str]) -> Record:
     """One row of an answer as a Record. Paths the account may not read are named as unreadable."""
+    # A column that a row lacks was hidden after its object was described: that is not empty either.
+    readable = [path for path in paths if path in shape.columns and path in row]
     stamp = moment(row.get(shape.stamp)) or ""
     return Record(
         external_id=soql.long_id(str(row["Id"])),
         version=stamp,
-        values={path: value_of(shape.columns[path], row, path) for path in paths if path in shape.columns},
+        values={path: value_of(shape.columns[path], row, path) for path in readable},
         updated_at=stamp or None,
         updated_by=_id(row.get("LastModifiedById")),
         updated_by_name=(row.get("LastModifiedBy") or {}).get("Name"),
@@ -166,7 +168,7 @@ def record_of(shape: Shape, row: Mapping[str, Any], paths: Sequence[str]) -> Rec
         parent_id=_id(row.get(shape.parent_field)) if shape.parent_field else None,
         correlation_key=row.get(shape.key_field) if shape.key_field else None,
         deleted=bool(row.get("IsDeleted")),
-        unreadable=frozenset(path for path in paths if path not in shape.columns),
+        unreadable=frozenset(paths) - set(readable),
     )
 
 
@@ -274,7 +276,7 @@ def _column(raw: Mapping[str, Any]) -> Column | None:
             and bool(raw.get("createable") or raw.get("updateable"))
         ),
         max_length=int(length) if length and texty else None,
-        matchable=filterable and kind in ("text", "option", "number", "date", "datetime", "reference", "boolean"),
+        matchable=filterable and kind in ("text", "option", "number", "date", "datetime", "reference"),
     )
     return Column(
         shown,

@@ -6,16 +6,16 @@ import hashlib
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, quote_plus
 
 from connections.connectors import salesforce_soql as soql
 from connections.connectors.base import ConnectorError, Context, Gone, NeedsAuthorization, NotAllowed, Refused, Retry
 from connections.connectors.http import Answer
 from connections.connectors.salesforce_auth import fetch_token
-from connections.connectors.salesforce_errors import as_error, errors_in
+from connections.connectors.salesforce_errors import Outdated, as_error, errors_in
 from connections.connectors.salesforce_fields import Shape, shape_of
 
 API_VERSION = "62.0"
@@ -27,6 +27,8 @@ DESCRIBE_SECONDS = 300.0
 # Salesforce's own limit of one composite call.
 MAX_SUBREQUESTS = 25
 
+
+Found = TypeVar("Found")
 
 _memory: dict[tuple[str, ...], dict[str, Any]] = {}
 _memory_guard = threading.Lock()
@@ -171,6 +173,14 @@ class Org:
                     "access to it in Setup → Permission Sets → Object Settings."
                 ) from None
         return known[object_type]
+
+    def up_to_date(self, act: Callable[[], Found]) -> Found:
+        """`act`, once more under fresh descriptions where it asked for a field that is no longer there for us."""
+        try:
+            return act()
+        except Outdated:
+            self.forget()
+            return act()
 
     def forget(self) -> None:
         """Take up changes of objects, fields and people at once."""

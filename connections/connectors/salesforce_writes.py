@@ -6,8 +6,10 @@ Facts: REST API Developer Guide, "Composite", "sObject Collections", "Conditiona
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
@@ -24,7 +26,7 @@ from connections.connectors.base import (
     Values,
     WriteResult,
 )
-from connections.connectors.salesforce_errors import duplicate_of
+from connections.connectors.salesforce_errors import Taken
 from connections.connectors.salesforce_fields import Shape, outgoing, record_of, select_list
 from connections.connectors.salesforce_org import Org, SubAnswer, first_error, sub_error
 from connections.connectors.salesforce_people import account_ids
@@ -51,11 +53,11 @@ def update(
     try:
         if _needs_own_call(body):
             org.call("PATCH", path, json=body, headers=headers, write=True, sent=list(body))
-            rows = org.rows(_select(shape, fields, [external_id]))
+            rows = org.rows(_select(shape, fields, "Id", [external_id]))
         else:
             write = _sub("PATCH", path, "write", body, headers)
             rows = _written(
-                org, [write, _sub("GET", org.query_url(_select(shape, fields, [external_id])), "read")], body
+                org, [write, _sub("GET", org.query_url(_select(shape, fields, "Id", [external_id])), "read")], body
             )
     except Gone as gone:
         raise _merged(org, shape, external_id, gone) from None
@@ -79,18 +81,20 @@ def create(
                 write=True,
                 sent=list(body),
             )
-            return WriteResult(_read_back(shape, org.rows(_select_by_key(shape, fields, [key])), fields), created=True)
+            return WriteResult(
+                _read_back(shape, org.rows(_select(shape, fields, shape.key_field, [key])), fields), created=True
+            )
         write = _sub("PATCH", org.record_path(object_type, shape.key_field, key), "write", body)
-        read = _sub("GET", org.query_url(_select_by_key(shape, fields, [key])), "read")
+        read = _sub("GET", org.query_url(_select(shape, fields, shape.key_field, [key])), "read")
         answers = org.composite([write, read], all_or_none=True)
         _raise_first(answers, body)
         created = answers[0].status == 201 or bool((answers[0].body or {}).get("created"))
         return WriteResult(_read_back(shape, _rows(answers[1]), fields), created=created)
-    except _Duplicate as duplicate:
-        rows = org.rows(_select_by_key(shape, fields, [key])) if shape.key_field else []
-        if len(rows) == 1:
-            return WriteResult(record_of(shape, rows[0], fields))
-        raise duplicate.refusal from None
+    except Taken:
+        rows = org.rows(_select(shape, fields, shape.key_field, [key])) if shape.key_field else []
+        if len(rows) != 1:
+            raise
+        return WriteResult(record_of(shape, rows[0], fields))
 
 
 def update_many(org: Org, object_type: str, updates: Sequence[Update], fields: Sequence[str]) -> list[Result]:
@@ -116,9 +120,9 @@ def update_many(org: Org, object_type: str, updates: Sequence[Update], fields: S
     for start in range(0, len(batch), size):
         part = batch[start : start + size]
         writes = _conditional(org, shape, part) if conditional else [_collection(org, shape, part)]
-        answers, reads = _write_and_read(
-            org, writes, [_select(shape, fields, c) for c in _id_chunks(shape, fields, part)]
-        )
+        ids = [external_id for _, external_id, *_ in part]
+        queries = functools.partial(_selects, fields=fields, field="Id", values=ids)
+        answers, reads = _write_and_read(org, shape, writes, queries)
         items = _items(answers, len(part))
         rows = {soql.long_id(row["Id"]): row for row in reads}
         for (place, external_id, body, _), item_answer in zip(part, items, strict=True):
@@ -153,14 +157,15 @@ def create_many(org: Org, object_type: str, creations: Sequence[Creation], field
         ]
         path = f"{org.data}/composite/sobjects/{shape.name}/{shape.key_field}"
         write = _sub("PATCH", path, "write", {"allOrNone": False, "records": records})
-        queries = [_select_by_key(shape, fields, c) for c in soql.chunks(keys, _around(shape, fields))]
-        answers, reads = _write_and_read(org, [write], queries)
-        rows = {str(row[str(shape.key_field)]).lower(): row for row in reads}
+        field = str(shape.key_field)
+        queries = functools.partial(_selects, fields=fields, field=field, values=keys)
+        answers, reads = _write_and_read(org, shape, [write], queries)
+        rows = {str(row[field]).lower(): row for row in reads}
         for (place, item, body), answer in zip(part, _items(answers, len(part)), strict=True):
             row = rows.get(item.correlation_key.lower())
             failed = _item_error(answer, body)
-            if isinstance(failed, _Duplicate):
-                failed = None if row else failed.refusal
+            if isinstance(failed, Taken) and row:
+                failed = None
             created = bool((answer.body or {}).get("created")) if isinstance(answer.body, Mapping) else False
             results[place] = failed or _result(shape, row, fields, created)
     return [results[place] for place in range(len(creations))]
@@ -178,17 +183,9 @@ def write_key(org: Org, object_type: str, external_id: str, key: str) -> None:
         org.call("PATCH", path, json={shape.key_field: key}, write=True, sent=[shape.key_field])
 
 
-class _Duplicate(ConnectorError):
-    """A unique value is taken: by our own earlier create, or by somebody else's record."""
-
-    def __init__(self, refusal: ConnectorError) -> None:
-        super().__init__(refusal.message)
-        self.refusal = refusal
-
-
 def _create_without_key(org: Org, shape: Shape, body: Mapping[str, Any], fields: Sequence[str]) -> WriteResult:
     answer = org.call("POST", org.record_path(shape.name), json=dict(body), write=True, sent=list(body))
-    rows = org.rows(_select(shape, fields, [str(answer.json["id"])]))
+    rows = org.rows(_select(shape, fields, "Id", [str(answer.json["id"])]))
     return WriteResult(_read_back(shape, rows, fields), created=True)
 
 
@@ -250,18 +247,14 @@ def _sub(
     return request
 
 
-def _around(shape: Shape, fields: Sequence[str]) -> int:
-    return len(_select(shape, fields, [])) + 200
-
-
-def _select(shape: Shape, fields: Sequence[str], ids: Sequence[str]) -> str:
+def _select(shape: Shape, fields: Sequence[str], field: str, values: Sequence[str]) -> str:
     columns = ", ".join(select_list(shape, fields))
-    return f"SELECT {columns} FROM {shape.name} WHERE {soql.one_of('Id', ids)}"  # noqa: S608
+    return f"SELECT {columns} FROM {shape.name} WHERE {soql.one_of(field, values)}"  # noqa: S608
 
 
-def _select_by_key(shape: Shape, fields: Sequence[str], keys: Sequence[str]) -> str:
-    columns = ", ".join(select_list(shape, fields))
-    return f"SELECT {columns} FROM {shape.name} WHERE {soql.one_of(str(shape.key_field), keys)}"  # noqa: S608
+def _selects(shape: Shape, fields: Sequence[str], field: str, values: Sequence[str]) -> list[str]:
+    around = 2 * len(_select(shape, fields, field, []))  # encoded, its commas and spaces grow
+    return [_select(shape, fields, field, chunk) for chunk in soql.chunks(values, around)]
 
 
 def _written(org: Org, requests: Sequence[Mapping[str, Any]], body: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -274,12 +267,7 @@ def _raise_first(answers: Sequence[SubAnswer], body: Mapping[str, Any]) -> None:
     failed = first_error(answers)
     if failed:
         # In one transaction a failure undid everything, so nothing is uncertain.
-        raise _as_item_error(failed.status, failed.body, body)
-
-
-def _as_item_error(status: int, body: Any, sent: Mapping[str, Any]) -> ConnectorError:
-    error = sub_error(status, body, list(sent))
-    return _Duplicate(error) if duplicate_of(body) is not None else error
+        raise sub_error(failed.status, failed.body, list(body))
 
 
 def _rows(answer: SubAnswer) -> list[dict[str, Any]]:
@@ -300,29 +288,21 @@ def _collection(org: Org, shape: Shape, part: Sequence[tuple[int, str, dict[str,
     return _sub("PATCH", f"{org.data}/composite/sobjects", "write", {"allOrNone": False, "records": records})
 
 
-def _id_chunks(shape: Shape, fields: Sequence[str], part: Sequence[tuple[int, str, Any, Any]]) -> list[list[str]]:
-    return list(soql.chunks([external_id for _, external_id, *_ in part], _around(shape, fields)))
-
-
 def _write_and_read(
-    org: Org, writes: Sequence[dict[str, Any]], queries: Sequence[str]
+    org: Org, shape: Shape, writes: Sequence[dict[str, Any]], queries: Callable[[Shape], list[str]]
 ) -> tuple[list[SubAnswer], list[dict[str, Any]]]:
-    """The answers of the writes, and the rows read back: in the same call as far as it takes them."""
-    reads = [_sub("GET", org.query_url(q), f"read{n}") for n, q in enumerate(queries[:MAX_READS])]
+    """The answers of the writes, and the rows read back: in the same call if it takes them all."""
+    wanted = queries(shape)[:MAX_READS]
+    reads = [_sub("GET", org.query_url(query), f"read{number}") for number, query in enumerate(wanted)]
     answers = org.composite([*writes, *reads], all_or_none=False)
-    rows: list[dict[str, Any]] = []
-    again = list(queries[MAX_READS:])
-    for query, answer in zip(queries, answers[len(writes) :], strict=False):
-        done = answer.status == 200 and (answer.body or {}).get("done", True)
-        rows += _rows(answer) if done else []
-        again += [] if done else [query]
-    for query in again:
-        # The writes are done: a failing read must not hide their answers.
-        try:
-            rows += org.rows(query)
-        except ConnectorError:
-            continue
-    return answers[: len(writes)], rows
+    written, read = answers[: len(writes)], answers[len(writes) :]
+    rows = [row for answer in read for row in _rows(answer)]
+    whole = all(a.status == 200 and a.body.get("done", True) for a in read)
+    if not whole or len(wanted) < len(queries(shape)):
+        # The writes are done: a read that fails must not hide their answers.
+        with contextlib.suppress(ConnectorError):
+            rows = org.up_to_date(lambda: [row for q in queries(org.shape(shape.name)) for row in org.rows(q)])
+    return written, rows
 
 
 def _items(answers: Sequence[SubAnswer], count: int) -> list[SubAnswer]:
@@ -337,7 +317,7 @@ def _item_error(answer: SubAnswer, sent: Mapping[str, Any]) -> ConnectorError | 
     if answer.status < 300:
         return None
     body = answer.body.get("errors") if isinstance(answer.body, Mapping) and "errors" in answer.body else answer.body
-    return _as_item_error(answer.status, body, sent)
+    return sub_error(answer.status, body, list(sent))
 
 
 def _result(shape: Shape, row: Mapping[str, Any] | None, fields: Sequence[str], created: bool) -> Result:

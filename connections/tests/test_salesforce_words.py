@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from connections.connectors import salesforce_soql as soql
 from connections.connectors.base import Gone, NotAllowed, RateLimited, Refused, Retry, VersionMismatch
 from connections.connectors.salesforce_bell import changes_of, channel_of
-from connections.connectors.salesforce_errors import as_error, duplicate_of
+from connections.connectors.salesforce_errors import Taken, as_error
 from connections.connectors.salesforce_fields import moment, outgoing, person, record_of, shape_of
 from connections.connectors.salesforce_org import next_path
 from connections.sandbox.salesforce_soql import run
@@ -309,9 +309,9 @@ def test_recorded_errors_are_understood():
 
 def test_a_taken_unique_value_is_told_apart():
     body = error("DUPLICATE_VALUE", "duplicate value found: Key__c duplicates value on record with id: 500Hs0000000001")
-    assert duplicate_of(body) == "500Hs0000000001"
-    assert list(as_error(400, body, []).fields) == ["Key__c"]
-    assert duplicate_of(error("STRING_TOO_LONG")) is None
+    found = as_error(400, body, [])
+    assert isinstance(found, Taken) and list(found.fields) == ["Key__c"]
+    assert not isinstance(as_error(400, error("STRING_TOO_LONG"), []), Taken)
 
 
 # Change events -------------------------------------------------------------------------------------------------------
