@@ -86,7 +86,8 @@ class Tokens:
             return False
         self.org.store.remove("token", token)
         if doc["kind"] == "refresh":
-            same = [t for t, d in self.tokens.items() if (d["client_id"], d["user"]) == (doc["client_id"], doc["user"])]
+            pair = ("access", doc["client_id"], doc["user"])
+            same = [t for t, d in self.tokens.items() if (d["kind"], d["client_id"], d["user"]) == pair]
             for other in same:
                 self.tokens.pop(other)
                 self.org.store.remove("token", other)

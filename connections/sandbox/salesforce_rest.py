@@ -50,10 +50,11 @@ class Rest:
         self.org = app.org
         self.cursors: dict[str, _Cursor] = {}
         self.cursor_seconds = app.cursor_seconds
+        # A key may hold a slash, sent as %2F; the server has decoded it by the time it comes here.
         root, name = r"/services/data/v(?P<version>\d+\.\d)", r"(?P<name>\w+)"
         row, by_key = (
             root + f"/sobjects/{name}/(?P<id>[^/]+)",
-            root + f"/sobjects/{name}/(?P<key>\\w+)/(?P<value>[^/]+)",
+            root + f"/sobjects/{name}/(?P<key>\\w+)/(?P<value>.+)",
         )
         for method, pattern, handler in (
             ("GET", r"/services/data/?", self.versions),
