@@ -25,6 +25,10 @@ class Credentials:
         """(client id, client secret) of a connected app that runs as this person."""
         return f"3MVG9{self._derive('app', email)}", self._derive("secret", email).upper()
 
+    def webhook_secret(self) -> str:
+        """What Jira signs its webhooks with."""
+        return self._derive("webhook", "jira")
+
     def _derive(self, *parts: str) -> str:
         return hmac.new(self.word.encode(), "\0".join(parts).encode(), hashlib.sha256).hexdigest()
 

@@ -73,7 +73,8 @@ def _users(kept: Notes) -> None:
 
 def _jira_sign_in(kept: Notes) -> tuple[dict[str, str], dict[str, str]]:
     """(settings, secrets) of the connection's form."""
-    return {"email": INTEGRATION_EMAIL}, {"token": kept.credentials.jira_token(INTEGRATION_EMAIL)}
+    token, secret = kept.credentials.jira_token(INTEGRATION_EMAIL), kept.credentials.webhook_secret()
+    return {"email": INTEGRATION_EMAIL}, {"api_token": token, "webhook_secret": secret}
 
 
 def _salesforce_sign_in(kept: Notes) -> tuple[dict[str, str], dict[str, str]]:
@@ -101,7 +102,9 @@ def _connection(name: str, kind: str, address: str, settings: dict[str, str], se
 
 def _subscribe(jira: Connection, mapping: Mapping) -> None:
     """Have the Jira stand-in call our webhook; at every start, because our port may be another one."""
-    open_connector(jira).subscribe([mapping.left_object_type], mapping.left_scope, webhook_url(jira))
+    connector = open_connector(jira)
+    connector.unsubscribe()
+    connector.subscribe([mapping.left_object_type], mapping.left_scope, webhook_url(jira))
 
 
 def _mapping(jira: Connection, salesforce: Connection) -> Mapping:
