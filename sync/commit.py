@@ -206,6 +206,7 @@ def operation_row(session: Session, link: Link, planned: PlannedOperation, batch
             for f in planned.fields
         },
         extra=dict(planned.extra),
+        unsent=dict(planned.unsent),
         expected_version=getattr(link, f"{planned.side}_version"),
         instruction_id=instruction,
         cause_id=planned.cause,

@@ -88,6 +88,7 @@ class PlannedOperation:
     kind: str  # create, update, delete
     fields: tuple[PlannedField, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    unsent: Mapping[str, Any] = field(default_factory=dict)  # creates: {rule id: source value} of what is not sent
     part: str = ""
     cause: int | None = None
     hops: int = 0
@@ -335,6 +336,7 @@ class MakeTwin:
     source: Record
     fields: tuple[PlannedField, ...]
     extra: Mapping[str, Any]
+    unsent: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,7 +418,13 @@ def plan_creation(mapping: CompiledMapping, side: str, record: Record) -> MakeTw
         for path, value in mapping.side(target).create_defaults.items()
         if path not in {planned.path for planned in fields}
     }
-    return MakeTwin(target, record, tuple(fields), extra)
+    sent = {planned.rule for planned in fields}
+    unsent = {
+        rule.id: record.values[rule.field(side).path]
+        for rule in mapping.rules
+        if rule.may_write(target) and rule.id not in sent and rule.field(side).path in record.values
+    }
+    return MakeTwin(target, record, tuple(fields), extra, unsent)
 
 
 # Brakes. -------------------------------------------------------------------------------------------------------

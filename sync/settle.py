@@ -17,7 +17,7 @@ from mappings.transforms.base import CannotExpress
 from sync import audit, hints
 from sync.commit import LINK_FIELDS, audit_entry, rule_of, take_over_read
 from sync.identities import bind_record
-from sync.merge import OTHER, base_after_write
+from sync.merge import OTHER, base_after_write, is_empty
 from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, Operation
 from sync.session import Session
 from sync.setbacks import OPERATION_FIELDS, failed, finish, park, release_hints
@@ -127,20 +127,27 @@ def _settle_field(
 
 
 def _bases_of_new_record(session: Session, operation: Operation, record: Record) -> bool:
-    """Bases of the fields a create did not send: what the new record says now is the agreed start, so that a source
-    that says more is an ordinary one-sided edit."""
+    """Bases of the fields a create did not send; returns whether the pair is to be planned at once.
+
+    An empty source counts as sent: whatever the new record says is its own side's edit. Where the source says
+    something that a create cannot carry (a status), the new record's start is the agreed one, and the source an
+    ordinary edit. A record found later by its key may have been edited since: there nothing is assumed agreed.
+    """
     side, source_side, link = operation.side, OTHER[operation.side], operation.link
-    again = False
+    found_later = operation.result.get("code") == "found_by_key"
+    again = any(rule.id not in operation.fields for rule in session.compiled.rules)
     for rule in session.compiled.rules:
         path = rule.field(side).path
-        if rule.id in operation.fields or path not in record.values:
+        if rule.id not in operation.unsent or path not in record.values:
             continue
-        again = True
-        if rule.may_write(side):
-            bases, source_bases = link.bases(side), link.bases(source_side)
-            bases[rule.id] = record.values[path]
+        source, now = operation.unsent[rule.id], record.values[path]
+        bases, source_bases = link.bases(side), link.bases(source_side)
+        if is_empty(source):
+            bases[rule.id], source_bases[rule.id] = (now if is_empty(now) else None), source
+        elif not found_later:
+            bases[rule.id] = now
             try:
-                source_bases[rule.id] = rule.lens.put(source_side, record.values[path], None, None)
+                source_bases[rule.id] = rule.lens.put(source_side, now, None, None)
             except CannotExpress:
                 source_bases[rule.id] = None
     return again

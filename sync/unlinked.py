@@ -265,7 +265,7 @@ def commit_meeting(session: Session, meeting: Meeting) -> list[Operation]:
             entries += _bind(session, bind, one)
         for twin, one in meeting.twins:
             link = _creating_link(session, one)
-            planned = PlannedOperation(twin.side, "create", twin.fields, twin.extra, code="created")
+            planned = PlannedOperation(twin.side, "create", twin.fields, twin.extra, twin.unsent, code="created")
             operations.append(operation_row(session, link, planned, None))
         Operation.objects.bulk_create(operations)
         for question, one in meeting.questions:
@@ -341,7 +341,7 @@ def create_again(session: Session, link: Link, side: str, record: Record) -> lis
         return []
     if (link.parked.get("") or {}).get("fields") == {f.path: f.value for f in decision.fields}:
         return []  # refused before, and nothing changed since
-    return [PlannedOperation(decision.side, "create", decision.fields, decision.extra, code="created")]
+    return [PlannedOperation(decision.side, "create", decision.fields, decision.extra, decision.unsent, code="created")]
 
 
 def _ask(session: Session, question: Wonder, one: Unlinked) -> list[AuditEntry]:
