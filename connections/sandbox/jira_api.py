@@ -420,7 +420,9 @@ class Api:
         view = self.view(request)
         updates = body_of(request).get("issueUpdates")
         if not isinstance(updates, list) or not 0 < len(updates) <= BULK_CREATE:
-            raise Refusal(400, [f"The number of issues must be between 1 and {BULK_CREATE}."])
+            refusal = Refusal(400, [f"The number of issues must be between 1 and {BULK_CREATE}."])
+            whole = {"status": 400, "elementErrors": refusal.body(), "failedElementNumber": 0}
+            return Response(400, {"issues": [], "errors": [whole]})
         issues, errors = [], []
         for position, one in enumerate(updates):
             try:

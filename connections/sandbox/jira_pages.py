@@ -306,8 +306,9 @@ class Pages:
                     kind = "date"
                 case "number":
                     kind = "number"
+            shown_first = chosen
             if sent is not None:
-                chosen = sent.get(definition.id, [])
+                chosen, shown_first = sent.get(definition.id, []), sent.get("was_" + definition.id, [])
             inputs.append(
                 {
                     "id": definition.id,
@@ -316,6 +317,7 @@ class Pages:
                     "many": definition.kind == "options",
                     "choices": choices,
                     "chosen": chosen,
+                    "was": shown_first,
                     "value": chosen[0] if chosen else "",
                     "required": definition.required,
                     "hint": "Separated by spaces" if definition.kind == "labels" else "",
