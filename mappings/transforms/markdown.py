@@ -391,7 +391,7 @@ def _inline_code(text: str) -> str:
     text = text.replace("\n", " ")
     longest = max((len(ticks) for ticks in re.findall(r"`+", text)), default=0)
     ticks = "`" * (longest + 1)
-    edge = " " if text.startswith(("`", " ")) or text.endswith(("`", " ")) else ""
+    edge = " " if text.strip() and (text.startswith(("`", " ")) or text.endswith(("`", " "))) else ""
     return f"{ticks}{edge}{text}{edge}{ticks}"
 
 

@@ -130,9 +130,8 @@ def _partners(
         for j in reversed(range(len(new))):
             if old_keys[i] and kind.alike(old[i], new[j]):
                 common = _common(words[0][i], words[1][j])
-                # What alone takes the place of a list or a table is its edited form, whatever it says.
-                sure = single and (common or not isinstance(old[i], Paragraph | Heading | Code))
-                score[i][j] = max(common, BARELY) if common >= ALIKE or sure else 0.0
+                # What alone takes the place of one part is its edited form, whatever it says.
+                score[i][j] = max(common, BARELY) if common >= ALIKE or single else 0.0
             best[i][j] = max(best[i + 1][j], best[i][j + 1], score[i][j] + best[i + 1][j + 1])
     partners, i, j = {}, 0, 0
     while i < len(old) and j < len(new):

@@ -42,6 +42,8 @@ def carrier(source_format: Format, target_format: Format) -> Put:
     def put(source: Any, old: Any, base: Any) -> Any:
         wanted, there = source_format.read(source), target_format.read(old)
         # What the target already says, in its own words or in the source's, is no edit.
+        if source == source_format.write(there):
+            return old
         wanted_key = source_format.key(wanted)
         if source_format.key(there) == wanted_key or target_format.key(there) == target_format.key(wanted):
             return old
