@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth import views
 from django.contrib.auth.forms import AuthenticationForm
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
+from django.urls import reverse_lazy
 
 from connections.hooks import audit
 
@@ -53,3 +55,16 @@ def locked_out(request: HttpRequest, response: HttpResponse | None, credentials:
 
 def _address(request: HttpRequest) -> str:
     return request.META.get("REMOTE_ADDR", "")
+
+
+class PasswordView(views.PasswordChangeView):
+    """Everybody's own password."""
+
+    template_name = "account/password.html"
+    success_url = reverse_lazy("home")
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        response = super().form_valid(form)
+        audit("login", "password_changed", user=self.request.user, params={"address": _address(self.request)})
+        messages.success(self.request, "Your password is changed. · Your other sessions ended.")
+        return response
