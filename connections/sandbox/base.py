@@ -7,6 +7,7 @@ atomic, as a vendor's transaction would.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sqlite3
@@ -153,6 +154,9 @@ class Standin:
     def fault(self, kind: str, **options: Any) -> None:
         self.faults.append(Fault(kind, **options))
 
+    def close(self) -> None:
+        """Let requests go that wait for something to happen; the server stops."""
+
     def not_found(self, request: Request) -> Response:
         return Response(404, {"message": "null for uri: " + request.path})
 
@@ -217,8 +221,14 @@ class Server:
     """Serve a stand-in on loopback from a thread: `with Server(app) as address:`."""
 
     def __init__(self, app: Standin, port: int = 0, threads: int = SERVER_THREADS) -> None:
+        self.app = app
         self.server = waitress.server.create_server(app, host="127.0.0.1", port=port, threads=threads)
-        self.thread = threading.Thread(target=self.server.run, daemon=True)
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        # Closing takes the sockets away from under the loop: that is its end, not a fault.
+        with contextlib.suppress(OSError):
+            self.server.run()
 
     @property
     def address(self) -> str:
@@ -229,4 +239,6 @@ class Server:
         return self.address
 
     def __exit__(self, *exc: object) -> None:
+        self.app.close()
+        self.server.task_dispatcher.set_thread_count(0)
         self.server.close()
