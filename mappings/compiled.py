@@ -114,12 +114,16 @@ def compile_rule(rule: Mapping[str, Any]) -> CompiledRule:
     transform = TRANSFORMS.get(rule["transform"])
     if transform is None:
         raise ValueError(f"Rule {left.label} ↔ {right.label} names the unknown transform {rule['transform']!r}.")
+    try:
+        lens = transform.build(rule.get("params") or {}, left, right, rule.get("entries") or [])
+    except ValueError as problem:
+        raise ValueError(f"Rule {left.label} ↔ {right.label} cannot be built: {problem}") from problem
     return CompiledRule(
         id=rule["id"],
         left=left,
         right=right,
         direction=rule["direction"],
-        lens=transform.build(rule.get("params") or {}, left, right, rule.get("entries") or []),
+        lens=lens,
         policy=Policy(**rule["policy"]),
         one_way_target=rule["one_way_target"],
         initial=rule["initial"],
