@@ -12,12 +12,14 @@ from connections.sandbox import jira_search as search
 from connections.sandbox.base import Request, Response
 from connections.sandbox.jira_fields import Refusal
 from connections.sandbox.jira_jql import JqlError
-from connections.sandbox.jira_site import Doc, Site, User
+from connections.sandbox.jira_records import Doc, User
+from connections.sandbox.jira_site import Site
 from connections.sandbox.jira_views import View
 
 BULK_FETCH = 100
 BULK_CREATE = 50
 BULK_CHANGELOG_ISSUES = 1000
+COMMENT_LIST = 1000
 BULK_CHANGELOG_FIELDS = 10
 MULTI_PROPERTIES_ISSUES = 100
 ISSUE = r"/rest/api/3/issue/(?P<key>[^/]+)"
@@ -113,6 +115,8 @@ class Api:
             ("GET", f"{ISSUE}/comment/(?P<id>[^/]+)", self.comment),
             ("PUT", f"{ISSUE}/comment/(?P<id>[^/]+)", self.edit_comment),
             ("DELETE", f"{ISSUE}/comment/(?P<id>[^/]+)", self.delete_comment),
+            ("POST", f"{api}/comment/list", self.comment_list),
+            ("PUT", f"{api}/comment/(?P<id>[^/]+)/properties/(?P<name>[^/]+)", self.put_comment_property),
             ("GET", f"{ISSUE}/properties", self.property_keys),
             ("GET", f"{ISSUE}/properties/(?P<name>[^/]+)", self.get_property),
             ("PUT", f"{ISSUE}/properties/(?P<name>[^/]+)", self.put_property),
@@ -566,6 +570,31 @@ class Api:
         issue = self.site.issue(key, view.viewer)
         expand = split(request.query.get("expand", ""))
         return Response(200, view.comment(issue, self.site.comment_of(issue, id), expand))
+
+    def comment_list(self, request: Request) -> Response:
+        view = self.view(request)
+        ids = body_of(request).get("ids")
+        if not isinstance(ids, list) or not 0 < len(ids) <= COMMENT_LIST:
+            raise Refusal(400, [f"The number of comment ids must be between 1 and {COMMENT_LIST}."])
+        wanted, expand = {str(id) for id in ids}, split(request.query.get("expand", ""))
+        found = [
+            view.comment(issue, comment, expand)
+            for issue in self.site.documents.values()
+            if self.site.may(view.viewer, "browse", issue["project"])
+            for comment in issue["comments"]
+            if comment["id"] in wanted
+        ]
+        return Response(200, self.page_bean(request, found, COMMENT_LIST, "/rest/api/3/comment/list", COMMENT_LIST))
+
+    def put_comment_property(self, request: Request, id: str, name: str) -> Response:
+        viewer = self.caller(request)
+        for issue in list(self.site.documents.values()):
+            comment = next((c for c in issue["comments"] if c["id"] == id), None)
+            if comment is not None and self.site.may(viewer, "browse", issue["project"]):
+                known = name in comment["properties"]
+                self.site.set_comment_property(issue, comment, name, request.json())
+                return Response(200 if known else 201, {})
+        raise Refusal(404, [f"Can not find a comment for the id: {id}."])
 
     def add_comment(self, request: Request, key: str) -> Response:
         view = self.view(request)

@@ -1,0 +1,776 @@
+"""The Jira connector against the stand-in; every request and answer is checked against the vendor's description."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from connections.connectors.base import (
+    DeliveryRequest,
+    Gone,
+    NeedsAuthorization,
+    Record,
+    Refused,
+    Retry,
+    Uncertain,
+)
+from connections.connectors.jira import scope_jql, tidy
+from connections.connectors.jira_workflow import next_step
+from connections.sandbox.jira_fields import Transition
+from connections.tests.evidence import needs_evidence, payload
+from connections.tests.jira_client import SCOPE, SECRET, US, connect, jira_site_running, new_issue
+
+PATHS = [
+    "key", "summary", "description", "status", "priority", "labels", "assignee", "duedate", "issuetype", "resolution",
+    "customfield_10050", "customfield_10052", "customfield_10053", "customfield_10054", "customfield_10055",
+]  # fmt: skip
+
+
+@pytest.fixture
+def site():
+    with jira_site_running() as running:
+        yield running
+
+
+def paragraph(text):
+    return {
+        "type": "doc",
+        "version": 1,
+        "content": [{"type": "paragraph", "content": [{"type": "text", "text": text}]}],
+    }
+
+
+def read(jira, id, paths=PATHS):
+    return jira.get_many("issue", [id], paths)[id]
+
+
+# Reading
+
+
+def test_a_record_comes_in_normalised_form(site):
+    standin, jira = site
+    issue = new_issue(
+        standin,
+        description="Smoke\n\nand flames",
+        priority="High",
+        labels=["zebra", "ant"],
+        assignee="ben@acme.example",
+        duedate="2026-03-01",
+        Severity="High",
+        Points=3.0,
+        Regions=["US", "EU"],
+        **{"Seen at": "2026-01-02T03:04:05.678+0200"},
+    )
+    record = read(jira, issue["id"])
+    assert record.values["priority"] == "High"
+    assert record.values["labels"] == ["ant", "zebra"]
+    assert record.values["assignee"] == "ben@acme.example"
+    assert record.values["duedate"] == "2026-03-01"
+    assert record.values["customfield_10050"] == "High"
+    assert record.values["customfield_10052"] == 3
+    assert record.values["customfield_10053"] is None
+    assert record.values["customfield_10054"] == ["EU", "US"]
+    assert record.values["customfield_10055"] == "2026-01-02T01:04:05.678Z"
+    assert record.values["description"]["type"] == "doc"
+    assert record.values["key"] == record.key == issue["key"]
+    assert (record.title, record.created_by, record.unreadable) == ("Printer on fire", "acc-ana", frozenset())
+    assert record.version == record.updated_at
+    assert len(record.version) == len("2026-01-02T01:04:05.678Z")
+
+
+def test_a_hidden_address_is_shown_as_the_account(site):
+    standin, jira = site
+    issue = new_issue(standin, assignee="acc-hal")
+    assert read(jira, issue["id"]).values["assignee"] == "id:acc-hal"
+
+
+def test_a_hidden_field_is_unreadable_and_not_empty(site):
+    standin, jira = site
+    issue = new_issue(standin, priority="High")
+    standin.update_user(US, hidden_fields=["priority"])
+    record = read(jira, issue["id"])
+    assert record.unreadable == {"priority"}
+    assert "priority" not in record.values
+
+
+def test_a_hundred_and_more_issues_are_read_in_two_calls(site):
+    standin, jira = site
+    ids = [new_issue(standin)["id"] for _ in range(120)]
+    read(jira, ids[0], ["summary"])
+    standin.calls()
+    assert set(jira.get_many("issue", ids, ["summary"])) == set(ids)
+    assert standin.calls() == ["POST issue/bulkfetch"] * 2
+
+
+def test_a_deleted_issue_is_absent_and_its_update_is_not_a_certain_deletion(site):
+    standin, jira = site
+    issue = new_issue(standin)
+    standin.delete(issue["key"], "ana@acme.example")
+    assert jira.get_many("issue", [issue["id"]], PATHS) == {}
+    with pytest.raises(Gone) as caught:
+        jira.update("issue", issue["id"], {"summary": "x"}, None, PATHS)
+    assert caught.value.certain is False
+
+
+def test_an_issue_jira_cannot_show_just_now_is_not_taken_for_gone(site):
+    standin, jira = site
+    issue = new_issue(standin)
+    standin.api.unfetchable[issue["id"]] = "busy"
+    with pytest.raises(Retry, match="busy"):
+        jira.get_many("issue", [issue["id"]], PATHS)
+
+
+# Lists
+
+
+def changed(jira, watermark, scope=SCOPE):
+    pages = list(jira.changed_since("issue", watermark, PATHS, scope))
+    return [record.external_id for page in pages for record in page.records], pages
+
+
+def test_a_first_listing_names_all_issues_in_scope_and_a_second_one_what_changed(site):
+    standin, jira = site
+    first, second = new_issue(standin), new_issue(standin)
+    new_issue(standin, project="OPS")
+    ids, pages = changed(jira, None)
+    assert ids == [first["id"], second["id"]]
+    assert pages[-1].last
+    assert all(not record.values for page in pages for record in page.records)
+    later = str(int(time.time() * 1000) + 120_000)
+    assert changed(jira, later)[0] == []
+    assert changed(jira, jira.shift_watermark(later, 300))[0] == ids
+
+
+def test_the_watermark_stays_behind_the_index(site):
+    standin, jira = site
+    _, pages = changed(jira, None)
+    now = time.time() * 1000
+    assert now - 700_000 < int(pages[-1].watermark) < now - 500_000
+    new_issue(standin)
+    _, pages = changed(jira, pages[-1].watermark)
+    assert abs(int(pages[-1].watermark) - now) < 60_000
+    # It never moves back.
+    assert changed(jira, "99999999999999")[1][-1].watermark == "99999999999999"
+
+
+def test_a_listing_goes_over_all_pages_and_only_the_last_says_so(site):
+    standin, jira = site
+    ids = [new_issue(standin)["id"] for _ in range(205)]
+    found, pages = changed(jira, None)
+    assert found == ids
+    assert [page.last for page in pages] == [False, False, True]
+    assert [id for page in jira.list_ids("issue", SCOPE) for id in page] == ids
+
+
+def test_a_scope_filters_by_type_and_jql_and_is_checked_as_of_now(site):
+    standin, jira = site
+    standin.search_lag = 3600
+    bug = new_issue(standin, issuetype="Bug", labels=["vip"])["id"]
+    task = new_issue(standin, labels=["vip"])["id"]
+    other = new_issue(standin, issuetype="Bug")["id"]
+    scope = {"project": "SUP", "issue_types": "Bug, Story", "jql": "labels = vip"}
+    assert jira.in_scope("issue", [bug, task, other], scope) == {bug}
+    standin.delete(other, "ana@acme.example")
+    assert jira.in_scope("issue", [bug, task, other, "999999"], scope) == {bug}
+
+
+def test_a_record_alone_tells_whether_a_simple_scope_lets_it_in(site):
+    _, jira = site
+    record = Record("1", "", {"issuetype": "Bug"}, key="SUP-1")
+    assert jira.admits("issue", record, SCOPE) is True
+    assert jira.admits("issue", record, {"project": "OPS"}) is False
+    assert jira.admits("issue", record, {**SCOPE, "issue_types": ["Bug"]}) is True
+    assert jira.admits("issue", record, {**SCOPE, "issue_types": ["Task"]}) is False
+    assert jira.admits("issue", record, {**SCOPE, "jql": "labels = vip"}) is None
+
+
+def test_a_scope_cannot_break_out_of_its_place():
+    assert scope_jql({"project": 'A" OR "B', "jql": "a = 1 OR b = 2"}) == (
+        'project = "A\\" OR \\"B" AND (a = 1 OR b = 2)'
+    )
+    assert scope_jql({"jql": 'summary ~ "order by"'}) == '(summary ~ "order by")'
+    with pytest.raises(Refused, match="ORDER BY"):
+        scope_jql({"jql": "labels = x ORDER BY created"})
+    assert tidy({"project": " SUP ", "issue_types": "", "jql": None}) == {"project": "SUP"}
+
+
+# Writing
+
+
+def test_an_edit_is_one_call_and_returns_the_record(site):
+    standin, jira = site
+    issue = new_issue(standin, priority="Low", labels=["old"])
+    read(jira, issue["id"])
+    standin.calls()
+    values = {
+        "summary": "Printer is fine",
+        "description": paragraph("All good"),
+        "priority": "High",
+        "labels": ["a", "b"],
+        "duedate": "2026-04-01",
+        "customfield_10050": "Low",
+        "customfield_10052": 5,
+        "customfield_10053": "00103952",
+        "customfield_10054": ["Asia"],
+        "customfield_10055": "2026-01-02T01:04:05.678Z",
+    }
+    result = jira.update("issue", issue["id"], values, None, PATHS)
+    assert standin.calls() == [f"PUT issue/{issue['id']}"]
+    assert {path: result.record.values[path] for path in values if path != "description"} == {
+        path: value for path, value in values.items() if path != "description"
+    }
+    assert "All good" in json.dumps(result.record.values["description"])
+    assert result.record.version > read(jira, issue["id"]).created_at
+
+
+def test_fields_are_emptied(site):
+    standin, jira = site
+    issue = new_issue(
+        standin, description="x", labels=["a"], assignee="ben@acme.example", duedate="2026-01-01", Severity="Low"
+    )
+    empty = {"description": None, "labels": [], "assignee": None, "duedate": None, "customfield_10050": None}
+    record = jira.update("issue", issue["id"], empty, None, PATHS).record
+    assert {path: record.values[path] for path in empty} == empty
+
+
+def test_a_person_is_written_by_address_and_asked_for_once(site):
+    standin, jira = site
+    issue = new_issue(standin)
+    for _ in range(2):
+        record = jira.update("issue", issue["id"], {"assignee": "ben@acme.example"}, None, PATHS).record
+        assert record.values["assignee"] == "ben@acme.example"
+    assert standin.calls().count("GET user/search") == 1
+    record = jira.update("issue", issue["id"], {"assignee": "id:acc-hal"}, None, PATHS).record
+    assert record.values["assignee"] == "id:acc-hal"
+
+
+@pytest.mark.parametrize("person", ["gil@acme.example", "nobody@acme.example", "queue:Support"])
+def test_a_person_who_cannot_be_assigned_is_refused_by_name(site, person):
+    standin, jira = site
+    issue = new_issue(standin)
+    with pytest.raises(Refused) as caught:
+        jira.update("issue", issue["id"], {"assignee": person}, None, PATHS)
+    assert set(caught.value.fields) == {"assignee"}
+    assert person.removeprefix("queue:") in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("values", "path"),
+    [
+        ({"summary": "x" * 300}, "summary"),
+        ({"summary": "two\nlines"}, "summary"),
+        ({"labels": ["has space"]}, "labels"),
+        ({"priority": "Unheard of"}, "priority"),
+        ({"customfield_10050": "Unheard of"}, "customfield_10050"),
+        ({"description": "plain text"}, "description"),
+        ({"customfield_99999": "x"}, "customfield_99999"),
+    ],
+)
+def test_a_refused_value_names_its_field(site, values, path):
+    standin, jira = site
+    issue = new_issue(standin)
+    with pytest.raises(Refused) as caught:
+        jira.update("issue", issue["id"], values, None, PATHS)
+    assert set(caught.value.fields) == {path}
+    assert caught.value.fields[path]
+
+
+def test_a_lost_answer_to_an_edit_is_uncertain(site):
+    standin, jira = site
+    issue = new_issue(standin)
+    read(jira, issue["id"])
+    standin.fault("drop_after", method="PUT")
+    with pytest.raises(Uncertain):
+        jira.update("issue", issue["id"], {"summary": "x"}, None, PATHS)
+    assert read(jira, issue["id"]).values["summary"] == "x"
+
+
+def test_a_create_carries_its_key_and_is_read_back(site):
+    _, jira = site
+    result = jira.create("issue", {"summary": "New", "priority": "Low", "labels": ["x"]}, "key-1", SCOPE)
+    assert result.created
+    assert result.record.correlation_key == "key-1"
+    assert result.record.created_by == "acc-sync"
+    assert result.record.values["priority"] == "Low"
+    assert result.record.values["issuetype"] == "Task"
+    assert read(jira, result.record.external_id).correlation_key == "key-1"
+
+
+def test_a_create_takes_the_type_from_a_rule_or_from_the_scope(site):
+    _, jira = site
+    scope = {**SCOPE, "issue_types": "Bug,Story"}
+    assert jira.create("issue", {"summary": "a"}, "k1", scope).record.values["issuetype"] == "Bug"
+    values = {"summary": "b", "issuetype": "Story"}
+    assert jira.create("issue", values, "k2", scope).record.values["issuetype"] == "Story"
+
+
+def test_a_create_whose_read_back_fails_is_still_a_create(site):
+    standin, jira = site
+    jira.create("issue", {"summary": "a"}, "k1", SCOPE)
+    standin.fault("status", path="bulkfetch", status=503)
+    record = jira.create("issue", {"summary": "b"}, "k2", SCOPE).record
+    assert (record.external_id.isdigit(), record.correlation_key, record.values) == (True, "k2", {})
+    assert len(standin.issues("SUP")) == 2
+
+
+def test_a_refused_create_names_the_field(site):
+    _, jira = site
+    with pytest.raises(Refused) as caught:
+        jira.create("issue", {"priority": "Low"}, "k", SCOPE)
+    assert set(caught.value.fields) == {"summary"}
+
+
+def test_a_lost_create_is_found_by_its_key_and_among_own_recent_ones(site):
+    standin, jira = site
+    new_issue(standin)
+    jira.site.specs()
+    standin.fault("drop_after", method="POST", path="/issue$")
+    with pytest.raises(Uncertain):
+        jira.create("issue", {"summary": "Lost"}, "key-lost", SCOPE)
+    found = jira.find_by_correlation_key("issue", ["key-lost", "key-other"], PATHS, SCOPE)
+    assert [record.values["summary"] for record in found["key-lost"]] == ["Lost"]
+    assert set(found) == {"key-lost"}
+    since = datetime.fromtimestamp(time.time() - 30, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    assert [record.correlation_key for record in jira.own_recent("issue", since, PATHS, SCOPE)] == ["key-lost"]
+    later = datetime.fromtimestamp(time.time() + 30, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    assert jira.own_recent("issue", later, PATHS, SCOPE) == []
+
+
+def test_a_key_can_be_written_on_an_issue_of_somebody_else(site):
+    standin, jira = site
+    issue = new_issue(standin)
+    jira.write_correlation_key("issue", issue["id"], "key-2")
+    assert read(jira, issue["id"]).correlation_key == "key-2"
+
+
+def test_records_are_found_by_text_exactly_and_by_key(site):
+    standin, jira = site
+    first = new_issue(standin, summary='Pump "A" (left) fails!', **{"Case number": "00103952"})
+    new_issue(standin, summary="Pump A left fails again")
+    new_issue(standin, project="OPS", summary='Pump "A" (left) fails!')
+
+    def find(path, *wanted):
+        return [record.external_id for record in jira.find_by_values("issue", path, wanted, PATHS, SCOPE)]
+
+    assert find("summary", 'pump "a" (LEFT) fails!', "nothing like it", None, "!!!") == [first["id"]]
+    assert find("customfield_10053", "00103952") == [first["id"]]
+    assert find("key", first["key"].lower(), "not a key", "OPS-1", "SUP-999") == [first["id"]]
+
+
+def test_an_issue_is_deleted(site):
+    standin, jira = site
+    issue = new_issue(standin)
+    jira.delete("issue", issue["id"])
+    assert standin.issues() == []
+
+
+# Status
+
+
+def test_a_way_nobody_can_show_now_is_learnt_from_the_steps_of_others(site):
+    standin, jira = site
+    once = new_issue(standin)
+    for status in ("In Progress", "In Review", "Done"):
+        standin.transition(once["key"], "ana@acme.example", status)
+    issue = new_issue(standin)
+    result = jira.update("issue", issue["id"], {"status": "Done"}, None, PATHS)
+    assert result.on_the_way == {"status": "In Progress"}
+
+
+def test_a_way_nobody_has_gone_is_not_guessed(site):
+    standin, jira = site
+    issue = new_issue(standin)
+    with pytest.raises(
+        Refused, match="No issue has shown a way from “To Do” to “Done”. It can reach: Blocked, In Prog"
+    ):
+        jira.update("issue", issue["id"], {"status": "Done"}, None, PATHS)
+    assert not standin.history(issue["id"])
+
+
+def everywhere(standin):
+    """One issue in each status, so that the whole workflow can be learnt."""
+    for way in ([], ["In Progress"], ["In Progress", "In Review"], ["In Progress", "In Review", "Done"], ["Blocked"]):
+        issue = new_issue(standin)
+        for status in way:
+            standin.transition(issue["key"], "ana@acme.example", status)
+
+
+def test_the_way_is_found_along_the_workflow_and_asked_fields_are_filled(site):
+    standin, jira = site
+    everywhere(standin)
+    issue = new_issue(standin)
+    reached = []
+    for _ in range(3):
+        result = jira.update("issue", issue["id"], {"status": "done"}, None, PATHS)
+        reached.append((result.record.values["status"], dict(result.on_the_way)))
+    assert reached == [
+        ("In Progress", {"status": "In Progress"}),
+        ("In Review", {"status": "In Review"}),
+        ("Done", {}),
+    ]
+    assert result.record.values["resolution"] == "Done"
+    standin.calls()
+    assert jira.update("issue", issue["id"], {"status": "Done"}, None, PATHS).on_the_way == {}
+    assert not [call for call in standin.calls() if call.endswith("transitions")]
+
+
+def test_a_known_workflow_costs_three_calls_a_step(site):
+    standin, jira = site
+    everywhere(standin)
+    first, second = new_issue(standin), new_issue(standin)
+    jira.update("issue", first["id"], {"status": "In Review"}, None, PATHS)
+    standin.calls()
+    jira.update("issue", second["id"], {"status": "In Review"}, None, PATHS)
+    assert standin.calls() == [
+        "POST issue/bulkfetch",
+        f"POST issue/{second['id']}/transitions",
+        "POST issue/bulkfetch",
+    ]
+
+
+def test_a_status_without_a_way_is_refused_naming_those_that_can_be_reached(site):
+    standin, jira = site
+    standin.create_project("ONE", "One way", workflow=[Transition("1", "Start", ("To Do",), "In Progress")])
+    issue = new_issue(standin, project="ONE")
+    with pytest.raises(Refused) as caught:
+        jira.update("issue", issue["id"], {"status": "Done"}, None, PATHS)
+    assert set(caught.value.fields) == {"status"}
+    assert "It can reach: In Progress." in caught.value.message
+
+
+def test_a_step_that_asks_for_a_field_we_cannot_fill_names_it(site):
+    standin, jira = site
+    step = Transition("1", "Close", ("To Do",), "Done", required=("customfield_10051",))
+    standin.create_project("ASK", "Asks", workflow=[step])
+    issue = new_issue(standin, project="ASK")
+    with pytest.raises(Refused, match="asks for “Root cause”"):
+        jira.update("issue", issue["id"], {"status": "Done"}, None, PATHS)
+    assert not standin.history(issue["id"])
+
+
+def test_an_account_that_may_not_transition_is_told_so(site):
+    standin, jira = site
+    issue = new_issue(standin)
+    standin.update_user(US, permissions=["browse", "create", "edit"])
+    with pytest.raises(Refused, match="Our account can take no step"):
+        jira.update("issue", issue["id"], {"status": "Done"}, None, PATHS)
+
+
+def test_a_status_is_never_emptied(site):
+    standin, jira = site
+    with pytest.raises(Refused, match="always has a status"):
+        jira.update("issue", new_issue(standin)["id"], {"status": None}, None, PATHS)
+
+
+def test_a_lost_answer_to_a_step_is_uncertain(site):
+    standin, jira = site
+    issue = new_issue(standin)
+    standin.fault("drop_after", method="POST", path="/transitions")
+    with pytest.raises(Uncertain):
+        jira.update("issue", issue["id"], {"status": "In Progress"}, None, PATHS)
+
+
+@pytest.mark.parametrize(
+    ("graph", "target", "first"),
+    [
+        ({"A": ["B"], "B": ["C"], "C": ["D"]}, "D", "B"),
+        ({"A": ["B", "C"], "B": ["D"], "C": ["E"], "E": ["D"]}, "d", "B"),
+        ({"A": ["B"], "B": ["A"]}, "D", None),
+        ({"A": []}, "D", None),
+    ],
+)
+def test_the_shortest_way_is_taken(graph, target, first):
+    assert next_step("A", target, graph["A"], lambda status: graph.get(status, []))[0] == first
+
+
+# Fields and people
+
+
+def test_fields_say_what_can_be_written_and_what_they_hold(site):
+    standin, jira = site
+    new_issue(standin)
+    fields = {field.path: field for field in jira.fields("issue", SCOPE)}
+    assert fields["summary"].required
+    assert fields["summary"].max_length == 255
+    assert (fields["description"].kind, fields["description"].format) == ("rich_text", "adf")
+    assert [option.value for option in fields["priority"].options] == ["Highest", "High", "Medium", "Low", "Lowest"]
+    status = fields["status"]
+    assert (status.writable, status.creatable, status.separate_write) == (True, False, True)
+    assert {"To Do", "In Progress", "In Review", "Blocked", "Done"} == {option.value for option in status.options}
+    assert fields["labels"].kind == "set"
+    assert fields["assignee"].kind == fields["reporter"].kind == "person"
+    assert not fields["key"].writable
+    assert not fields["created"].writable
+    assert not fields["resolution"].creatable
+    assert [option.value for option in fields["customfield_10050"].options] == ["Low", "High"]
+    assert fields["customfield_10052"].kind == "number"
+    assert fields["customfield_10053"].matchable
+    assert fields["customfield_10054"].kind == "set"
+    assert "project" not in fields
+
+
+def test_fields_are_shown_without_a_project_and_without_any_issue(site):
+    _, jira = site
+    assert {field.path: field.writable for field in jira.fields("issue", {})}["summary"]
+    assert {field.path: field.writable for field in jira.fields("issue", SCOPE)}["summary"]
+
+
+def test_people_are_found_by_name_and_the_inactive_are_left_out(site):
+    _, jira = site
+    assert jira.people("Ben") == [("ben@acme.example", "Ben")]
+    assert jira.people("Gone") == []
+
+
+# History
+
+
+def test_history_tells_who_changed_what_with_normalised_values(site):
+    standin, jira = site
+    issue = new_issue(standin, labels=["a"])
+    start = read(jira, issue["id"]).updated_at
+    standin.edit(issue["key"], "ana@acme.example", summary="Second", labels=["b", "a"], assignee="ben@acme.example")
+    standin.edit(issue["key"], "ana@acme.example", priority="High", Points=4, duedate="2026-05-01")
+    standin.transition(issue["key"], "ben@acme.example", "In Progress")
+    changes = jira.history("issue", [issue["id"]], PATHS, start)[issue["id"]]
+    told = {change.field: (change.by, change.by_name, change.before, change.after) for change in changes}
+    assert told["summary"] == ("acc-ana", "Ana", "Printer on fire", "Second")
+    assert told["labels"] == ("acc-ana", "Ana", ["a"], ["a", "b"])
+    assert told["assignee"] == ("acc-ana", "Ana", None, "ben@acme.example")
+    assert told["customfield_10052"] == ("acc-ana", "Ana", None, 4)
+    assert told["duedate"] == ("acc-ana", "Ana", None, "2026-05-01")
+    assert told["status"] == ("acc-ben", "Ben", "To Do", "In Progress")
+    assert [change.at for change in changes] == sorted(change.at for change in changes)
+    assert jira.history("issue", [issue["id"]], ["summary"], "2999-01-01T00:00:00Z") == {issue["id"]: []}
+
+
+# Comments
+
+
+def test_comments_are_records_with_a_parent(site):
+    standin, jira = site
+    issue = new_issue(standin)
+    theirs = standin.comment(issue["key"], "ana@acme.example", "Hello")
+    result = jira.create("comment", {"body": paragraph("Ours")}, "key-c", {}, parent_id=issue["id"])
+    ours = result.record.external_id
+    children = jira.children("comment", [issue["id"]], ["body", "author"])[issue["id"]]
+    assert [(c.external_id, c.values["author"], c.parent_id) for c in children] == [
+        (theirs, "ana@acme.example", issue["id"]),
+        (ours, US, issue["id"]),
+    ]
+    assert children[1].correlation_key == "key-c"
+    changed = jira.update("comment", ours, {"body": paragraph("Edited")}, None, ["body"]).record
+    assert "Edited" in json.dumps(changed.values["body"])
+    assert jira.get_many("comment", [ours, "424242"], ["body"]).keys() == {ours}
+    mine = jira.own_recent("comment", "2020-01-01T00:00:00Z", ["body"], SCOPE)
+    assert [record.external_id for record in mine] == [ours]
+    jira.write_correlation_key("comment", theirs, "key-t")
+    assert jira.get_many("comment", [theirs], ["body"])[theirs].correlation_key == "key-t"
+    jira.delete("comment", ours)
+    assert jira.get_many("comment", [ours], ["body"]) == {}
+    with pytest.raises(Gone):
+        jira.update("comment", ours, {"body": paragraph("x")}, None, ["body"])
+
+
+# Sign-in and check
+
+
+def test_a_check_names_the_account_the_site_and_the_clock(site):
+    standin, jira = site
+    new_issue(standin)
+    standin.clock_offset = 90.0
+    result = jira.check()
+    assert (result.account_id, result.account_name) == ("acc-sync", "Sync")
+    assert result.tenant == jira.context.address.removeprefix("http://")
+    assert abs(result.clock_offset - 90) < 2
+    assert list(result.missing) == []
+    assert not result.personal_account
+
+
+def test_a_check_names_missing_permissions_with_their_menus(site):
+    standin, jira = site
+    new_issue(standin)
+    standin.update_user(US, permissions=["browse"])
+    missing = " ".join(jira.check().missing)
+    assert "Edit issues (Project settings → Permissions)" in missing
+    assert "Transition issues" in missing
+
+
+def test_an_account_with_work_assigned_seems_to_be_a_persons(site):
+    standin, jira = site
+    new_issue(standin, assignee="ana@acme.example")
+    ana = connect(jira.context.address, email="ana@acme.example", token="t")
+    assert ana.check().personal_account
+
+
+def test_a_wrong_token_asks_for_a_new_one(site):
+    _, jira = site
+    with pytest.raises(NeedsAuthorization):
+        connect(jira.context.address, token="wrong-token").check()
+
+
+def test_a_sign_in_that_jira_quietly_ignores_is_noticed(site):
+    standin, jira = site
+    headers = {"X-Seraph-LoginReason": "AUTHENTICATED_FAILED"}
+    standin.fault("status", path="search/jql", status=200, headers=headers, body={"issues": [], "isLast": True})
+    with pytest.raises(NeedsAuthorization):
+        changed(jira, None)
+
+
+def test_a_rate_limit_says_how_long_to_wait(site):
+    standin, jira = site
+    standin.fault("status", path="search/jql", status=429, headers={"Retry-After": "17"}, body={})
+    with pytest.raises(Retry) as caught:
+        changed(jira, None)
+    assert caught.value.after == 17
+
+
+@pytest.mark.parametrize("body", [[], "text", {"issues": None}, {"issues": [], "nextPageToken": "same"}])
+def test_an_answer_of_another_shape_is_an_error_or_empty_but_never_a_crash(site, body):
+    standin, jira = site
+    standin.fault("status", path="search/jql", status=200, body=body, times=5)
+    try:
+        assert changed(jira, None)[0] == []
+    except Retry as error:
+        assert "again" in error.message or "login page" in error.message
+
+
+# Webhooks
+
+
+def delivered(jira, body, secret=SECRET, **headers):
+    raw = json.dumps(body).encode()
+    signature = "sha256=" + hmac.new(secret.encode(), raw, hashlib.sha256).hexdigest()
+    base = {"x-hub-signature": signature, "x-atlassian-webhook-identifier": "delivery-1"}
+    return jira.parse_delivery(DeliveryRequest("POST", "/hooks/x", {**base, **headers}, raw))
+
+
+def event(standin, issue, by, kind="jira:issue_updated"):
+    """The body the site would post for the last change of an issue."""
+    entries = standin.history(issue["id"])
+    more = {"history": entries[-1]} if entries else {}
+    return standin.webhooks.payload(kind, "", standin.site.user(by), standin.site.find(issue["id"]), more)
+
+
+def test_a_delivery_of_our_own_write_proves_itself_an_echo(site):
+    standin, jira = site
+    jira.check()
+    issue = new_issue(standin)
+    values = {
+        "summary": "Ours",
+        "priority": "High",
+        "labels": ["b", "a"],
+        "duedate": "2026-01-01",
+        "assignee": "ben@acme.example",
+        "customfield_10050": "Low",
+        "customfield_10052": 7.0,
+    }
+    record = jira.update("issue", issue["id"], values, None, PATHS).record
+    parsed = delivered(jira, event(standin, issue, US))
+    [hint] = parsed.hints
+    assert (parsed.verified, parsed.delivery_id, parsed.event) == (True, "delivery-1", "jira:issue_updated")
+    assert (hint.external_id, hint.own_account, hint.verified) == (issue["id"], True, True)
+    assert hint.version == record.version
+    assert hint.changes == {path: record.values[path] for path in values}
+
+
+def test_a_step_of_the_workflow_is_told_as_the_new_status(site):
+    standin, jira = site
+    issue = new_issue(standin)
+    jira.update("issue", issue["id"], {"status": "In Progress"}, None, PATHS)
+    [hint] = delivered(jira, event(standin, issue, US)).hints
+    assert hint.changes == {"status": "In Progress"}
+
+
+def test_a_change_of_a_document_is_told_without_values(site):
+    standin, jira = site
+    issue = new_issue(standin)
+    standin.edit(issue["key"], "ana@acme.example", description="new words", summary="x")
+    [hint] = delivered(jira, event(standin, issue, "ana@acme.example")).hints
+    assert hint.changes is None
+    assert not hint.own_account
+
+
+def test_a_deletion_is_told(site):
+    standin, jira = site
+    issue = new_issue(standin)
+    [hint] = delivered(jira, event(standin, issue, "ana@acme.example", "jira:issue_deleted")).hints
+    assert (hint.deleted, hint.external_id, hint.version) == (True, issue["id"], None)
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ({"x-hub-signature": ""}, "not signed"),
+        ({"x-hub-signature": "sha256=00"}, "does not fit"),
+        ({"x-hub-signature": "sha1=00"}, "does not fit"),
+        ({"x-hub-signature": "sha256=é"}, "does not fit"),
+    ],
+)
+def test_a_delivery_with_a_wrong_signature_is_not_verified(site, headers, reason):
+    standin, jira = site
+    parsed = delivered(jira, event(standin, new_issue(standin), US), **headers)
+    assert not parsed.verified
+    assert reason in parsed.reason
+    assert not any(hint.verified for hint in parsed.hints)
+
+
+def test_an_upper_case_signature_or_an_unset_secret_is_not_verified(site):
+    standin, jira = site
+    body = event(standin, new_issue(standin), US)
+    raw = json.dumps(body).encode()
+    upper = "sha256=" + hmac.new(SECRET.encode(), raw, hashlib.sha256).hexdigest().upper()
+    assert not delivered(jira, body, **{"x-hub-signature": upper}).verified
+    assert not delivered(connect(jira.context.address, webhook_secret=""), body, secret="").verified
+
+
+@pytest.mark.parametrize("raw", [b"", b"null", b"[]", b"{}", b"\xff", b'{"webhookEvent": 1}'])
+def test_garbage_is_no_delivery(site, raw):
+    _, jira = site
+    with pytest.raises(ValueError, match="the body is no"):
+        jira.parse_delivery(DeliveryRequest("POST", "/x", {}, raw))
+
+
+@pytest.mark.parametrize("issue", [None, [], {}, {"id": None}, {"id": {}}, {"id": "1", "fields": []}])
+def test_an_event_with_odd_parts_is_no_crash(site, issue):
+    _, jira = site
+    body = {"webhookEvent": "jira:issue_updated", "issue": issue, "changelog": {"items": [None]}, "timestamp": "x"}
+    assert [hint.external_id for hint in delivered(jira, body).hints] in ([], ["1"])
+
+
+@needs_evidence
+def test_a_recorded_delivery_is_read(site):
+    _, jira = site
+    jira.context.state.put("account_id", "5cedcb4355a88a0fc86388ba")
+    [hint] = delivered(jira, payload("jira/webhook_issue_updated_custom_field")).hints
+    assert (hint.external_id, hint.own_account) == ("10368", True)
+    assert hint.version == "2019-08-12T01:49:13.412Z"
+    assert hint.changes == {"customfield_10072": 12}
+    assert hint.at == "2019-08-12T01:49:13.414Z"
+
+
+def test_the_webhook_is_registered_where_allowed_and_explained_where_not(site):
+    standin, jira = site
+    assert "now sends changes" in jira.subscribe(["issue"], SCOPE, "https://sync.example/hooks/abc")
+    [hook] = standin.webhooks.all()
+    assert (hook["url"], hook["secret"], hook["filter"]) == (
+        "https://sync.example/hooks/abc",
+        SECRET,
+        'project = "SUP"',
+    )
+    jira.unsubscribe()
+    assert standin.webhooks.all() == []
+    standin.update_user(US, permissions=["browse", "edit"])
+    text = jira.subscribe(["issue"], SCOPE, "https://sync.example/hooks/abc")
+    assert "Jira settings → System → WebHooks" in text
+    assert SECRET not in text
+
+
+def test_links_for_people(site):
+    _, jira = site
+    assert jira.url_of("issue", "10000", "SUP-1") == f"{jira.context.address}/browse/SUP-1"
+    assert jira.url_of("comment", "1", "SUP-1").endswith("/browse/SUP-1?focusedCommentId=1")
