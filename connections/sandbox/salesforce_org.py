@@ -15,6 +15,7 @@ from typing import Any
 from connections.sandbox import salesforce_schema as schema
 from connections.sandbox.base import Store
 from connections.sandbox.salesforce_checks import check, taken
+from connections.sandbox.salesforce_history import history_rows
 from connections.sandbox.salesforce_objects import CLOSED_STATUSES, default_objects
 from connections.sandbox.salesforce_schema import Doc, Field, SObject
 from connections.sandbox.salesforce_values import Problem, stamp
@@ -373,43 +374,9 @@ class Org:
                 ids.discard(doc["Id"])
 
     def _record_history(self, id: str, actor: Actor, changes: Iterable[tuple[str, Any, Any]]) -> None:
-        for name, old, new in changes:
-            if name in _DERIVED:
-                continue
-            item = self.objects["Case"].fields.get(name)
-            untold = item is not None and (item.long_text or item.type == "multipicklist")
-            shown = (None, None) if untold else (old, new)
-            kind = "EntityId" if item and item.type == "reference" else "Text"
-            label = "Owner" if name == "OwnerId" else name
-            full = {"field": name, "old": old, "new": new}
-            self._history_row(id, actor, label, kind, shown, {"full": full})
-            if name == "OwnerId":  # the vendor keeps a second row, with the names
-                self._history_row(id, actor, label, "Text", (self._name_of(old), self._name_of(new)), {})
-
-    def _history_row(self, id: str, actor: Actor, label: str, kind: str, values: tuple[Any, Any], more: Doc) -> None:
-        now = stamp(self.now())
-        history = self.objects["CaseHistory"]
-        row = {
-            "Id": schema.make_id(history.prefix, self.store.next_number("id:CaseHistory")),
-            "IsDeleted": False,
-            "CaseId": id,
-            "Field": label,
-            "DataType": kind,
-            "OldValue": values[0],
-            "NewValue": values[1],
-            "CreatedById": actor.user,
-            "CreatedDate": now,
-            "LastModifiedById": actor.user,
-            "LastModifiedDate": now,
-            "SystemModstamp": now,
-            **more,
-        }
-        self._save(history, None, row)
-        self.histories.setdefault(id, []).append(row)
-
-    def _name_of(self, id: str | None) -> str | None:
-        doc = self.get(id) if id else None
-        return doc["Name"] if doc else None
+        for row in history_rows(self, id, actor.user, changes):
+            self._save(self.objects["CaseHistory"], None, row)
+            self.histories.setdefault(id, []).append(row)
 
     # First start -----------------------------------------------------------------------------------------------
 
@@ -433,8 +400,6 @@ class Org:
             self.create("CaseStatus", {**values, "IsClosed": closed}, self.system_user, force=True)
 
 
-# Follow from other fields, and are not told as changes of their own.
-_DERIVED = frozenset({"IsClosed", "ClosedDate"})
 _STAMPS = frozenset({"LastModifiedDate", "LastModifiedById", "SystemModstamp"})
 
 
