@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from connections.sandbox import jira_documents as documents
+from connections.sandbox import jira_editor as editor
 from connections.sandbox import jira_fields as fields_of
 from connections.sandbox.base import Request, Response, Standin, Stop
 from connections.sandbox.jira_api import Api, answering, body_of
 from connections.sandbox.jira_fields import FieldDef, Refusal, Transition
 from connections.sandbox.jira_pages import Pages
-from connections.sandbox.jira_site import PERMISSIONS, Doc, Site, User, new_account_id
+from connections.sandbox.jira_records import PERMISSIONS, Doc, User, new_account_id
+from connections.sandbox.jira_site import Site
 from connections.sandbox.jira_views import View, utc_minute
 from connections.sandbox.jira_webhooks import EVENTS, Webhooks
 
@@ -341,7 +342,7 @@ class JiraStandin(Standin):
 
     def comment(self, issue: str, user: str, text: str | Doc) -> str:
         """A comment; its id."""
-        body = documents.from_text(text) if isinstance(text, str) else text
+        body = editor.from_text(text) if isinstance(text, str) else text
         with self.store.lock:
             return str(self.site.comment(self._user(user), self._issue(issue), body)[1]["id"])
 
@@ -405,7 +406,7 @@ class JiraStandin(Standin):
             return value
         match definition.kind:
             case "text":
-                return documents.from_text(value)
+                return editor.from_text(value)
             case "user":
                 return {"accountId": self._user(value)["accountId"]} if value else None
             case "option":

@@ -11,12 +11,14 @@ from django.template.loader import render_to_string
 from django.utils.safestring import mark_safe
 
 from connections.sandbox import jira_documents as documents
+from connections.sandbox import jira_editor as editor
 from connections.sandbox import jira_fields as fields_of
 from connections.sandbox import jira_search as search
 from connections.sandbox.base import Request, Response, Stop
 from connections.sandbox.jira_fields import FieldDef, Refusal
 from connections.sandbox.jira_jql import JqlError
-from connections.sandbox.jira_site import Doc, Site, User, category_of, status_name
+from connections.sandbox.jira_records import Doc, User, category_of, status_name
+from connections.sandbox.jira_site import Site
 from connections.sandbox.jira_views import View
 from connections.sandbox.jira_webhooks import EVENTS, Webhooks
 
@@ -330,7 +332,7 @@ class Pages:
             return []
         match definition.kind:
             case "text":
-                return [documents.to_text(value)]
+                return [editor.to_text(value)]
             case "labels":
                 return [" ".join(value)]
             case "options":
@@ -364,7 +366,7 @@ class Pages:
             case _ if not text:
                 return None
             case "text":
-                return documents.from_text(text, old)
+                return editor.from_text(text, old)
             case "number":
                 try:
                     number = float(text)
@@ -442,7 +444,7 @@ class Pages:
     def comment(self, request: Request, key: str) -> Response:
         issue = self._issue(request, key)
         try:
-            self.site.comment(self.viewer(request), issue, documents.from_text(request.form().get("body", "")))
+            self.site.comment(self.viewer(request), issue, editor.from_text(request.form().get("body", "")))
         except Refusal as refusal:
             return self.refused(request, refusal)
         return self.see_other(f"/browse/{quote(issue['key'])}#comments")

@@ -15,7 +15,8 @@ from connections.sandbox import jira_fields as fields_of
 from connections.sandbox import jira_jql as jql
 from connections.sandbox.jira_fields import FieldDef, Refusal
 from connections.sandbox.jira_jql import Call, Clause, JqlError
-from connections.sandbox.jira_site import Doc, Site, User
+from connections.sandbox.jira_records import Doc, User
+from connections.sandbox.jira_site import Site
 
 # As the API description says: 5000 with ids or keys only; about 100 where fields are asked for.
 MAX_IDS = 5000

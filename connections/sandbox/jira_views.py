@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 from connections.sandbox import jira_documents as documents
 from connections.sandbox import jira_fields as fields_of
 from connections.sandbox.jira_fields import FieldDef, Transition
-from connections.sandbox.jira_site import Doc, Site, User
+from connections.sandbox.jira_records import Doc, User
+from connections.sandbox.jira_site import Site
 
 ISSUE_EXPAND = "operations,versionedRepresentations,editmeta,changelog,renderedFields"
 AVATAR_SIZES = {"48x48": "", "24x24": "?size=small", "16x16": "?size=xsmall", "32x32": "?size=medium"}

@@ -18,7 +18,8 @@ import requests
 
 from connections.sandbox import jira_jql as jql
 from connections.sandbox import jira_search as search
-from connections.sandbox.jira_site import Doc, Site, User
+from connections.sandbox.jira_records import Doc, User
+from connections.sandbox.jira_site import Site
 from connections.sandbox.jira_views import View
 
 EVENTS = (

@@ -16,7 +16,8 @@ import pytest
 from connections.sandbox import jira_jql
 from connections.sandbox.base import Request, Server
 from connections.sandbox.jira import JiraStandin
-from connections.sandbox.jira_documents import from_text, to_text, to_wiki
+from connections.sandbox.jira_documents import to_wiki
+from connections.sandbox.jira_editor import from_text, to_text
 from connections.sandbox.jira_fields import Refusal
 from connections.tests.evidence import (
     EVIDENCE,
@@ -148,14 +149,14 @@ def test_fields_have_the_recorded_shape(api):
     assert same_shape(next(f for f in recorded if f["custom"]), answered["customfield_10203"], missing=True) == []
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "myself", "project/search", "project/SUP", "project/SUP/statuses", "issuetype", "priority", "priority/search", "resolution/search", "status",
-        "statuscategory", "field", "field/search", "users/search", "issue/createmeta/SUP/issuetypes",
-        "issue/createmeta/SUP/issuetypes/10002",
-    ],
-)  # fmt: skip
+METADATA = """
+myself project/search project/SUP project/SUP/statuses issuetype priority priority/search resolution/search status
+statuscategory field field/search users/search issue/createmeta/SUP/issuetypes
+issue/createmeta/SUP/issuetypes/10002
+"""
+
+
+@pytest.mark.parametrize("path", METADATA.split())
 def test_metadata_answers_as_described(api, path):
     response = api.get(path)
     assert response.status == 200
