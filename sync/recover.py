@@ -144,11 +144,12 @@ def _probe_create(session: Session, operation: Operation) -> None:
     if len(alive) > 1:
         _create_unclear(session, operation, "key_twice", [record.key or record.external_id for record in alive])
         return
-    if connector.capabilities.create_lookup_consistent:
+    capabilities = connector.capabilities_of(object_type)
+    if capabilities.create_lookup_consistent:
         _plan_again(session, operation, "not_applied")
         return
     claimed = operation.claimed_at or operation.decided_at
-    settled = claimed + timedelta(seconds=connector.capabilities.settle_seconds)
+    settled = claimed + timedelta(seconds=capabilities.settle_seconds)
     if timezone.now() < settled:
         Operation.objects.filter(pk=operation.pk).update(state=Operation.State.UNCERTAIN, not_before=settled)
         return

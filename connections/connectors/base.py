@@ -344,6 +344,10 @@ class Connector:
     def __init__(self, context: Context) -> None:
         self.context = context
 
+    def capabilities_of(self, object_type: str) -> Capabilities:
+        """What holds for one object type, where it is less than the connector can do (no place for the key)."""
+        return self.capabilities
+
     def check(self) -> CheckResult:
         """Try the sign-in and say what the account can and cannot do."""
         raise NotImplementedError

@@ -28,6 +28,10 @@ DESCRIBE_SECONDS = 300.0
 MAX_SUBREQUESTS = 25
 
 
+# Without it every write through the API, an update too, runs the assignment rules and may move a case to the org's
+# default owner: a change nobody asked for.
+UNASSIGNED = {"Sforce-Auto-Assign": "FALSE"}
+
 Found = TypeVar("Found")
 
 _memory: dict[tuple[str, ...], dict[str, Any]] = {}
@@ -100,6 +104,7 @@ class Org:
             headers={
                 "Authorization": f"Bearer {token['access_token']}",
                 "Sforce-Call-Options": f"client={self.client}",
+                **UNASSIGNED,
                 **(headers or {}),
             },
             table={0: lambda answer: as_error(answer.status, answer.json, sent)},

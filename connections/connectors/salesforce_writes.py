@@ -28,7 +28,7 @@ from connections.connectors.base import (
 )
 from connections.connectors.salesforce_errors import Taken
 from connections.connectors.salesforce_fields import Shape, outgoing, record_of, select_list
-from connections.connectors.salesforce_org import Org, SubAnswer, first_error, sub_error
+from connections.connectors.salesforce_org import UNASSIGNED, Org, SubAnswer, first_error, sub_error
 from connections.connectors.salesforce_people import account_ids
 
 # Records in one collection write; the vendor's limit.
@@ -122,7 +122,11 @@ def update_many(org: Org, object_type: str, updates: Sequence[Update], fields: S
         writes = _conditional(org, shape, part) if conditional else [_collection(org, shape, part)]
         ids = [external_id for _, external_id, *_ in part]
         queries = functools.partial(_selects, fields=fields, field="Id", values=ids)
-        answers, reads = _write_and_read(org, shape, writes, queries)
+        try:
+            answers, reads = _write_and_read(org, shape, writes, queries)
+        except ConnectorError as error:
+            results |= {place: error for place, *_ in part}  # the other parts have results of their own
+            continue
         items = _items(answers, len(part))
         rows = {soql.long_id(row["Id"]): row for row in reads}
         for (place, external_id, body, _), item_answer in zip(part, items, strict=True):
@@ -159,7 +163,11 @@ def create_many(org: Org, object_type: str, creations: Sequence[Creation], field
         write = _sub("PATCH", path, "write", {"allOrNone": False, "records": records})
         field = str(shape.key_field)
         queries = functools.partial(_selects, fields=fields, field=field, values=keys)
-        answers, reads = _write_and_read(org, shape, [write], queries)
+        try:
+            answers, reads = _write_and_read(org, shape, [write], queries)
+        except ConnectorError as error:
+            results |= {place: error for place, *_ in part}
+            continue
         rows = {str(row[field]).lower(): row for row in reads}
         for (place, item, body), answer in zip(part, _items(answers, len(part)), strict=True):
             row = rows.get(item.correlation_key.lower())
@@ -241,9 +249,7 @@ def _sub(
 ) -> dict[str, Any]:
     request: dict[str, Any] = {"method": method, "url": url, "referenceId": reference}
     if body is not None:
-        request["body"] = dict(body)
-    if headers:
-        request["httpHeaders"] = dict(headers)
+        request |= {"body": dict(body), "httpHeaders": {**UNASSIGNED, **(headers or {})}}
     return request
 
 

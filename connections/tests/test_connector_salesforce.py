@@ -630,5 +630,31 @@ def test_our_writes_carry_our_client_name_and_it_differs_between_connections(w):
     assert json.loads(w.app.requests[-1].body)["allOrNone"] is True
 
 
+def test_no_write_runs_the_assignment_rules(w):
+    w.connector.update("Case", w.case(), {"Subject": "x"}, None, FIELDS)
+    w.connector.create("Case", {"Subject": "y"}, "key-1", {})
+    for request in w.app.calls("/composite"):
+        assert request.headers["sforce-auto-assign"] == "FALSE"
+        assert request.json()["compositeRequest"][0]["httpHeaders"]["Sforce-Auto-Assign"] == "FALSE"
+
+
+def test_a_bulk_write_without_an_answer_is_uncertain_for_its_records_only(w):
+    alone, together = w.case(), [w.case(), w.case()]
+    w.connector.org.shape("Case")
+    w.app.fault("drop_after", method="POST", path="/composite")
+    updates = [Update(alone, {"Subject": "@{x.y}"}), *(Update(c, {"Subject": "x"}) for c in together)]
+    results = w.connector.update_many("Case", updates, FIELDS)
+    assert [type(r) for r in results] == [WriteResult, Uncertain, Uncertain]
+
+
+def test_a_field_hidden_between_write_and_read_back_does_not_hide_the_write(w):
+    cases = [w.case(), w.case()]
+    w.connector.org.shape("Case")
+    w.org.set_field("Case", "Description", hidden=True)
+    results = w.connector.update_many("Case", [Update(c, {"Subject": "x"}) for c in cases], FIELDS)
+    assert [r.record.values["Subject"] for r in results] == ["x", "x"]
+    assert all("Description" in r.record.unreadable for r in results)
+
+
 def test_a_deep_link_leads_to_the_record(w):
     assert w.connector.url_of("Case", "500x", None) == f"{w.address}/lightning/r/Case/500x/view"
