@@ -278,8 +278,9 @@ def _write_connection(change: ConfigChange, item: Mapping[str, Any], environ: Ma
     if missing:
         raise ConfigError(missing)
     connection.kind, connection.address, connection.settings = item["kind"], item["address"], item["settings"]
-    connection.secrets = secrets
-    connection.tokens = {}  # they were given to the account as it was
+    connection.secrets = secrets  # type: ignore[assignment]  # decrypted JSON, not the column's text
+    # Tokens were given to the account as it was.
+    connection.tokens = {}  # type: ignore[assignment]
     connection.state, connection.state_reason = Connection.State.UNTESTED, ""
     return _saved(connection, change)
 

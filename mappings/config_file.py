@@ -104,11 +104,11 @@ def _refuse_tricks(text: str) -> None:
     """Look at the events before anything is built from them."""
     depth = documents = 0
     for event in yaml.parse(text, Loader=_Loader):
-        line = event.start_mark.line + 1
+        line = event.start_mark.line + 1 if event.start_mark else 0
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise ConfigError([f"Line {line}: anchors and aliases (& and *) are not allowed. Write the value out."])
-        if getattr(event, "tag", None):
-            raise ConfigError([f"Line {line}: tags ({event.tag}) are not allowed. Write a plain value."])
+        if tag := getattr(event, "tag", None):
+            raise ConfigError([f"Line {line}: tags ({tag}) are not allowed. Write a plain value."])
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)

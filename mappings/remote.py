@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from django.core.cache import cache
 
 from connections.connectors import connector_class
-from connections.connectors.base import Field, FormField
-from connections.open import cached_fields
-from mappings.models import Mapping, Side
+from connections.connectors.base import Connector, ConnectorError, Field, FormField, ObjectType, Option, Record
+from connections.models import Connection
+from connections.open import cached_fields, open_connector
+from mappings import models
+from mappings.models import Side
+from mappings.preview import Sample, SampleSide
 from mappings.validation import SideFacts
+
+# A sample is looked at while one person edits; older values would mislead more than they help.
+SAMPLE_SECONDS = 300
 
 
 def connection_form(kind: str) -> Sequence[FormField]:
@@ -17,13 +28,116 @@ def connection_form(kind: str) -> Sequence[FormField]:
 
 
 def scope_form(kind: str) -> Sequence[FormField]:
-    return connector_class(kind).scope_form
+    """The settings of a scope; none for a connector that this installation does not have."""
+    try:
+        return connector_class(kind).scope_form
+    except LookupError:
+        return ()
 
 
-def facts_of(mapping: Mapping, side: str, fields: Sequence[Field] | None = None) -> SideFacts:
+def scope_help(kind: str) -> str:
+    try:
+        return connector_class(kind).scope_help
+    except LookupError:
+        return ""
+
+
+def object_types(connection: Connection) -> Sequence[ObjectType]:
+    """Raises ConnectorError."""
+    return open_connector(connection).object_types()
+
+
+def scope_of(mapping: models.Mapping, side: str) -> dict[str, Any]:
+    return mapping.left_scope if side == Side.LEFT else mapping.right_scope
+
+
+def facts_of(mapping: models.Mapping, side: str, fields: Sequence[Field] | None = None) -> SideFacts:
     """What validation must know of a side. Raises ConnectorError where the fields must be asked and cannot."""
     connection = mapping.connection(side)
     if fields is None:
-        scope = mapping.left_scope if side == Side.LEFT else mapping.right_scope
-        fields = cached_fields(connection, mapping.object_type(side), scope)
+        fields = cached_fields(connection, mapping.object_type(side), scope_of(mapping, side))
     return SideFacts(connection.name, fields, scope_form(connection.kind))
+
+
+def facts_or_snapshot(mapping: models.Mapping, side: str) -> tuple[SideFacts, str]:
+    """The facts of a side and "", or, where the system does not answer, those of the published version and why."""
+    try:
+        return facts_of(mapping, side), ""
+    except ConnectorError as error:
+        published = mapping.published
+        rules = published.document["rules"] if published is not None else []
+        fields = [_field_of(rule[side]) for rule in rules]
+        name = mapping.connection(side).name
+        shown = (
+            f"Its fields are shown as version {published.number} knows them"
+            if published is not None
+            else "Its fields cannot be shown"
+        )
+        why = error.message.rstrip(".") or "no reason was given"
+        return facts_of(mapping, side, fields), (
+            f"{name} did not tell us its fields: {why}. · {shown}; the draft is safe. · "
+            "Test the connection, then load this page again."
+        )
+
+
+def _field_of(snapshot: Mapping[str, Any]) -> Field:
+    return Field(**{**snapshot, "options": tuple(Option(value, value) for value in snapshot["options"])})
+
+
+# Sample records. ---------------------------------------------------------------------------------------------
+
+
+def sample_choices(mapping: models.Mapping) -> list[tuple[str, str]]:
+    """(value, label) of linked pairs to look at, newest first. The value is "left id|right id"."""
+    # The links belong to an upper app; Django's registry gives them by their reverse name.
+    links: Any = mapping.links
+    newest = links.filter(state="active", left_id__isnull=False, right_id__isnull=False).order_by("-changed_at")[:20]
+    return [(f"{link.left_id}|{link.right_id}", str(link)) for link in newest]
+
+
+def sample(mapping: models.Mapping, wanted: str, paths: Mapping[str, Iterable[str]]) -> Sample:
+    """The pair `wanted` ("left id|right id"; "" for any) with the values of `paths` by side. Never raises for remote
+    trouble: then the sample says what happened."""
+    needed = {side: sorted(set(paths[side])) for side in Side.values}
+    digest = hashlib.sha256(json.dumps([wanted, needed]).encode()).hexdigest()
+    key = f"mapping-sample:{mapping.pk}:{digest}"
+    kept: Sample | None = cache.get(key)
+    if kept is not None:
+        return kept
+    try:
+        found = _read_sample(mapping, wanted, needed)
+    except ConnectorError as error:
+        return Sample(
+            trouble=f"No sample record could be read: {error.message.rstrip('.') or 'no reason was given'}. · "
+            "Nothing was written; the rules can be edited without one. · Test the connection."
+        )
+    cache.set(key, found, SAMPLE_SECONDS)
+    return found
+
+
+def _read_sample(mapping: models.Mapping, wanted: str, needed: Mapping[str, list[str]]) -> Sample:
+    ids = dict(zip(Side.values, wanted.split("|", 1), strict=True)) if "|" in wanted else {}
+    sides: dict[str, SampleSide | None] = {}
+    for side in Side.values:
+        connector = open_connector(mapping.connection(side))
+        object_type, scope = mapping.object_type(side), scope_of(mapping, side)
+        record = (
+            connector.get_many(object_type, [ids[side]], needed[side]).get(ids[side])
+            if ids.get(side)
+            else _first(connector, object_type, needed[side], scope)
+        )
+        sides[side] = _sample_side(record)
+    return Sample(sides["left"], sides["right"])
+
+
+def _first(connector: Connector, object_type: str, paths: list[str], scope: dict[str, Any]) -> Record | None:
+    for ids in connector.list_ids(object_type, scope):
+        if ids:
+            return connector.get_many(object_type, ids[:1], paths).get(ids[0])
+    return None
+
+
+def _sample_side(record: Record | None) -> SampleSide | None:
+    if record is None:
+        return None
+    return SampleSide(record.external_id, record.key or record.external_id, dict(record.values), record.unreadable)

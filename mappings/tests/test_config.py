@@ -14,7 +14,7 @@ from mappings.models import ConflictPolicy, FieldMapping, Mapping, ValueMap
 from sync.models import AuditEntry, Run
 
 pytestmark = pytest.mark.django_db
-ENVIRON = {"JIRA_TOKEN": "jira-secret-1", "SALESFORCE_CLIENT_SECRET": "sf-secret-1"}
+ENVIRON = {"JIRA_API_TOKEN": "jira-secret-1", "SALESFORCE_CLIENT_SECRET": "sf-secret-1"}
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def mapping():
         kind="jira",
         address="https://example.atlassian.net",
         settings={"email": "sync@example.com"},
-        secrets={"token": "jira-secret-1"},
+        secrets={"api_token": "jira-secret-1"},
     )
     salesforce = Connection.objects.create(
         name="Salesforce", kind="salesforce", address="https://example.my.salesforce.com"
@@ -83,22 +83,22 @@ def test_an_export_builds_the_same_configuration_from_nothing(mapping):
     made = apply(text, None, ENVIRON)
     assert {change.action for change in made} == {"create"}
     assert stored() == before
-    assert Connection.objects.get(name="Jira").secrets["token"] == "jira-secret-1"
+    assert Connection.objects.get(name="Jira").secrets["api_token"] == "jira-secret-1"
 
 
 def test_no_secret_is_in_an_export_or_in_the_audit_log(mapping):
     text = edited(lambda data: data["connections"]["Jira"]["settings"].update(email="other@example.com"))
     assert "jira-secret" not in export()
-    assert "JIRA_TOKEN" in export()
-    apply(text, None, {"JIRA_TOKEN": "jira-secret-2"})
-    assert Connection.objects.get(name="Jira").secrets["token"] == "jira-secret-2"
+    assert "JIRA_API_TOKEN" in export()
+    apply(text, None, {"JIRA_API_TOKEN": "jira-secret-2"})
+    assert Connection.objects.get(name="Jira").secrets["api_token"] == "jira-secret-2"
     for entry in AuditEntry.objects.all():
         assert "jira-secret" not in json.dumps([entry.values, entry.params])
 
 
 def test_a_changed_secret_shows_in_the_plan_without_its_value(mapping):
-    found = [c for c in plan(export(), {"JIRA_TOKEN": "jira-secret-2"}) if c.action == "update"]
-    assert [(d.field, d.before, d.after) for c in found for d in c.fields] == [("secrets.token", "set", "changed")]
+    found = [c for c in plan(export(), {"JIRA_API_TOKEN": "jira-secret-2"}) if c.action == "update"]
+    assert [(d.field, d.before, d.after) for c in found for d in c.fields] == [("secrets.api_token", "set", "changed")]
 
 
 def test_plan_names_each_field_that_changes(mapping):
@@ -176,7 +176,7 @@ def test_a_missing_environment_variable_is_named_and_nothing_changes(mapping):
     text = export()
     Mapping.objects.all().delete()
     Connection.objects.all().delete()
-    with pytest.raises(ConfigError, match="environment variable JIRA_TOKEN is not set"):
+    with pytest.raises(ConfigError, match="environment variable JIRA_API_TOKEN is not set"):
         apply(text, None, {})
     assert not Connection.objects.exists()
 
@@ -185,7 +185,7 @@ def test_a_new_address_asks_for_the_secret_again(mapping):
     text = edited(lambda data: data["connections"]["Jira"].update(address="https://elsewhere.example.com"))
     with pytest.raises(ConfigError, match="A new address asks for the secret again"):
         apply(text, None, {})
-    apply(text, None, {"JIRA_TOKEN": "jira-secret-2"})
+    apply(text, None, {"JIRA_API_TOKEN": "jira-secret-2"})
     assert Connection.objects.get(name="Jira").state == Connection.State.UNTESTED
 
 
@@ -202,8 +202,8 @@ def test_a_new_address_asks_for_the_secret_again(mapping):
         (lambda d: d["mappings"]["support"]["rules"].append({"left": "summary", "right": "Subject"}), "already"),
         (lambda d: d["value_maps"]["Priority"]["entries"].append({"left": "x"}), "must have left and right"),
         (lambda d: d["connections"]["Jira"].update(kind="nope"), "there is no connector 'nope'"),
-        (lambda d: d["connections"]["Jira"]["settings"].update(token="x"), "is a secret"),
-        (lambda d: d["connections"]["Jira"]["secrets"].update(token="p@ss"), "never the secret"),
+        (lambda d: d["connections"]["Jira"]["settings"].update(api_token="x"), "is a secret"),
+        (lambda d: d["connections"]["Jira"]["secrets"].update(api_token="p@ss"), "never the secret"),
         (lambda d: d["connections"]["Jira"]["settings"].update(colour="x"), "has no such setting"),
         (lambda d: d.update(extra={}), "extra: is not a section"),
         (lambda d: d.update(version=2), "version: must be 1"),
