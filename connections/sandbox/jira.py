@@ -15,18 +15,21 @@ from typing import Any
 from connections.sandbox import jira_editor as editor
 from connections.sandbox import jira_fields as fields_of
 from connections.sandbox.base import Request, Response, Standin, Stop
-from connections.sandbox.jira_api import Api, answering, body_of
 from connections.sandbox.jira_fields import FieldDef, Refusal, Transition
+from connections.sandbox.jira_issues_api import Issues
+from connections.sandbox.jira_limits import Limits
+from connections.sandbox.jira_metadata_api import Metadata
 from connections.sandbox.jira_pages import Pages
+from connections.sandbox.jira_parts_api import Parts
 from connections.sandbox.jira_records import PERMISSIONS, Doc, User, new_account_id
+from connections.sandbox.jira_resource import Resource
 from connections.sandbox.jira_site import Site
-from connections.sandbox.jira_views import View, utc_minute
+from connections.sandbox.jira_views import View
+from connections.sandbox.jira_webhook_api import WebhookAdmin
 from connections.sandbox.jira_webhooks import EVENTS, Webhooks
 
 # What Jira says to a wrong token: text, not JSON.
 UNAUTHORIZED = "Client must be authenticated to access this resource."
-# Below this share of its limit Jira adds X-RateLimit-NearLimit.
-NEAR_LIMIT = 0.2
 
 
 class JiraStandin(Standin):
@@ -54,19 +57,25 @@ class JiraStandin(Standin):
     ) -> None:
         super().__init__(path, latency, now)
         self.clock_offset = clock_offset
-        self.rate_per_second = rate_per_second
-        self.writes_per_issue = writes_per_issue
         self.base_url = base_url
         self._seen_base = "http://localhost"
-        self._buckets: dict[str, tuple[float, float]] = {}  # account id → (calls left, when)
-        self._writes: dict[str, list[float]] = {}
         self.site = Site(self.store, lambda: self.now() + self.clock_offset)
         self.site.search_lag = search_lag
         self.webhooks = Webhooks(self.site, lambda: self.base_url or self._seen_base)
-        self.api = Api(self.site, self.caller, self.base, self._build)
+        self.limits = Limits(self.site, lambda: self.now(), rate_per_second, writes_per_issue)
+        whose = (self.site, self.caller, self.base)
+        self.api = Issues(*whose)
         self.pages = Pages(self.site, self.webhooks, self.base)
-        for method, pattern, handler in [*self.api.routes(), *self._webhook_routes(), *self.pages.routes()]:
-            self.route(method, pattern, handler)
+        resources: list[Resource | Pages] = [
+            Metadata(*whose),
+            self.api,
+            Parts(*whose),
+            WebhookAdmin(*whose, self.webhooks),
+            self.pages,
+        ]
+        for resource in resources:
+            for method, pattern, handler in resource.routes():
+                self.route(method, pattern, handler)
 
     @property
     def search_lag(self) -> float:
@@ -76,24 +85,28 @@ class JiraStandin(Standin):
     def search_lag(self, seconds: float) -> None:
         self.site.search_lag = seconds
 
+    @property
+    def rate_per_second(self) -> float | None:
+        return self.limits.per_second
+
+    @rate_per_second.setter
+    def rate_per_second(self, calls: float | None) -> None:
+        self.limits.per_second = calls
+
+    @property
+    def writes_per_issue(self) -> tuple[int, float] | None:
+        return self.limits.writes_per_issue
+
+    @writes_per_issue.setter
+    def writes_per_issue(self, allowed: tuple[int, float] | None) -> None:
+        self.limits.writes_per_issue = allowed
+
     # ---- requests -----------------------------------------------------------------------------------------
 
     def base(self, request: Request) -> str:
         if not self.base_url and request.headers.get("host"):
             self._seen_base = "http://" + request.headers["host"]
         return self.base_url or self._seen_base
-
-    def _build(self) -> Doc:
-        return {
-            "version": "1001.0.0-SNAPSHOT",
-            "versionNumbers": [1001, 0, 0],
-            "deploymentType": "Cloud",
-            "buildNumber": 100187,
-            "buildDate": "2024-01-05T08:01:29.000+0000",
-            "scmInfo": "07b4f58ec2724461528057c7cbdf73a2f653f223",
-            "serverTitle": "Jira",
-            "defaultLocale": {"locale": "en_US"},
-        }
 
     def caller(self, request: Request) -> User:
         """The user of a request's Basic credentials. Raises Stop(401)."""
@@ -110,130 +123,15 @@ class JiraStandin(Standin):
 
     def authorize(self, request: Request) -> None:
         user = self.caller(request)
-        if self.rate_per_second is not None and not self._take_call(user["accountId"]):
-            raise Stop(self._too_many("jira-burst-based", 1.0))
-        if self.writes_per_issue is not None and request.method in ("PUT", "POST", "DELETE"):
-            self._count_write(request)
-
-    def _take_call(self, account: str) -> bool:
-        rate, now = float(self.rate_per_second or 0), self.now()
-        left, when = self._buckets.get(account, (2 * rate, now))
-        left = min(2 * rate, left + (now - when) * rate)
-        self._buckets[account] = (max(0.0, left - 1), now)
-        return left >= 1
-
-    def _count_write(self, request: Request) -> None:
-        parts = request.path.split("/")
-        issue = self.site.find(parts[5]) if len(parts) > 5 and parts[4] == "issue" else None
-        if issue is None or self.writes_per_issue is None:
-            return
-        allowed, seconds = self.writes_per_issue
-        recent = [t for t in self._writes.get(issue["id"], []) if t > self.now() - seconds]
-        if len(recent) >= allowed:
-            raise Stop(self._too_many("jira-per-issue-on-write", recent[0] + seconds - self.now()))
-        self._writes[issue["id"]] = [*recent, self.now()]
-
-    def _too_many(self, reason: str, seconds: float) -> Response:
-        wait = max(1, int(seconds + 0.999))
-        headers = self._limit_headers(0) | {
-            "Retry-After": str(wait),
-            "X-RateLimit-Reset": utc_minute(self.site.clock() + wait),
-            "RateLimit-Reason": reason,
-        }
-        return Response(429, {"errorMessages": ["Rate limit exceeded."], "errors": {}}, headers)
-
-    def _limit_headers(self, left: float) -> dict[str, str]:
-        limit = int(2 * (self.rate_per_second or 0))
-        return {"X-RateLimit-Limit": str(limit), "X-RateLimit-Remaining": str(int(left))}
+        self.limits.check(request, user["accountId"])
 
     def _dispatch(self, request: Request) -> Response:
         self.base(request)
         with self.store.lock:
             response = super()._dispatch(request)
         if self.rate_per_second is not None and request.path.startswith(self.api_prefixes):
-            left = self._buckets[self.caller(request)["accountId"]][0]
-            response.headers |= self._limit_headers(left)
-            if left < NEAR_LIMIT * 2 * self.rate_per_second:
-                response.headers["X-RateLimit-NearLimit"] = "true"
+            response.headers |= self.limits.headers(self.caller(request)["accountId"])
         return response
-
-    # ---- admin webhooks over REST -------------------------------------------------------------------------
-
-    def _webhook_routes(self) -> Iterable[tuple[str, str, Callable[..., Response]]]:
-        path = "/rest/webhooks/1.0/webhook"
-        one = path + r"/(?P<id>\d+)"
-        return [
-            ("GET", path, answering(self._list_webhooks)),
-            ("POST", path, answering(self._add_webhook)),
-            ("GET", one, answering(self._get_webhook)),
-            ("PUT", one, answering(self._put_webhook)),
-            ("DELETE", one, answering(self._delete_webhook)),
-        ]
-
-    def _shown_webhook(self, request: Request, hook: Doc) -> Doc:
-        user = self.caller(request)
-        return {
-            "name": hook["name"],
-            "url": hook["url"],
-            "excludeBody": False,
-            "filters": {"issue-related-events-section": hook["filter"]},
-            "events": hook["events"],
-            "enabled": hook["enabled"],
-            "isSigned": bool(hook["secret"]),
-            "self": f"{self.base(request)}/rest/webhooks/1.0/webhook/{hook['id']}",
-            "lastUpdatedUser": user["accountId"],
-            "lastUpdatedDisplayName": user["displayName"],
-            "lastUpdated": hook["lastUpdated"],
-        }
-
-    def _admin(self, request: Request) -> None:
-        if not self.site.may(self.caller(request), "admin"):
-            raise Refusal(403, ["You must have 'Administer Jira' permission to manage webhooks."])
-
-    def _webhook(self, request: Request, id: str) -> Doc:
-        self._admin(request)
-        hook = self.store.get("webhook", id)
-        if hook is None:
-            raise Refusal(404, [f"No webhook with id {id}."])
-        return dict(hook)
-
-    def _list_webhooks(self, request: Request) -> Response:
-        self._admin(request)
-        return Response(200, [self._shown_webhook(request, h) for h in self.webhooks.all()])
-
-    def _webhook_fields(self, body: Doc) -> Doc:
-        url, events = str(body.get("url") or ""), body.get("events") or []
-        if not url.startswith(("http://", "https://")):
-            raise Refusal(400, errors={"url": "The URL must start with http:// or https://."})
-        if not isinstance(events, list) or not events or not set(events) <= set(EVENTS):
-            raise Refusal(400, errors={"events": f"Unknown event in {events}; known are {', '.join(EVENTS)}."})
-        filter = str((body.get("filters") or {}).get("issue-related-events-section") or "")
-        return {"url": url, "events": events, "filter": filter, "name": str(body.get("name") or url)}
-
-    def _add_webhook(self, request: Request) -> Response:
-        self._admin(request)
-        body = body_of(request)
-        id = self.webhooks.add(secret=str(body.get("secret") or ""), **self._webhook_fields(body))
-        return Response(201, self._shown_webhook(request, self._webhook(request, id)))
-
-    def _get_webhook(self, request: Request, id: str) -> Response:
-        return Response(200, self._shown_webhook(request, self._webhook(request, id)))
-
-    def _put_webhook(self, request: Request, id: str) -> Response:
-        hook = self._webhook(request, id)
-        body = body_of(request)
-        changes = self._webhook_fields({**hook, "filters": {"issue-related-events-section": hook["filter"]}, **body})
-        if "secret" in body:
-            changes["secret"] = str(body["secret"] or "")
-        if "enabled" in body:
-            changes["enabled"] = bool(body["enabled"])
-        changed = self.webhooks.change(id, **changes)
-        return Response(200, self._shown_webhook(request, changed or hook))
-
-    def _delete_webhook(self, request: Request, id: str) -> Response:
-        self._webhook(request, id)
-        self.webhooks.remove(id)
-        return Response(204)
 
     # ---- from Python: seeding, tests, the demo's office -----------------------------------------------------
 
