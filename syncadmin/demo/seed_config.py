@@ -8,6 +8,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.db import close_old_connections
 
+from connections.connectors.base import Retry
 from connections.credentials import Secrets
 from connections.models import Connection, RoleAssignment
 from connections.open import accept_account, open_connector, test_connection
@@ -23,6 +24,7 @@ from syncadmin.demo.seed_jira import CUSTOM_FIELDS
 
 JIRA, SALESFORCE = "Jira Cloud", "Salesforce"
 APPROVAL_LOOK_SECONDS = 0.5
+PATIENCE_SECONDS, LONGEST_WAIT_SECONDS = 90.0, 2.0
 Kind = ConflictPolicy.Kind
 Initial = Mapping.Initial
 
@@ -38,6 +40,18 @@ POLICIES: dict[str, dict[str, Any]] = {
 def seed(kept: Notes) -> None:
     """Make what is missing and bring the addresses up to date. Repeats nothing that is there."""
     _users(kept)
+    end = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            _configure(kept)
+            return
+        except Retry as error:  # a stand-in that just started, or a wait that the last start was told to keep
+            if time.monotonic() > end:
+                raise
+            time.sleep(min(error.after, LONGEST_WAIT_SECONDS))
+
+
+def _configure(kept: Notes) -> None:
     jira = _connection(JIRA, "jira", kept.jira_url, *_jira_sign_in(kept))
     salesforce = _connection(SALESFORCE, "salesforce", kept.salesforce_url, *_salesforce_sign_in(kept))
     admin = get_user_model().objects.get(username=RoleAssignment.Role.ADMIN)
