@@ -20,8 +20,8 @@ from connections.connectors.jira_values import normal, quoted
 KNOWN_SECONDS = 24 * 3600.0  # workflows change a few times a year; a wrong step is refused and learnt again
 UNSEEN_SECONDS = 600.0  # a status no issue was in: one may be there soon
 TRACED_ISSUES = 100  # the last ones changed, whose histories show steps nobody could take just now
-# Where a step asks for a resolution and names no default: what people would pick for work that is done.
 EVER = "1970-01-01T00:00:00Z"
+# Where a step asks for a resolution and names no default: what people would pick for work that is done.
 RESOLUTIONS = ("Done", "Fixed", "Resolved")
 
 
@@ -87,9 +87,8 @@ class Workflow:
             where = f"project = {quoted(self.project)} AND issuetype = {quoted(self.issue_type)}"
             found, _ = next(self.site.search(where + " ORDER BY updated DESC", size=TRACED_ISSUES))
             self._traced = {}
-            changes = (
-                jira_history.of_issues(self.site, [str(i["id"]) for i in found], ["status"], EVER) if found else {}
-            )
+            ids = [str(issue["id"]) for issue in found]
+            changes = jira_history.of_issues(self.site, ids, ["status"], EVER) if ids else {}
             for change in (change for entries in changes.values() for change in entries):
                 self._traced.setdefault(str(change.before), set()).add(str(change.after))
         return self._traced
