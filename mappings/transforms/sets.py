@@ -52,7 +52,7 @@ def build_set(params: Mapping[str, Any], left: FieldSpec, right: FieldSpec, entr
         there = spelled(side, source)
         if entries:
             try:
-                there = str(table.carry(side, source, old=None))
+                there = str(table.filled(side, source))
             except LookupError:
                 raise CannotExpress("value_not_in_map", value=source, map=name) from None
         if spaces[side] == REFUSE and " " in there:

@@ -30,6 +30,9 @@ class ValueTable:
         there, here = self.partners[side], self.partners["left" if side == "right" else "right"]
         if any(_key(partner) == _key(old) for partner in there.get(_key(source), ())):
             return True
+        # Empty that is listed must not be left empty: a record without an owner goes to the queue named for that.
+        if is_empty(source) and _key(source) in there:
+            return False
         # A value not listed stands for itself; listed on both sides, it means what the lists say.
         listed_twice = _key(source) in there and _key(old) in here
         return _key(source) == _key(old) and passes(source) and not listed_twice
@@ -37,6 +40,13 @@ class ValueTable:
     def only_empty(self, side: str, source: Any) -> bool:
         """Whether the list says that `source` has no counterpart on `side`."""
         return self.partners[side].get(_key(source)) == (None,)
+
+    def filled(self, side: str, source: Any) -> Any:
+        """The first listed partner that is not empty. Raises LookupError."""
+        for partner in self.partners[side].get(_key(source), ()):
+            if partner is not None:
+                return partner
+        raise LookupError(source)
 
     def carry(self, side: str, source: Any, old: Any, passes: Passes = is_empty) -> Any:
         """The value for `side`: `old` while it still means `source`, else the first listed. Raises LookupError."""
