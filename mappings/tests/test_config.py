@@ -5,7 +5,7 @@ import json
 
 import pytest
 import yaml
-from django.core.management import call_command
+from django.core.management import call_command, load_command_class
 
 from connections.models import Connection
 from mappings.config import apply, export, plan, secret_variable, stored
@@ -329,3 +329,12 @@ def test_command_errors_answer_1_and_change_nothing(mapping, tmp_path):
     assert run("apply", str(file), "--user", "nobody")[0] == 1
     file.write_bytes(b"\xff\xfe")
     assert run("plan", str(file))[0] == 1
+
+
+def test_command_wrong_arguments_answer_1_so_that_2_means_changes_only(capsys):
+    command = load_command_class("syncadmin", "config")
+    for arguments in (["plan"], ["plan", "a.yaml", "--colour"], ["apply", "a.yaml", "b.yaml"]):
+        with pytest.raises(SystemExit) as stop:
+            command.run_from_argv(["manage.py", "config", *arguments])
+        assert stop.value.code == 1
+        assert "error:" in capsys.readouterr().err

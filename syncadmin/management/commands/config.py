@@ -8,10 +8,10 @@ import os
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from django.contrib.auth import get_user_model
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandParser
 
 from mappings.config import ConfigChange, apply, export, plan
 from mappings.config_file import SIZE_LIMIT, ConfigError
@@ -23,11 +23,26 @@ EXIT_CHANGES = 2
 SIGNS = {"create": "+", "update": "~", "delete": "-", "unchanged": " "}
 
 
+class Parser(CommandParser):
+    """Wrong arguments end with 1: for `plan`, 2 already means that there are changes."""
+
+    def error(self, message: str) -> NoReturn:
+        if not self.called_from_command_line:
+            super().error(message)
+        self.print_usage(sys.stderr)
+        self.exit(EXIT_ERROR, f"{self.prog}: error: {message}\n")
+
+
 class Command(BaseCommand):
     help = "Export the configuration, show what a file would change, or apply a file."
 
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        parser.__class__ = Parser  # Django makes its own class; there is no argument for another one
+        return parser
+
     def add_arguments(self, parser: ArgumentParser) -> None:
-        verbs = parser.add_subparsers(dest="verb", required=True, metavar="export|plan|apply")
+        verbs = parser.add_subparsers(dest="verb", required=True, metavar="export|plan|apply", parser_class=Parser)
         exporting = verbs.add_parser("export", help="write everything to FILE, or to the terminal")
         exporting.add_argument("file", nargs="?", default="-", metavar="FILE")
         planning = verbs.add_parser("plan", help="show what FILE would change; exit code 2 if anything")
