@@ -100,16 +100,15 @@ def _connection(name: str, kind: str, address: str, settings: dict[str, str], se
     connection = Connection.objects.filter(name=name).first()
     if connection is not None and connection.address == address and connection.state == Connection.State.OK:
         return connection
-    moved = connection is not None and connection.address != address
+    if connection is not None and connection.address != address:
+        connection.tokens = Secrets()  # type: ignore[assignment]
     if connection is None:
         connection = Connection(name=name, kind=kind, settings=settings)
         connection.secrets = Secrets(secrets)  # type: ignore[assignment]  # the column's text is encrypted JSON
     connection.address = address
-    if moved:
-        connection.tokens = Secrets()  # type: ignore[assignment]
     connection.save()
     test_connection(connection)
-    if moved and connection.state == Connection.State.ACCOUNT_CHANGED:
+    if connection.state == Connection.State.ACCOUNT_CHANGED:
         accept_account(connection)  # the same stand-in behind another port
     return connection
 
