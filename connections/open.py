@@ -35,6 +35,7 @@ from connections.connectors.base import (
     Retry,
 )
 from connections.connectors.http import Session
+from connections.credentials import Secrets
 from connections.models import Connection
 
 BUDGETED = ("read", "write")  # signing in and long polls are rare, and must not wait behind a backfill
@@ -80,7 +81,7 @@ def open_connector(connection: Connection, *, lane: str = "live", on_call: CallH
             budget.spend()
 
     held: dict[str, Any] = connection.secrets or {}  # type: ignore[assignment]  # decrypted JSON, not the column's text
-    secrets = {name: value for name, value in held.items() if isinstance(value, str)}
+    secrets = Secrets({name: value for name, value in held.items() if isinstance(value, str)})
     tokens = Tokens(connection, owner)
     context = Context(
         name=connection.name,

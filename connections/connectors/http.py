@@ -288,6 +288,8 @@ class Session:
             if error is not None:
                 error.message = self.redact(error.message)
                 error.args = (error.message,)
+                if isinstance(error, Refused):
+                    error.fields = {path: self.redact(said) for path, said in error.fields.items()}
                 return error
         return self._general_error(answer)
 
