@@ -13,6 +13,7 @@ from django.utils.safestring import mark_safe
 from connections.sandbox import jira_documents as documents
 from connections.sandbox import jira_editor as editor
 from connections.sandbox import jira_fields as fields_of
+from connections.sandbox import jira_forms as forms
 from connections.sandbox import jira_search as search
 from connections.sandbox.base import Request, Response, Stop
 from connections.sandbox.jira_fields import FieldDef, Refusal
@@ -24,7 +25,6 @@ from connections.sandbox.jira_webhooks import EVENTS, Webhooks
 
 PAGE_SIZE = 50
 COOKIE = "jira_user"
-FORM_KINDS = ("line", "text", "number", "option", "options", "user", "day", "labels", "priority", "issuetype")
 POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
@@ -279,120 +279,24 @@ class Pages:
 
     # ---- forms --------------------------------------------------------------------------------------------
 
-    def _inputs(
-        self, project_id: str, viewer: User, values: Doc, sent: dict[str, list[str]] | None = None
-    ) -> list[Doc]:
-        """What the form shows: one entry a field, with the value as text or the texts chosen."""
-        inputs = []
-        for definition in self.site.fields_in(project_id, viewer):
-            if definition.kind not in FORM_KINDS or not definition.writable or definition.id == "environment":
-                continue
-            kind, chosen = "line", self._form_value(definition, values.get(definition.id))
-            choices: list[tuple[str, str]] = []
-            match definition.kind:
-                case "text":
-                    kind = "text"
-                case "option" | "options":
-                    kind, choices = "choice", list(definition.options)
-                case "priority":
-                    kind, choices = "choice", fields_of.PRIORITIES
-                case "issuetype":
-                    kind, choices = "choice", [(t[0], t[1]) for t in fields_of.ISSUE_TYPES if t[4] == 0]
-                case "user":
-                    people = [u for u in self.site.users.values() if u["active"] or [u["accountId"]] == chosen]
-                    kind = "choice"
-                    choices = [
-                        (u["accountId"], u["displayName"]) for u in sorted(people, key=lambda u: u["displayName"])
-                    ]
-                case "day":
-                    kind = "date"
-                case "number":
-                    kind = "number"
-            shown_first = chosen
-            if sent is not None:
-                chosen, shown_first = sent.get(definition.id, []), sent.get("was_" + definition.id, [])
-            inputs.append(
-                {
-                    "id": definition.id,
-                    "name": definition.name,
-                    "kind": kind,
-                    "many": definition.kind == "options",
-                    "choices": choices,
-                    "chosen": chosen,
-                    "was": shown_first,
-                    "value": chosen[0] if chosen else "",
-                    "required": definition.required,
-                    "hint": "Separated by spaces" if definition.kind == "labels" else "",
-                }
-            )
-        return inputs
-
-    def _form_value(self, definition: FieldDef, value: Any) -> list[str]:
-        if value in (None, []):
-            return []
-        match definition.kind:
-            case "text":
-                return [editor.to_text(value)]
-            case "labels":
-                return [" ".join(value)]
-            case "options":
-                return list(value)
-        return [str(value)]
-
-    def _sent(self, request: Request, project_id: str, viewer: User, values: Doc) -> Doc:
-        """The fields the person changed in the form, in the API's forms. Raises Refusal.
-
-        Compared with what the form showed, not with the issue: what somebody else changed meanwhile stays.
-        """
-        form = request.form_lists()
-        changes: Doc = {}
-        for one in self._inputs(project_id, viewer, values):
-            definition = self.site.fields[one["id"]]
-            texts, before = (
-                [t.replace("\r\n", "\n") for t in form.get(n, []) if t] for n in (one["id"], "was_" + one["id"])
-            )
-            if texts == before:
-                continue
-            changes[definition.id] = self._parsed(definition, texts, values.get(definition.id))
-        return changes
-
-    def _parsed(self, definition: FieldDef, texts: list[str], old: Any) -> Any:
-        text = texts[0] if texts else ""
-        match definition.kind:
-            case "labels":
-                return text.split()
-            case "options":
-                return [{"id": t} for t in texts]
-            case _ if not text:
-                return None
-            case "text":
-                return editor.from_text(text, old)
-            case "number":
-                try:
-                    number = float(text)
-                except ValueError:
-                    raise Refusal(400, errors={definition.id: f"{definition.name} must be a number."}) from None
-                return int(number) if number.is_integer() else number
-            case "user":
-                return {"accountId": text}
-            case "option" | "priority" | "issuetype":
-                return {"id": text}
-        return text
-
     def create_form(self, request: Request, key: str) -> Response:
         project = self._project(request, key)
         defaults = {"priority": "3", "issuetype": "10002"}
-        inputs = self._inputs(project["id"], self.viewer(request), defaults)
+        inputs = forms.inputs(self.site, project["id"], self.viewer(request), defaults)
         return self.render(request, "form", project=project, issue=None, inputs=inputs)
 
     def create(self, request: Request, key: str) -> Response:
         project = self._project(request, key)
         viewer = self.viewer(request)
         try:
-            values = {k: v for k, v in self._sent(request, project["id"], viewer, {}).items() if v is not None}
+            values = {
+                k: v
+                for k, v in forms.sent_changes(self.site, request, project["id"], viewer, {}).items()
+                if v is not None
+            }
             issue = self.site.create(viewer, {**values, "project": {"id": project["id"]}})
         except Refusal as refusal:
-            inputs = self._inputs(project["id"], viewer, {}, request.form_lists())
+            inputs = forms.inputs(self.site, project["id"], viewer, {}, request.form_lists())
             return self._form_again(request, refusal, project, None, inputs)
         return self.see_other(f"/browse/{quote(issue['key'])}")
 
@@ -407,16 +311,18 @@ class Pages:
 
     def edit_form(self, request: Request, key: str) -> Response:
         issue = self._issue(request, key)
-        inputs = self._inputs(issue["project"], self.viewer(request), issue["fields"])
+        inputs = forms.inputs(self.site, issue["project"], self.viewer(request), issue["fields"])
         return self.render(request, "form", project=self.site.projects[issue["project"]], issue=issue, inputs=inputs)
 
     def edit(self, request: Request, key: str) -> Response:
         issue = self._issue(request, key)
         viewer = self.viewer(request)
         try:
-            self.site.edit(viewer, issue, self._sent(request, issue["project"], viewer, issue["fields"]))
+            self.site.edit(
+                viewer, issue, forms.sent_changes(self.site, request, issue["project"], viewer, issue["fields"])
+            )
         except Refusal as refusal:
-            inputs = self._inputs(issue["project"], viewer, issue["fields"], request.form_lists())
+            inputs = forms.inputs(self.site, issue["project"], viewer, issue["fields"], request.form_lists())
             return self._form_again(request, refusal, self.site.projects[issue["project"]], issue, inputs)
         return self.see_other(f"/browse/{quote(issue['key'])}")
 
