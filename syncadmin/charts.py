@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 # The drawing area inside a 520 × 170 view box, with room for labels at the left and below.
 LEFT, RIGHT, TOP, BOTTOM = 40.0, 512.0, 20.0, 140.0
-GRID_LINES = 3
+# Grid lines above the axis by the first digit of the top, so that each stands at a round number.
+GRID_LINES = {1: 5, 2: 4, 3: 3, 5: 5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,9 @@ def nice_top(highest: float) -> float:
 
 def ticks(top: float) -> list[Tick]:
     """Grid lines from 0 to `top`; fractions only where the top is so small that they are needed."""
-    values = [top * number / GRID_LINES for number in range(GRID_LINES + 1)]
-    digits = 0 if top >= 10 else 1
+    number = GRID_LINES[int(f"{top:e}"[0])]
+    values = [top * step / number for step in range(number + 1)]
+    digits = 0 if top >= number else 1
     return [Tick(_y(value, top), f"{value:,.{digits}f}".removesuffix(".0")) for value in values]
 
 
@@ -100,4 +103,4 @@ def percentile(values: Sequence[float], share: float) -> float | None:
     if not values:
         return None
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, max(0, round(share * len(ordered) + 0.5) - 1))]
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

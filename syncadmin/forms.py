@@ -51,6 +51,7 @@ class PersonForm(forms.Form):
             self.fields[f"role_{role}"] = forms.ChoiceField(
                 choices=REACH, required=False, label=label, help_text=MEANINGS[role]
             )
+            self.fields[f"role_{role}"].needed = True  # type: ignore[attr-defined]  # "Not" is an answer too
             mappings = forms.ModelMultipleChoiceField(
                 Mapping.objects.all(),
                 required=False,

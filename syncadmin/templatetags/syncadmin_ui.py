@@ -193,6 +193,13 @@ def ago(value: Any) -> SafeString | str:
 
 
 @register.filter
+def age(value: Any) -> SafeString | str:
+    """How old: `ago` without the word."""
+    moment = as_datetime(value)
+    return "" if moment is None else _time(moment, spoken_duration((timezone.now() - moment).total_seconds()))
+
+
+@register.filter
 def at(value: Any) -> SafeString | str:
     """The moment: the time alone for today, else with the day."""
     moment = as_datetime(value)

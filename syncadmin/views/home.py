@@ -16,6 +16,7 @@ from syncadmin import charts
 from syncadmin.overview import RANGES, Ledger, Overview, Tile, counted_states, gather, link
 
 MOST_TILES = 12
+SMALLEST_TOP = 3  # an axis for fewer changes would need fractions of a change
 MOST_LABELS = 5  # time labels under a chart; more would touch each other
 NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
 
@@ -71,13 +72,16 @@ def summary(overview: Overview) -> str:
         return "No mapping is set up yet."
     states = counted_states(tiles)
     fine = states["Fine"] + states["Degraded"]
-    number = NUMBERS[fine] if fine < len(NUMBERS) else str(fine)
-    runs = f"{number} of {len(tiles)} mappings {'runs' if fine == 1 else 'run'}"
+    runs = f"{_spoken(fine)} of {_spoken(len(tiles)).lower()} mappings {'runs' if fine == 1 else 'run'}"
     if len(tiles) == 1:
         runs = f"{tiles[0].mapping} {'runs' if fine else 'does not run'}"
-    late = f", {states['Degraded']} of them late" if states["Degraded"] else ""
+    late = f", {_spoken(states['Degraded']).lower()} of them late" if states["Degraded"] and len(tiles) > 1 else ""
     waits = " One change waits." if overview.waiting == 1 else f" {overview.waiting:,} changes wait."
     return f"{runs}{late}.{waits if overview.waiting else ''}"
+
+
+def _spoken(number: int) -> str:
+    return NUMBERS[number] if number < len(NUMBERS) else f"{number:,}"
 
 
 def figures(overview: Overview) -> dict[str, object]:
@@ -104,7 +108,7 @@ def _labels(ledger: Ledger, chosen: str) -> list[str]:
 def carried_chart(ledger: Ledger, chosen: str) -> dict[str, object]:
     total = ledger.total
     sums = [right + left for right, left in zip(total.to_right, total.to_left, strict=True)]
-    top = charts.nice_top(max([*sums, charts.GRID_LINES]))
+    top = charts.nice_top(max([*sums, SMALLEST_TOP]))
     return {
         "bars": charts.bars(total.to_right, total.to_left, _labels(ledger, chosen), top),
         "ticks": charts.ticks(top),
