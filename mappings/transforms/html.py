@@ -121,7 +121,10 @@ def _block(element: Element) -> tuple[Block, ...]:
     if tag == "hr":
         return (Rule(raw),)
     if tag == "table":
-        rows = [row for part in element for row in ([part] if _tag(part) == "tr" else part)]
+        parts = [part for part in element if _tag(part) in ("thead", "tbody", "tfoot")]
+        if len(parts) < len(element):  # a caption, columns
+            parts = [element]
+        rows = [row for part in parts for row in part]
         if any(_tag(row) != "tr" for row in rows) or element.find(".//table") is not None:
             return (Opaque(SPACES.sub(" ", " ".join(element.itertext())).strip(), raw),)
         return (Table(tuple(_row(row) for row in rows), raw),)

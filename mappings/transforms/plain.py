@@ -63,7 +63,7 @@ def block_text(block: Block) -> str:
         case Paragraph():
             return _lines(inlines_text(block.inlines))
         case Heading():
-            words = " ".join(inlines_text(block.inlines).split())
+            words = inlines_text(block.inlines).replace("\n", " ").strip()
             return f"{'#' * block.level} {words}" if words else ""
         case Code():
             fence = _fence(block.text)
