@@ -10,7 +10,7 @@ import redis
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, close_old_connections
 
-from sync import schedule
+from sync import jobs, schedule
 from syncadmin.health import record_tick
 from syncadmin.workers import clean_up_after_dead_workers
 
@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 TICK_SECONDS = 1.0
 CLEAN_UP_SECONDS = 15.0
+TIDY_SECONDS = 3600.0
 TELL_AGAIN_SECONDS = 60.0  # a database that is away is worth a line a minute, not one a second
 
 
@@ -28,7 +29,7 @@ class Command(BaseCommand):
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
-        cleaned = told = float("-inf")
+        cleaned = tidied = told = float("-inf")
         while not stop.is_set():
             started = time.monotonic()
             try:
@@ -38,6 +39,9 @@ class Command(BaseCommand):
                 if started - cleaned > CLEAN_UP_SECONDS:
                     clean_up_after_dead_workers()
                     cleaned = started
+                if started - tidied > TIDY_SECONDS:
+                    jobs.enqueue("housekeeping", "sync.schedule.tidy")
+                    tidied = started
             except (DatabaseError, redis.RedisError) as error:
                 if started - told > TELL_AGAIN_SECONDS:
                     log.warning("This tick was left out: %s. Nothing is lost; the next one comes in a second.", error)
