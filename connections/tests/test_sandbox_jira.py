@@ -789,6 +789,15 @@ def test_comments_are_added_changed_and_removed(jira, api, clock):
     assert api.post(f"issue/{key}/comment", {"body": "text"}, described=False).status == 400
 
 
+def test_comments_are_read_by_id_and_carry_properties(jira, api):
+    key = jira.create("ann", {"project": "SUP", "summary": "x"})
+    id = jira.comment(key, "ann", "hello")
+    assert api.put(f"comment/{id}/properties/mark", {"k": 1}).status in (200, 201)
+    page = api.call("POST", "comment/list", {"expand": "properties"}, {"ids": [int(id), 99999]}).body
+    assert [(c["id"], c["properties"]) for c in page["values"]] == [(id, [{"key": "mark", "value": {"k": 1}}])]
+    assert api.post("comment/list", {"ids": []}).status == 400
+
+
 def test_properties_do_not_touch_the_time_of_the_issue(jira, api, clock):
     key = jira.create("ann", {"project": "SUP", "summary": "x"})
     before = api.get(f"issue/{key}").body["fields"]["updated"]
