@@ -243,6 +243,25 @@ def settle_rule_ids(mapping: Mapping, document: dict[str, Any]) -> bool:
     return True
 
 
+def _meanings(mapping: Mapping) -> tuple[dict[tuple[Any, ...], str], dict[str, tuple[Any, ...]]]:
+    """(rule id by signature in the published version, the signature each id stood for last)."""
+    running = mapping.published.document["rules"] if mapping.published else []
+    last_meaning: dict[str, tuple[Any, ...]] = {}
+    for version in mapping.versions.order_by("number").iterator():
+        last_meaning.update({rule["id"]: signature(rule) for rule in version.document["rules"]})
+    return {signature(rule): rule["id"] for rule in running}, last_meaning
+
+
+def fresh_rules(mapping: Mapping, document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rules of a draft on which no pair has agreed yet: publishing gives them ids without last agreed values."""
+    published, last_meaning = _meanings(mapping)
+    return [
+        rule
+        for rule in document["rules"]
+        if signature(rule) not in published and last_meaning.get(rule["id"]) != signature(rule)
+    ]
+
+
 # The way back from a document to a draft. --------------------------------------------------------------------
 
 

@@ -7,8 +7,17 @@ import pytest
 from connections.connectors.base import Field
 from connections.models import Connection
 from mappings import changes
+from mappings.changes import diff_versions
 from mappings.models import ConflictPolicy, FieldMapping, Mapping, MappingVersion, ValueMap
-from mappings.publish import DraftMoved, NotPublishable, diff_versions, document_of, publish, restore_draft, roll_back
+from mappings.publish import (
+    DraftMoved,
+    NotPublishable,
+    document_of,
+    fresh_rules,
+    publish,
+    restore_draft,
+    roll_back,
+)
 from mappings.tests.examples import LEFT_FIELDS, PRIORITY_ENTRIES, RIGHT_FIELDS
 from sync.models import AuditEntry, Link
 
@@ -217,6 +226,24 @@ def test_an_id_is_never_given_to_another_meaning_even_versions_later(mapping, us
     edit(mapping, "duedate", enabled=True, left_field="points", right_field="Effort__c")
     landed(mapping, user)
     assert ids(mapping)["points"] != old
+
+
+def test_rules_without_last_agreed_values_are_known_before_publishing(mapping, user):
+    def fresh():
+        return [rule["left"]["path"] for rule in fresh_rules(mapping, document_of(mapping, LEFT_FIELDS, RIGHT_FIELDS))]
+
+    assert fresh() == ["summary", "duedate"]
+    landed(mapping, user)
+    assert fresh() == []
+    edit(mapping, "duedate", direction="to_right")
+    assert fresh() == []
+    edit(mapping, "duedate", transform="date_time")
+    add(mapping, "points", "Effort__c")
+    assert fresh() == ["duedate", "points"]
+    edit(mapping, "duedate", enabled=False, transform="same")
+    landed(mapping, user)
+    edit(mapping, "duedate", enabled=True)
+    assert fresh() == []  # what was agreed before it was switched off still holds
 
 
 # Rolling back. -----------------------------------------------------------------------------------------------

@@ -11,9 +11,9 @@ from django.views.decorators.http import require_POST
 
 from connections.access import requires
 from connections.connectors.base import ConnectorError
-from mappings.changes import diff_versions
+from mappings.changes import diff_versions, rule_label
 from mappings.models import Mapping, MappingVersion
-from mappings.publish import DraftMoved, NotPublishable, restore_draft, roll_back
+from mappings.publish import DraftMoved, NotPublishable, fresh_rules, restore_draft, roll_back
 from mappings.publish import publish as publish_draft
 from mappings.views.drafts import editing, find, posted_revision, say_moved, state_of
 
@@ -44,8 +44,6 @@ def publish(request: HttpRequest, slug: str) -> HttpResponse:
             return redirect("mapping", slug=slug)
         return redirect("mapping-publish", slug=slug)
     state = state_of(mapping)
-    rules = {rule["id"] for rule in mapping.published.document["rules"]} if mapping.published else set()
-    fresh = [change for change in state.changes if change.kind == "added" or change.rule_id not in rules]
     return render(
         request,
         "mappings/publish.html",
@@ -54,7 +52,7 @@ def publish(request: HttpRequest, slug: str) -> HttpResponse:
             "state": state,
             "tab": "fields",
             "links": _links(mapping),
-            "fresh": sorted({change.where for change in fresh if change.rule_id}),
+            "fresh": [rule_label(rule) for rule in fresh_rules(mapping, state.document)],
             "first": mapping.published is None,
         },
     )
