@@ -7,7 +7,6 @@ import time
 from datetime import timedelta
 
 import pytest
-from django.db import connections as databases
 from django.utils import timezone
 
 from connections import open as opening
@@ -170,30 +169,35 @@ def test_who_cannot_get_the_turn_waits_and_then_says_so(row, monkeypatch):
     assert Connection.objects.get(pk=row.pk).facts == {"state": {"kept": 1}}
 
 
-@pytest.mark.django_db(transaction=True)
-def test_of_many_threads_exactly_one_signs_in(monkeypatch):
-    monkeypatch.setattr(opening, "POLL_SECONDS", 0.01)
-    row = Connection.objects.create(name="T", kind="jira", address="https://a.example", tokens={"access_token": "old"})
-    tokens = Tokens(row, threading.get_ident())
-    stale = tokens.current()
-    fetched, got = [], []
+def test_while_one_worker_signs_in_no_other_does(row, monkeypatch):
+    monkeypatch.setattr(opening, "WAIT_FOR_TOKEN", 0.0)
+    monkeypatch.setattr(opening, "POLL_SECONDS", 0.001)
+    first, second = tokens_of(row), tokens_of(row)
+    stale = first.current()
+    fetched = []
 
     def fetch():
         fetched.append(1)
+        with pytest.raises(Retry, match="signing in"):
+            second.renew(stale, fetch)
         return {"access_token": "new"}
 
-    def work():
-        try:
-            got.append(Tokens(row, 0).renew(stale, fetch))
-        finally:
-            databases.close_all()
+    first.renew(stale, fetch)
+    assert second.renew(stale, fetch) == {"access_token": "new"}
+    assert fetched == [1]
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert (len(fetched), got) == (1, [{"access_token": "new"}] * 4)
+
+def test_a_sign_in_that_took_too_long_is_kept_but_does_not_end_the_next_ones_turn(row):
+    first, second = tokens_of(row), tokens_of(row)
+    stale = first.current()
+
+    def slow():
+        Connection.objects.update(facts={opening.LEASE: {"mark": "second", "until": time.time() + 30}})
+        return {"refresh_token": "rotated"}
+
+    assert first.renew(stale, slow) == {"refresh_token": "rotated"}
+    assert Connection.objects.get().facts[opening.LEASE]["mark"] == "second"
+    assert second.renew(stale, slow) == {"refresh_token": "rotated"}
 
 
 # Test connection
