@@ -207,7 +207,6 @@ def test_a_number_in_a_text_field_is_written_without_exponent() -> None:
         (("datetime", "datetime"), {}, "2026-11-20T01:02:03+01:00", None, "2026-11-20T00:02:03Z"),
         (("text", "date"), {}, " 2026-11-20 ", None, "2026-11-20"),
         (("date", "date"), {}, None, "2026-11-20", None),
-        # Samoa skipped this day altogether: no time of day on it exists.
         (("date", "datetime"), {"timezone": "Pacific/Apia"}, "2011-12-31", None, "2011-12-30T10:00:00Z"),
     ],
 )
@@ -227,6 +226,11 @@ def test_the_edges_of_the_calendar_go_to_review() -> None:
     east = build("date_time", "date", "datetime", {"timezone": "Asia/Tokyo"})
     assert refusal(east.to_right, "0001-01-01", None, None)[0] == "not_a_date"
     assert refusal(east.to_left, "9999-12-31T23:00:00Z", None, None)[0] == "not_a_date"
+
+
+def test_a_day_that_never_was_goes_to_review() -> None:
+    samoa = build("date_time", "date", "datetime", {"timezone": "Pacific/Apia"})
+    assert refusal(samoa.to_right, "2011-12-30", None, None) == ("not_a_date", {"value": "2011-12-30"})
 
 
 def test_only_a_change_of_kind_loses_the_time() -> None:

@@ -1,4 +1,4 @@
-"""The Atlassian document format (Jira Cloud descriptions and comments): reader and writer.
+"""The Atlassian document format (Jira Cloud descriptions and comments): reader and comparison. The writer is beside it.
 
 Nodes: https://developer.atlassian.com/cloud/jira/platform/apis/document/structure. A node this file does not know is
 kept as it is.
@@ -7,10 +7,11 @@ kept as it is.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
+from mappings.transforms.adf_write import COLOURS, NAME, TITLE, attributes, write
 from mappings.transforms.document import (
     Atom,
     Block,
@@ -33,20 +34,12 @@ from mappings.transforms.document import (
     Rule,
     Table,
     Text,
-    inline_text,
-    shell,
-    whole,
 )
 from mappings.transforms.table import is_empty
 
-NAME = "adf"
 Json = dict[str, Any]
 
 _MARKS = {"strong": "strong", "em": "em", "code": "code", "strike": "strike", "underline": "underline"}
-_COLOURS = {"textColor": "colour", "backgroundColor": "background"}
-# `code` stands alone: Jira refuses it together with any mark but these.
-_BESIDE_CODE = ("link", "code", "adf:annotation")
-TITLE = "title"  # marks the paragraph that is the title of an expand
 
 
 # Reading ------------------------------------------------------------------------------------------------------
@@ -69,17 +62,12 @@ def _content(node: Mapping[str, Any]) -> Sequence[Json]:
     return [child for child in content if isinstance(child, dict)] if isinstance(content, list) else []
 
 
-def _attrs(node: Mapping[str, Any]) -> Json:
-    attrs = node.get("attrs")
-    return attrs if isinstance(attrs, dict) else {}
-
-
 def _blocks(node: Mapping[str, Any]) -> tuple[Block, ...]:
     return tuple(_block(child) for child in _content(node))
 
 
 def _block(node: Json) -> Block:
-    attrs, raw = _attrs(node), _raw(node)
+    attrs, raw = attributes(node), _raw(node)
     match node.get("type"):
         case "paragraph":
             return Paragraph(_inlines(node), raw)
@@ -126,7 +114,7 @@ def _tasks(node: Json) -> tuple[Item, ...]:
     items: list[Item] = []
     for child in _content(node):
         if child.get("type") == "taskItem":
-            state = _attrs(child).get("state") == "DONE"
+            state = attributes(child).get("state") == "DONE"
             items.append(Item((Paragraph(_inlines(child)),), state, _raw(child)))
         elif child.get("type") == "taskList" and items and (nested := _tasks(child)):
             last = items[-1]
@@ -141,7 +129,7 @@ def _inlines(node: Mapping[str, Any]) -> tuple[Inline, ...]:
 
 
 def _inline(node: Json) -> Inline:
-    attrs, raw = _attrs(node), _raw(node)
+    attrs, raw = attributes(node), _raw(node)
     text = str(attrs.get("text") or "")
     match node.get("type"):
         case "text":
@@ -168,13 +156,13 @@ def _inline(node: Json) -> Inline:
 
 
 def _mark(mark: Json) -> Mark:
-    kind, attrs, raw = str(mark.get("type")), _attrs(mark), _raw(mark)
+    kind, attrs, raw = str(mark.get("type")), attributes(mark), _raw(mark)
     if kind in _MARKS:
         return Mark(_MARKS[kind], None, raw)
     if kind == "link":
         return Mark("link", str(attrs.get("href", "")), raw)
-    if kind in _COLOURS:
-        return Mark(_COLOURS[kind], attrs.get("color"), raw)
+    if kind in COLOURS:
+        return Mark(COLOURS[kind], attrs.get("color"), raw)
     if kind == "subsup" and attrs.get("type") in ("sub", "sup"):
         return Mark(attrs["type"], None, raw)
     return Mark(f"adf:{kind}", json.dumps(attrs, sort_keys=True), raw)
@@ -190,246 +178,16 @@ def _day(timestamp: Any) -> str | None:
 
 def _readable(node: Json) -> str:
     """What people read in place of a node that only this format knows."""
-    attrs, kind = _attrs(node), str(node.get("type", ""))
+    attrs, kind = attributes(node), str(node.get("type", ""))
     if kind in ("media", "mediaSingle", "mediaGroup"):
         media = [node] if kind == "media" else _content(node)
-        return "\n".join(f"[{_attrs(one).get('alt') or 'attachment'}]" for one in media)
+        return "\n".join(f"[{attributes(one).get('alt') or 'attachment'}]" for one in media)
     if kind in ("blockCard", "embedCard"):
         return str(attrs.get("url") or "[link]")
     inner = [text for child in _content(node) if (text := _readable(child))]
     own = node.get("text") or attrs.get("text") or attrs.get("title")
     between = "" if any(child.get("type") == "text" for child in _content(node)) else "\n"
     return between.join([str(own)] if own else inner) if own or inner else f"[{kind}]" if not _content(node) else ""
-
-
-# Writing ------------------------------------------------------------------------------------------------------
-
-
-def write(document: Document) -> Json | None:
-    raw = whole(document, NAME)
-    if raw is not None:
-        return dict(raw)
-    if not document.blocks:
-        return None
-    content = [_write_block(block) for block in document.blocks if not _is_unseen(block)]
-    return _with_content(shell(document, NAME) or {"version": 1, "type": "doc"}, content)
-
-
-def _is_unseen(block: Block) -> bool:
-    # What only another format knows and does not show has no place here.
-    return isinstance(block, Opaque) and not block.text and whole(block, NAME) is None
-
-
-def _with_content(outer: Mapping[str, Any], content: list[Json]) -> Json:
-    # In place, so that the order of the keys stays.
-    if "content" in outer:
-        return {name: content if name == "content" else value for name, value in outer.items()}
-    return {**outer, "content": content} if content else dict(outer)
-
-
-# What may lie directly in what; Jira refuses the whole document otherwise. None: anything.
-_IN_ITEM = frozenset({"paragraph", "bulletList", "orderedList", "taskList", "codeBlock", "mediaSingle", "extension"})
-_IN_QUOTE = frozenset({"paragraph", "bulletList", "orderedList", "codeBlock", "mediaSingle", "mediaGroup", "extension"})
-_IN_PANEL = _IN_QUOTE | {"heading", "taskList", "rule", "blockCard", "decisionList"}
-_IN_CELL = _IN_PANEL | {"panel", "blockquote", "embedCard", "nestedExpand"}
-_IN_EXPAND = _IN_CELL | {"table", "expand"}
-
-
-def _write_block(block: Block) -> Json:
-    if (raw := whole(block, NAME)) is not None and isinstance(raw, Mapping):
-        return dict(raw)
-    outer = shell(block, NAME)
-    outer = outer if isinstance(outer, Mapping) else {}
-    match block:
-        case Paragraph():
-            outer = outer if outer.get("type") == "paragraph" else {"type": "paragraph"}
-            return _with_content(outer, _write_inlines(block.inlines))
-        case Heading():
-            attrs = {**_attrs(outer), "level": block.level}
-            return _with_content({"type": "heading", **outer, "attrs": attrs}, _write_inlines(block.inlines))
-        case Code():
-            attrs = {**_attrs(outer), **({"language": block.language} if block.language else {})}
-            inner = [{"type": "text", "text": block.text}] if block.text else []
-            return _with_content({"type": "codeBlock", **outer, **({"attrs": attrs} if attrs else {})}, inner)
-        case Listing():
-            return _write_tasks(block, outer) if block.is_tasks() else _write_list(block, outer)
-        case Quote():
-            return _with_content({"type": "blockquote", **outer}, _children(block.blocks, _IN_QUOTE))
-        case Panel():
-            return _write_panel(block, outer)
-        case Table():
-            rows = [_write_row(row) for row in block.rows]
-            return _with_content({"type": "table", **outer}, rows)
-        case Rule():
-            return {"type": "rule"}
-        case Opaque():
-            return {"type": "paragraph", "content": _write_inlines(_lines(block.text))}
-
-
-def _write_list(block: Listing, outer: Mapping[str, Any]) -> Json:
-    kind = "orderedList" if block.ordered else "bulletList"
-    if outer.get("type") != kind:
-        outer = {"type": kind}
-    if block.ordered and block.start != _attrs(outer).get("order", 1):
-        outer = {"type": kind, **outer, "attrs": {**_attrs(outer), "order": block.start}}
-    items = []
-    for item in block.items:
-        raw = whole(item, NAME)
-        if raw is not None and raw.get("type") == "listItem":
-            items.append(dict(raw))
-            continue
-        blocks = item.blocks
-        if item.checked is not None:  # one list cannot mix tasks and items
-            blocks = (Paragraph((Text("[x] " if item.checked else "[ ] "),)), *blocks)
-        children = _children(blocks, _IN_ITEM)
-        if children[0]["type"] not in ("paragraph", "codeBlock", "mediaSingle"):
-            children.insert(0, {"type": "paragraph", "content": []})
-        old = shell(item, NAME) or {}
-        items.append(_with_content(old if old.get("type") == "listItem" else {"type": "listItem"}, children))
-    return _with_content(outer, items)
-
-
-def _write_tasks(block: Listing, outer: Mapping[str, Any], path: str = "task") -> Json:
-    if outer.get("type") != "taskList":
-        outer = {"type": "taskList", "attrs": {"localId": path}}
-    content: list[Json] = []
-    for number, item in enumerate(block.items, start=1):
-        name = f"{path}-{number}"  # Jira wants an id, unique within the document
-        old = shell(item, NAME) or {}
-        old = old if old.get("type") == "taskItem" else {"type": "taskItem", "attrs": {"localId": name}}
-        attrs = {**_attrs(old), "state": "DONE" if item.checked else "TODO"}
-        lists = [child for child in item.blocks if isinstance(child, Listing) and child.is_tasks()]
-        inlines: list[Inline] = []
-        for child in item.blocks:
-            if child not in lists:
-                inlines += ([Break()] if inlines else []) + list(_inlines_of(child))
-        content.append(_with_content({**old, "attrs": attrs}, _write_inlines(inlines)))
-        content += [_write_tasks(child, shell(child, NAME) or {}, name) for child in lists]
-    return _with_content(outer, content)
-
-
-def _write_panel(block: Panel, outer: Mapping[str, Any]) -> Json:
-    blocks = block.blocks
-    if block.kind != "expand":
-        outer = outer if outer.get("type") == "panel" else {"type": "panel", "attrs": {"panelType": block.kind}}
-        return _with_content(outer, _children(blocks, _IN_PANEL))
-    title = ""
-    if blocks and shell(blocks[0], NAME) == TITLE:
-        title, blocks = inline_text(_inlines_of(blocks[0])).replace("\n", " "), blocks[1:]
-    outer = outer if outer.get("type") in ("expand", "nestedExpand") else {"type": "expand", "attrs": {}}
-    attrs = {**_attrs(outer), "title": title} if title or "title" in _attrs(outer) else _attrs(outer)
-    return _with_content({**outer, "attrs": attrs}, _children(blocks, _IN_EXPAND))
-
-
-def _write_row(row: Row) -> Json:
-    if (raw := whole(row, NAME)) is not None:
-        return dict(raw)
-    cells = []
-    for cell in row.cells:
-        raw = whole(cell, NAME)
-        if raw is not None:
-            cells.append(dict(raw))
-            continue
-        kind = "tableHeader" if cell.header else "tableCell"
-        outer = {**(shell(cell, NAME) or {}), "type": kind}
-        cells.append(_with_content(outer, _children(cell.blocks, _IN_CELL)))
-    return _with_content({"type": "tableRow", **(shell(row, NAME) or {})}, cells)
-
-
-def _children(blocks: Iterable[Block], allowed: frozenset[str]) -> list[Json]:
-    """The blocks as `allowed` nodes; what may not lie here is taken apart until it may."""
-    result: list[Json] = []
-    for block in blocks:
-        if _is_unseen(block):
-            continue
-        node = _write_block(block)
-        if node["type"] in allowed:
-            result.append(node)
-            continue
-        inner = [*(row_cell for row in block.rows for row_cell in row.cells)] if isinstance(block, Table) else [block]
-        for one in inner:
-            if isinstance(one, Quote | Panel | Cell | Item):
-                result += _children(one.blocks, allowed)
-            elif isinstance(one, Listing):
-                for item in one.items:
-                    result += _children(item.blocks, allowed)
-            else:
-                result.append({"type": "paragraph", "content": _write_inlines(_inlines_of(one))})
-    return result or [{"type": "paragraph", "content": []}]
-
-
-def _inlines_of(block: Block) -> tuple[Inline, ...]:
-    match block:
-        case Paragraph() | Heading():
-            return block.inlines
-        case Code() | Opaque():
-            return _lines(block.text)
-        case Rule():
-            return (Text("---"),)
-    children = [child for part in _parts(block) for child in part]
-    result: list[Inline] = []
-    for child in children:
-        result += ([Break()] if result else []) + list(_inlines_of(child))
-    return tuple(result)
-
-
-def _parts(block: Listing | Quote | Panel | Table) -> list[tuple[Block, ...]]:
-    if isinstance(block, Listing):
-        return [item.blocks for item in block.items]
-    if isinstance(block, Table):
-        return [cell.blocks for row in block.rows for cell in row.cells]
-    return [block.blocks]
-
-
-def _lines(text: str) -> tuple[Inline, ...]:
-    result: list[Inline] = []
-    for line in text.split("\n"):
-        result += ([Break()] if result else []) + [Text(line)]
-    return tuple(result)
-
-
-def _write_inlines(inlines: Iterable[Inline]) -> list[Json]:
-    return [node for inline in inlines if (node := _write_inline(inline)) is not None]
-
-
-def _write_inline(inline: Inline) -> Json | None:
-    if isinstance(inline, Text):
-        return _write_text(inline) if inline.text else None
-    if (raw := whole(inline, NAME)) is not None:
-        return dict(raw)
-    if isinstance(inline, Break):
-        return {"type": "hardBreak"}
-    if inline.kind == "emoji" and inline.ref:
-        return {"type": "emoji", "attrs": {"shortName": inline.ref, "text": inline.text}}
-    if inline.kind == "date" and inline.ref:
-        midnight = datetime.combine(date.fromisoformat(inline.ref), datetime.min.time(), UTC)
-        return {"type": "date", "attrs": {"timestamp": str(int(midnight.timestamp() * 1000))}}
-    if inline.kind == "card" and inline.ref:
-        return {"type": "inlineCard", "attrs": {"url": inline.ref}}
-    return {"type": "text", "text": inline.text} if inline.text else None
-
-
-def _write_text(text: Text) -> Json:
-    kinds = {mark.kind for mark in text.marks}
-    marks = [
-        _write_mark(mark)
-        for mark in text.marks
-        if ("code" not in kinds or mark.kind in _BESIDE_CODE) and (shell(mark, NAME) or ":" not in mark.kind)
-    ]
-    return {"type": "text", "text": text.text, **({"marks": marks} if marks else {})}
-
-
-def _write_mark(mark: Mark) -> Json:
-    if (raw := whole(mark, NAME)) is not None:
-        return dict(raw)
-    if mark.kind == "link":
-        return {"type": "link", "attrs": {"href": mark.value}}
-    if mark.kind in _COLOURS.values():
-        kind = next(name for name, colour in _COLOURS.items() if colour == mark.kind)
-        return {"type": kind, "attrs": {"color": mark.value}}
-    if mark.kind in ("sub", "sup"):
-        return {"type": "subsup", "attrs": {"type": mark.kind}}
-    return {"type": mark.kind}
 
 
 # Comparing ----------------------------------------------------------------------------------------------------
@@ -447,7 +205,7 @@ def normalised(value: Any) -> Any:
     node = {name: normalised(one) for name, one in value.items() if name not in ("version", "attrs", "marks")}
     attrs = {
         name: normalised(one)
-        for name, one in _attrs(value).items()
+        for name, one in attributes(value).items()
         if name not in _OWN_ATTRS and one not in (None, "", {}, [])
     }
     if value.get("type") == "orderedList" and attrs.get("order") == 1:

@@ -87,9 +87,8 @@ def build_date_time(
 
 def _at(day: date, at: time, zone: ZoneInfo) -> datetime:
     moment = datetime.combine(day, at, zone).astimezone(UTC)
-    # An hour that the clocks skipped must not become another day.
-    if moment.astimezone(zone).date() != day:
-        moment = datetime.combine(day, time(12), zone).astimezone(UTC)
+    if moment.astimezone(zone).date() != day:  # a day that the place skipped when it changed its time zone
+        raise OverflowError
     return moment
 
 
