@@ -71,17 +71,17 @@ def claim(session: Session, operations: Sequence[Operation]) -> list[Operation]:
     records = [external_id for link in links.values() for side in SIDES if (external_id := link.record_id(side))]
     with transaction.atomic():
         session.lease.renew()
-        hinted = set(
-            ChangedRecord.objects.filter(mapping=session.mapping, external_id__in=records).values_list(
-                "side", "external_id"
-            )
-        )
+        hinted = {
+            (hint.side, hint.external_id): hint.rung_at
+            for hint in ChangedRecord.objects.filter(mapping=session.mapping, external_id__in=records)
+        }
         keys = {operation.pk: claim_key(session, operation) for operation in operations}
         taken = set(Operation.objects.filter(claim__in=keys.values()).values_list("claim", flat=True))
         sending, late = [], []
         for operation in operations:
             link = operation.link
-            moved = any((side, link.record_id(side)) in hinted for side in SIDES)
+            rings = [hinted.get((side, link.record_id(side) or "")) for side in SIDES]
+            moved = any(rung is not None and rung > operation.decided_at for rung in rings)
             old = now - operation.decided_at > timedelta(seconds=DECISION_SECONDS)
             if moved or old or keys[operation.pk] in taken:
                 late.append(operation)

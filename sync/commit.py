@@ -211,6 +211,7 @@ def operation_row(session: Session, link: Link, planned: PlannedOperation, batch
         instruction_id=instruction,
         cause_id=planned.cause,
         hops=planned.hops,
+        decided_at=session.reading_since,
         clears=planned.clears(),
         result={"code": planned.code, "params": {"system": connection.name}} if planned.code else {},
     )

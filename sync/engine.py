@@ -213,9 +213,13 @@ def batch(session: Session) -> bool:
     if not rung:
         return False
     session.ensure_run()
+    session.reading_since = timezone.now()
     ids = {side: [hint.external_id for hint in rung if hint.side == side] for side in SIDES}
     known = load(session, ids)
     of_record = known.by_record()
+    there = {(hint.side, hint.external_id) for hint in rung}
+    linked = {side: [id for id in found if (side, id) not in there] for side, found in both_ids(known.links).items()}
+    rung += hints.of_counterparts(session.mapping.pk, linked)
     busy = [hint for hint in rung if (link := of_record.get((hint.side, hint.external_id))) and link.pk in known.busy]
     hints.postpone(busy, BUSY_SECONDS)
     rung = [hint for hint in rung if hint not in busy]

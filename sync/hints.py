@@ -40,7 +40,12 @@ def mark(
         return []
     when = not_before or timezone.now()
     waiting = ChangedRecord.objects.filter(mapping_id=mapping_id, side=side, external_id__in=wanted)
-    changes: dict[str, Any] = {"counter": F("counter") + 1, "lane": Least(F("lane"), lane), "proof": None}
+    changes: dict[str, Any] = {
+        "counter": F("counter") + 1,
+        "lane": Least(F("lane"), lane),
+        "proof": None,
+        "rung_at": timezone.now(),
+    }
     if deleted:
         changes["deleted"] = True
     waiting.update(**changes)
@@ -71,6 +76,17 @@ def due(mapping_id: int) -> list[ChangedRecord]:
     waiting = ChangedRecord.objects.filter(mapping_id=mapping_id, not_before__lte=timezone.now())
     live = list(waiting.filter(lane=Lane.LIVE).order_by("not_before", "id")[:LIVE_BATCH])
     return live or list(waiting.order_by("lane", "not_before", "id")[:BULK_BATCH])
+
+
+def of_counterparts(mapping_id: int, ids: Mapping[str, Sequence[str]]) -> list[ChangedRecord]:
+    """Waiting hints of these records ({side: ids}): their links are read anyway, so they are looked at together."""
+    wanted = Q()
+    for side, external_ids in ids.items():
+        if external_ids:
+            wanted |= Q(side=side, external_id__in=external_ids)
+    if not wanted:
+        return []
+    return list(ChangedRecord.objects.filter(wanted, mapping_id=mapping_id, not_before__lte=timezone.now()))
 
 
 def any_due(mapping_id: int) -> bool:

@@ -81,6 +81,7 @@ class ChangedRecord(models.Model):
     counter = models.PositiveBigIntegerField(default=1)
     lane = models.PositiveSmallIntegerField(choices=Lane.choices, default=Lane.LIVE)
     first_rung_at = models.DateTimeField(default=timezone.now)
+    rung_at = models.DateTimeField(default=timezone.now)  # last ring
     not_before = models.DateTimeField(default=timezone.now)
     deleted = models.BooleanField(default=False)  # a change feed said it is gone; a read decides
     # What a verified delivery told, if it rang alone: {"version", "changes", "at"}; proves an echo.

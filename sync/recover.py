@@ -122,12 +122,11 @@ def _our_changes(session: Session, operation: Operation) -> bool | None:
     changes = history.get(operation.external_id)
     if changes is None:
         return None
-    before = {one["path"]: one["before"] for one in operation.fields.values()}
-    own = [change for change in changes if change.by == account]
-    if any(change.after == sent[change.field] for change in own if change.field in sent):
+    own = [change for change in changes if change.by == account and change.field in sent]
+    if any(change.after == sent[change.field] for change in own):
         return True
-    # Nothing of ours since, although the values we wanted to replace were there: it did not happen.
-    return None if own or any(value is None for value in before.values()) else False
+    # A history without gaps that shows nothing of ours proves that it did not happen; any other proves nothing.
+    return False if connector.capabilities.complete_history and not own else None
 
 
 def _probe_create(session: Session, operation: Operation) -> None:

@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -37,6 +38,8 @@ class Session:
     counts: Counter[str] = field(default_factory=Counter)
     calls: dict[str, Counter[str]] = field(default_factory=lambda: {side: Counter() for side in SIDES})
     done: int = 0
+    # When the batch began to read: what was rung later is news to its decisions.
+    reading_since: datetime = field(default_factory=timezone.now)
 
     def connection(self, side: str) -> Connection:
         return self.mapping.connection(side)

@@ -131,6 +131,7 @@ class Capabilities:
     write_returns_record: bool = False
     whole_records: bool = False  # an update must send every field
     field_history: bool = False
+    complete_history: bool = False  # the history holds every change of every field: what it lacks did not happen
     exact_version: bool = False  # Record.version changes with every change (counter, ETag)
     watermark_granularity: float = 1.0
     lookback: float = 60.0  # overlap that changed_since must re-read

@@ -90,6 +90,7 @@ class Jira(Connector):
         not_found_means_gone=False,
         write_returns_record=True,
         field_history=True,
+        complete_history=True,
         exact_version=False,
         watermark_granularity=60.0,
         lookback=120.0,

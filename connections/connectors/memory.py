@@ -83,6 +83,7 @@ class World:
             create_lookup_consistent=True,
             settle_seconds=0,
             field_history=True,
+            complete_history=True,
             lookback=2,
             update_timeout=0,
             watermark_granularity=0.000001,
