@@ -241,6 +241,14 @@ def test_a_new_task_list_gives_each_task_an_id() -> None:
     }
 
 
+def test_what_a_task_cannot_hold_becomes_its_lines() -> None:
+    words = Paragraph((Text("w"),))
+    held = (Quote((words,)), Listing((Item((words,)),)), Table((Row((TableCell((words,)),)),)), Panel("info", ()))
+    written = adf.write(Document((Listing((Item(held, True),)),)))
+    assert written
+    assert written["content"][0]["content"][0]["content"] == [text("w"), BREAK, text("w"), BREAK, text("w"), BREAK]
+
+
 def test_documents_that_differ_only_in_what_jira_adds_are_the_same() -> None:
     stored = doc(
         para(text("a", STRONG, DOCS), text("", STRONG), text("b", DOCS, STRONG)), para(), {"type": "rule", "marks": []}

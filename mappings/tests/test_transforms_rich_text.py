@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from mappings.tests import rich_text_samples as samples
 from mappings.tests.rich_text_samples import ADA, DOCS, RICH, SMILE, STRONG, bullets, code, doc, numbers, para, text
 from mappings.transforms import TRANSFORMS
 from mappings.transforms.adf import ADF, normalised
-from mappings.transforms.base import FieldSpec, Lens
+from mappings.transforms.base import CannotExpress, FieldSpec, Lens
 from mappings.transforms.html import HTML
 from mappings.transforms.markdown import MARKDOWN
 from mappings.transforms.plain import PLAIN, normal
@@ -263,11 +264,46 @@ def test_html_is_patched_in_place_too() -> None:
     )
 
 
+def test_an_edit_within_an_html_list_or_table_keeps_the_rest_of_it() -> None:
+    mention = '<a href="#" data-vss-mention="version:2.0,1">@Bob X</a>'
+    old = (
+        f'<p>{mention} hi</p><ul class="u"><li class="a">one</li><li class="b">two</li></ul>'
+        '<table border="1"><tbody><tr id="r"><td class="c">x</td><td>y</td></tr><tr id="s"><td>z</td><td>w</td></tr></tbody></table>'  # noqa: E501
+    )
+    copy = carrier(HTML, PLAIN)(old, None, None)
+    assert copy == "@Bob X hi\n\n- one\n- two\n\n| x | y |\n| z | w |"
+    edited_copy = copy.replace("hi", "hello").replace("two", "two more").replace("| y |", "| why |")
+    assert carrier(PLAIN, HTML)(edited_copy, old, None) == (
+        f'<p>{mention} hello</p><ul class="u"><li class="a">one</li><li class="b">two more</li></ul>'
+        '<table border="1"><tbody><tr id="r"><td class="c">x</td><td>why</td></tr><tr id="s"><td>z</td><td>w</td></tr></tbody></table>'  # noqa: E501
+    )
+
+
 def test_markdown_is_patched_in_place_too() -> None:
     old = "Hi  **you**,\nbye\n\n[ref]: http://example.com\n\n* see ![im](a.png)\n* soon\n\n\nlast"
     copy = carrier(MARKDOWN, PLAIN)(old, None, None)
     result = carrier(PLAIN, MARKDOWN)(copy.replace("last", "at last"), old, None)
     assert result == "Hi  **you**,\nbye\n\n[ref]: http://example.com\n\n* see ![im](a.png)\n* soon\n\nat last"
+
+
+def test_a_document_nested_without_end_goes_to_review() -> None:
+    deep: Any = para("x")
+    for _ in range(5000):
+        deep = {"type": "blockquote", "content": [deep]}
+    with pytest.raises(CannotExpress, match="nested_too_deeply"):
+        carrier(ADF, PLAIN)(doc(deep), None, None)
+
+
+def test_long_texts_take_no_long_time() -> None:
+    started = time.process_time()
+    steps = "\n".join("  " * depth + "- deeper" for depth in range(40))
+    log = " ".join(f"{number % 7} error in module {number % 13}" for number in range(5000))
+    other = " ".join(f"{number % 5} fault at place {number % 11}" for number in range(5000))
+    result = carrier(PLAIN, ADF)(
+        f"{steps}\n\nfirst {other} last", doc(para(text("first ", STRONG), log, " last")), None
+    )
+    assert result["content"][1]["content"][0] == text("first ", STRONG)
+    assert time.process_time() - started < 10  # seconds; comparing every word with every other takes minutes
 
 
 def test_the_lens_says_where_it_loses_detail() -> None:

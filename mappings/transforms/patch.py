@@ -10,9 +10,9 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from difflib import SequenceMatcher
 from typing import Any
 
+from mappings.transforms.align import opcodes
 from mappings.transforms.document import (
     Block,
     Cell,
@@ -86,11 +86,11 @@ def _patch(old: Sequence[Part], new: Sequence[Part], kind: _Kind) -> tuple[Part,
 def _unchanged(old_keys: Sequence[Sequence[str]], new_keys: Sequence[str]) -> dict[int, tuple[int, int]]:
     """Which old parts still read the same: index -> (first, last + 1) of the new parts that show it."""
     pieces = [(number, key) for number, keys in enumerate(old_keys) for key in keys]
-    matcher = SequenceMatcher(None, [key for _, key in pieces], new_keys, autojunk=False)
     found: dict[int, list[int]] = {}
-    for a, b, size in matcher.get_matching_blocks():
-        for offset in range(size):
-            found.setdefault(pieces[a + offset][0], []).append(b + offset)
+    for what, i1, i2, j1, _ in opcodes([key for _, key in pieces], new_keys):
+        if what == "equal":
+            for offset in range(i2 - i1):
+                found.setdefault(pieces[i1 + offset][0], []).append(j1 + offset)
     return {
         number: (places[0], places[-1] + 1)
         for number, places in found.items()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 
+from mappings.transforms.align import opcodes
 from mappings.transforms.document import Atom, Break, Format, Inline, Mark, Text, joined
 from mappings.transforms.plain import is_address
 
@@ -40,11 +40,9 @@ def patch_inlines(old: Sequence[Inline], new: Sequence[Inline], seen: Format) ->
     before = _letters(old, seen, owners)
     after = _letters(new, seen, owners)
     words, other = _words(before), _words(after)
-    matcher = SequenceMatcher(
-        None, [_word_key(before, word) for word in words], [_word_key(after, word) for word in other], autojunk=False
-    )
     result: list[_Letter] = []
-    for what, i1, i2, j1, j2 in matcher.get_opcodes():
+    keys = [_word_key(before, word) for word in words], [_word_key(after, word) for word in other]
+    for what, i1, i2, j1, j2 in opcodes(*keys):
         start, end = _span(words, i1, i2, len(before))
         if what == "equal":
             result += before[start:end]

@@ -251,16 +251,16 @@ def _structure(lines: Sequence[str], at: int, nested: bool) -> tuple[int, Block 
 
 def _stable(block: Block | None, nested: bool) -> Block | None:
     """The block, if it reads the same again once written."""
-    if block is None:
-        return None
+    if block is None or nested:
+        return block  # what lies around it is tested as a whole; testing every level would double the work at each
     lines = block_text(block).split("\n")
     if not lines[0] or len(_chunks(lines)) != 1:
         return None
-    run, again = _read_once(lines, nested)
+    run, again = _read_once(lines)
     return block if run == len(lines) and again == block else None
 
 
-def _read_once(lines: Sequence[str], nested: bool) -> tuple[int, Block | None]:
+def _read_once(lines: Sequence[str]) -> tuple[int, Block | None]:
     kind = _kind(lines[0])
     if kind == "list":
         return _list_end(lines, 0), _list(lines)

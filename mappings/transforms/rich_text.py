@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mappings.transforms.adf import ADF
-from mappings.transforms.base import FieldSpec, Lens, Put, Transform
+from mappings.transforms.base import CannotExpress, FieldSpec, Lens, Put, Transform
 from mappings.transforms.document import Format
 from mappings.transforms.html import HTML
 from mappings.transforms.markdown import MARKDOWN
@@ -40,6 +40,12 @@ def carrier(source_format: Format, target_format: Format) -> Put:
     """Reads the source, and patches what it says into the old target."""
 
     def put(source: Any, old: Any, base: Any) -> Any:
+        try:
+            return convert(source, old)
+        except RecursionError:  # nested thousands of levels deep: nobody wrote that by hand
+            raise CannotExpress("nested_too_deeply") from None
+
+    def convert(source: Any, old: Any) -> Any:
         wanted, there = source_format.read(source), target_format.read(old)
         # What the target already says, in its own words or in the source's, is no edit.
         if source == source_format.write(there):
