@@ -110,7 +110,7 @@ def grants_of(user: Any) -> tuple[Grant, ...]:
 
 
 def _mapping_ids(assignment: RoleAssignment) -> list[int]:
-    chosen: Any = assignment.mappings  # type: ignore[attr-defined]  # reverse of Mapping.assignments, an upper app
+    chosen: Any = assignment.mappings  # reverse of Mapping.assignments, an upper app
     return list(chosen.values_list("pk", flat=True))
 
 

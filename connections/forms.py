@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
@@ -41,6 +42,11 @@ def _field(declared: FormField, stored: str) -> forms.Field:
     return field
 
 
+def dict_of(encrypted: Any) -> dict[str, Any]:
+    """An encrypted column's value, which the type checker takes for text."""
+    return dict(encrypted)
+
+
 class SecretField(forms.CharField):
     """A secret as typed: nothing is cut off, and a pasted key keeps its lines."""
 
@@ -61,15 +67,16 @@ class ConnectionForm(forms.Form):
     name = forms.CharField(max_length=100, help_text="How people here call it: Jira production.")
     address = forms.CharField(max_length=500)
 
-    def __init__(self, kind: type[Connector], connection: Connection, *args: Any, **options: Any) -> None:
+    def __init__(self, kind: type[Connector], connection: Connection, data: Any = None) -> None:
         self.kind = kind
         self.connection = connection
+        self.stored: Mapping[str, Any] = dict_of(connection.secrets)
         initial = {"name": connection.name, "address": connection.address, **connection.settings}
-        super().__init__(*args, initial=initial if connection.pk else None, **options)
+        super().__init__(data, initial=initial if connection.pk else None)
         self.fields["address"].help_text = kind.address_help or "The address of the site, as people open it."
         self.fields["address"].widget.attrs["inputmode"] = "url"
         for declared in kind.form:
-            secret = connection.secrets.get(declared.name, "") if declared.secret else ""
+            secret = self.stored.get(declared.name, "") if declared.secret else ""
             self.fields[declared.name] = _field(declared, masked(secret) if secret else "")
 
     def clean_name(self) -> str:
@@ -105,7 +112,7 @@ class ConnectionForm(forms.Form):
         return data
 
     def _kept(self, declared: FormField) -> bool:
-        return declared.secret and bool(self.connection.secrets.get(declared.name))
+        return declared.secret and bool(self.stored.get(declared.name))
 
     @cached_property
     def leads_elsewhere(self) -> bool:
@@ -127,9 +134,10 @@ class ConnectionForm(forms.Form):
         return [d.label for d in self.kind.form if d.secret and self.cleaned_data.get(d.name)]
 
     def save(self) -> Connection:
-        connection, data = self.connection, self.cleaned_data
+        connection: Any = self.connection  # its encrypted columns are text to the type checker
+        data = self.cleaned_data
         # A stored secret that its form does not show now must not follow to another place either.
-        secrets = {} if self.leads_elsewhere else dict(connection.secrets)
+        secrets = {} if self.leads_elsewhere else dict(self.stored)
         settings = {}
         for declared in self.kind.form:
             given = data.get(declared.name) or ""
@@ -153,4 +161,4 @@ class ConnectionForm(forms.Form):
                 columns += ["state", "state_reason"]
         # Named columns: workers keep their own facts in this row meanwhile.
         connection.save(update_fields=columns if connection.pk else None)
-        return connection
+        return self.connection

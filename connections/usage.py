@@ -37,8 +37,8 @@ def visible_connections(user: Any) -> QuerySet[Connection]:
 
 def uses_of(connection: Connection) -> list[Use]:
     """Every mapping side on this connection, by mapping name."""
-    lefts: Any = connection.left_mappings  # type: ignore[attr-defined]  # reverse of Mapping.left_connection
-    rights: Any = connection.right_mappings  # type: ignore[attr-defined]
+    lefts: Any = connection.left_mappings  # reverse of Mapping.left_connection
+    rights: Any = connection.right_mappings
     uses = [Use(mapping, "left", mapping.left_object_type, mapping.left_scope) for mapping in lefts.all()]
     uses += [Use(mapping, "right", mapping.right_object_type, mapping.right_scope) for mapping in rights.all()]
     return sorted(uses, key=lambda use: (use.mapping.name, use.side))

@@ -45,7 +45,7 @@ def shell(request: HttpRequest) -> dict[str, Any]:
 
 
 def _shell(request: HttpRequest) -> Shell:
-    user = request.user
+    user: Any = request.user
     name = user.get_full_name() or user.get_username()
     held = roles_of(user)
     return Shell(

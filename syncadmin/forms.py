@@ -33,20 +33,20 @@ class PersonForm(forms.Form):
     last_name = forms.CharField(max_length=150, required=False, label="Last name")
     email = forms.EmailField(required=False, label="E-mail")
 
-    def __init__(self, person: User, acting: User, *args: Any, **options: Any) -> None:
+    def __init__(self, person: User, acting: User, data: Any = None) -> None:
         self.person = person
         self.acting = acting
         initial: dict[str, Any] = {
             name: getattr(person, name) for name in ("username", "first_name", "last_name", "email")
         }
         if person.pk:
-            for assignment in person.role_assignments.prefetch_related("mappings"):  # type: ignore[attr-defined]
+            for assignment in person.role_assignments.prefetch_related("mappings"):
                 reach = EVERYWHERE if assignment.everywhere else CHOSEN
                 if initial.get(f"role_{assignment.role}") != EVERYWHERE:
                     initial[f"role_{assignment.role}"] = reach
                 if reach == CHOSEN:
                     initial.setdefault(f"mappings_{assignment.role}", []).extend(assignment.mappings.all())
-        super().__init__(*args, initial=initial, **options)
+        super().__init__(data, initial=initial)
         for role, label in ROLES.items():
             self.fields[f"role_{role}"] = forms.ChoiceField(
                 choices=REACH, required=False, label=label, help_text=MEANINGS[role]
@@ -84,20 +84,20 @@ class PersonForm(forms.Form):
         for name in ("username", "first_name", "last_name", "email"):
             setattr(person, name, data[name])
         person.save()
-        person.role_assignments.all().delete()  # type: ignore[attr-defined]
+        person.role_assignments.all().delete()
         for role in ROLES:
             reach = data[f"role_{role}"]
             if reach:
                 assignment = RoleAssignment.objects.create(user=person, role=role, everywhere=reach == EVERYWHERE)
                 if reach == CHOSEN:
-                    chosen: Any = assignment.mappings  # type: ignore[attr-defined]
+                    chosen: Any = assignment.mappings
                     chosen.set(data[f"mappings_{role}"])
         return person
 
 
 def described(person: User) -> dict[str, Any]:
     """What the audit log keeps of a person and their roles."""
-    assignments = person.role_assignments.prefetch_related("mappings")  # type: ignore[attr-defined]
+    assignments = person.role_assignments.prefetch_related("mappings")
     roles = {
         assignment.role: "all mappings" if assignment.everywhere else sorted(m.name for m in assignment.mappings.all())
         for assignment in assignments

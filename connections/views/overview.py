@@ -16,6 +16,7 @@ from connections.access import requires
 from connections.connectors import connector_class
 from connections.connectors.base import Capabilities
 from connections.credentials import masked
+from connections.forms import dict_of
 from connections.models import Connection
 from connections.usage import calls_last_hour, uses_of, visible_connections
 from connections.views.kinds import kind_of
@@ -35,12 +36,10 @@ class Finding:
 
 @requires("connections.read")
 def listing(request: HttpRequest) -> HttpResponse:
-    rows = [
-        {"connection": connection, "kind": kind_of(connection.kind), "uses": uses_of(connection)}
-        for connection in visible_connections(request.user).prefetch_related("left_mappings", "right_mappings")
-    ]
-    troubled = [row for row in rows if row["connection"].state in NEED_A_PERSON]
-    return render(request, "connections/list.html", {"rows": rows, "title": _answer(len(rows), len(troubled))})
+    found = list(visible_connections(request.user).prefetch_related("left_mappings", "right_mappings"))
+    rows = [{"connection": one, "kind": kind_of(one.kind), "uses": uses_of(one)} for one in found]
+    troubled = sum(one.state in NEED_A_PERSON for one in found)
+    return render(request, "connections/list.html", {"rows": rows, "title": _answer(len(found), troubled)})
 
 
 NEED_A_PERSON = (Connection.State.SIGN_IN, Connection.State.ACCOUNT_CHANGED)
@@ -90,7 +89,9 @@ def stored_secrets(connection: Connection) -> list[tuple[str, str]]:
         labels = {declared.name: declared.label for declared in connector_class(connection.kind).form}
     except KeyError:
         labels = {}
-    return [(labels.get(name, name), masked(str(value))) for name, value in connection.secrets.items() if value]
+    return [
+        (labels.get(name, name), masked(str(value))) for name, value in dict_of(connection.secrets).items() if value
+    ]
 
 
 def findings(connection: Connection) -> list[Finding]:

@@ -13,7 +13,7 @@ from connections import hooks
 from connections.access import requires
 from connections.connectors import all_connectors, connector_class
 from connections.connectors.base import Connector
-from connections.forms import ConnectionForm
+from connections.forms import ConnectionForm, dict_of
 from connections.models import Connection
 from connections.usage import uses_of
 from connections.views.kinds import described
@@ -26,7 +26,7 @@ def snapshot(connection: Connection) -> dict[str, Any]:
         "kind": connection.kind,
         "address": connection.address,
         "settings": connection.settings,
-        "secrets": sorted(name for name, value in connection.secrets.items() if value),
+        "secrets": sorted(name for name, value in dict_of(connection.secrets).items() if value),
     }
 
 

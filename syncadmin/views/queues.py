@@ -13,6 +13,7 @@ import redis
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from rq import Worker
+from rq.worker import BaseWorker
 
 from connections.access import requires
 from syncadmin.health import OK, SCHEDULER_KEY, alive, check_parts, redis_client
@@ -70,7 +71,7 @@ def _read() -> dict[str, Any]:
     }
 
 
-def _worker(worker: Worker) -> WorkerRow:
+def _worker(worker: BaseWorker) -> WorkerRow:
     return WorkerRow(
         name=worker.name[:12],
         queues=", ".join(worker.queue_names()),

@@ -58,7 +58,7 @@ def add(request: HttpRequest) -> HttpResponse:
 
 
 def _acting(request: HttpRequest) -> User:
-    return User.objects.get(pk=request.user.pk)
+    return User.objects.get(username=request.user.get_username())
 
 
 def _show_password(request: HttpRequest, person: User, password: str) -> HttpResponse:

@@ -1,0 +1,128 @@
+"""Our pages in a real browser: no message about the content policy, no accessibility finding, nothing overflows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from axe_playwright_python.sync_playwright import Axe
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.contrib.staticfiles.testing import StaticLiveServerTestCase
+from django.test import Client
+from playwright.sync_api import BrowserContext, Page, sync_playwright
+
+from connections.models import Connection, Delivery, RoleAssignment
+from mappings.models import Mapping, MappingVersion
+from sync.models import Conflict, MappingState
+
+CHROMIUM = "/usr/bin/chromium"
+NARROW, WIDE = (360, 740), (1440, 900)
+SERIOUS = {"serious", "critical"}
+
+
+class PagesInBrowserTests(StaticLiveServerTestCase):
+    def setUp(self) -> None:
+        self.person = User.objects.create_user("admin", password="right-password", first_name="Mira")
+        RoleAssignment.objects.create(user=self.person, role="admin")
+        self.jira = self.connection("Jira", "jira", bell_seen_at=None)
+        self.org = self.connection("Org with a rather long name, production", "salesforce", state="sign_in")
+        Delivery.objects.create(connection=self.jira, reason="The signature does not match our secret.", size=640)
+        mapping = Mapping.objects.create(
+            name="Support escalations",
+            slug="support",
+            state="active",
+            left_connection=self.jira,
+            left_object_type="issue",
+            right_connection=self.org,
+            right_object_type="Case",
+        )
+        MappingVersion.objects.create(mapping=mapping, number=1, document={})
+        MappingState.objects.create(mapping=mapping, halt="approval")
+        Conflict.objects.create(mapping=mapping, subject="left:1", kind="field", code="both_changed")
+
+    def connection(self, name: str, kind: str, **changes: object) -> Connection:
+        return Connection.objects.create(
+            name=name,
+            kind=kind,
+            address=f"https://{kind}.brightwater-international.example",
+            secrets={"token": "0123456789abcdef"},
+            check_result={"account_name": "Sync", "missing": ["Browse projects"], "notes": ["Creates are safe."]},
+            **changes,
+        )
+
+    @contextmanager
+    def browser(self, size: tuple[int, int], scheme: str) -> Iterator[tuple[BrowserContext, list[str]]]:
+        """A logged-in context and what its pages complain about. Ends before the database is touched again."""
+        session = Client()
+        session.force_login(self.person)
+        cookie = {"name": settings.SESSION_COOKIE_NAME, "value": session.cookies[settings.SESSION_COOKIE_NAME].value}
+        with sync_playwright() as playwright:
+            chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+            context = chromium.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
+            context.add_cookies([{**cookie, "url": self.live_server_url}])
+            complaints: list[str] = []
+            context.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
+            context.on("weberror", lambda error: complaints.append(str(error.error)))
+            yield context, complaints
+            chromium.close()
+
+    def pages(self) -> list[str]:
+        jira = f"/connections/{self.jira.pk}/"
+        return [
+            "/",
+            "/connections/",
+            "/connections/add/",
+            "/connections/add/salesforce/",
+            jira,
+            f"{jira}edit/",
+            f"{jira}delete/",
+            f"/connections/{self.org.pk}/",
+            "/users/",
+            "/users/add/",
+            f"/users/{self.person.pk}/",
+            "/queues/",
+            "/password/",
+        ]
+
+    def overflow(self, page: Page) -> int:
+        width: int = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        return width
+
+    def test_every_page_is_quiet_accessible_and_fits(self) -> None:
+        for size, scheme in ((WIDE, "light"), (NARROW, "dark")):
+            findings: list[str] = []
+            with self.browser(size, scheme) as (context, complaints):
+                page = context.new_page()
+                for url in self.pages():
+                    page.goto(self.live_server_url + url)
+                    if self.overflow(page) > 0:
+                        findings.append(f"{url} is {self.overflow(page)} px too wide")
+                    found = Axe().run(page).response["violations"]
+                    findings += [
+                        f"{url}: {one['id']} {one['nodes'][0]['html']}" for one in found if one["impact"] in SERIOUS
+                    ]
+                findings += complaints
+            self.assertEqual(findings, [], f"{size} {scheme}")
+
+    def test_the_frame_works_by_keyboard_and_on_a_phone(self) -> None:
+        with self.browser(NARROW, "light") as (context, complaints):
+            page = context.new_page()
+            page.goto(self.live_server_url)
+            closed = not page.is_visible("#nav")
+            page.focus("[data-nav-open]")
+            page.keyboard.press("Enter")
+            opened = page.is_visible("#nav")
+            page.click("[data-theme-switch]")
+            dark = page.evaluate("getComputedStyle(document.documentElement).colorScheme")
+            page.keyboard.press("Escape")
+            closed_again = not page.is_visible("#nav")
+            page.goto(self.live_server_url + "/connections/add/salesforce/")
+            hidden = not page.is_visible("#id_private_key")
+            page.select_option("#id_sign_in", label="JWT bearer (certificate)")
+            shown = page.is_visible("#id_private_key")
+            still_dark = page.evaluate("getComputedStyle(document.documentElement).colorScheme")
+        self.assertEqual((closed, opened, closed_again), (True, True, True))
+        self.assertEqual((dark, still_dark), ("dark", "dark"))
+        self.assertEqual((hidden, shown), (True, True))
+        self.assertEqual(complaints, [])
