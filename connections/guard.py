@@ -61,6 +61,7 @@ REMEDY = (
     "Use the address under which the system is reachable from the internet, or ask whoever runs SyncAdmin to add it "
     "to ALLOWED_PRIVATE_ADDRESSES."
 )
+HOSTS = 50  # whose connections are kept open; the one unused for longest gives way
 ADDRESSES_TRIED = 3  # each may use up the whole connect time-out
 NOTHING_SENT = "Nothing was sent."
 
@@ -270,7 +271,7 @@ class GuardedAdapter(HTTPAdapter):
     """requests' adapter with guarded sockets, no proxies and no retries."""
 
     def __init__(self, pool_size: int) -> None:
-        super().__init__(max_retries=0, pool_connections=4, pool_maxsize=pool_size)
+        super().__init__(max_retries=0, pool_connections=HOSTS, pool_maxsize=pool_size)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)

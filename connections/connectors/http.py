@@ -7,6 +7,7 @@ credentials to an address nobody checked.
 from __future__ import annotations
 
 import json as jsonlib
+import os
 import re
 import ssl
 import time
@@ -31,6 +32,7 @@ from connections.connectors.base import (
     Uncertain,
     VersionMismatch,
 )
+from connections.connectors.untrusted_json import parse_json
 from connections.guard import AddressRefused, GuardedAdapter, NotConnected, origin
 
 USER_AGENT = "SyncAdmin"
@@ -40,8 +42,6 @@ READ_SECONDS = 20.0
 WHOLE_ANSWER_FACTOR = 3
 MAX_ANSWER_BYTES = 32 * 1024 * 1024  # far above any page we ask for; below what would hurt a worker
 CHUNK = 64 * 1024
-MAX_DEPTH = 200  # rich text nests some dozens deep; Python's own limit is near 1000
-MAX_DIGITS = 400  # no system has longer numbers, and converting thousands of digits is quadratic
 WAIT_WHEN_LIMITED = 10.0  # seconds, where a system says "too many" without saying how long
 LONGEST_WAIT = 24 * 3600.0  # a longer Retry-After is taken for a mistake
 WAIT_FOR_ADMIN = 60.0  # somebody has to correct the address
@@ -49,6 +49,8 @@ POOL_SIZE = 24
 SHORTEST_SECRET = 4  # shorter texts would blank out ordinary words
 BLANK = "•••"
 QUOTED = 300  # characters of an answer quoted to people
+
+_pool: tuple[int, GuardedAdapter] | None = None
 
 # A connector's own reading of an answer: status (0: any) → error, or None to leave it to the general table.
 ErrorTable = Mapping[int, Callable[["Answer"], ConnectorError | None]]
@@ -105,7 +107,7 @@ class Session:
         self._requests = requests.Session()
         self._requests.trust_env = False  # no proxies, netrc or certificates from the environment
         self._requests.headers = CaseInsensitiveDict({"User-Agent": USER_AGENT, "Accept": "application/json"})
-        adapter = GuardedAdapter(POOL_SIZE)
+        adapter = _adapter()
         self._requests.mount("https://", adapter)
         self._requests.mount("http://", adapter)
 
@@ -170,9 +172,6 @@ class Session:
         for secret in sorted(self._hidden, key=len, reverse=True):
             text = text.replace(secret, BLANK)
         return re.sub(r"(?i)\b(basic|bearer|oauth)\s+[A-Za-z0-9+/=._~!-]{8,}", rf"\1 {BLANK}", text)
-
-    def close(self) -> None:
-        self._requests.close()
 
     # Sending and reading.
 
@@ -329,6 +328,17 @@ class Session:
         return text if len(text) <= QUOTED else text[:QUOTED] + "…"
 
 
+def _adapter() -> GuardedAdapter:
+    """The process's pool of open connections: a run of a second should not pay for a handshake of its own.
+
+    It knows no credentials. A forked child must not write to its parent's sockets, so it gets a pool of its own.
+    """
+    global _pool
+    if _pool is None or _pool[0] != os.getpid():
+        _pool = (os.getpid(), GuardedAdapter(POOL_SIZE))
+    return _pool[1]
+
+
 def said_in(answer: Answer) -> str:
     """What an error answer says to people, wherever the vendor puts it."""
     body = answer.json[0] if isinstance(answer.json, list) and answer.json else answer.json
@@ -362,55 +372,3 @@ def http_date(text: str) -> datetime | None:
     except (TypeError, ValueError):
         return None
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def parse_json(text: str) -> Any:
-    """The JSON value of `text`, or None where it holds none that we could keep.
-
-    Refused as if not JSON: NaN and Infinity, numbers too big for a float or too long, nesting too deep. NUL and
-    lone surrogates, which no database takes, are replaced.
-    """
-    try:
-        value = jsonlib.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_bounded)
-    except (ValueError, RecursionError):
-        return None
-    if _deep(value):
-        return None
-    return _storable(value) if "\\u0000" in text or re.search(r"\\u[dD][89a-fA-F]", text) else value
-
-
-def _deep(value: Any) -> bool:
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        containers = [item for item in level if isinstance(item, dict | list)]
-        if not containers:
-            return False
-        level = [inner for item in containers for inner in (item.values() if isinstance(item, dict) else item)]
-    return True
-
-
-def _refuse(text: str) -> Any:
-    raise ValueError(f"{text} is no JSON")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if value in (float("inf"), float("-inf")):
-        raise ValueError("a number too big")
-    return value
-
-
-def _bounded(text: str) -> int:
-    if len(text) > MAX_DIGITS:
-        raise ValueError("a number too long")
-    return int(text)
-
-
-def _storable(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.replace("\x00", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, list):
-        return [_storable(item) for item in value]
-    if isinstance(value, dict):
-        return {_storable(key): _storable(item) for key, item in value.items()}
-    return value

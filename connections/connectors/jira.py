@@ -36,6 +36,7 @@ from connections.connectors.base import (
     WriteResult,
 )
 from connections.connectors.http import Answer
+from connections.connectors.jira_scope import admits, scope_jql, tidy
 from connections.connectors.jira_site import (
     ALWAYS,
     IDS_PAGE,
@@ -103,6 +104,7 @@ class Jira(Connector):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.site = Site(context)
+        self._fields: dict[str, Sequence[Field]] = {}  # asked for once a run
 
     # What there is -----------------------------------------------------------------------------------------------
 
@@ -117,7 +119,10 @@ class Jira(Connector):
     def fields(self, object_type: str, scope: Values) -> Sequence[Field]:
         if object_type == "comment":
             return jira_fields.COMMENT_FIELDS
-        return jira_fields.fields_of_issues(self.site, tidy(scope))
+        key = scope_jql(scope)
+        if key not in self._fields:
+            self._fields[key] = jira_fields.fields_of_issues(self.site, tidy(scope))
+        return self._fields[key]
 
     # Reading -----------------------------------------------------------------------------------------------------
 
@@ -178,17 +183,7 @@ class Jira(Connector):
         }  # fmt: skip
 
     def admits(self, object_type: str, record: Record, scope: Values) -> bool | None:
-        scope = tidy(scope)
-        if object_type == "comment" or not scope:
-            return True
-        if scope.get("project") and record.key and record.key.rpartition("-")[0] != scope["project"]:
-            return False
-        if scope.get("issue_types"):
-            if "issuetype" not in record.values:
-                return None
-            if record.values["issuetype"] not in scope["issue_types"]:
-                return False
-        return None if scope.get("jql") or not record.key else True
+        return True if object_type == "comment" else admits(record, scope)
 
     def list_ids(self, object_type: str, scope: Values) -> Iterator[Sequence[str]]:
         jql = (scope_jql(scope) or "updated >= 0") + " ORDER BY key ASC"
@@ -403,31 +398,6 @@ class Jira(Connector):
 
     def people(self, query: str) -> Sequence[tuple[str, str]]:
         return self.site.people(query)
-
-
-def tidy(scope: Values) -> dict[str, Any]:
-    """The scope without what says nothing; issue types as a list (forms send text)."""
-    types = scope.get("issue_types") or []
-    if isinstance(types, str):
-        types = [part.strip() for part in types.split(",") if part.strip()]
-    found = {"project": str(scope.get("project") or "").strip(), "issue_types": list(types)}
-    found["jql"] = str(scope.get("jql") or "").strip()
-    return {name: value for name, value in found.items() if value}
-
-
-def scope_jql(scope: Values) -> str:
-    """The scope as a JQL condition; "" for everything. Raises Refused on JQL that would reach beyond its place."""
-    scope = tidy(scope)
-    parts = []
-    if "project" in scope:
-        parts.append(f"project = {quoted(scope['project'])}")
-    if "issue_types" in scope:
-        parts.append(f"issuetype in ({', '.join(quoted(name) for name in scope['issue_types'])})")
-    if "jql" in scope:
-        if re.search(r"\border\s+by\b", re.sub(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'', "", scope["jql"]), re.I):
-            raise Refused("The scope's JQL holds ORDER BY. Nothing was read. Take it out: the order is ours to choose.")
-        parts.append(f"({scope['jql']})")
-    return " AND ".join(parts)
 
 
 def _with_last(

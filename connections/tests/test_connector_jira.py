@@ -19,7 +19,7 @@ from connections.connectors.base import (
     Retry,
     Uncertain,
 )
-from connections.connectors.jira import scope_jql, tidy
+from connections.connectors.jira_scope import scope_jql, tidy
 from connections.connectors.jira_workflow import next_step
 from connections.sandbox.jira_fields import Transition
 from connections.tests.evidence import needs_evidence, payload
@@ -196,7 +196,11 @@ def test_a_scope_cannot_break_out_of_its_place():
     assert scope_jql({"jql": 'summary ~ "order by"'}) == '(summary ~ "order by")'
     with pytest.raises(Refused, match="ORDER BY"):
         scope_jql({"jql": "labels = x ORDER BY created"})
-    assert tidy({"project": " SUP ", "issue_types": "", "jql": None}) == {"project": "SUP"}
+    for jql in ("a = 1) OR (b = 2", "(a = 1", 'a = "x', "a = 'x", ")("):
+        with pytest.raises(Refused, match="without its partner"):
+            scope_jql({"project": "SUP", "jql": jql})
+    assert scope_jql({"jql": """(a = ")") AND b = '('"""}) == """((a = ")") AND b = '(')"""
+    assert tidy({"project": " sup ", "issue_types": "", "jql": None}) == {"project": "SUP"}
 
 
 # Writing
@@ -510,6 +514,14 @@ def test_fields_say_what_can_be_written_and_what_they_hold(site):
     assert fields["customfield_10053"].matchable
     assert fields["customfield_10054"].kind == "set"
     assert "project" not in fields
+
+
+def test_fields_are_asked_for_once_a_run(site):
+    standin, jira = site
+    first = jira.fields("issue", SCOPE)
+    standin.calls()
+    assert jira.fields("issue", SCOPE) is first
+    assert standin.calls() == []
 
 
 def test_fields_are_shown_without_a_project_and_without_any_issue(site):

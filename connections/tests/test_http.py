@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from connections import guard
 from connections.connectors import http
 from connections.connectors.base import (
     Gone,
@@ -20,7 +21,8 @@ from connections.connectors.base import (
     Uncertain,
     VersionMismatch,
 )
-from connections.connectors.http import Session, parse_json
+from connections.connectors.http import Session
+from connections.connectors.untrusted_json import parse_json
 from connections.sandbox.base import Request, Response, Server, Standin
 
 
@@ -49,7 +51,6 @@ def session(echo):
     with Server(echo) as address:
         session = Session(address, name="Jira", secrets=["s3cret-token"], read_timeout=5)
         yield session
-        session.close()
 
 
 def raised(session, write=False, **options):
@@ -262,6 +263,18 @@ def test_calls_are_asked_for_before_and_counted_after(session, echo):
     raised(session)
     assert before == ["read", "write", "auth", "read"]
     assert after == [("read", 200, True), ("write", 200, True), ("auth", 200, True), ("read", 0, True)]
+
+
+def test_a_later_session_uses_the_open_connection_and_a_forked_child_does_not(session, monkeypatch):
+    peers = []
+    connect = guard.create_connection
+    monkeypatch.setattr(guard, "create_connection", lambda *a, **k: peers.append(a[0]) or connect(*a, **k))
+    for _ in range(2):
+        assert Session(session.address).request("GET", "/rest/x").ok
+    assert len(peers) == 1
+    monkeypatch.setattr(http.os, "getpid", lambda: -1)
+    assert Session(session.address).request("GET", "/rest/x").ok
+    assert len(peers) == 2
 
 
 def test_a_call_that_has_to_wait_is_not_made(session, echo):
