@@ -20,6 +20,7 @@ from mappings.validation import SideFacts
 
 # A sample is looked at while one person edits; older values would mislead more than they help.
 SAMPLE_SECONDS = 300
+CANDIDATES = 20  # records looked at to find a pair where nothing is linked yet: one bulk read everywhere
 
 
 def connection_form(kind: str) -> Sequence[FormField]:
@@ -116,24 +117,50 @@ def sample(mapping: models.Mapping, wanted: str, paths: Mapping[str, Iterable[st
 
 
 def _read_sample(mapping: models.Mapping, wanted: str, needed: Mapping[str, list[str]]) -> Sample:
-    ids = dict(zip(Side.values, wanted.split("|", 1), strict=True)) if "|" in wanted else {}
-    sides: dict[str, SampleSide | None] = {}
-    for side in Side.values:
-        connector = open_connector(mapping.connection(side))
-        object_type, scope = mapping.object_type(side), scope_of(mapping, side)
-        record = (
-            connector.get_many(object_type, [ids[side]], needed[side]).get(ids[side])
-            if ids.get(side)
-            else _first(connector, object_type, needed[side], scope)
+    left, right = (open_connector(mapping.connection(side)) for side in Side.values)
+    left_type, right_type = mapping.left_object_type, mapping.right_object_type
+    if "|" in wanted:
+        left_id, right_id = wanted.split("|", 1)
+        return Sample(
+            _sample_side(left.get_many(left_type, [left_id], needed["left"]).get(left_id)),
+            _sample_side(right.get_many(right_type, [right_id], needed["right"]).get(right_id)),
         )
-        sides[side] = _sample_side(record)
-    return Sample(sides["left"], sides["right"])
+    keys = {side: [pair[side] for way in mapping.match_keys for pair in way] for side in Side.values}
+    candidates = _some(left, left_type, [*needed["left"], *keys["left"]], mapping.left_scope, CANDIDATES)
+    pair = _matching(mapping, candidates, right, [*needed["right"], *keys["right"]])
+    if pair is not None:
+        return Sample(_sample_side(pair[0]), _sample_side(pair[1]))
+    others = _some(right, right_type, needed["right"], mapping.right_scope, 1)
+    return Sample(_sample_side(next(iter(candidates), None)), _sample_side(next(iter(others), None)))
 
 
-def _first(connector: Connector, object_type: str, paths: list[str], scope: dict[str, Any]) -> Record | None:
+def _some(connector: Connector, object_type: str, paths: list[str], scope: dict[str, Any], number: int) -> list[Record]:
+    """The first records of a listing."""
     for ids in connector.list_ids(object_type, scope):
         if ids:
-            return connector.get_many(object_type, ids[:1], paths).get(ids[0])
+            return list(connector.get_many(object_type, ids[:number], sorted(set(paths))).values())
+    return []
+
+
+def _matching(
+    mapping: models.Mapping, candidates: list[Record], right: Connector, paths: list[str]
+) -> tuple[Record, Record] | None:
+    """The first of `candidates` that has its like on the right by a match key: a pair says more than two strangers."""
+    matchable = {field.path for field in facts_of(mapping, Side.RIGHT).fields if field.matchable}
+    for way in mapping.match_keys:
+        first = way[0]
+        by_value = {
+            str(record.values[first["left"]]): record for record in candidates if record.values.get(first["left"])
+        }
+        if first["right"] not in matchable or not by_value:
+            continue
+        found = right.find_by_values(
+            mapping.right_object_type, first["right"], list(by_value), sorted(set(paths)), mapping.right_scope
+        )
+        for record in found:
+            like = by_value.get(str(record.values.get(first["right"])))
+            if like and all(like.values.get(pair["left"]) == record.values.get(pair["right"]) for pair in way):
+                return like, record
     return None
 
 

@@ -383,6 +383,8 @@ def _length(rule: Mapping[str, Any], document: Mapping[str, Any], facts: Facts) 
             continue
         if (lens := _lens(rule)) is not None and f"to_{side}" in lens.lossy:
             continue  # made for it: the transform shortens
+        if not source.writable and source.max_length is None:
+            continue  # made by the system itself (keys, numbers): nobody types a long one
         if source.kind in TEXT_KINDS and (source.max_length is None or source.max_length > target.max_length):
             yield Problem(
                 "warning",

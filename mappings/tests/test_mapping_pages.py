@@ -338,6 +338,16 @@ class EditorTest(PagesCase):
         self.assertContains(page, "Only left")
         self.assertContains(page, "no record")
 
+    def test_without_links_a_pair_that_matches_is_the_sample(self):
+        self.left_world.add(summary="Nobody knows this one", duedate="2026-01-01")
+        self.left_world.add(summary="Login loop", duedate="2026-02-02")
+        self.right_world.add(Subject="Other", Due__c="2026-03-03")
+        self.right_world.add(Subject="Login loop", Due__c="2026-04-04")
+        self.as_("admin")
+        page = self.client.get(self.url("mapping-sample", "support"))
+        self.assertContains(page, "J00002 = S00002")
+        self.assertContains(page, "would get 2026-02-02")
+
     def test_looking_writes_nothing(self):
         self.sample()
         before = len(self.left_world.log), len(self.right_world.log)

@@ -226,6 +226,14 @@ def test_an_empty_scope_means_everything_and_says_so():
     assert codes(document(), left=free) == [("warning", "scope_everything", "left")]
 
 
+def test_a_key_the_system_makes_is_not_suspected_of_being_too_long():
+    right = tuple(replace(field, max_length=40) if field.path == "Description" else field for field in RIGHT_FIELDS)
+    key = Field("key", "Key", "text", writable=False, creatable=False)
+    copy = rule("description", "Description", direction="to_right")
+    copy = {**copy, "left": {**copy["left"], "path": "key", "label": "Key", "writable": False}}
+    assert codes(document(copy), SideFacts("Jira", (*LEFT_FIELDS, key)), SideFacts("Salesforce", right)) == []
+
+
 def test_a_transform_that_shortens_makes_the_warning_of_a_shorter_side_silent():
     assert codes(document(rule("description", "Description", transform="text_limited"))) == []
 
