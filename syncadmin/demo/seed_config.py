@@ -168,7 +168,7 @@ def _rules() -> list[tuple[str, str, dict[str, Any]]]:
     severity = ("Severity", list(world.SEVERITIES), "")
     owner = ("Owner", [(None, f"queue:{world.QUEUE}")], "Cases nobody has taken lie in the queue.")
     return [
-        ("summary", "Subject", {"policy": "Newest edit", "initial": Initial.REVIEW}),
+        ("summary", "Subject", {"policy": "Ask a person", "initial": Initial.NEWEST}),
         ("description", "Description", {"transform": "rich_text", "policy": "Ask a person", "initial": Initial.REVIEW}),
         (
             "priority",

@@ -17,7 +17,7 @@ from syncadmin.demo.office import Jira, Office, Salesforce
 
 # One edit in so many is a clash on purpose, while fewer than so many conflicts are open: the queue should have
 # something to look at, not bury it.
-CLASH_EVERY, ENOUGH_CONFLICTS = 12, 25
+CLASH_EVERY, ENOUGH_CONFLICTS = 12, 35
 LOOK_SECONDS = 2.0
 
 
