@@ -13,6 +13,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from connections.access import grants_of
 from connections.models import Connection
 from mappings.models import Mapping, MappingVersion, Side
 
@@ -22,6 +23,17 @@ class OfMapping(models.QuerySet[Any]):
 
     def visible_to(self, user: Any) -> OfMapping:
         return self.filter(mapping__in=Mapping.objects.visible_to(user))
+
+
+class Audited(models.QuerySet[Any]):
+    """Audit entries, which know their mapping by a plain number only."""
+
+    def visible_to(self, user: Any) -> Audited:
+        """Entries of the mappings on which `user` has any role; those of no mapping need a role everywhere."""
+        held = [grant.mappings for grant in grants_of(user)]
+        if None in held:
+            return self
+        return self.filter(mapping_id__in=[pk for mappings in held for pk in mappings or ()])
 
 
 class MappingState(models.Model):
@@ -516,6 +528,8 @@ class AuditEntry(models.Model):
     values_digest = models.CharField(max_length=64)
     number = models.PositiveBigIntegerField(null=True, blank=True, unique=True)
     seal = models.CharField(max_length=64, blank=True)
+
+    objects = Audited.as_manager()
 
     class Meta:
         ordering = ["-id"]
