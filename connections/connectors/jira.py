@@ -219,7 +219,11 @@ class Jira(Connector):
         made = self.site.body(answer)
         if not made.get("id"):
             raise Uncertain("Jira did not say which issue it made. We look for it before anything is sent again.")
-        record = self._read_back(str(made["id"]), sorted({*values, *self.site.specs()}), made.get("key"))
+        try:
+            record = self.site.read_whole(str(made["id"]), values)
+        except ConnectorError:
+            record = None  # it is made all the same
+        record = record or Record(str(made["id"]), version="", values={}, key=made.get("key"))
         return WriteResult(replace(record, correlation_key=correlation_key), created=True)
 
     def update(
@@ -245,15 +249,15 @@ class Jira(Connector):
         shown = issue.get("fields") or {}
         if issue.get("id") and {*ALWAYS, *paths} - {KEY.id, "parent"} <= set(shown):
             return self.site.record(issue, paths)
-        return self._read_back(external_id, paths, None)
+        return self._read_back(external_id, paths)
 
-    def _read_back(self, external_id: str, paths: Sequence[str], key: str | None) -> Record:
+    def _read_back(self, external_id: str, paths: Sequence[str]) -> Record:
         """The record after a write that succeeded: whatever fails now must not look as if nothing was written."""
         try:
             found = self.site.read([external_id], paths)
         except ConnectorError:
             found = {}
-        return found.get(external_id) or Record(external_id, version="", values={}, key=key)
+        return found.get(external_id) or Record(external_id, version="", values={})
 
     def _step(self, external_id: str, values: Values, paths: Sequence[str]) -> WriteResult:
         if set(values) != {"status"}:
@@ -263,7 +267,7 @@ class Jira(Connector):
             reason = "A Jira issue always has a status."
             raise Refused(f"{reason} Nothing was written. Map the empty value to a status.", {"status": reason})
         step_towards(self.site, self.context.state, external_id, str(target))
-        record = self._read_back(external_id, paths, None)
+        record = self._read_back(external_id, paths)
         reached = record.values.get("status")
         if reached is None:
             raise Uncertain("Jira took a step of the workflow and then did not show the issue. We look again.")

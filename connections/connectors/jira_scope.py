@@ -33,8 +33,8 @@ def scope_jql(scope: Values) -> str:
         bare = STRINGS.sub("", scope["jql"])
         if not _closed(bare):
             raise Refused(
-                "The scope's JQL has a quote or bracket without its partner. Nothing was read. Correct it: the condition "
-                "would reach beyond the project."
+                "The scope's JQL has a quote or bracket without its partner, so it would reach beyond the project. "
+                "Nothing was read. Correct the condition."
             )
         if re.search(r"\border\s+by\b", bare, re.IGNORECASE):
             raise Refused("The scope's JQL holds ORDER BY. Nothing was read. Take it out: the order is ours to choose.")

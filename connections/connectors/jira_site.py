@@ -29,6 +29,7 @@ IDS_PAGE = 5000
 RECONCILED = 50  # ids a search can be made consistent for
 BULK_READ = 100
 ALWAYS = ("summary", "updated", "created", "creator")  # what a Record needs beside the fields asked for
+WHOLE = ("*all", "-comment", "-attachment", "-worklog")  # these three grow without bound
 CACHE_SECONDS = 600.0
 # Jira lets unknown sign-ins in as anonymous where a site allows it, and then lists nothing: this header tells.
 LOGIN_HEADER = "X-Seraph-LoginReason"
@@ -223,6 +224,14 @@ class Site:
             record.external_id: record
             for record in (self.record(issue, paths) for issue in self.bulk_fetch(ids, wanted))
         }
+
+    def read_whole(self, id: str, paths: Iterable[str]) -> Record | None:
+        """An issue with `paths` and every other field it shows: what a create led to, defaults included."""
+        issues = self.bulk_fetch([id], WHOLE)
+        if not issues:
+            return None
+        shown = set(issues[0].get("fields") or {}) & set(self.specs())
+        return self.record(issues[0], sorted({*paths, *shown, KEY.id}))
 
     def record(self, issue: Mapping[str, Any], paths: Iterable[str]) -> Record:
         """An issue as the API shows it. Fields asked for but not shown are hidden from us, or not in its project."""

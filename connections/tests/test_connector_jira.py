@@ -302,6 +302,8 @@ def test_a_create_carries_its_key_and_is_read_back(site):
     assert result.record.created_by == "acc-sync"
     assert result.record.values["priority"] == "Low"
     assert result.record.values["issuetype"] == "Task"
+    assert result.record.values["status"] == "To Do"
+    assert "comment" not in result.record.values
     assert read(jira, result.record.external_id).correlation_key == "key-1"
 
 
