@@ -167,7 +167,6 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_CALLABLE = "syncadmin.views.login.locked_out"
 AXES_VERBOSE = False  # its log lines would name people
-AXES_IPWARE_PROXY_COUNT = env.int("PROXY_COUNT", default=0)
 
 # No script and no style but our own files. Unfold's model forms need inline styles; syncadmin/site.py allows them
 # for those pages alone.
