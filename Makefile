@@ -4,19 +4,19 @@ PORT ?= 8000
 
 .PHONY: demo setup test lint bench clean python
 
-demo: python
+demo: python  ## everything on this machine, with sample data
 	@exec $(PYTHON) scripts/bootstrap.py demo --port $(PORT)
 
 setup: python  ## only the virtual environment with the pinned packages
 	@$(PYTHON) scripts/bootstrap.py setup
 
-test: python
+test: python  ## everything that must pass: ruff, mypy, the tests on SQLite and PostgreSQL
 	@$(PYTHON) scripts/bootstrap.py test
 
-lint: python
+lint: python  ## ruff and mypy
 	@$(PYTHON) scripts/bootstrap.py lint
 
-bench: python
+bench: python  ## measures a demo that runs in another window
 	@$(PYTHON) scripts/bootstrap.py bench
 
 clean:  ## removes what was generated, the demo's data included; .venv and .data stay

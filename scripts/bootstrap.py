@@ -171,6 +171,7 @@ def main() -> None:
     elif options.what in ("test", "lint"):
         hand_over(str(ROOT / "scripts" / "checks.py"), options.what, *rest)
     elif options.what == "bench":
+        os.environ["ENV_FILE"] = str(ROOT / ".demo" / "env")  # the settings of the demo that runs
         hand_over(str(ROOT / "manage.py"), "bench", *rest)
 
 
