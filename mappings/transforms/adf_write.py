@@ -12,7 +12,6 @@ from typing import Any
 from mappings.transforms.document import (
     Block,
     Break,
-    Cell,
     Code,
     Document,
     Heading,
@@ -93,7 +92,7 @@ def _write_block(block: Block) -> Json:
             inner = [{"type": "text", "text": block.text}] if block.text else []
             return _with_content({"type": "codeBlock", **outer, **({"attrs": attrs} if attrs else {})}, inner)
         case Listing():
-            return _write_tasks(block, outer) if block.is_tasks() else _write_list(block, outer)
+            return _write_tasks(block, outer) if _fits_tasks(block) else _write_list(block, outer)
         case Quote():
             return _with_content({"type": "blockquote", **outer}, _children(block.blocks, _IN_QUOTE))
         case Panel():
@@ -119,15 +118,31 @@ def _write_list(block: Listing, outer: Mapping[str, Any]) -> Json:
         if raw is not None and raw.get("type") == "listItem":
             items.append(dict(raw))
             continue
-        blocks = item.blocks
-        if item.checked is not None:  # one list cannot mix tasks and items
-            blocks = (Paragraph((Text("[x] " if item.checked else "[ ] "),)), *blocks)
-        children = _children(blocks, _IN_ITEM)
+        children = _children(_boxed(item), _IN_ITEM)
         if children[0]["type"] not in ("paragraph", "codeBlock", "mediaSingle"):
             children.insert(0, {"type": "paragraph", "content": []})
         old = shell(item, NAME) or {}
         items.append(_with_content(old if old.get("type") == "listItem" else {"type": "listItem"}, children))
     return _with_content(outer, items)
+
+
+def _boxed(item: Item) -> tuple[Block, ...]:
+    """The blocks of an item; a task that cannot be one gets its box as text."""
+    if item.checked is None:
+        return item.blocks
+    box = Text("[x] " if item.checked else "[ ] ")
+    if item.blocks and isinstance(first := item.blocks[0], Paragraph):
+        return (Paragraph((box, *first.inlines)), *item.blocks[1:])
+    return (Paragraph((box,)), *item.blocks)
+
+
+def _fits_tasks(listing: Listing) -> bool:
+    """Whether Jira can hold this as a task list: its tasks hold one line and further task lists, nothing else."""
+    return listing.is_tasks() and all(
+        all(isinstance(child, Listing) and _fits_tasks(child) for child in item.blocks[1:])
+        and (not item.blocks or isinstance(item.blocks[0], Paragraph))
+        for item in listing.items
+    )
 
 
 def _write_tasks(block: Listing, outer: Mapping[str, Any], path: str = "task") -> Json:
@@ -139,12 +154,9 @@ def _write_tasks(block: Listing, outer: Mapping[str, Any], path: str = "task") -
         old = shell(item, NAME) or {}
         old = old if old.get("type") == "taskItem" else {"type": "taskItem", "attrs": {"localId": name}}
         attrs = {**attributes(old), "state": "DONE" if item.checked else "TODO"}
-        lists = [child for child in item.blocks if isinstance(child, Listing) and child.is_tasks()]
-        inlines: list[Inline] = []
-        for child in item.blocks:
-            if child not in lists:
-                inlines += ([Break()] if inlines else []) + list(_inlines_of(child))
-        content.append(_with_content({**old, "attrs": attrs}, _write_inlines(inlines)))
+        line = item.blocks[0].inlines if item.blocks and isinstance(item.blocks[0], Paragraph) else ()
+        content.append(_with_content({**old, "attrs": attrs}, _write_inlines(line)))
+        lists = [child for child in item.blocks if isinstance(child, Listing)]
         content += [_write_tasks(child, shell(child, NAME) or {}, name) for child in lists]
     return _with_content(outer, content)
 
@@ -155,8 +167,8 @@ def _write_panel(block: Panel, outer: Mapping[str, Any]) -> Json:
         outer = outer if outer.get("type") == "panel" else {"type": "panel", "attrs": {"panelType": block.kind}}
         return _with_content(outer, _children(blocks, _IN_PANEL))
     title = ""
-    if blocks and shell(blocks[0], NAME) == TITLE:
-        title, blocks = inline_text(_inlines_of(blocks[0])).replace("\n", " "), blocks[1:]
+    if blocks and isinstance(first := blocks[0], Paragraph) and shell(first, NAME) == TITLE:
+        title, blocks = inline_text(first.inlines).replace("\n", " "), blocks[1:]
     outer = outer if outer.get("type") in ("expand", "nestedExpand") else {"type": "expand", "attrs": {}}
     attrs = {**attributes(outer), "title": title} if title or "title" in attributes(outer) else attributes(outer)
     return _with_content({**outer, "attrs": attrs}, _children(blocks, _IN_EXPAND))
@@ -187,39 +199,25 @@ def _children(blocks: Iterable[Block], allowed: frozenset[str]) -> list[Json]:
         if node["type"] in allowed:
             result.append(node)
             continue
-        inner = [*(row_cell for row in block.rows for row_cell in row.cells)] if isinstance(block, Table) else [block]
-        for one in inner:
-            if isinstance(one, Quote | Panel | Cell | Item):
-                result += _children(one.blocks, allowed)
-            elif isinstance(one, Listing):
-                for item in one.items:
-                    result += _children(item.blocks, allowed)
-            else:
-                result.append({"type": "paragraph", "content": _write_inlines(_inlines_of(one))})
+        match block:
+            case Table():
+                parts = [cell.blocks for row in block.rows for cell in row.cells]
+            case Listing():
+                parts = [item.blocks for item in block.items]
+            case Quote() | Panel():
+                parts = [block.blocks]
+            case _:
+                result.append({"type": "paragraph", "content": _write_inlines(_inlines_of(block))})
+                continue
+        for part in parts:
+            result += _children(part, allowed)
     return result or [{"type": "paragraph", "content": []}]
 
 
-def _inlines_of(block: Block) -> tuple[Inline, ...]:
-    match block:
-        case Paragraph() | Heading():
-            return block.inlines
-        case Code() | Opaque():
-            return _lines(block.text)
-        case Rule():
-            return (Text("---"),)
-    children = [child for part in _parts(block) for child in part]
-    result: list[Inline] = []
-    for child in children:
-        result += ([Break()] if result else []) + list(_inlines_of(child))
-    return tuple(result)
-
-
-def _parts(block: Listing | Quote | Panel | Table) -> list[tuple[Block, ...]]:
-    if isinstance(block, Listing):
-        return [item.blocks for item in block.items]
-    if isinstance(block, Table):
-        return [cell.blocks for row in block.rows for cell in row.cells]
-    return [block.blocks]
+def _inlines_of(block: Paragraph | Heading | Code | Opaque | Rule) -> tuple[Inline, ...]:
+    if isinstance(block, Paragraph | Heading):
+        return block.inlines
+    return _lines("---" if isinstance(block, Rule) else block.text)
 
 
 def _lines(text: str) -> tuple[Inline, ...]:
