@@ -231,14 +231,16 @@ def _conflicts(session: Session, one: Decided, batch: Batch) -> list[AuditEntry]
             conflict.instruction_id = written[rule_id] or conflict.instruction_id
             conflict.save(update_fields=["state", "instruction"])
         elif rule_id in one.plan.closed or (rule_id == "" and not any(c.rule == "" for c in one.plan.conflicts)):
-            if rule_id == "" and conflict.kind in ("duplicate", "uncertain_create"):
+            if rule_id not in one.plan.closed and conflict.kind in ("duplicate", "uncertain_create"):
                 continue  # about the record, not about its values
             entries.append(close_conflict(session, conflict, one, batch))
     return entries
 
 
 def _rules(planned: PlannedOperation) -> list[str]:
-    return [f.rule for f in planned.fields]
+    """What the call answers, once confirmed: the rules it sends, and the record as a whole where it is about that."""
+    whole = planned.kind in ("create", "delete") or not planned.fields
+    return [*(f.rule for f in planned.fields), *([""] if whole else [])]
 
 
 def open_conflict(session: Session, one: Decided, planned: PlannedConflict, known: Conflict | None) -> list[AuditEntry]:
@@ -316,9 +318,16 @@ def _name_editors(conflict: Conflict, one: Decided, rule: CompiledRule | None) -
         setattr(conflict, f"{side}_at", at)
 
 
+def _answers(instruction: Instruction, one: Decided, conflict: Conflict) -> bool:
+    """Whether what a person asked is about this question; without choices it is about the link as a whole."""
+    if instruction.choices:
+        return conflict.rule_id in instruction.choices
+    return conflict.rule_id in one.plan.closed and instruction.pk in one.plan.instructions
+
+
 def close_conflict(session: Session, conflict: Conflict, one: Decided, batch: Batch) -> AuditEntry:
     """A question that the live values, or a person's choice without a write, answered."""
-    instruction = next((i for i in batch.instructions.get(one.link.pk, []) if conflict.rule_id in i.choices), None)
+    instruction = next((i for i in batch.instructions.get(one.link.pk, []) if _answers(i, one, conflict)), None)
     conflict.state = Conflict.State.CLOSED
     conflict.closed_at = timezone.now()
     conflict.closed_by = instruction.by_name if instruction else ""
@@ -336,6 +345,10 @@ def close_conflict(session: Session, conflict: Conflict, one: Decided, batch: Ba
         field_label=conflict.field_label,
         request_id=instruction.request_id if instruction else "",
     )
+
+
+# What a person did to a link as a whole, by the instruction's kind.
+LINK_CODES: Mapping[str, str] = {"unlink": "unlinked", "relink": "relinked"}
 
 
 def _instructions(session: Session, one: Decided, batch: Batch) -> list[AuditEntry]:
@@ -358,6 +371,19 @@ def _instructions(session: Session, one: Decided, batch: Batch) -> list[AuditEnt
         if instruction.state != Instruction.State.APPLYING:
             instruction.finished_at = timezone.now()
         instruction.save(update_fields=["state", "outcome", "finished_at"])
+        if instruction.state == Instruction.State.DONE and instruction.kind in LINK_CODES:
+            entries.append(
+                audit_entry(
+                    session,
+                    instruction.kind,
+                    LINK_CODES[instruction.kind],
+                    one.link,
+                    actor=instruction.by_name,
+                    actor_kind=AuditEntry.ActorKind.PERSON,
+                    request_id=instruction.request_id,
+                    params={"by": instruction.by_name, "key": instruction.params.get("key", "")},
+                )
+            )
         if instruction.state == Instruction.State.STALE:
             entries.append(
                 audit_entry(

@@ -21,7 +21,7 @@ from django.utils import timezone
 from connections.connectors.base import Change, ConnectorError, NeedsAuthorization, RateLimited, Record, Retry
 from connections.models import Connection
 from mappings.models import Mapping as SyncMapping
-from sync import audit, first_run, hints, recover
+from sync import asked, audit, first_run, hints, recover
 from sync.apply import carry_out
 from sync.commit import Decided, audit_entry, commit_links
 from sync.lease import LeaseLost, take
@@ -309,6 +309,8 @@ def _decide_link(
 ) -> Decided | None:
     """One link's plan, or None to leave it and its hints for later."""
     records = {side: reading.get(side, link.record_id(side)) for side in SIDES}
+    if (answer := asked.take_up(session, link, known)) is not None:
+        return Decided(link, answer, records)
     if link.state in (Link.State.HELD, Link.State.UNLINKED) and not known.instructions.get(link.pk):
         return Decided(link, LinkPlan(), records)  # on purpose: time stands still, the hint is consumed
     if link.state == Link.State.DELETED:
@@ -333,8 +335,11 @@ def _decide_link(
         record = records[source]
         if record is None:
             return None
+        again = asked.first_of(known, link, "recreate")
+        if again is not None:
+            link.parked.pop("", None)
         plan = LinkPlan(operations=create_again(session, link, source, record))
-        return Decided(link, plan, records)
+        return Decided(link, asked.answering(plan, again), records)
     left, right = records["left"], records["right"]
     if left is None or right is None:
         # The side that was read equals its bases: our own write coming back, or a field we do not map.
@@ -350,6 +355,8 @@ def _decide_link(
         now=timezone.now().timestamp(),
         max_hops=_max_hops(),
     )
+    if release := asked.first_of(known, link, "delete_twin"):
+        plan.instructions[release.pk] = {"": "stale"}  # both records are there: there is no twin to delete
     return Decided(link, plan, records)
 
 
@@ -379,13 +386,9 @@ def _deletion(session: Session, link: Link, known: Batch, records: dict[str, Rec
         setattr(link, f"deleted_{side}", True)
     side = sorted(gone)[0]
     survivor = None if len(gone) == 2 else records[OTHER[side]]
-    asked = [one for one in known.instructions.get(link.pk, []) if one.kind in ("delete_twin", "unlink")]
-    released = any(one.kind == "delete_twin" for one in asked)
-    plan = plan_deletion(session.compiled, link_view(link, known), side, survivor, released)
-    if any(one.kind == "unlink" for one in asked):
-        plan = LinkPlan(state=Link.State.UNLINKED)
-    for one in asked:
-        plan.instructions[one.pk] = {"": "done"}
+    release = asked.first_of(known, link, "delete_twin")
+    plan = plan_deletion(session.compiled, link_view(link, known), side, survivor, release is not None)
+    asked.answering(plan, release)
     if plan.state:
         code = {"unlinked": "deletion_unlinked"}.get(plan.state, "deletion_noted")
         code = "deleted_on_both" if len(gone) == 2 else code

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from sync import audit, hints, jobs
-from sync.models import Conflict, Instruction, Link, Operation
+from sync.approval import NotWaiting
+from sync.identities import note_record, thing_of
+from sync.models import Conflict, Instruction, Link, MatchKey, Operation
 from sync.session import SIDES
 
 
@@ -89,3 +92,100 @@ def undo(operation: Operation, user: Any) -> Instruction:
         for rule, sent in operation.fields.items()
     }
     return ask(operation.link, Instruction.Kind.UNDO, choices, user, {"operation": operation.pk})
+
+
+# Records without a link. No run holds them, so these act at once; the constraints of Link stop a second answer. ------
+
+
+def link_by_hand(conflict: Conflict, left_id: str, right_id: str, user: Any) -> Link:
+    """Say that two unlinked records are the same thing. Nothing is assumed agreed; the pair is planned at once.
+
+    Raises NotWaiting if the question is settled or one of the records is linked already.
+    """
+    mapping = conflict.mapping
+    keys = _labels(mapping.pk, {"left": left_id, "right": right_id})
+    with _once(conflict), transaction.atomic():
+        identity = thing_of(mapping.left_connection, mapping.left_object_type, left_id)
+        link = Link.objects.create(
+            mapping=mapping,
+            identity=identity,
+            left_id=left_id,
+            right_id=right_id,
+            left_key=keys.get("left", ""),
+            right_key=keys.get("right", ""),
+            title=conflict.title,
+        )
+        note_record(identity, mapping.right_connection, mapping.right_object_type, right_id)
+        _answered(conflict, link, "linked_by_hand", user)
+    return link
+
+
+def leave_unlinked(conflict: Conflict, user: Any) -> Link:
+    """Say that the record of a question has no twin: it is neither matched nor copied until it is matched again.
+
+    Raises NotWaiting if the question is settled or the record is linked already.
+    """
+    side, _, external_id = conflict.subject.partition(":")
+    key = _labels(conflict.mapping_id, {side: external_id}).get(side, "")
+    with _once(conflict), transaction.atomic():
+        link = Link.objects.create(
+            mapping=conflict.mapping,
+            state=Link.State.UNLINKED,
+            title=conflict.title,
+            **{f"{side}_id": external_id, f"{side}_key": key},
+        )
+        _answered(conflict, link, "left_unlinked", user)
+    return link
+
+
+def match_again(link: Link, user: Any) -> None:
+    """Take back `leave_unlinked`: the record is looked at as if it were new. Raises NotWaiting."""
+    with transaction.atomic():
+        audit.write("relink", "matched_again", user=user, **_about(link), params={"by": user.get_username()})
+        alone = Link.objects.filter(pk=link.pk, state=Link.State.UNLINKED)
+        if not alone.filter(left_id=None).delete()[0] and not alone.filter(right_id=None).delete()[0]:
+            raise NotWaiting(f"{link} is not one record that was left alone.")
+        for side in SIDES:
+            if external_id := link.record_id(side):
+                hints.mark(link.mapping_id, side, [external_id])
+        jobs.wake(link.mapping_id)
+
+
+@contextmanager
+def _once(conflict: Conflict) -> Iterator[None]:
+    """The first answer counts: a settled question, or a record linked meanwhile, is NotWaiting."""
+    if not Conflict.objects.filter(pk=conflict.pk, state=Conflict.State.OPEN).exists():
+        raise NotWaiting(f"“{conflict.title}” is settled already.")
+    try:
+        yield
+    except IntegrityError:
+        raise NotWaiting("One of these records is linked already.") from None
+
+
+def _labels(mapping_id: int, ids: Mapping[str, str]) -> dict[str, str]:
+    """What people call these unlinked records, by side, as far as their match keys tell."""
+    found = {}
+    for side, external_id in ids.items():
+        rows = MatchKey.objects.filter(mapping=mapping_id, side=side, external_id=external_id)
+        found[side] = rows.values_list("label", flat=True).first() or ""
+    return found
+
+
+def _about(link: Link) -> dict[str, Any]:
+    return {"mapping": link.mapping, "link_id": link.pk, "object_label": str(link)}
+
+
+def _answered(conflict: Conflict, link: Link, code: str, user: Any) -> None:
+    """The questions about the link's records are closed, and their pair is looked at."""
+    by = user.get_username()
+    subjects = []
+    for side in SIDES:
+        if external_id := link.record_id(side):
+            subjects.append(f"{side}:{external_id}")
+            MatchKey.objects.filter(mapping=link.mapping, side=side, external_id=external_id).delete()
+            hints.mark(link.mapping_id, side, [external_id])
+    Conflict.objects.filter(mapping=link.mapping, subject__in=subjects).exclude(state=Conflict.State.CLOSED).update(
+        state=Conflict.State.CLOSED, closed_at=timezone.now(), closed_by=by, closed_code="resolved"
+    )
+    audit.write("link", code, user=user, **_about(link), params={"by": by})
+    jobs.wake(link.mapping_id)

@@ -127,7 +127,9 @@ def _refused(session: Session, operation: Operation, error: Refused | NotAllowed
     creating = operation.kind == Operation.Kind.CREATE
     hit = {rule: named[sent["path"]] for rule, sent in operation.fields.items() if sent["path"] in named}
     entries = []
-    if creating or not operation.fields:
+    if operation.kind == Operation.Kind.DELETE:
+        entries.append(refusal_conflict(session, operation, "", "delete_refused", message, system))
+    elif creating or not operation.fields:
         operation.link.parked[""] = {"code": "create_refused", "fields": _sent(operation), "message": message}
         entries.append(refusal_conflict(session, operation, "", "create_refused", message, system))
     else:

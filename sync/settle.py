@@ -180,6 +180,8 @@ def _request_id(operation: Operation) -> str:
 def _close_settled(session: Session, operation: Operation, exclude: set[str]) -> list[AuditEntry]:
     """Conflicts whose write is confirmed are closed, and what a person asked is done."""
     rules = [rule for rule, sent in operation.fields.items() if sent["path"] not in exclude]
+    if operation.kind != Operation.Kind.UPDATE or not operation.fields:
+        rules.append("")  # it was about the record as a whole
     entries = []
     instruction = operation.instruction
     by = instruction.by_name if instruction else ""
@@ -242,13 +244,4 @@ def _deleted(session: Session, operation: Operation) -> list[AuditEntry]:
             params={"system": session.system(operation.side)},
         )
     ]
-    operation.fields = {**operation.fields}
-    return entries + _close_record_conflict(session, operation)
-
-
-def _close_record_conflict(session: Session, operation: Operation) -> list[AuditEntry]:
-    by = operation.instruction.by_name if operation.instruction else ""
-    Conflict.objects.filter(link_id=operation.link_id, rule_id="", state__in=("open", "resolving")).update(
-        state=Conflict.State.CLOSED, closed_at=timezone.now(), closed_by=by, closed_code="resolved" if by else "moved"
-    )
-    return []
+    return entries + _close_settled(session, operation, exclude=set())

@@ -15,6 +15,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from connections.connectors.base import ConnectorError, Record
+from connections.open import cached_fields
 from sync import audit, hints
 from sync.commit import audit_entry, operation_row
 from sync.identities import bind_record, identity_of, known_twin
@@ -26,6 +27,8 @@ from sync.session import SIDES, Session
 
 # While our own create is open, an unlinked record of ours may be its result: look again after the create settled.
 OWN_CREATE_WAIT_SECONDS = 2.0
+# While a person is asked whether a create happened, our own unlinked records wait; the answer rings at once.
+PERSON_WAIT_SECONDS = 300.0
 
 
 @dataclass
@@ -46,6 +49,7 @@ class Meeting:
     questions: list[tuple[Wonder, Unlinked]] = field(default_factory=list)
     left_alone: list[Unlinked] = field(default_factory=list)
     waiting: list[Unlinked] = field(default_factory=list)
+    asked_about: list[Unlinked] = field(default_factory=list)  # may be what a person is asked about
 
 
 def match_text(value: Any) -> str:
@@ -96,13 +100,18 @@ def meet(session: Session, records: Sequence[Unlinked]) -> Meeting:
             mapping__in=_mappings_of(session), kind=Operation.Kind.CREATE, state__in=Operation.OPEN
         ).values_list("side", flat=True)
     )
+    unclear = _unclear_creates(session)
     rest = []
     for one in inside:
         if _known_thing(session, one, meeting):
             continue
-        if one.side in creating and one.record.created_by == session.connection(one.side).account_id:
-            meeting.waiting.append(one)
-            continue
+        if one.record.created_by == session.connection(one.side).account_id:
+            if one.side in creating:
+                meeting.waiting.append(one)
+                continue
+            if one.side in unclear:
+                meeting.asked_about.append(one)
+                continue
         rest.append(one)
     for side in SIDES:
         note_match_keys(session, side, [one.record for one in rest if one.side == side])
@@ -129,6 +138,14 @@ def meet(session: Session, records: Sequence[Unlinked]) -> Meeting:
             assert isinstance(decision, Leave)
             meeting.left_alone.append(one)
     return meeting
+
+
+def _unclear_creates(session: Session) -> set[str]:
+    """Sides on which a person is asked whether a create of ours happened."""
+    asked = Conflict.objects.filter(
+        mapping=session.mapping, kind=Conflict.Kind.UNCERTAIN_CREATE, state__in=("open", "resolving")
+    )
+    return {str(params.get("side", "")) for params in asked.values_list("params", flat=True)[:100]}
 
 
 def _mappings_of(session: Session) -> list[int]:
@@ -211,7 +228,7 @@ def _look_over_there(session: Session, records: Sequence[Unlinked]) -> tuple[dic
         if not these:
             continue
         try:
-            fields = connector.fields(session.object_type(target), session.scope(target))
+            fields = cached_fields(session.connection(target), session.object_type(target), session.scope(target))
             matchable = {spec.path for spec in fields if spec.matchable}
             for number, pairs in enumerate(session.compiled.match_keys):
                 own, theirs = pairs[0][index], pairs[0][1 - index]
@@ -277,6 +294,7 @@ def commit_meeting(session: Session, meeting: Meeting) -> list[Operation]:
             # The pair is planned from a fresh read of both sides.
             hints.mark(session.mapping.pk, "left", [bind.left_id], hints.Lane.RETRY)
         hints.postpone([one.hint for one in meeting.waiting], OWN_CREATE_WAIT_SECONDS)
+        hints.postpone([one.hint for one in meeting.asked_about], PERSON_WAIT_SECONDS)
         forget = [(one.side, one.record.external_id) for one in meeting.left_alone if one.record.deleted]
         for side, external_id in forget:
             MatchKey.objects.filter(mapping=session.mapping, side=side, external_id=external_id).delete()
@@ -334,10 +352,16 @@ def _creating_link(session: Session, one: Unlinked) -> Link:
     return link
 
 
+# ⚑ Whether an earlier create happened is not known: never a second one until a person says so.
+WAITS_FOR_A_PERSON = frozenset({"created_or_not", "key_twice"})
+
+
 def create_again(session: Session, link: Link, side: str, record: Record) -> list[PlannedOperation]:
     """The create of a link whose earlier create was refused or had not happened; the key stays."""
     decision = plan_creation(session.compiled, side, record)
     if isinstance(decision, Wonder):
+        return []
+    if (link.parked.get("") or {}).get("code") in WAITS_FOR_A_PERSON:
         return []
     if (link.parked.get("") or {}).get("fields") == {f.path: f.value for f in decision.fields}:
         return []  # refused before, and nothing changed since

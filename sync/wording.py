@@ -59,6 +59,7 @@ SENTENCES: dict[str, str] = {
     "created_or_not": "{system} did not answer our create, and we could not find out whether it happened.",
     "too_many_hops": "Our own writes went around in a circle ({hops} hops).",
     "flip_flop": "We wrote this field {writes} times in {minutes} minutes, and keep coming back to the same values.",
+    "delete_refused": "{system} refused to delete the twin: {message}",
     "create_refused": "{system} refused to create the twin: {message}",
     # what ended a conflict
     "moved": "The values moved and no longer conflict.",
@@ -91,6 +92,10 @@ SENTENCES: dict[str, str] = {
     "held": "{number} records are held: {reason}",
     "included": "A held record is synced again.",
     "unlinked": "{by} unlinked the records.",
+    "relinked": "{by} linked the records again.",
+    "linked_by_hand": "{by} said that the two records are the same thing.",
+    "left_unlinked": "{by} left the record unlinked.",
+    "matched_again": "{by} let the record be matched again.",
     "asked": "{by} asked for it.",
     "stale": "The field moved while you were deciding; nothing was written.",
     "audit_exported": "The audit log was exported.",

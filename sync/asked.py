@@ -1,0 +1,81 @@
+"""What people ask about a link as a whole, taken up under the lease like every other decision.
+
+Unlink, link again, "it exists", "create it again", "delete the twin". Choices about single fields are for the plan.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from django.db import transaction
+
+from sync import hints
+from sync.identities import note_record
+from sync.models import Instruction, Link
+from sync.plan import LinkPlan
+from sync.session import SIDES, Session
+from sync.state import Batch
+
+Kind = Instruction.Kind
+
+
+def first_of(known: Batch, link: Link, kind: str) -> Instruction | None:
+    """The oldest waiting instruction of this kind on the link."""
+    return next((one for one in known.instructions.get(link.pk, []) if one.kind == kind), None)
+
+
+def take_up(session: Session, link: Link, known: Batch) -> LinkPlan | None:
+    """The plan that answers what was asked about the link as a whole; None where the ordinary decision goes on."""
+    if unlink := first_of(known, link, Kind.UNLINK):
+        # Every open question of the pair ends with it.
+        return LinkPlan(
+            state=Link.State.UNLINKED,
+            closed=list(known.conflicts.get(link.pk, {})),
+            instructions={unlink.pk: {"": "done"}},
+        )
+    if relink := first_of(known, link, Kind.RELINK):
+        done = _bind(session, link, relink) if relink.params.get("id") else _resume(session, link)
+        plan = LinkPlan(instructions={relink.pk: {"": "done" if done else "refused"}})
+        if done:
+            plan.state, plan.closed = Link.State.ACTIVE, [""]
+        return plan
+    return None
+
+
+def _look_again(session: Session, link: Link) -> None:
+    """The pair is planned in the next batch, from a fresh read of both sides."""
+    for side in SIDES:
+        if external_id := link.record_id(side):
+            hints.mark(session.mapping.pk, side, [external_id])
+
+
+def _resume(session: Session, link: Link) -> bool:
+    if link.state != Link.State.UNLINKED:
+        return False
+    _look_again(session, link)
+    return True
+
+
+def _bind(session: Session, link: Link, asked: Instruction) -> bool:
+    """The twin whose create was not answered exists: bind it. Nothing is assumed agreed."""
+    side, external_id = str(asked.params["side"]), str(asked.params["id"])
+    if link.state != Link.State.CREATING or link.record_id(side):
+        return False
+    if Link.objects.filter(**{"mapping": session.mapping, f"{side}_id": external_id}).exists():
+        return False
+    with transaction.atomic():
+        session.lease.renew()
+        Link.objects.filter(pk=link.pk).update(**{f"{side}_id": external_id})
+        note_record(link.identity, session.connection(side), session.object_type(side), external_id)
+    setattr(link, f"{side}_id", external_id)
+    link.parked.pop("", None)
+    _look_again(session, link)
+    return True
+
+
+def answering(plan: LinkPlan, asked: Instruction | None) -> LinkPlan:
+    """The plan as the answer to `asked`: its calls carry the instruction, which is done once they are confirmed."""
+    if asked is not None:
+        plan.operations = [replace(operation, instruction=asked.pk) for operation in plan.operations]
+        plan.instructions[asked.pk] = {"": "applying" if plan.operations else "done" if plan.state else "refused"}
+    return plan
