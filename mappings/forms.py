@@ -149,7 +149,7 @@ def scope_field(entry: FormField, value: Any) -> forms.Field:
     options: dict[str, Any] = {
         "label": entry.label,
         "required": False,
-        "help_text": entry.help,
+        "help_text": f"Needed before publishing. {entry.help}".strip() if entry.required else entry.help,
         "initial": value if value is not None else entry.default,
     }
     if entry.choices:

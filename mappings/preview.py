@@ -11,10 +11,12 @@ from typing import Any
 
 from mappings.changes import shown
 from mappings.compiled import compile_rule
-from mappings.transforms.base import CannotExpress
+from mappings.transforms.base import CannotExpress, Lens
 from mappings.validation import writes
 
 SHOWN_LENGTH = 120  # two lines of a column; the record page shows values whole
+
+LEAD_LENGTH = 30  # of it before the first difference: enough to find the place
 
 # What a transform says when a value has no counterpart; other codes are told by the last sentence.
 REFUSALS = {
@@ -81,9 +83,20 @@ def outcomes(rule: Mapping[str, Any], sample: Sample) -> dict[str, Outcome]:
         gets = refused = ""
         if lens is not None and source is not None and writes(rule, side) and source_path in source.values:
             new, refused = _put(lens.put, side, source.values[source_path], old)
-            gets = text(new) if not refused and (new != old or there is None) else ""
+            if not refused and (there is None or (new != old and not _agree(lens, rule, sample))):
+                gets = text(new, old)
         result[side] = Outcome(value, gets, refused)
     return result
+
+
+def _agree(lens: Lens, rule: Mapping[str, Any], sample: Sample) -> bool:
+    """Whether both sides say the same, each in its own form: then neither gets anything."""
+    if sample.left is None or sample.right is None:
+        return False
+    try:
+        return lens.equal(sample.left.values.get(rule["left"]["path"]), sample.right.values.get(rule["right"]["path"]))
+    except Exception:
+        return False  # see _put
 
 
 def _put(put: Any, side: str, source: Any, old: Any) -> tuple[Any, str]:
@@ -98,11 +111,21 @@ def _put(put: Any, side: str, source: Any, old: Any) -> tuple[Any, str]:
         return None, f"“{text(source)}” cannot be carried over by this transform"
 
 
-def text(value: Any) -> str:
-    """A value on one or two lines; of a document its words."""
+def text(value: Any, other: Any = None) -> str:
+    """A value on one or two lines; of a document its words. Cut around what differs from `other`, if that is given."""
+    words, there = _line(value), _line(other)
+    if len(words) <= SHOWN_LENGTH:
+        return words
+    differing = (place for place, (a, b) in enumerate(zip(words, there, strict=False)) if a != b)
+    same = next(differing, min(len(words), len(there))) if other is not None else 0
+    start = max(0, same - LEAD_LENGTH) if same < len(words) else 0
+    part = words[start : start + SHOWN_LENGTH]
+    return ("…" if start else "") + part + ("…" if start + SHOWN_LENGTH < len(words) else "")
+
+
+def _line(value: Any) -> str:
     words = " ".join(_words(value)) if isinstance(value, dict) else shown(value)
-    words = " ".join(words.split())
-    return words if len(words) <= SHOWN_LENGTH else words[: SHOWN_LENGTH - 1] + "…"
+    return " ".join(words.split())
 
 
 def _words(node: Any) -> Iterator[str]:

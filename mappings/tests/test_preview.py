@@ -73,4 +73,17 @@ def test_documents_are_shown_by_their_words_and_long_texts_are_cut():
     mention = {"type": "mention", "attrs": {"text": "@Ana"}}
     paragraph = {"type": "paragraph", "content": [{"type": "text", "text": "Hello"}, mention]}
     assert text({"type": "doc", "content": [paragraph]}) == "Hello @Ana"
-    assert len(text("x" * 1000)) == SHOWN_LENGTH
+    assert text("x" * 1000) == "x" * SHOWN_LENGTH + "…"
+
+
+def test_long_texts_are_cut_around_what_differs():
+    start = "The same beginning. " * 20
+    assert text(start + "New end.", start + "Old end.") == "…eginning. The same beginning. New end."
+
+
+def test_values_that_say_the_same_in_two_forms_get_nothing():
+    document = rule("description", "Description", transform="rich_text")
+    document["left"] = {**document["left"], "kind": "rich_text", "format": "adf"}
+    paragraph = {"type": "paragraph", "content": [{"type": "text", "text": "Hello"}]}
+    same = pair({"description": {"type": "doc", "version": 1, "content": [paragraph]}}, {"Description": "Hello"})
+    assert told(document, same) == {"left": ("Hello", "", ""), "right": ("Hello", "", "")}
