@@ -11,8 +11,8 @@ from typing import Any
 
 from mappings.changes import shown
 from mappings.compiled import compile_rule
+from mappings.problems import writes
 from mappings.transforms.base import CannotExpress, Lens
-from mappings.validation import writes
 
 SHOWN_LENGTH = 120  # two lines of a column; the record page shows values whole
 

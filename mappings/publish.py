@@ -17,8 +17,9 @@ from connections.models import Connection
 from mappings.changes import diff_versions
 from mappings.document import DEFAULT_POLICY, DEFAULT_SET_POLICY, field_snapshot, signature
 from mappings.models import ConflictPolicy, FieldMapping, Mapping, MappingVersion, Side, ValueMap, new_rule_id
+from mappings.problems import Problem
 from mappings.remote import facts_of
-from mappings.validation import Problem, check
+from mappings.validation import check
 
 
 class DraftMoved(Exception):

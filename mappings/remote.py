@@ -16,7 +16,7 @@ from connections.open import cached_fields, open_connector
 from mappings import models
 from mappings.models import Side
 from mappings.preview import Sample, SampleSide
-from mappings.validation import SideFacts
+from mappings.problems import SideFacts
 
 # A sample is looked at while one person edits; older values would mislead more than they help.
 SAMPLE_SECONDS = 300

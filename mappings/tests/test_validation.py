@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from connections.connectors.base import Field, FormField
+from mappings.problems import SideFacts
 from mappings.tests.examples import LEFT_FIELDS, PRIORITY_ENTRIES, RIGHT_FIELDS, document, rule, side, snapshot
-from mappings.validation import SideFacts, check
+from mappings.validation import check
 
 LEFT, RIGHT = SideFacts("Jira", LEFT_FIELDS), SideFacts("Salesforce", RIGHT_FIELDS)
 SCOPED = replace(LEFT, scope_form=(FormField("project", "Project"), FormField("jql", "JQL", required=False)))

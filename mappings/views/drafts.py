@@ -16,9 +16,10 @@ from connections import access, hooks
 from mappings.changes import Change, changed_rules, diff_versions
 from mappings.config import stored_mapping
 from mappings.models import Mapping, Side
+from mappings.problems import Problem, SideFacts
 from mappings.publish import document_of, lock_draft, other_pairs
 from mappings.remote import facts_or_snapshot
-from mappings.validation import Problem, SideFacts, check
+from mappings.validation import check
 
 MOVED = (
     "Somebody else saved this draft while you had it open. · Nothing was done, and nothing of theirs is lost. · "

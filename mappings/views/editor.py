@@ -17,12 +17,12 @@ from mappings.document import field_snapshot
 from mappings.forms import kind_label
 from mappings.models import FieldMapping, Mapping, Side, ValueMap
 from mappings.preview import Outcome, Sample, outcomes
+from mappings.problems import Problem
 from mappings.publish import DraftMoved, rule_document
 from mappings.remote import sample, sample_choices
 from mappings.suggest import Suggestion, entries_for, suggest
 from mappings.transforms import TRANSFORMS, suggested
 from mappings.transforms.base import FieldSpec
-from mappings.validation import Problem
 from mappings.views.drafts import DraftState, editing, find, posted_revision, say_moved, state_of
 
 
