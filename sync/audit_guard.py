@@ -5,6 +5,7 @@ Allowed are only: giving an unsealed entry its number and seal, and erasing valu
 
 from __future__ import annotations
 
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 TABLE = "sync_auditentry"
@@ -86,3 +87,17 @@ def install(apps: object, schema_editor: BaseDatabaseSchemaEditor) -> None:
 def remove(apps: object, schema_editor: BaseDatabaseSchemaEditor) -> None:
     for statement in statements(schema_editor.connection.vendor)[1]:
         schema_editor.execute(statement)
+
+
+def put_triggers(database: BaseDatabaseWrapper) -> None:
+    _run(database, statements(database.vendor)[0])
+
+
+def remove_triggers(database: BaseDatabaseWrapper) -> None:
+    _run(database, statements(database.vendor)[1])
+
+
+def _run(database: BaseDatabaseWrapper, commands: list[str]) -> None:
+    with database.cursor() as cursor:
+        for command in commands:
+            cursor.execute(command)

@@ -13,7 +13,7 @@ from sync.lease import Lease
 from sync.merge import Ask
 from sync.models import ChangedRecord, Cursor, Link, Run
 from sync.plan import Bind, MakeTwin, plan_link, plan_unlinked
-from sync.read import Reading, SideFailed, read_into
+from sync.read import Reading, SideFailed, read_into, since_of
 from sync.session import SIDES, Session, open_session
 from sync.state import instruction_views, link_view, load
 
@@ -54,10 +54,8 @@ def _changed(session: Session, side: str) -> list[str]:
         ChangedRecord.objects.filter(mapping=session.mapping, side=side).values_list("external_id", flat=True)
     )
     connector = session.connectors[side]
-    watermark = (
-        Cursor.objects.filter(mapping=session.mapping, side=side).values_list("watermark", flat=True).first() or None
-    )
-    since = watermark and connector.shift_watermark(watermark, connector.capabilities.lookback)
+    cursor = Cursor.objects.filter(mapping=session.mapping, side=side).first() or Cursor()
+    since, _ = since_of(cursor, connector, timezone.now())
     try:
         for page in connector.changed_since(session.object_type(side), since, session.paths(side), session.scope(side)):
             found.update(dict.fromkeys(record.external_id for record in page.records if not record.deleted))

@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, F, Q, Sum
 from django.utils import timezone
 
 from connections.connectors.base import Change, ConnectorError, NeedsAuthorization, RateLimited, Record, Retry
@@ -138,6 +138,12 @@ def _run(session: Session, state: MappingState) -> Outcome:
     except Halted:
         return Outcome("halted", "brake", _run_id(session))
     _answered(session)
+    if session.run is None:
+        calls = sum(sum(counter.values()) for counter in session.calls.values())
+        if calls:
+            MappingState.objects.filter(pk=state.pk).update(
+                idle_polls=F("idle_polls") + 1, idle_calls=F("idle_calls") + calls
+            )
     _finish(session, Run.State.DONE, {})
     MappingState.objects.filter(pk=state.pk).update(last_run_at=timezone.now())
     return Outcome("done", run_id=_run_id(session))
@@ -363,7 +369,9 @@ def _decide_link(
 def _stale(link: Link, side: str, record: Record | None) -> bool:
     """⚑ A record older than what the link has already seen decides nothing."""
     seen = link.left_updated_at if side == "left" else link.right_updated_at
-    return bool(record and not record.deleted and seen and record.updated_at and record.updated_at < seen)
+    if record is None or record.deleted or not seen or not record.updated_at:
+        return False
+    return seconds_of(record.updated_at) < seconds_of(seen)
 
 
 def _gone(session: Session, link: Link, side: str, reading: Reading, mine: Sequence[ChangedRecord]) -> bool:

@@ -58,6 +58,8 @@ class MappingState(models.Model):
     next_poll_at = models.DateTimeField(null=True, blank=True)
     last_poll_at = models.DateTimeField(null=True, blank=True)
     last_run_at = models.DateTimeField(null=True, blank=True)
+    idle_polls = models.PositiveBigIntegerField(default=0)  # polls that found nothing and left no run
+    idle_calls = models.PositiveBigIntegerField(default=0)  # what they cost
 
     def __str__(self) -> str:
         return f"state of {self.mapping}"
@@ -69,6 +71,7 @@ class Cursor(models.Model):
     mapping = models.ForeignKey(Mapping, on_delete=models.CASCADE, related_name="cursors")
     side = models.CharField(max_length=5, choices=Side.choices)
     watermark = models.CharField(max_length=300, null=True, blank=True)
+    deep_at = models.DateTimeField(null=True, blank=True)  # last poll that looked back far, see read.since
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:

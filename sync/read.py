@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from django.db import connections as databases
 from django.db import transaction
+from django.utils import timezone
 
-from connections.connectors.base import ConnectorError, Record
+from connections.connectors.base import Connector, ConnectorError, Record
 from sync import hints
 from sync.models import Cursor, Link, MatchKey
 from sync.session import SIDES, Session
@@ -77,12 +79,13 @@ def _read_side(session: Session, side: str, ids: Sequence[str]) -> dict[str, Rec
 def poll(session: Session, side: str, lane: int = hints.Lane.LIVE) -> int:
     """Mark every record the list shows as changed; the cursor moves in the same transaction. Returns their number.
 
-    The list is read from `watermark − lookback`, inclusive, and names ids only: the batch reads the records itself.
-    The time filter saves work; it decides nothing. Raises SideFailed.
+    The list names ids only: the batch reads the records itself. The time filter saves work; it decides nothing.
+    Raises SideFailed.
     """
     connector = session.connectors[side]
     cursor, _ = Cursor.objects.get_or_create(mapping=session.mapping, side=side)
-    since = cursor.watermark and connector.shift_watermark(cursor.watermark, connector.capabilities.lookback)
+    now = timezone.now()
+    since, deep = since_of(cursor, connector, now)
     seen = 0
     try:
         for page in connector.changed_since(session.object_type(side), since, session.paths(side), session.scope(side)):
@@ -92,11 +95,26 @@ def poll(session: Session, side: str, lane: int = hints.Lane.LIVE) -> int:
                 mark_changed(session.mapping.pk, side, fresh, lane if seen < LIVE_PAGE_RECORDS else hints.Lane.BACKFILL)
                 if page.watermark is not None and page.last:
                     # Only a complete listing moves the cursor: an interrupted one is read again.
-                    Cursor.objects.filter(pk=cursor.pk).update(watermark=page.watermark)
+                    moved = {"watermark": page.watermark, **({"deep_at": now} if deep else {})}
+                    Cursor.objects.filter(pk=cursor.pk).update(**moved)
             seen += len(page.records)
     except ConnectorError as error:
         raise SideFailed(side, error) from error
     return seen
+
+
+def since_of(cursor: Cursor, connector: Connector, now: datetime) -> tuple[str | None, bool]:
+    """Where a poll begins, inclusive, and whether it looks back far.
+
+    Every poll re-reads a short overlap. A change may become visible late: stamped s, listed only at s + lookback.
+    Once a lookback has passed, a poll re-reads twice the lookback, so it begins before s whenever it comes after
+    s + lookback: nothing is missed, and the polls in between stay cheap.
+    """
+    if not cursor.watermark:
+        return None, True
+    limits = connector.capabilities
+    deep = cursor.deep_at is None or now - cursor.deep_at >= timedelta(seconds=limits.lookback)
+    return connector.shift_watermark(cursor.watermark, 2 * limits.lookback if deep else limits.overlap), deep
 
 
 def _unsettled(session: Session, side: str, records: Sequence[Record]) -> list[Record]:

@@ -134,7 +134,8 @@ class Capabilities:
     complete_history: bool = False  # the history holds every change of every field: what it lacks did not happen
     exact_version: bool = False  # Record.version changes with every change (counter, ETag)
     watermark_granularity: float = 1.0
-    lookback: float = 60.0  # overlap that changed_since must re-read
+    overlap: float = 5.0  # every poll re-reads this much: equal stamps, usual lag
+    lookback: float = 60.0  # a change may become visible in lists this late: index lag, long transactions
     concurrency: int = 4  # remote calls at once
     rate_per_second: float = 10.0
     feed_retention: float | None = None  # how long the change feed can be replayed
@@ -364,7 +365,7 @@ class Connector:
     ) -> Iterator[Page]:
         """Records changed at or after `watermark` (inclusive), oldest first; None: all of them.
 
-        The caller subtracts the lookback. Where `lists_lag`, records carry no values.
+        The caller subtracts the overlap or, now and then, twice the lookback. Where `lists_lag`, records carry no values.
         """
         raise NotImplementedError
 

@@ -50,8 +50,7 @@ from connections.connectors.jira_site import (
 from connections.connectors.jira_values import KEY, epoch_ms, phrase, quoted, stamp
 from connections.connectors.jira_workflow import step_towards
 
-# The index is behind by seconds, in bad hours by minutes. The watermark never passes this much of the recent past,
-# so that what was indexed late is still listed; re-reading is cheap, a missed edit is not.
+# The index is behind by seconds, in bad hours by minutes: what was indexed late is still listed this much later.
 INDEX_LAG_SECONDS = 600.0
 # How far back an uncertain create is looked for by its creator: operations are settled within hours.
 OWN_CREATIONS_DAYS = 7
@@ -94,7 +93,8 @@ class Jira(Connector):
         complete_history=True,
         exact_version=False,
         watermark_granularity=60.0,
-        lookback=120.0,
+        overlap=30.0,
+        lookback=INDEX_LAG_SECONDS,
         concurrency=4,
         rate_per_second=10.0,
         bell="webhook",
@@ -142,8 +142,7 @@ class Jira(Connector):
             if times:
                 position = str(max(times[-1], int(position or 0)))
             if answer[1] and started is not None:
-                settled = round((started.timestamp() - INDEX_LAG_SECONDS) * 1000)
-                position = str(max(settled, int(position or 0)))
+                position = str(max(round(started.timestamp() * 1000), int(position or 0)))
             if object_type == "comment":
                 records = jira_comments.of_issues(self.site, [record.external_id for record in records], fields)
             server_time = stamp(started.timestamp() * 1000) if started else None

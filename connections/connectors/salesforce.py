@@ -102,6 +102,7 @@ class Salesforce(Connector):
         write_returns_record=True,
         field_history=True,
         watermark_granularity=1.0,
+        overlap=10.0,
         lookback=LOOKBACK_SECONDS,
         concurrency=5,
         rate_per_second=20.0,

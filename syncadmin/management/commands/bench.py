@@ -1,111 +1,188 @@
+"""`make bench`: figures measured on the running demo (start it with `DEMO_LIFE=0 make demo`)."""
+
 from __future__ import annotations
 
-import argparse
-import json
-import random
-import statistics
+import os
+import sys
 import time
-from collections.abc import Callable
+from argparse import ArgumentParser
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
 
-from sync.models import Conflict, Link
-from syncadmin.demo import environment
-from syncadmin.demo.credentials import Credentials, office_people
-from syncadmin.demo.notes import MAPPING_SLUG
-from syncadmin.demo.office import Jira, Salesforce
-from syncadmin.demo.seed_jira import CUSTOM_FIELDS
-from syncadmin.demo.world import PEOPLE
-
-LOOK_SECONDS = 0.02  # between looks at the other side; each look takes the stand-in's latency besides
-GIVE_UP_SECONDS = 30.0
-EFFORT = CUSTOM_FIELDS["effort"].id
+# A backfill of 5,000 as the largest common first import; half a percent of it is still a visible sample.
+BACKFILL_RECORDS = 5000
+BULK_CREATE = 50  # issues per call, the vendor's limit
+QUIET_SECONDS = 3.0
 
 
 class Command(BaseCommand):
-    help = "Measure the running demo: seconds from an edit on one side to the value on the other, both directions."
+    help = "Measure the running demo: edit to value, calls per change, per echo and per idle poll."
 
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--edits", type=int, default=50, help="in each direction")
-        parser.add_argument("--pause", type=float, default=0.3, help="seconds between edits")
-        parser.add_argument("--json", action="store_true")
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--edits", type=int, default=50, help="edits in each direction (default 50)")
+        parser.add_argument("--pause", type=float, default=0.3, help="seconds between edits (default 0.3)")
+        parser.add_argument(
+            "--backfill",
+            type=int,
+            nargs="?",
+            const=BACKFILL_RECORDS,
+            default=0,
+            metavar="N",
+            help=f"create N issues first (default {BACKFILL_RECORDS}) and measure while they are synced",
+        )
+        parser.add_argument("--only-latency", action="store_true", help="leave the counts of calls out")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        notes, word = environment.known(environment.FOLDER), environment.FOLDER / "word"
-        if environment.running_demo(environment.FOLDER) != "up" or not word.exists():
-            raise CommandError("No demo runs in this folder, so there is nothing to measure. Start it: make demo")
-        credentials = Credentials(word.read_text())
-        self.jira = Jira(notes["jira"]["url"], credentials)
-        self.salesforce = Salesforce(notes["salesforce"]["url"], credentials)
-        self.engineer, self.agent = (office_people(PEOPLE, system)[0] for system in ("jira", "salesforce"))
-        self.dice = random.Random()  # noqa: S311 - sample data, no secret
-        links = quiet_links()
-        if not links:
-            raise CommandError("The demo has no linked records yet. Approve its first run, then measure.")
-        results = {
-            "jira_to_salesforce": self.measure(links, options, self.jira_edit, self.case_effort),
-            "salesforce_to_jira": self.measure(links, options, self.case_edit, self.issue_effort),
-        }
-        if options["json"]:
-            self.stdout.write(json.dumps(results))
-            return
-        for name, found in results.items():
-            self.stdout.write(
-                f"{name.replace('_', ' '):<20} {found['edits']} edits: median {found['median']} s, "
-                f"worst {found['worst']} s, lost {found['lost']}"
+        folder = Path(os.environ.get("ENV_FILE", ".demo/env"))
+        if "ENV_FILE" not in os.environ:
+            if not folder.exists():
+                raise CommandError("No demo runs here. Nothing was measured. Start one with `DEMO_LIFE=0 make demo`.")
+            os.environ["ENV_FILE"] = str(folder)
+            os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606 - settings must see the demo's
+        from syncadmin.bench.latency import measure
+
+        self.vendors = vendors(folder.parent)
+        self.mapping = the_mapping()
+        self.stdout.write(machine())
+        if not options["only_latency"] and not options["backfill"]:
+            self.idle()
+        if options["backfill"]:
+            self.start_backfill(options["backfill"])
+        for figures in measure(self.vendors, options["edits"], options["pause"], seed=int(time.time())):
+            self.stdout.write(figures.line())
+        if options["backfill"]:
+            from sync.models import ChangedRecord
+
+            left = ChangedRecord.objects.filter(mapping=self.mapping).count()
+            self.stdout.write(f"Backfill: {left} hints still waited when the last edit was measured.")
+        elif not options["only_latency"]:
+            self.per_change()
+
+    def calls(self) -> Counter[str]:
+        """Remote calls of all runs of the mapping so far, by kind."""
+        from sync.models import Run
+
+        total: Counter[str] = Counter()
+        for calls in Run.objects.filter(mapping=self.mapping).values_list("calls", flat=True):
+            for counts in calls.values():
+                total.update(counts)
+        return total
+
+    def settle(self) -> None:
+        """Wait until nothing is under way."""
+        from sync.models import ChangedRecord, Operation
+
+        quiet = 0.0
+        while quiet < QUIET_SECONDS:
+            busy = ChangedRecord.objects.filter(mapping=self.mapping, attempts=0).exists()
+            busy = busy or Operation.objects.filter(mapping=self.mapping, state__in=Operation.OPEN).exists()
+            quiet = 0.0 if busy else quiet + 0.5
+            time.sleep(0.5)
+
+    def idle(self) -> None:
+        """Calls of polls that find nothing: the runs' own counter, kept in MappingState."""
+        from sync.models import MappingState
+
+        self.settle()
+        time.sleep(130)  # the lookback of the lists: until then they show the last edits again
+        state = MappingState.objects.get(mapping=self.mapping)
+        before = (state.idle_polls, state.idle_calls)
+        time.sleep(4 * self.mapping.poll_seconds)
+        state.refresh_from_db()
+        polls, calls = state.idle_polls - before[0], state.idle_calls - before[1]
+        self.stdout.write(f"Idle: {polls} polls, {calls / max(polls, 1):.2f} calls each.")
+
+    def per_change(self) -> None:
+        """Calls per synced change, polls left out as far as the bells are quick enough."""
+        from sync.models import Operation
+
+        self.settle()
+        before, written = self.calls(), self.confirmed()
+        number = 0
+        for case, key in self.vendors.pairs()[:20]:
+            self.vendors.jira_to_salesforce(case, key, f"Counted {time.time():.3f}")
+            number += 1
+        self.settle()
+        after = self.calls()
+        writes = self.confirmed() - written
+        spent = {kind: after[kind] - before[kind] for kind in after}
+        shown = ", ".join(f"{kind} {count}" for kind, count in sorted(spent.items()) if count)
+        total = sum(spent.values())
+        self.stdout.write(
+            f"Calls: {number} changes, {writes} writes, {total} calls ({shown}): {total / number:.2f} each."
+        )
+        assert Operation.objects.exists()
+
+    def confirmed(self) -> int:
+        from sync.models import Operation
+
+        return Operation.objects.filter(mapping=self.mapping, state=Operation.State.CONFIRMED).count()
+
+    def start_backfill(self, number: int) -> None:
+        """Create `number` issues at the Jira stand-in; the brake is released for them first."""
+        from sync.models import Allowance
+
+        for side, kind in (("right", "create"), ("right", "update"), ("left", "update")):
+            Allowance.objects.create(
+                mapping=self.mapping,
+                side=side,
+                kind=kind,
+                number=3 * number,
+                reason="benchmark backfill",
+                by_name="bench",
+                expires_at=timezone.now() + timedelta(hours=6),
             )
-
-    def measure(
-        self,
-        links: list[Link],
-        options: dict[str, Any],
-        edit: Callable[[Link, float], None],
-        read: Callable[[Link], float | None],
-    ) -> dict[str, Any]:
-        """{"edits", "median", "worst" (seconds; None if none arrived), "lost"}"""
-        seconds: list[float] = []
-        for number in range(options["edits"]):
-            link = links[number % len(links)]
-            value = self.dice.randrange(1, 99999) / 100  # two decimals: what the case's field keeps
-            edit(link, value)
-            if (took := wait_until(lambda link=link, value=value: read(link) == value)) is not None:  # type: ignore[misc]
-                seconds.append(took)
-            time.sleep(options["pause"])
-        return {
-            "edits": options["edits"],
-            "median": round(statistics.median(seconds), 2) if seconds else None,
-            "worst": round(max(seconds), 2) if seconds else None,
-            "lost": options["edits"] - len(seconds),
-        }
-
-    def jira_edit(self, link: Link, value: float) -> None:
-        self.jira.edit(self.engineer, link.left_id or "", **{EFFORT: value})
-
-    def case_edit(self, link: Link, value: float) -> None:
-        self.salesforce.edit(self.agent, link.right_id or "", Effort__c=value)
-
-    def issue_effort(self, link: Link) -> float | None:
-        found: float | None = self.jira.issue(self.engineer, link.left_id or "").get(EFFORT)
-        return found
-
-    def case_effort(self, link: Link) -> float | None:
-        found: float | None = self.salesforce.case(self.agent, link.right_id or "")["Effort__c"]
-        return found
+        person, jira = self.vendors.jira_person, self.vendors.jira
+        kind = jira.call(person, "GET", "issuetype")[0]["id"]
+        for start in range(0, number, BULK_CREATE):
+            issues = [
+                {
+                    "fields": {
+                        "project": {"key": "SUP"},
+                        "issuetype": {"id": kind},
+                        "summary": f"Backfill {time.time():.0f} {start + n}",
+                    }
+                }
+                for n in range(min(BULK_CREATE, number - start))
+            ]
+            jira.call(person, "POST", "issue/bulk", {"issueUpdates": issues})
+        self.stdout.write(f"Backfill: {number} issues created; measuring while they are synced.")
 
 
-def quiet_links() -> list[Link]:
-    """Linked records of the demo's mapping in which nothing waits for a person."""
-    disputed = Conflict.objects.exclude(state=Conflict.State.CLOSED).values("link")
-    active = Link.objects.filter(mapping__slug=MAPPING_SLUG, state=Link.State.ACTIVE)
-    return list(active.exclude(pk__in=disputed).order_by("pk"))
+def vendors(folder: Path) -> Any:
+    """The demo's two systems, used by people of its office."""
+    from syncadmin.bench.latency import Vendors
+    from syncadmin.demo.credentials import Credentials, office_people
+    from syncadmin.demo.environment import known
+    from syncadmin.demo.office import Jira, Salesforce
+    from syncadmin.demo.world import PEOPLE
+
+    notes = known(folder)
+    credentials = Credentials((folder / "word").read_text())
+    return Vendors(
+        Jira(notes["jira"]["url"], credentials),
+        Salesforce(notes["salesforce"]["url"], credentials),
+        office_people(PEOPLE, "jira")[0],
+        office_people(PEOPLE, "salesforce")[0],
+    )
 
 
-def wait_until(arrived: Callable[[], bool]) -> float | None:
-    """Seconds until `arrived`; None if it gave up."""
-    started = time.monotonic()
-    while not arrived():
-        if time.monotonic() - started > GIVE_UP_SECONDS:
-            return None
-        time.sleep(LOOK_SECONDS)
-    return time.monotonic() - started
+def the_mapping() -> Any:
+    from mappings.models import Mapping
+
+    mapping = Mapping.objects.first()
+    if mapping is None:
+        raise CommandError("The demo has no mapping yet. Nothing was measured. Wait until its first run is done.")
+    return mapping
+
+
+def machine() -> str:
+    from django.db import connection
+
+    load = os.getloadavg()[0]
+    return f"{os.cpu_count()} processors, load {load:.1f}, database {connection.vendor}"

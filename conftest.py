@@ -1,0 +1,24 @@
+"""What every test shares."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+
+from sync.audit_guard import remove_triggers
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: pytest.FixtureRequest) -> None:
+    """The audit log refuses deletions, so tests that empty all tables between them could not; its own tests put the
+    triggers back."""
+    with django_db_blocker.unblock():
+        remove_triggers(connection)
+
+
+@pytest.fixture(autouse=True)
+def _no_kept_fields() -> None:
+    """Field metadata is kept per process and connection id; ids repeat from test to test."""
+    from connections import open as opener
+
+    opener._fields.clear()
