@@ -19,6 +19,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
+# A test that hangs shows where it does and ends its process; the slowest good one takes seconds.
+HANGING_SECONDS = 300
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -56,7 +58,9 @@ def tests(name: str, database: str, arguments: list[str]) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         environment = {"DATABASE_URL": database, "REDIS_URL": "", "ENV_FILE": os.devnull}
-        command = [str(BIN / "pytest"), "-q", "-n", "2", "--dist", "loadfile", f"--junitxml={report}", *arguments]
+        command = [str(BIN / "pytest"), "-q", "-n", "2", "--dist", "loadfile", f"--junitxml={report}"]
+        hanging = [f"faulthandler_timeout={HANGING_SECONDS}", "faulthandler_exit_on_timeout=true"]
+        command += [*(part for option in hanging for part in ("-o", option)), *arguments]
         outcome = step(name, command, environment)
         outcome.detail = counts(report)
     return outcome
