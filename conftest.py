@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.db import connection
 
@@ -9,7 +11,7 @@ from sync.audit_guard import remove_triggers
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: pytest.FixtureRequest) -> None:
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
     """The audit log refuses deletions, so tests that empty all tables between them could not; its own tests put the
     triggers back."""
     with django_db_blocker.unblock():

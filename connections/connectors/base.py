@@ -365,7 +365,8 @@ class Connector:
     ) -> Iterator[Page]:
         """Records changed at or after `watermark` (inclusive), oldest first; None: all of them.
 
-        The caller subtracts the overlap or, now and then, twice the lookback. Where `lists_lag`, records carry no values.
+        The caller subtracts the overlap or, now and then, twice the lookback. Where `lists_lag`, records carry no
+        values.
         """
         raise NotImplementedError
 

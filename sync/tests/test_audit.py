@@ -38,8 +38,8 @@ def test_sealing_numbers_entries_without_gaps_and_the_chain_holds() -> None:
     assert verdict.intact and verdict.last_number == 5
 
 
-def change(number: int, **values: object) -> None:
-    AuditEntry.objects.filter(number=number).update(**values)
+def change(at: int, /, **values: object) -> None:
+    AuditEntry.objects.filter(number=at).update(**values)
 
 
 @pytest.mark.parametrize(
