@@ -37,6 +37,12 @@ def bell(settings):
     settings.BELL = "connections.tests.test_listener.ring"
 
 
+@pytest.fixture(autouse=True)
+def the_tests_own_connection_stays(monkeypatch):
+    """The test's transaction lives on the connection that the loop would replace as an old one."""
+    monkeypatch.setattr(listener, "close_old_connections", lambda: None)
+
+
 @pytest.fixture
 def salesforce():
     return Connection.objects.create(name="acme", kind="salesforce", address="https://acme.my.salesforce.com")
