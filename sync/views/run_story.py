@@ -1,0 +1,235 @@
+"""What a run says about itself: phases, pace, what it waits for, what went wrong, what a brake counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from sync.models import MappingState, Run
+from sync.wording import sentence
+
+# Count of a run → (word, meaning of its badge); in the order in which people look for them.
+COUNTS: dict[str, str] = {
+    "updated": "written",
+    "created": "created",
+    "deleted": "deleted",
+    "linked": "linked",
+    "agreed": "already agree",
+    "conflicts": "need a person",
+    "failed": "not yet",
+}
+FIRST_PHASES = (("read", "Read", "lists both sides"), ("match", "Match", "finds the pairs"))
+LIVE_PHASES = (("read", "Read", "looks for changes"), ("write", "Decide and write", "in small batches"))
+# A version published this shortly before a brake is worth naming as its cause.
+FRESH_VERSION = timedelta(hours=24)
+
+# code → (what happened, what it means for the data, what to do); the code's own sentence where it is not here.
+TROUBLES: dict[str, tuple[str, str, str]] = {
+    "lease_lost": (
+        "Another worker took this run over",
+        "Nothing was lost; it goes on from what was written down before each write.",
+        "Nothing to do. If it happens often, look at the workers.",
+    ),
+    "failed": (
+        "The run stopped: {message}",
+        "Nothing was lost; what was not confirmed is looked up before anything is sent again.",
+        "It is tried again by itself. If it stays, test the connection.",
+    ),
+    "retry": (
+        "{system} asked us to slow down: {message}",
+        "Nothing was lost; the remaining changes wait.",
+        "Nothing to do: it goes on by itself.",
+    ),
+    "brake": (
+        "A brake stopped a run that would {kind} {planned} records on the {side}; the limit is {limit} an hour",
+        "Nothing was written; what it would have changed waits.",
+        "Hold the records, or release them with a reason.",
+    ),
+    "connection_unusable": (
+        "{connection} cannot be used: {reason}",
+        "Nothing was lost; changes on both sides wait.",
+        "Open the connection and set it right; the mapping then goes on by itself.",
+    ),
+    "waits_for_approval": (
+        "The first run waits for approval",
+        "Nothing was written.",
+        "Look at what it would do, then approve it.",
+    ),
+}
+
+KIND_WORDS = {"create": "create", "update": "change", "delete": "delete or empty"}
+NOUNS = {"create": "creations", "update": "changes", "delete": "deletions and emptied fields"}
+CAUSES = {
+    "create": "many records are new on the other side, or the scope of the mapping became wider.",
+    "update": "a bulk edit or an import on the other side, or a rule that now gives other values.",
+    "delete": "a bulk deletion on the other side, or our account there lost the right to see records or fields.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    state: str  # done, now, halt or "" (to come)
+    icon: str
+    label: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    side: str
+    system: str
+    numbers: list[tuple[str, int]]  # (kind of call, number)
+
+    @property
+    def total(self) -> int:
+        return sum(number for _, number in self.numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """All that the live part of the run page shows."""
+
+    phases: list[Phase]
+    counts: list[tuple[str, int]]
+    calls: list[Calls]
+    seconds: float
+    rate: float | None  # records a second
+    left_seconds: float | None
+    waiting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Braked:
+    """What the brake stopped. `most`: the largest number that can be released at once."""
+
+    side: str
+    system: str
+    kind: str
+    verb: str
+    noun: str
+    planned: int
+    already: int
+    limit: int
+    waiting: int
+    sample: list[str]
+    cause: str
+
+    @property
+    def most(self) -> int:
+        return max(self.planned, self.waiting)
+
+
+def counts_of(run: Run) -> list[tuple[str, int]]:
+    """(word, number) of everything the run counted, nothings left out."""
+    return [(word, run.counts[name]) for name, word in COUNTS.items() if run.counts.get(name)]
+
+
+def seconds_of(run: Run, now: datetime) -> float:
+    return ((run.finished_at or now) - run.started_at).total_seconds()
+
+
+def is_waiting(run: Run, now: datetime) -> bool:
+    """Waiting is not stuck: a system told us when we may ask again."""
+    return run.waiting_until is not None and run.waiting_until > now and run.state in ("running", "done")
+
+
+def progress_of(run: Run, now: datetime) -> Progress:
+    seconds = seconds_of(run, now)
+    running = run.state == Run.State.RUNNING
+    rate = run.done / seconds if running and run.done and seconds >= 1 else None
+    left = (run.total - run.done) / rate if rate and run.total and run.total > run.done else None
+    return Progress(
+        phases=phases_of(run),
+        counts=counts_of(run),
+        calls=[
+            Calls(side, run.mapping.connection(side).name, sorted(run.calls.get(side, {}).items()))
+            for side in ("left", "right")
+        ],
+        seconds=seconds,
+        rate=rate,
+        left_seconds=left,
+        waiting=is_waiting(run, now),
+    )
+
+
+def phases_of(run: Run) -> list[Phase]:
+    """The phases as a bar. A run that ended well did all of them; one that did not stopped in the last it told of."""
+    first = run.kind == Run.Kind.FIRST
+    plan = FIRST_PHASES if first else LIVE_PHASES
+    names = [name for name, _, _ in plan]
+    if run.state == Run.State.RUNNING:
+        at = names.index(run.phase) if run.phase in names else 0
+    else:
+        at = len(names) if run.state in (Run.State.DONE, Run.State.APPROVAL) else len(names) - 1
+    stopped = run.state in (Run.State.HALTED, Run.State.FAILED, Run.State.LOST)
+    phases = []
+    for index, (_, label, text) in enumerate(plan):
+        state = "done" if index < at else "" if index > at else "halt" if stopped else "now"
+        phases.append(Phase(state, {"done": "check", "halt": "stop", "now": "swap"}.get(state, ""), label, text))
+    return [*phases, _end(run)]
+
+
+def _end(run: Run) -> Phase:
+    if run.state == Run.State.APPROVAL:
+        return Phase("now", "hand", "Approval", "a person decides")
+    if run.kind == Run.Kind.FIRST:
+        done = run.state == Run.State.DONE
+        return Phase("done" if done else "", "check" if done else "", "Approval", "given" if done else "to come")
+    endings = {
+        Run.State.DONE: Phase("done", "check", "Done", "nothing more to do"),
+        Run.State.HALTED: Phase("halt", "hand", "Halted", "before the write"),
+        Run.State.FAILED: Phase("halt", "xc", "Failed", "tried again"),
+        Run.State.LOST: Phase("", "redo", "Taken over", "by another worker"),
+    }
+    return endings.get(Run.State(run.state), Phase("", "", "Done", "to come"))
+
+
+def trouble_of(reason: dict[str, Any]) -> tuple[str, str, str] | None:
+    """The three parts of a stored reason; None where there is none."""
+    code, params = reason.get("code", ""), reason.get("params") or {}
+    if not code:
+        return None
+    if code not in TROUBLES:
+        return sentence(code, params), "", ""
+    what, meaning, todo = TROUBLES[code]
+    shown = {name: str(value).rstrip(".") for name, value in params.items()}
+    try:
+        return what.format(**shown), meaning, todo
+    except KeyError:
+        return sentence(code, params), meaning, todo
+
+
+def braked(run: Run, state: MappingState | None) -> Braked | None:
+    """What a person decides about, if it is this run that the mapping waits for."""
+    if state is None or state.halt != MappingState.Halt.BRAKE:
+        return None
+    params = state.halt_reason.get("params") or {}
+    if params.get("run") != run.pk:
+        return None
+    kind, side = params.get("kind", "update"), params.get("side", "right")
+    return Braked(
+        side=side,
+        system=run.mapping.connection(side).name,
+        kind=kind,
+        verb=KIND_WORDS.get(kind, kind),
+        noun=NOUNS.get(kind, kind),
+        planned=params.get("planned", 0),
+        already=params.get("already", 0),
+        limit=params.get("limit", 0),
+        waiting=params.get("waiting", 0),
+        sample=params.get("sample", []),
+        cause=_cause(run, kind),
+    )
+
+
+def _cause(run: Run, kind: str) -> str:
+    age = run.started_at - run.version.published_at
+    if timedelta(0) <= age < FRESH_VERSION:
+        at = timezone.localtime(run.version.published_at)
+        return f"version {run.version.number} of the mapping was published at {at:%H:%M}, shortly before. Else: " + (
+            CAUSES.get(kind, "")
+        )
+    return CAUSES.get(kind, "")

@@ -1,0 +1,354 @@
+"""Runs: what goes on, one run while it runs, the approval of a first run, and the choices at a brake."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST
+
+from connections.access import check, mappings_for, requires
+from mappings.models import Mapping
+from sync import approval, audit, jobs
+from sync.models import MappingState, Operation, Run
+from sync.views import filters, run_story
+from sync.views.changes import Shown, shown
+from sync.wording import sentence
+from syncadmin.paging import page
+
+# htmx stops polling when it is answered with this status.
+STOP_POLLING = 286
+# What went wrong is listed first; more than this is reached by the filter.
+MOST_TROUBLES = 20
+# Fields of one write shown in a list; the record's page has them all.
+MOST_FIELDS = 3
+TROUBLED = (Operation.State.DEAD, Operation.State.REFUSED, Operation.State.UNCERTAIN)
+
+
+def _mappings(user: Any) -> QuerySet[Mapping]:
+    """The mappings whose runs `user` may read."""
+    visible = Mapping.objects.visible_to(user).select_related("left_connection", "right_connection", "run_state")
+    allowed = mappings_for(user, "runs.read")
+    return visible if allowed is None else visible.filter(pk__in=allowed)
+
+
+def _find(request: HttpRequest, pk: int, action: str) -> Run:
+    """The run at this address, if the viewer may see it and do `action` on its mapping."""
+    visible = Run.objects.visible_to(request.user).select_related(
+        "mapping__left_connection", "mapping__right_connection", "mapping__run_state", "version"
+    )
+    run: Run = get_object_or_404(visible, pk=pk)
+    check(request.user, action, run.mapping)
+    return run
+
+
+def _state(mapping: Mapping) -> MappingState | None:
+    return getattr(mapping, "run_state", None)
+
+
+# The list. -----------------------------------------------------------------------------------------------------
+
+
+@requires("runs.read")
+def listing(request: HttpRequest) -> HttpResponse:
+    tidy = filters.tidy_address(request)
+    if tidy:
+        return redirect(tidy)
+    mappings = list(_mappings(request.user))
+    chips = [
+        filters.choice(request, "mapping", "Mapping", "any", [(one.slug, one.name) for one in mappings]),
+        filters.choice(request, "kind", "Kind", "any", Run.Kind.choices),
+        filters.choice(request, "state", "State", "any", Run.State.choices),
+    ]
+    slug, kind, state = (chip.value for chip in chips)
+    wanted = [one.pk for one in mappings if not slug or one.slug == slug]
+    runs = Run.objects.visible_to(request.user).filter(mapping__in=wanted).select_related("mapping", "version")
+    if kind:
+        runs = runs.filter(kind=kind)
+    if state:
+        runs = runs.filter(state=state)
+    pager = page(request, runs)
+    now = timezone.now()
+    rows = [
+        {
+            "run": run,
+            "counts": run_story.counts_of(run),
+            "seconds": run_story.seconds_of(run, now),
+            "waiting": run_story.is_waiting(run, now),
+        }
+        for run in pager.rows
+    ]
+    halts = [halt for one in mappings if (halt := _halt(one))]
+    context = {
+        "mappings": mappings,
+        "halts": halts,
+        "chips": chips,
+        "set_chips": [chip for chip in chips if chip.value],
+        "pager": pager,
+        "rows": rows,
+        "going": sum(1 for row in rows if row["run"].state == Run.State.RUNNING),
+        "first_page": "after" not in request.GET and "before" not in request.GET,
+    }
+    return render(request, "sync/runs/list.html", context)
+
+
+def _halt(mapping: Mapping) -> dict[str, Any] | None:
+    """Why a mapping waits and where to end it."""
+    state = _state(mapping)
+    if state is None or not state.halt:
+        return None
+    trouble = run_story.trouble_of(state.halt_reason or {"code": state.halt})
+    assert trouble is not None
+    run = (state.halt_reason.get("params") or {}).get("run")
+    if state.halt == MappingState.Halt.CONNECTION:
+        url, label = "", ""
+        for side in ("left", "right"):
+            if not mapping.connection(side).usable:
+                url, label = reverse("connection", args=[mapping.connection(side).pk]), "Open the connection"
+    else:
+        url = reverse("run", args=[run]) if run else ""
+        label = "Look and approve" if state.halt == MappingState.Halt.APPROVAL else "Look and decide"
+    return {
+        "kind": "warn" if state.halt == MappingState.Halt.APPROVAL else "bad",
+        "what": f"{mapping.name}: {trouble[0]}",
+        "meaning": trouble[1],
+        "todo": trouble[2],
+        "url": url,
+        "label": label,
+        "since": state.halted_at,
+    }
+
+
+@requires("runs.start")
+@require_POST
+def start(request: HttpRequest, slug: str) -> HttpResponse:
+    """Read both lists now, whatever the next poll's time."""
+    mapping = get_object_or_404(_mappings(request.user), slug=slug)
+    check(request.user, "runs.start", mapping)
+    state = _state(mapping)
+    if mapping.state != Mapping.State.ACTIVE or mapping.published_id is None:
+        messages.error(
+            request,
+            f"{mapping.name} does not run: it is {mapping.get_state_display().lower()}. · Nothing was read or written. "
+            "· Publish or resume it on its page.",
+        )
+    elif state is not None and state.halt in (MappingState.Halt.BRAKE, MappingState.Halt.APPROVAL):
+        messages.error(
+            request,
+            f"{mapping.name} is halted and waits for a person. · Nothing was read or written; changes are kept. · "
+            "Decide what stands at the top of this page.",
+        )
+    else:
+        with transaction.atomic():
+            MappingState.objects.filter(mapping=mapping).update(next_poll_at=None)
+            name = request.user.get_username()
+            audit.write("start", "asked", user=request.user, mapping=mapping, params={"by": name})
+            jobs.wake(mapping.pk, "bulk")
+        messages.success(
+            request,
+            f"{mapping.name} reads both sides now. · A run shows below as soon as there is something to do; "
+            "where nothing changed, none does.",
+        )
+    return redirect("runs")
+
+
+# One run. ------------------------------------------------------------------------------------------------------
+
+
+@requires("runs.read")
+def run(request: HttpRequest, pk: int) -> HttpResponse:
+    tidy = filters.tidy_address(request)
+    if tidy:
+        return redirect(tidy)
+    one = _find(request, pk, "runs.read")
+    chip = filters.choice(request, "outcome", "Outcome", "any", OUTCOMES)
+    operations = Operation.objects.filter(run=one).select_related("link")
+    troubles: list[Operation] = []
+    if chip.value:
+        operations = operations.filter(state=chip.value)
+    else:
+        troubles = list(operations.filter(state__in=TROUBLED).order_by("-pk")[: MOST_TROUBLES + 1])
+        operations = operations.exclude(state__in=TROUBLED)
+    pager = page(request, operations)
+    labels = _labels(one)
+    first_page = "after" not in request.GET and "before" not in request.GET
+    state = _state(one.mapping)
+    context = {
+        "run": one,
+        "mapping": one.mapping,
+        "live": one.state == Run.State.RUNNING,
+        "progress": run_story.progress_of(one, timezone.now()),
+        "trouble": _trouble(one),
+        "approval": one.state == Run.State.APPROVAL and state is not None and state.halt == "approval",
+        "preview": _preview(one),
+        "brake": run_story.braked(one, state),
+        "outcome": chip,
+        "troubles": [_row(operation, labels) for operation in troubles[:MOST_TROUBLES]] if first_page else [],
+        "more_troubles": len(troubles) > MOST_TROUBLES,
+        "pager": pager,
+        "rows": [_row(operation, labels) for operation in pager.rows],
+    }
+    return render(request, "sync/runs/show.html", context)
+
+
+OUTCOMES = [
+    ("confirmed", "Written"),
+    ("dead", "Gave up"),
+    ("refused", "Refused"),
+    ("uncertain", "Not answered"),
+    ("superseded", "Planned again"),
+    ("planned", "Planned"),
+    ("sending", "Being sent"),
+]
+
+
+def _trouble(one: Run) -> tuple[str, str, str] | None:
+    """What went wrong in three parts; a brake and an approval have their own place on the page."""
+    code = (one.error or {}).get("code")
+    return None if code in (None, "brake") else run_story.trouble_of(one.error)
+
+
+def _preview(one: Run) -> dict[str, Any] | None:
+    if one.kind != Run.Kind.FIRST or not one.preview:
+        return None
+    sides = [
+        {
+            "side": side,
+            "system": one.mapping.connection(side).name,
+            "listed": one.preview.get("listed", {}).get(side, 0),
+            "create": one.preview.get("create", {}).get(side, 0),
+        }
+        for side in ("left", "right")
+    ]
+    return {**one.preview, "sides": sides, "cannot_create": one.preview.get("samples", {}).get("cannot_create", [])}
+
+
+def _labels(one: Run) -> dict[str, dict[str, str]]:
+    """{rule id: {side: the field's label}} of the version the run used."""
+    rules = one.version.document.get("rules", [])
+    return {rule["id"]: {side: rule[side].get("label", "") for side in ("left", "right")} for rule in rules}
+
+
+def _row(operation: Operation, labels: dict[str, dict[str, str]]) -> dict[str, Any]:
+    fields = list(operation.fields.items())
+    return {
+        "operation": operation,
+        "link": operation.link,
+        "changes": [_change(operation, rule, sent, labels) for rule, sent in fields[:MOST_FIELDS]],
+        "more": max(0, len(fields) - MOST_FIELDS),
+        "why": _why(operation),
+    }
+
+
+def _change(operation: Operation, rule: str, sent: dict[str, Any], labels: dict[str, dict[str, str]]) -> Shown:
+    label = labels.get(rule, {}).get(operation.side) or sent.get("path", "")
+    before = None if operation.kind == Operation.Kind.CREATE else sent.get("before")
+    return shown(before, sent.get("read_back", sent.get("value")), operation.side, label, brief=True)
+
+
+def _why(operation: Operation) -> str:
+    """What came of it; before there is an outcome, why it was decided."""
+    result = operation.result or {}
+    if result.get("code") and result["code"] != "confirmed":
+        return sentence(result["code"], result.get("params"))
+    reasons = {sentence(sent["code"], sent.get("params")) for sent in operation.fields.values() if sent.get("code")}
+    return " ".join(sorted(reasons)) or sentence("confirmed")
+
+
+@requires("runs.read")
+def progress(request: HttpRequest, pk: int) -> HttpResponse:
+    """The live part of the run page, asked for every 2 seconds. When the run has ended the whole page is new."""
+    one = _find(request, pk, "runs.read")
+    live = one.state == Run.State.RUNNING
+    context = {"run": one, "live": live, "progress": run_story.progress_of(one, timezone.now())}
+    response = render(request, "sync/runs/_progress.html", context, status=200 if live else STOP_POLLING)
+    if not live:
+        response["HX-Refresh"] = "true"
+    return response
+
+
+# What a person decides. ----------------------------------------------------------------------------------------
+
+
+@requires("runs.approve")
+@require_POST
+def approve(request: HttpRequest, pk: int) -> HttpResponse:
+    one = _find(request, pk, "runs.approve")
+    try:
+        if one.state != Run.State.APPROVAL:
+            raise approval.NotWaiting(f"Run {one.pk} does not wait for approval.")
+        approval.approve(one.mapping, request.user)
+    except approval.NotWaiting as problem:
+        _not_waiting(request, problem)
+    else:
+        messages.success(
+            request, f"You approved the first run of {one.mapping.name}. · Writing begins now. · Follow it under Runs."
+        )
+    return redirect("run", pk=pk)
+
+
+@requires("brakes.release")
+@require_POST
+def release(request: HttpRequest, pk: int) -> HttpResponse:
+    """Let a typed number of what the brake stopped through, with a reason."""
+    one = _find(request, pk, "brakes.release")
+    reason, typed = _reason(request), request.POST.get("number", "").strip()
+    number = int(typed) if typed.isdecimal() and len(typed) < 8 else 0
+    stopped = run_story.braked(one, _state(one.mapping))
+    try:
+        if stopped is None:
+            raise approval.NotWaiting(f"{one.mapping} does not wait for a decision about run {one.pk}.")
+        if not reason or not 0 < number <= stopped.most:
+            messages.error(
+                request,
+                f"A release takes a reason and a number from 1 to {stopped.most:,}. · Nothing was released; "
+                "the brake holds. · Type both, then release again.",
+            )
+            return redirect("run", pk=pk)
+        approval.release(one.mapping, number, reason, request.user)
+    except approval.NotWaiting as problem:
+        _not_waiting(request, problem)
+    else:
+        messages.success(
+            request,
+            f"{number:,} {stopped.noun} in {stopped.system} are released for one hour. · The plan is read afresh; "
+            "what would go beyond halts again. · Follow it under Runs.",
+        )
+    return redirect("run", pk=pk)
+
+
+@requires("brakes.release")
+@require_POST
+def hold(request: HttpRequest, pk: int) -> HttpResponse:
+    """Take the records whose changes wait out of the run; nothing is written to them."""
+    one = _find(request, pk, "brakes.release")
+    reason = _reason(request) or f"held after the brake of run {one.pk}"
+    try:
+        if run_story.braked(one, _state(one.mapping)) is None:
+            raise approval.NotWaiting(f"{one.mapping} does not wait for a decision about run {one.pk}.")
+        number = approval.hold(one.mapping, reason, request.user)
+    except approval.NotWaiting as problem:
+        _not_waiting(request, problem)
+    else:
+        messages.success(
+            request,
+            f"{number:,} records are held. · Nothing was written to them; the other records go on. · "
+            "Include them again one by one on their pages.",
+        )
+    return redirect("run", pk=pk)
+
+
+def _reason(request: HttpRequest) -> str:
+    return request.POST.get("reason", "").strip()[:500]
+
+
+def _not_waiting(request: HttpRequest, problem: Exception) -> None:
+    messages.warning(
+        request, f"{problem} · Nothing was done: somebody else may have decided already. · Look at it as it is now."
+    )
