@@ -32,7 +32,7 @@ def listing(request: HttpRequest) -> HttpResponse:
         "set_chips": set_chips,
         "pager": pager,
         "lines": audit_lines.lines_of(pager.rows),
-        "hiding": audit_lines.hiding(readable, chips) if set_chips and not pager.rows else None,
+        "hiding": audit_lines.hiding(readable, chips, request.user) if set_chips and not pager.rows else None,
         "proof": audit_lines.proof(),
         "whole": can_everywhere(request.user, "audit.export"),
     }
