@@ -11,7 +11,8 @@ from django.views.decorators.http import require_POST
 from connections.access import Denied, can_everywhere, requires
 from sync import audit as log
 from sync.models import AuditEntry, Link
-from sync.views import audit_lines, filters
+from sync.views import _audit_lines as audit_lines
+from sync.views import _filters as filters
 from syncadmin.paging import page
 
 # Entries of the same request shown beside one entry; the list has them all.
@@ -64,8 +65,12 @@ def verify(request: HttpRequest) -> HttpResponse:
     log.seal()
     verdict = log.verify()
     seconds = (timezone.now() - started).total_seconds()
-    params = {"number": verdict.last_number, "broken_at": verdict.broken_at, "why": verdict.why}
-    params["seconds"] = round(seconds, 1)
+    params = {
+        "number": verdict.last_number,
+        "broken_at": verdict.broken_at,
+        "why": verdict.why,
+        "seconds": round(seconds, 1),
+    }
     log.write("verify", "audit_verified" if verdict.intact else "audit_broken", user=request.user, params=params)
     if verdict.intact:
         messages.success(request, f"Verified to number {verdict.last_number:,}, without a gap.")
@@ -78,7 +83,7 @@ def verify(request: HttpRequest) -> HttpResponse:
     return redirect("audit")
 
 
-@requires("audit.export")
+@requires("audit.export")  # type: ignore[arg-type]  # the guard hands any answer through, streams too
 @require_POST
 def export(request: HttpRequest) -> StreamingHttpResponse:
     """The whole sealed log as lines of JSON, which verifies offline; the export itself becomes an entry."""

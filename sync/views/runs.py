@@ -17,8 +17,9 @@ from connections.access import check, mappings_for, requires
 from mappings.models import Mapping
 from sync import approval, audit, jobs
 from sync.models import MappingState, Operation, Run
-from sync.views import filters, run_story
-from sync.views.changes import Shown, shown
+from sync.views import _filters as filters
+from sync.views import _run_story as run_story
+from sync.views._changes import Shown, shown
 from sync.wording import sentence
 from syncadmin.paging import page
 

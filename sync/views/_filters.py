@@ -28,9 +28,7 @@ class Filter:
 
 def without(request: HttpRequest, *names: str) -> str:
     """This address without these parameters, at its first page."""
-    kept = [
-        (name, value) for name, value in request.GET.items() if name not in (*names, *PAGING) and value.strip() != ""
-    ]
+    kept = [(name, value) for name in request.GET if name not in (*names, *PAGING) and (value := _given(request, name))]
     return f"{request.path}?{urlencode(kept)}" if kept else request.path
 
 
@@ -45,10 +43,14 @@ def text(
     request: HttpRequest, name: str, label: str, anything: str, kind: str = "text", suggestions: Sequence[str] = ()
 ) -> Filter:
     """What is typed, at most 200 characters."""
-    value = request.GET.get(name, "").strip().replace("\0", "")[:200]
+    value = _given(request, name).replace("\0", "")[:200]
     return Filter(name, label, anything, value, value, without(request, name), kind, suggestions=suggestions)
 
 
 def tidy_address(request: HttpRequest) -> str | None:
     """The address without parameters that say nothing, as a form sends them; None if there are none."""
-    return without(request) if any(value.strip() == "" for value in request.GET.values()) else None
+    return without(request) if any(not _given(request, name) for name in request.GET) else None
+
+
+def _given(request: HttpRequest, name: str) -> str:
+    return str(request.GET.get(name, "")).strip()

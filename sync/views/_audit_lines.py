@@ -15,9 +15,9 @@ from django.utils import timezone
 from connections.access import mappings_for
 from mappings.models import Mapping
 from sync.models import AuditEntry
-from sync.views import filters
-from sync.views.changes import Shown, changes_of
-from sync.views.filters import Filter
+from sync.views import _filters as filters
+from sync.views._changes import Shown, changes_of
+from sync.views._filters import Filter
 from sync.wording import sentence
 
 # What an entry's action is called, and its icon.
