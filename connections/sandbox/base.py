@@ -22,6 +22,8 @@ from urllib.parse import parse_qs
 import waitress.server
 from waitress.channel import ClientDisconnected
 
+# Where a test that runs a stand-in as a process of its own asks for misbehaviour: a POST of [{Fault's fields}, …].
+FAULTS_PATH = "/_faults"
 # Long polls hold a thread each; pages and API calls need the others.
 SERVER_THREADS = 24
 
@@ -164,6 +166,8 @@ class Standin:
         """Raise Stop(401…) for an API request without valid credentials."""
 
     def handle(self, request: Request) -> Response:
+        if request.path == FAULTS_PATH and request.method == "POST":
+            return self._ask_for_faults(request)
         is_api = request.path.startswith(self.api_prefixes)
         if is_api and self.latency:
             time.sleep(self.latency)
@@ -188,6 +192,13 @@ class Standin:
             self.log.append((request.method, request.path, response.status))
             del self.log[:-5000]
         return response
+
+    def _ask_for_faults(self, request: Request) -> Response:
+        # Another site's form cannot send this type, and its script would have to ask first, which nobody answers.
+        if request.headers.get("content-type") != "application/json":
+            return Response(415)
+        self.faults += [Fault(**wanted) for wanted in request.json()]
+        return Response(204)
 
     def _dispatch(self, request: Request) -> Response:
         for method, pattern, handler in self.routes:

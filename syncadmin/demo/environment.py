@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-FOLDER = ROOT / ".demo"
+FOLDER = Path(os.environ.get("DEMO_FOLDER") or ROOT / ".demo").resolve()
 LOOPBACK = "127.0.0.1"
 # The parts of a demo that was just killed need a moment to finish what they were doing.
 PATIENCE = 15.0
