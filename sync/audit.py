@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC
 from typing import Any
 
-from django.db import IntegrityError, models, transaction
+from django.db import connection, models, transaction
 
 from sync import chain
 from sync.chain import Verdict
@@ -82,29 +82,39 @@ def row_of(one: AuditEntry) -> dict[str, Any]:
     return {**row, "seal": one.seal, "salt": one.salt, "values": one.values}
 
 
-def seal() -> int:
-    """Number and seal what was committed since; the one sequencer. Returns the number of entries sealed.
+# Names the sequencer's lock among PostgreSQL's advisory locks; any number of our own will do.
+SEQUENCER_LOCK = 7_301_959
 
-    Two sequencers at once take the same numbers: the unique constraint lets one of them through, the other one's
-    entries are sealed at the next call.
+
+def seal() -> int:
+    """Number and seal what was committed since; one sequencer at a time. Returns the number of entries sealed.
+
+    Whoever comes second leaves at once: the first, or the next tick, seals its entries too.
     """
     sealed = 0
-    while True:
+    while batch := _seal_batch():
+        sealed += batch
+    return sealed
+
+
+def _seal_batch() -> int:
+    if not AuditEntry.objects.filter(number__isnull=True).exists():
+        return 0
+    with transaction.atomic():  # on SQLite this takes the write lock, so nobody else seals meanwhile
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [SEQUENCER_LOCK])
+                if not cursor.fetchone()[0]:
+                    return 0
         waiting = list(AuditEntry.objects.filter(number__isnull=True).order_by("pk")[:SEAL_BATCH])
-        if not waiting:
-            return sealed
-        try:
-            with transaction.atomic():
-                last = AuditEntry.objects.filter(number__isnull=False).order_by("-number").first()
-                number, previous = (last.number or 0, last.seal) if last else (0, chain.GENESIS)
-                for one in waiting:
-                    number += 1
-                    one.number = number
-                    previous = one.seal = chain.seal(previous, row_of(one))
-                AuditEntry.objects.bulk_update(waiting, ["number", "seal"])
-        except IntegrityError:
-            return sealed
-        sealed += len(waiting)
+        last = AuditEntry.objects.filter(number__isnull=False).order_by("-number").first()
+        number, previous = (last.number or 0, last.seal) if last else (0, chain.GENESIS)
+        for one in waiting:
+            number += 1
+            one.number = number
+            previous = one.seal = chain.seal(previous, row_of(one))
+        AuditEntry.objects.bulk_update(waiting, ["number", "seal"])
+    return len(waiting)
 
 
 def verify() -> Verdict:

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Least
 from django.utils import timezone
 
-from sync.models import ChangedRecord
+from sync.models import ChangedRecord, MappingState
 
 Lane = ChangedRecord.Lane
 
@@ -48,27 +49,37 @@ def mark(
     }
     if deleted:
         changes["deleted"] = True
-    waiting.update(**changes)
-    # A hint that waits after a failure keeps waiting; any other is looked at when the newest ring asks for it.
-    waiting.filter(attempts=0, not_before__gt=when).update(not_before=when)
-    known = set(waiting.values_list("external_id", flat=True))
-    new = [external_id for external_id in wanted if external_id not in known]
-    ChangedRecord.objects.bulk_create(
-        [
-            ChangedRecord(
-                mapping_id=mapping_id,
-                side=side,
-                external_id=external_id,
-                lane=lane,
-                deleted=deleted,
-                proof=dict(proof) if proof else None,
-                not_before=when,
-            )
-            for external_id in new
-        ],
-        ignore_conflicts=True,
-    )
+    with transaction.atomic():
+        lock(mapping_id)
+        waiting.update(**changes)
+        # A hint that waits after a failure keeps waiting; any other is looked at when the newest ring asks for it.
+        waiting.filter(attempts=0, not_before__gt=when).update(not_before=when)
+        known = set(waiting.values_list("external_id", flat=True))
+        new = [external_id for external_id in wanted if external_id not in known]
+        ChangedRecord.objects.bulk_create(
+            [
+                ChangedRecord(
+                    mapping_id=mapping_id,
+                    side=side,
+                    external_id=external_id,
+                    lane=lane,
+                    deleted=deleted,
+                    proof=dict(proof) if proof else None,
+                    not_before=when,
+                )
+                for external_id in new
+            ],
+            ignore_conflicts=True,
+        )
     return new
+
+
+def lock(mapping_id: int) -> None:
+    """Take the mapping's row before its hints, conflicts and links, as every commit of a run does (Lease.renew).
+
+    One order for everybody: without it PostgreSQL finds bells and runs in a deadlock. Inside a transaction only.
+    """
+    list(MappingState.objects.select_for_update().filter(mapping_id=mapping_id).values_list("pk"))
 
 
 def due(mapping_id: int) -> list[ChangedRecord]:
@@ -105,8 +116,12 @@ def consume(hints: Sequence[ChangedRecord]) -> int:
 
 def postpone(hints: Sequence[ChangedRecord], seconds: float) -> None:
     """Look again later; not a failure."""
+    if not hints:
+        return
     when = timezone.now() + timedelta(seconds=seconds)
-    ChangedRecord.objects.filter(pk__in=[hint.pk for hint in hints]).update(not_before=when)
+    with transaction.atomic():
+        lock(hints[0].mapping_id)
+        ChangedRecord.objects.filter(pk__in=[hint.pk for hint in hints]).update(not_before=when)
 
 
 # After a failure: quick first, since most are hiccups; then rarely, since somebody must act. Seconds.

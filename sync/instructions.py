@@ -29,6 +29,7 @@ def ask(
     replaced: the last word of a person counts.
     """
     with transaction.atomic():
+        hints.lock(link.mapping_id)
         instruction = Instruction.objects.create(
             mapping=link.mapping,
             link=link,

@@ -6,11 +6,13 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import django_rq
 from django.db import transaction
 from django.db.models import Q
+from django.utils import timezone
 from redis.exceptions import RedisError
 
 from connections.connectors.base import Hint
@@ -24,6 +26,8 @@ log = logging.getLogger("sync")
 
 # While a ring waits in the queue another one adds nothing. Shorter than the sweep, so a lost job costs no more.
 RING_SECONDS = 3
+# The first edit of a record goes at once; further ones within this time are looked at together.
+COLLECT = timedelta(seconds=1)
 
 
 def wake(mapping_id: int, queue: str = "live") -> None:
@@ -107,8 +111,11 @@ def _mark(mapping: Mapping, side: str, rung: Sequence[Hint]) -> bool:
         if link is None and hint.deleted:
             continue
         lane = hints.Lane.LIVE if link is not None else hints.Lane.BACKFILL
+        read_at = getattr(link, f"{side}_read_at", None)
+        collected = read_at + COLLECT if read_at and read_at + COLLECT > timezone.now() else None
         proof = {"version": hint.version, "at": hint.at} if hint.verified and hint.own_account else None
-        hints.mark(mapping.pk, side, [hint.external_id], lane, deleted=hint.deleted and hint.verified, proof=proof)
+        gone = hint.deleted and hint.verified
+        hints.mark(mapping.pk, side, [hint.external_id], lane, deleted=gone, proof=proof, not_before=collected)
         marked = True
     return marked
 
