@@ -543,6 +543,7 @@ class AuditEntry(models.Model):
             models.Index(fields=["actor", "-id"], name="audit_of_actor"),
             models.Index(fields=["action", "-id"], name="audit_of_action"),
             models.Index(fields=["request_id"], name="audit_of_request"),
+            models.Index(fields=["at"], name="audit_of_time"),  # where a time begins, as a key to page from
         ]
 
     def __str__(self) -> str:

@@ -136,6 +136,8 @@ SENTENCES: dict[str, str] = {
     "asked": "{by} asked for it.",
     "stale": "The field moved while you were deciding; nothing was written.",
     "audit_exported": "The audit log was exported.",
+    "audit_verified": "The audit log was checked and holds to number {number}.",
+    "audit_broken": "The audit log was checked: {why} Up to number {number} it is still proved.",
     "login": "Signed in.",
     "logout": "Signed out.",
     "login_failed": "Sign-in failed.",
@@ -158,4 +160,7 @@ def sentence(code: str, params: Mapping[str, Any] | None = None) -> str:
         key: ", ".join(str(item) for item in value) if isinstance(value, list) else value
         for key, value in (params or {}).items()
     }
+    message = str(shown.get("message") or "").rstrip()
+    if message and message[-1] not in ".!?":
+        shown["message"] = message + "."  # a system's own words, followed by ours
     return SENTENCES.get(code, code.replace("_", " ").capitalize() + ".").format_map(_Gentle(shown))

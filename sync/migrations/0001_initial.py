@@ -73,7 +73,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name_plural': 'audit entries',
                 'ordering': ['-id'],
-                'indexes': [models.Index(fields=['mapping_id', '-id'], name='audit_of_mapping'), models.Index(fields=['link_id', '-id'], name='audit_of_link'), models.Index(fields=['actor', '-id'], name='audit_of_actor'), models.Index(fields=['action', '-id'], name='audit_of_action'), models.Index(fields=['request_id'], name='audit_of_request')],
+                'indexes': [models.Index(fields=['mapping_id', '-id'], name='audit_of_mapping'), models.Index(fields=['link_id', '-id'], name='audit_of_link'), models.Index(fields=['actor', '-id'], name='audit_of_actor'), models.Index(fields=['action', '-id'], name='audit_of_action'), models.Index(fields=['request_id'], name='audit_of_request'), models.Index(fields=['at'], name='audit_of_time')],
             },
         ),
         migrations.CreateModel(
