@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, F, Q, Sum
+from django.db.models import Count, F, Sum
 from django.utils import timezone
 
 from connections.connectors.base import Change, ConnectorError, NeedsAuthorization, RateLimited, Record, Retry
@@ -187,10 +187,8 @@ def _side_failed(session: Session, failure: SideFailed) -> Outcome:
     if isinstance(error, NeedsAuthorization):
         lost_sign_in(connection, message)
     elif isinstance(error, RateLimited):
+        # What the vendor asked for was stored by the session; our own budget needs no more than a moment.
         until = timezone.now() + timedelta(seconds=error.after)
-        Connection.objects.filter(pk=connection.pk).filter(
-            Q(retry_after__isnull=True) | Q(retry_after__lt=until)
-        ).update(retry_after=until)
         if session.run is not None:
             session.progress(waiting_until=until, waiting_for=connection.name)
         _finish(session, Run.State.DONE, {"code": "retry", "params": {"system": connection.name, "message": message}})
@@ -215,10 +213,21 @@ def _side_failed(session: Session, failure: SideFailed) -> Outcome:
 def batch(session: Session) -> bool:
     """Look at the next due hints, decide, write. Returns whether there was anything to look at."""
     session.lease.renew()
-    rung = hints.due(session.mapping.pk)
+    rung = hints.due(session.mapping.pk, session.bulk_batch)
     if not rung:
         return False
     session.ensure_run()
+    live = rung[0].lane == hints.Lane.LIVE
+    session.lane = "live" if live else "backfill"
+    started = time.monotonic()
+    _look_at(session, rung)
+    if not live:
+        session.bulk_batch = hints.next_batch(len(rung), time.monotonic() - started)
+    return True
+
+
+def _look_at(session: Session, rung: list[ChangedRecord]) -> None:
+    """Read what these hints name and whatever belongs to it, decide, commit, carry out."""
     session.reading_since = timezone.now()
     ids = {side: [hint.external_id for hint in rung if hint.side == side] for side in SIDES}
     known = load(session, ids)
@@ -260,7 +269,6 @@ def batch(session: Session) -> bool:
     session.done += len(rung)
     if operations:
         carry_out(session, operations)
-    return True
 
 
 def _read_counterparts(session: Session, reading: Reading, links: Sequence[Link], known: Batch) -> None:

@@ -15,10 +15,19 @@ from sync.models import ChangedRecord, MappingState
 
 Lane = ChangedRecord.Lane
 
-# Live edits are looked at in small batches, so that the first one leaves at once; the rest in batches that keep the
-# lease for about a second at 50 ms a call.
+# Live edits are looked at in small batches, so that the first one leaves at once.
 LIVE_BATCH = 40
-BULK_BATCH = 40
+# The rest in batches that hold the lease for about this long, so that a live edit never waits longer: the size
+# follows how quickly the systems answer, between a few records and what one bulk call takes.
+BATCH_SECONDS = 1.0
+BULK_BATCH = 20
+SMALLEST_BATCH, LARGEST_BATCH = 4, 200
+
+
+def next_batch(size: int, seconds: float) -> int:
+    """The size of the next bulk batch after one of `size` took `seconds`."""
+    fitting = int(size * BATCH_SECONDS / max(seconds, 0.001))
+    return max(SMALLEST_BATCH, min(LARGEST_BATCH, fitting, 2 * size))
 
 
 def mark(
@@ -82,11 +91,12 @@ def lock(mapping_id: int) -> None:
     list(MappingState.objects.select_for_update().filter(mapping_id=mapping_id).values_list("pk"))
 
 
-def due(mapping_id: int) -> list[ChangedRecord]:
-    """The next hints to look at: live ones alone while there are any, so that they never wait for a backfill."""
+def due(mapping_id: int, bulk: int = BULK_BATCH) -> list[ChangedRecord]:
+    """The next hints to look at: live ones alone while there are any, so that they never wait for a backfill; else
+    `bulk` of the others."""
     waiting = ChangedRecord.objects.filter(mapping_id=mapping_id, not_before__lte=timezone.now())
     live = list(waiting.filter(lane=Lane.LIVE).order_by("not_before", "id")[:LIVE_BATCH])
-    return live or list(waiting.order_by("lane", "not_before", "id")[:BULK_BATCH])
+    return live or list(waiting.order_by("lane", "not_before", "id")[:bulk])
 
 
 def of_counterparts(mapping_id: int, ids: Mapping[str, Sequence[str]]) -> list[ChangedRecord]:

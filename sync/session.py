@@ -17,10 +17,13 @@ from connections.connectors.base import Connector
 from connections.models import Connection
 from mappings.compiled import CompiledMapping, compile_document
 from mappings.models import Mapping, MappingVersion
+from sync.hints import BULK_BATCH
 from sync.lease import Lease
 from sync.models import Run
 
 SIDES = ("left", "right")
+# Lanes of the rate budget a run may draw on: a batch of live edits and everything else.
+LANES = ("live", "backfill")
 
 
 @dataclass
@@ -31,15 +34,22 @@ class Session:
     version: MappingVersion
     compiled: CompiledMapping
     lease: Lease
-    connectors: dict[str, Connector]
+    lanes: dict[str, dict[str, Connector]]  # lane of the rate budget -> side -> connector
+    lane: str
     kind: str
     started_by: str = ""
     run: Run | None = None
     counts: Counter[str] = field(default_factory=Counter)
     calls: dict[str, Counter[str]] = field(default_factory=lambda: {side: Counter() for side in SIDES})
     done: int = 0
+    bulk_batch: int = BULK_BATCH  # follows how long the last bulk batch took
     # When the batch began to read: what was rung later is news to its decisions.
     reading_since: datetime = field(default_factory=timezone.now)
+
+    @property
+    def connectors(self) -> dict[str, Connector]:
+        """The two connectors, drawing on the budget of the lane in use."""
+        return self.lanes[self.lane]
 
     def connection(self, side: str) -> Connection:
         return self.mapping.connection(side)
@@ -98,5 +108,8 @@ def open_session(
         return count
 
     opener = import_string(settings.OPEN_CONNECTOR)
-    connectors = {side: opener(mapping.connection(side), lane=lane, on_call=counter(side)) for side in SIDES}
-    return Session(mapping, pinned, compiled, lease, connectors, kind, started_by, calls=calls)
+    lanes = {
+        one: {side: opener(mapping.connection(side), lane=one, on_call=counter(side)) for side in SIDES}
+        for one in {lane, *LANES}
+    }
+    return Session(mapping, pinned, compiled, lease, lanes, lane, kind, started_by, calls=calls)
