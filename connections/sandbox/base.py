@@ -7,7 +7,7 @@ atomic, as a vendor's transaction would.
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import json
 import re
 import sqlite3
@@ -20,12 +20,15 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import waitress.server
+import waitress.wasyncore
 from waitress.channel import ClientDisconnected
 
 # Where a test that runs a stand-in as a process of its own asks for misbehaviour: a POST of [{Fault's fields}, …].
 FAULTS_PATH = "/_faults"
 # Long polls hold a thread each; pages and API calls need the others.
 SERVER_THREADS = 24
+# A handler that takes longer is hanging; the test that stops the server must not.
+STOP_SECONDS = 5.0
 
 
 @dataclass
@@ -234,12 +237,7 @@ class Server:
     def __init__(self, app: Standin, port: int = 0, threads: int = SERVER_THREADS) -> None:
         self.app = app
         self.server = waitress.server.create_server(app, host="127.0.0.1", port=port, threads=threads)
-        self.thread = threading.Thread(target=self._run, daemon=True)
-
-    def _run(self) -> None:
-        # Closing takes the sockets away from under the loop: that is its end, not a fault.
-        with contextlib.suppress(OSError):
-            self.server.run()
+        self.thread = threading.Thread(target=self.server.run, daemon=True)
 
     @property
     def address(self) -> str:
@@ -251,5 +249,8 @@ class Server:
 
     def __exit__(self, *exc: object) -> None:
         self.app.close()
-        self.server.task_dispatcher.set_thread_count(0)
-        self.server.close()
+        # Handlers first: each wakes the loop when it is done, through a pipe that must still be open then.
+        self.server.task_dispatcher.shutdown(timeout=STOP_SECONDS)
+        # Then the loop, from within: closed by another thread, its sockets would be missing under its select.
+        self.server.trigger.pull_trigger(functools.partial(waitress.wasyncore.close_all, self.server._map))
+        self.thread.join(STOP_SECONDS)
