@@ -349,6 +349,7 @@ def _creating_link(session: Session, one: Unlinked) -> Link:
     setattr(link, f"{one.side}_read_at", timezone.now())
     link.save()
     MatchKey.objects.filter(mapping=session.mapping, side=one.side, external_id=record.external_id).delete()
+    _close_subject(session, [f"{one.side}:{record.external_id}"])
     return link
 
 

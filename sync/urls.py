@@ -1,8 +1,20 @@
 from django.urls import path
 
-from sync.views import audit, runs
+from sync.views import audit, records, review, runs
 
 urlpatterns = [
+    path("review/", review.queue, name="review-queue"),
+    path("review/answers/", review.answers, name="review-answers"),
+    path("review/progress/<int:pk>/", review.progress, name="review-progress"),
+    path("review/<int:pk>/", review.conflict, name="conflict"),
+    path("review/<int:pk>/alike/", review.same, name="review-same"),
+    path("review/<int:pk>/whole/", review.whole, name="conflict-whole"),
+    path("records/", records.listing, name="records"),
+    path("records/search/", records.search, name="records-search"),
+    path("records/<int:pk>/", records.record, name="record"),
+    path("records/<int:pk>/now/", records.now, name="record-now"),
+    path("records/<int:pk>/do/", records.act, name="record-act"),
+    path("writes/<int:pk>/undo/", review.undo, name="write-undo"),
     path("runs/", runs.listing, name="runs"),
     path("runs/start/<slug:slug>/", runs.start, name="run-start"),
     path("runs/<int:pk>/", runs.run, name="run"),

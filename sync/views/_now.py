@@ -1,0 +1,182 @@
+"""A pair as it is now: both records read live, each rule judged, beside what was last agreed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+from django.db import connections as databases
+from django.utils.module_loading import import_string
+from django.utils.safestring import SafeString
+
+from connections.connectors.base import Connector, ConnectorError, Record
+from mappings.compiled import CompiledRule, compile_rule
+from sync.merge import MISSING, Agree, Ask, Drift, Field, Nothing, Outcome, Skip, Write, merge_field
+from sync.models import Conflict, Link
+from sync.session import SIDES
+from sync.views._values import brief
+
+# (badge kind, icon, word) of what the merge says about a field.
+AGREE = ("ok", "check", "Agree")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One rule. left, right: now, None where unknown; `same` says that both bases read alike."""
+
+    label: str
+    right_label: str
+    left: SafeString | None
+    right: SafeString | None
+    left_base: SafeString | None
+    right_base: SafeString | None
+    kind: str = ""
+    icon: str = ""
+    word: str = ""
+    conflict: Conflict | None = None
+
+    @property
+    def same(self) -> bool:
+        return self.left_base == self.right_base
+
+
+@dataclass(slots=True)
+class Now:
+    """Both sides. `trouble`: {side: why it could not be read}; `records`: {side: Record}; `urls`: deep links."""
+
+    rows: list[Row] = field(default_factory=list)
+    trouble: dict[str, str] = field(default_factory=dict)
+    records: dict[str, Record | None] = field(default_factory=dict)
+    urls: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def differing(self) -> list[Row]:
+        return [row for row in self.rows if row.word and row.kind != "ok"]
+
+    @property
+    def read(self) -> bool:
+        return not self.trouble and all(self.records.values())
+
+
+def rules_in(document: Mapping[str, Any]) -> list[CompiledRule]:
+    return [compile_rule(rule) for rule in document["rules"]]
+
+
+def as_agreed(link: Link, rules: Sequence[CompiledRule], conflicts: Sequence[Conflict]) -> list[Row]:
+    """The rows without a live read: what was last agreed, and what waits."""
+    asked = {one.rule_id: one for one in conflicts}
+    return [_row(link, rule, None, None, asked.get(rule.id)) for rule in rules]
+
+
+def look(link: Link, rules: Sequence[CompiledRule], conflicts: Sequence[Conflict]) -> Now:
+    """Read both records now. Remote trouble is told, not raised."""
+    now = Now()
+    connectors: dict[str, Connector] = {}
+    for side in SIDES:
+        try:
+            connectors[side] = import_string(settings.OPEN_CONNECTOR)(link.mapping.connection(side), lane="live")
+        except ConnectorError as error:
+            now.trouble[side] = _reason(error)
+            continue
+        now.urls[side] = _url(connectors[side], link, side)
+    wanted = [side for side in connectors if link.record_id(side)]
+    with ThreadPoolExecutor(2) as pool:
+        answers = {side: pool.submit(_read, connectors[side], link, side, rules) for side in wanted}
+        for side, answer in answers.items():
+            try:
+                now.records[side] = answer.result()
+            except ConnectorError as error:
+                now.trouble[side] = _reason(error)
+    asked = {one.rule_id: one for one in conflicts}
+    left, right = now.records.get("left"), now.records.get("right")
+    now.rows = [_row(link, rule, left, right, asked.get(rule.id)) for rule in rules]
+    return now
+
+
+def _reason(error: ConnectorError) -> str:
+    return error.message.rstrip(".") or "no reason was given"
+
+
+def _read(connector: Connector, link: Link, side: str, rules: Sequence[CompiledRule]) -> Record | None:
+    external_id = link.record_id(side) or ""
+    paths = sorted({rule.field(side).path for rule in rules})
+    try:
+        found: Record | None = connector.get_many(link.mapping.object_type(side), [external_id], paths).get(external_id)
+    finally:
+        databases.close_all()  # of this thread: nobody else would
+    return found
+
+
+def _url(connector: Connector, link: Link, side: str) -> str:
+    external_id = link.record_id(side)
+    if external_id is None:
+        return ""
+    return connector.url_of(link.mapping.object_type(side), external_id, getattr(link, f"{side}_key") or None)
+
+
+def _row(link: Link, rule: CompiledRule, left: Record | None, right: Record | None, conflict: Conflict | None) -> Row:
+    values = {"left": _value(left, rule, "left"), "right": _value(right, rule, "right")}
+    kind, icon, word = _state(link, rule, values, conflict)
+    shown = {side: None if values[side] is MISSING else brief(values[side], rule.field(side)) for side in SIDES}
+    bases = {
+        side: brief(link.bases(side)[rule.id], rule.field(side)) if rule.id in link.bases(side) else None
+        for side in SIDES
+    }
+    right_label = rule.right.label if rule.right.label != rule.left.label else ""
+    return Row(
+        rule.left.label,
+        right_label,
+        shown["left"],
+        shown["right"],
+        bases["left"],
+        bases["right"],
+        kind,
+        icon,
+        word,
+        conflict,
+    )
+
+
+def _value(record: Record | None, rule: CompiledRule, side: str) -> Any:
+    if record is None or record.deleted or rule.field(side).path in record.unreadable:
+        return MISSING
+    return record.values.get(rule.field(side).path, MISSING)
+
+
+def _state(
+    link: Link, rule: CompiledRule, values: Mapping[str, Any], conflict: Conflict | None
+) -> tuple[str, str, str]:
+    """The badge, by the very function that decides."""
+    if conflict is not None:
+        resolving = conflict.state == Conflict.State.RESOLVING
+        return ("info", "clock", "Being settled") if resolving else ("warn", "warn", conflict.get_kind_display())
+    if values["left"] is MISSING and values["right"] is MISSING:
+        return "", "", ""
+    outcome: Outcome = merge_field(
+        rule,
+        Field(
+            left=values["left"],
+            right=values["right"],
+            left_base=link.left_bases.get(rule.id, MISSING),
+            right_base=link.right_bases.get(rule.id, MISSING),
+            parked=link.parked.get(rule.id),
+        ),
+    )
+    match outcome:
+        case Skip():
+            return "", "lock", "Not readable"
+        case Drift() | Nothing() if link.agreed_differences.get(rule.id):
+            return "info", "hand", "May differ"
+        case Drift():
+            return "warn", "fork", "Differs"
+        case Write():
+            return "info", "swap", "On its way"
+        case Ask():
+            return "warn", "inbox", "Will be asked"
+        case Nothing() | Agree():
+            return AGREE
+        case _:
+            return "", "", ""

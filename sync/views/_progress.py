@@ -1,0 +1,188 @@
+"""What became of something a person asked for: written where, at what time, or why not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.urls import NoReverseMatch, reverse
+from django.utils.safestring import SafeString
+
+from mappings.compiled import field_spec
+from mappings.models import Mapping as SyncMapping
+from sync.models import Conflict, Instruction, Operation
+from sync.session import SIDES
+from sync.views._questions import rules_of
+from sync.views._values import brief, system_names
+from sync.wording import sentence
+
+Kind, State = Instruction.Kind, Instruction.State
+
+DONE_WORDS: Mapping[str, str] = {
+    Kind.UNDO: "Undone",
+    Kind.UNLINK: "Unlinked",
+    Kind.RELINK: "Linked",
+    Kind.DELETE_TWIN: "Deleted",
+    Kind.RECREATE: "Created",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One field that was written."""
+
+    operation: Operation
+    side: str
+    system: str
+    label: str
+    before: SafeString
+    after: SafeString
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """word: the instruction's state. `open`: it is not over, look again. `undo`: the write that can be taken back."""
+
+    instruction: Instruction
+    word: str
+    open: bool
+    kind: str
+    head: str
+    meaning: str = ""
+    todo: str = ""
+    writes: Sequence[Written] = ()
+    undo: Operation | None = None
+    audit_url: str = ""
+
+    @property
+    def finished_at(self) -> Any:
+        return self.instruction.finished_at
+
+
+def progress_of(one: Instruction, operations: Iterable[Operation] | None = None) -> Progress:
+    """`operations`: those of the instruction, where the caller has them; else they are looked up."""
+    if one.state in (State.WAITING, State.APPLYING):
+        return _waiting(one)
+    if operations is None:
+        operations = list(one.operations.select_related("link").order_by("pk"))
+    if one.state == State.STALE:
+        return _stale(one)
+    if one.state == State.REFUSED:
+        return _refused(one, list(operations))
+    done = [operation for operation in operations if operation.state == Operation.State.CONFIRMED]
+    names = system_names(one.mapping)
+    writes = written(one.mapping, names, done)
+    systems = list(dict.fromkeys(one_write.system for one_write in writes))
+    word = DONE_WORDS.get(one.kind, "Saved")
+    head = f"{word} and written to {' and '.join(systems)}" if systems else word
+    meaning = "" if writes or one.kind in DONE_WORDS else "Nothing had to be written."
+    return Progress(
+        one,
+        "done",
+        open=False,
+        kind="ok",
+        head=head,
+        meaning=meaning,
+        writes=writes,
+        undo=next((operation for operation in done if can_undo(operation)), None) if one.kind != Kind.UNDO else None,
+        audit_url=audit_url(str(one.request_id)),
+    )
+
+
+def _waiting(one: Instruction) -> Progress:
+    mapping = one.mapping
+    head = "Saved; it is being written" if one.state == State.APPLYING else "Saved; it is applied with the next look"
+    if mapping.state != SyncMapping.State.ACTIVE:
+        return Progress(
+            one, one.state, True, "warn", "Saved, but the mapping is paused", "Nothing is written until it is resumed."
+        )
+    halt = getattr(getattr(mapping, "run_state", None), "halt", "")
+    if halt:
+        return Progress(
+            one, one.state, True, "warn", "Saved, but the mapping is halted", "It is applied once the mapping goes on."
+        )
+    return Progress(one, one.state, True, "info", head, "Values are read once more before anything is written.")
+
+
+def _stale(one: Instruction) -> Progress:
+    if "superseded" in one.outcome.values():
+        return Progress(
+            one,
+            "stale",
+            False,
+            "warn",
+            "A later answer took the place of this one",
+            "Nothing was written for this one.",
+        )
+    moved = _moved(one)
+    return Progress(
+        one,
+        "stale",
+        False,
+        "warn",
+        f"{' and '.join(moved) if moved else 'The field'} moved while you were deciding",
+        "Nothing of yours was written.",
+        "Check the new values, then save again.",
+    )
+
+
+def _moved(one: Instruction) -> list[str]:
+    """The systems whose values are no longer those the person saw, as far as the open conflicts tell."""
+    names, found = system_names(one.mapping), []
+    for conflict in Conflict.objects.filter(link=one.link_id, rule_id__in=list(one.choices), state=Conflict.State.OPEN):
+        seen = one.choices[conflict.rule_id].get("seen") or {}
+        found += [names[side] for side in SIDES if side in seen and seen[side] != getattr(conflict, f"{side}_value")]
+    return list(dict.fromkeys(found))
+
+
+def _refused(one: Instruction, operations: Sequence[Operation]) -> Progress:
+    refused = next((o for o in operations if o.state == Operation.State.REFUSED), None)
+    head = "This could not be done"
+    if refused is not None:
+        head = sentence(refused.result.get("code", "refused"), refused.result.get("params"))
+    elif one.kind == Kind.RELINK:
+        head = "That record is linked already"
+    written_too = any(operation.state == Operation.State.CONFIRMED for operation in operations)
+    meaning = "The other fields were written; nothing was lost." if written_too else "Nothing was written."
+    return Progress(one, "refused", False, "bad", head, meaning, "Choose again, or leave the values as they are.")
+
+
+def written(mapping: SyncMapping, names: Mapping[str, str], operations: Iterable[Operation]) -> list[Written]:
+    """The fields of confirmed writes, as sentences' parts."""
+    rules = rules_of(mapping.published.document) if mapping.published else {}
+    found = []
+    for operation in operations:
+        for rule_id, sent in operation.fields.items():
+            rule = rules.get(rule_id)
+            spec = field_spec(rule[operation.side]) if rule else None
+            after = sent.get("read_back", sent["value"])
+            found.append(
+                Written(
+                    operation,
+                    operation.side,
+                    names[operation.side],
+                    spec.label if spec else sent["path"],
+                    brief(sent["before"], spec),
+                    brief(after, spec),
+                )
+            )
+    return found
+
+
+def can_undo(operation: Operation) -> bool:
+    """Whether the write has something to put back, on a pair that is kept in agreement."""
+    return (
+        operation.state == Operation.State.CONFIRMED
+        and operation.kind == Operation.Kind.UPDATE
+        and bool(operation.fields)
+        and operation.link.state == "active"
+    )
+
+
+def audit_url(request_id: str) -> str:
+    """Where the entries of one action are listed; "" where this installation has no such page."""
+    try:
+        return f"{reverse('audit')}?request={request_id}"
+    except NoReverseMatch:
+        return ""

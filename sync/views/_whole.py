@@ -1,0 +1,237 @@
+"""Questions about a record as a whole: what can be answered, what each answer does, and the answer itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from connections.connectors.base import ConnectorError, Record
+from mappings.models import Mapping as SyncMapping
+from sync import hints, instructions, jobs
+from sync.approval import NotWaiting
+from sync.merge import OTHER
+from sync.models import Conflict, Instruction, Link, MatchKey
+from sync.views._values import last_part, system_names
+
+Kind = Conflict.Kind
+MOST_CANDIDATES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One answer. `name` is posted; `effect`: what it does, said before it is pressed; `asks`: label of a text to type."""
+
+    name: str
+    label: str
+    icon: str
+    effect: str
+    look: str = ""  # pri, bad or ""
+    asks: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    side: str
+    external_id: str
+    label: str
+
+
+@dataclass(slots=True)
+class Whole:
+    """What the page shows of such a question. `side`: where the record in question is; `candidates` are across."""
+
+    side: str
+    record: str
+    acts: list[Act] = field(default_factory=list)
+    candidates: list[Candidate] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of an answer: an instruction on its way, a link made at once, or why not. Texts in three parts."""
+
+    asked: Instruction | None = None
+    link: Link | None = None
+    problem: str = ""
+    said: str = ""
+
+
+def subject_of(conflict: Conflict) -> tuple[str, str]:
+    """(side, external id) of the record in question."""
+    if conflict.link is None:
+        side, _, external_id = conflict.subject.partition(":")
+        return side or "left", external_id
+    if conflict.kind == Kind.DELETE_UPDATE or conflict.code == "delete_refused":
+        gone = _gone(conflict, conflict.link)
+        return OTHER[gone], conflict.link.record_id(OTHER[gone]) or ""
+    side = "left" if conflict.link.left_id else "right"
+    return side, conflict.link.record_id(side) or ""
+
+
+def _gone(conflict: Conflict, link: Link) -> str:
+    if conflict.code == "delete_refused":
+        return OTHER[str(conflict.params.get("side", "right"))]
+    return str(conflict.params.get("side") or ("left" if link.deleted_left else "right"))
+
+
+def shown(conflict: Conflict, names: Mapping[str, str]) -> Whole:
+    side, external_id = subject_of(conflict)
+    here, there = names[side], names[OTHER[side]]
+    link = conflict.link
+    label = (getattr(link, f"{side}_key") or external_id) if link else _label(conflict, side, external_id)
+    found = Whole(side, label)
+    if link is None:
+        if conflict.kind == Kind.AMBIGUOUS_MATCH:
+            found.candidates = candidates(conflict)
+        else:
+            found.acts.append(
+                Act(
+                    "look",
+                    "Look again",
+                    "redo",
+                    f"{label} is read and matched afresh. Nothing is written before.",
+                    "pri",
+                )
+            )
+        found.acts.append(
+            Act(
+                "leave",
+                "Leave it unlinked",
+                "fork",
+                f"{label} stays in {here} alone: it is neither matched nor copied until you let it be matched again.",
+            )
+        )
+    elif conflict.kind == Kind.DELETE_UPDATE or conflict.code == "delete_refused":
+        found.acts = [
+            Act(
+                "unlink",
+                f"Keep it in {here}",
+                "fork",
+                f"{label} stays as it is; the pair is unlinked. Nothing is written.",
+                "pri",
+            ),
+            Act(
+                "delete_twin",
+                f"Delete it in {here} too",
+                "trash",
+                f"Deletes {label} in {here}. Both records are read again first; if the deleted one is back, nothing is "
+                "deleted.",
+                "bad",
+            ),
+        ]
+    elif conflict.kind in (Kind.UNCERTAIN_CREATE, Kind.DUPLICATE):
+        found.acts = [
+            Act(
+                "exists",
+                "It exists",
+                "link",
+                f"Links {label} with that record. Fields that differ are asked about, nothing is overwritten.",
+                "pri",
+                asks=f"Its id, key or address in {there}",
+            ),
+        ]
+        if conflict.kind == Kind.UNCERTAIN_CREATE:
+            found.acts.append(
+                Act("recreate", "It does not, create it again", "plus", f"Creates the twin of {label} in {there}.")
+            )
+        found.acts.append(_leave_pair(label))
+    else:
+        found.acts = [
+            Act(
+                "recreate",
+                "Try again",
+                "redo",
+                f"Creates the twin of {label} in {there}, from its present values.",
+                "pri",
+            ),
+            _leave_pair(label),
+        ]
+    return found
+
+
+def _leave_pair(label: str) -> Act:
+    return Act("unlink", "Leave it unlinked", "fork", f"{label} gets no twin until you link it again.")
+
+
+def _label(conflict: Conflict, side: str, external_id: str) -> str:
+    return str(getattr(conflict, f"{side}_value") or external_id)
+
+
+def candidates(conflict: Conflict) -> list[Candidate]:
+    """Unlinked records of the other side with the strongest equal match key."""
+    side, external_id = subject_of(conflict)
+    rows = MatchKey.objects.filter(mapping=conflict.mapping_id)
+    mine = dict(rows.filter(side=side, external_id=external_id).values_list("alternative", "digest"))
+    there = rows.filter(side=OTHER[side], digest__in=list(mine.values())).order_by("alternative", "label")
+    fit = [row for row in there[: 10 * MOST_CANDIDATES] if mine.get(row.alternative) == row.digest]
+    strongest = [row for row in fit if row.alternative == fit[0].alternative]
+    return [Candidate(row.side, row.external_id, row.label or row.external_id) for row in strongest[:MOST_CANDIDATES]]
+
+
+# Answers. --------------------------------------------------------------------------------------------------------
+
+
+def answer(conflict: Conflict, posted: Mapping[str, str], user: Any) -> Answer:
+    """Carry out what a person chose on the page of `shown`."""
+    if conflict.state != Conflict.State.OPEN:
+        return Answer(problem="Somebody else was first. · Nothing of yours was written. · See what was decided.")
+    name = posted.get("act", "")
+    names = system_names(conflict.mapping)
+    allowed = shown(conflict, names)
+    if name != "link" and name not in {act.name for act in allowed.acts}:
+        return Answer(problem="Nothing was chosen. · Nothing was written. · Choose one of the answers.")
+    try:
+        if conflict.link is None:
+            return _unlinked(conflict, name, posted, allowed, user)
+        if name == "exists":
+            return _exists(conflict, conflict.link, posted.get("id", ""), names, user)
+    except NotWaiting as problem:
+        return Answer(problem=f"{problem} · Nothing was changed. · Look at the records.")
+    kinds = {"unlink": Instruction.Kind.UNLINK, "delete_twin": Instruction.Kind.DELETE_TWIN}
+    return Answer(instructions.ask(conflict.link, kinds.get(name, Instruction.Kind.RECREATE), {}, user))
+
+
+def _unlinked(conflict: Conflict, name: str, posted: Mapping[str, str], allowed: Whole, user: Any) -> Answer:
+    side, external_id = subject_of(conflict)
+    if name == "leave":
+        link = instructions.leave_unlinked(conflict, user)
+        return Answer(link=link, said=f"{link.title or allowed.record} stays unlinked. · Nothing was written.")
+    if name == "look":
+        hints.mark(conflict.mapping_id, side, [external_id])
+        jobs.wake(conflict.mapping_id)
+        return Answer(said=f"{allowed.record} is looked at again. · This page tells if the question remains.")
+    chosen = posted.get("id", "")
+    if chosen not in {one.external_id for one in allowed.candidates}:
+        return Answer(problem="That record does not fit any more. · Nothing was linked. · Choose another one.")
+    ids = {side: external_id, OTHER[side]: chosen}
+    link = instructions.link_by_hand(conflict, ids["left"], ids["right"], user)
+    return Answer(link=link, said="Linked. · Fields that differ are filled or asked about, nothing is overwritten.")
+
+
+def _exists(conflict: Conflict, link: Link, text: str, names: Mapping[str, str], user: Any) -> Answer:
+    """Bind the record a person names, once the system says that it is there."""
+    side = "right" if link.left_id else "left"
+    wanted, system = last_part(text), names[side]
+    if not wanted:
+        return Answer(problem="No record is named. · Nothing was linked. · Type its id, or paste its address.")
+    try:
+        record = _read(conflict.mapping, side, wanted)
+    except ConnectorError as error:
+        why = error.message.rstrip(".") or "no reason was given"
+        return Answer(problem=f"{system} did not answer: {why}. · Nothing was linked. · Try again in a moment.")
+    if record is None or record.deleted:
+        return Answer(problem=f"{system} knows no record “{wanted}”. · Nothing was linked. · Check the id.")
+    found = {"side": side, "id": record.external_id, "key": record.key or record.external_id}
+    return Answer(instructions.ask(link, Instruction.Kind.RELINK, {}, user, found))
+
+
+def _read(mapping: SyncMapping, side: str, wanted: str) -> Record | None:
+    connector = import_string(settings.OPEN_CONNECTOR)(mapping.connection(side), lane="live")
+    found: Mapping[str, Record] = connector.get_many(mapping.object_type(side), [wanted], [])
+    records: Sequence[Record] = list(found.values())
+    # A system may answer a key with the record under its id.
+    return found.get(wanted) or (records[0] if len(records) == 1 else None)

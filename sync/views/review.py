@@ -1,0 +1,344 @@
+"""The review queue and the conflict page: what a person has to settle, and the way their answer goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.contrib import messages
+from django.core import signing
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_POST
+
+from connections.access import can, check, requires
+from mappings.models import Mapping as SyncMapping
+from sync import instructions
+from sync.models import Conflict, Instruction, Operation
+from sync.views import _whole, filters
+from sync.views._progress import Progress, can_undo, progress_of
+from sync.views._questions import Question, question, verdicts
+from sync.views._queue import PAGE_SIZE, alike, cause_of, grouped, oldest_first, rows_of
+from sync.views._values import CannotRead, system_names, typed
+
+# htmx stops polling when it is answered with this status.
+STOP_POLLING = 286
+# The values shown are sent back signed: an answer always speaks of values that were on somebody's screen.
+SALT = "sync.review.seen"
+SEEN_SECONDS = 7 * 24 * 3600  # a page left open for longer is shown afresh
+TAKES = ("base", "left", "right", "value", "ignore")
+RELATED = ("link", "mapping__left_connection", "mapping__right_connection", "mapping__published", "instruction")
+
+
+def _open(user: Any) -> QuerySet[Conflict]:
+    return Conflict.objects.visible_to(user).filter(state=Conflict.State.OPEN).select_related(*RELATED)
+
+
+# The queue. ------------------------------------------------------------------------------------------------------
+
+
+@requires("review.read")
+def queue(request: HttpRequest) -> HttpResponse:
+    tidy = filters.tidy_address(request)
+    if tidy is not None:
+        return redirect(tidy)
+    chips = _chips(request)
+    rows = _open(request.user)
+    columns = {"mapping": "mapping__slug", "kind": "kind", "field": "field_label"}
+    for chip in chips:
+        if chip.value:
+            rows = rows.filter(**{columns[chip.name]: chip.value})
+    pager = oldest_first(request, rows)
+    shown = rows_of(pager.rows)
+    context = {
+        "pager": pager,
+        "groups": grouped(shown, request.user),
+        "chips": chips,
+        "filtered": [chip for chip in chips if chip.value],
+        "number": len(shown),
+        "more": pager.older is not None,
+        "page_size": PAGE_SIZE,
+    }
+    if not shown:
+        context["hidden"] = bool(context["filtered"]) and _open(request.user).exists()
+    return render(request, "sync/review/queue.html", context)
+
+
+def _chips(request: HttpRequest) -> list[filters.Filter]:
+    mappings = SyncMapping.objects.visible_to(request.user).values_list("slug", "name")
+    fields = (
+        Conflict.objects.visible_to(request.user)
+        .filter(state=Conflict.State.OPEN)
+        .exclude(field_label="")
+        .order_by("field_label")
+        .values_list("field_label", flat=True)
+        .distinct()[:100]
+    )
+    return [
+        filters.choice(request, "mapping", "Mapping", "any", list(mappings)),
+        filters.choice(request, "kind", "Kind", "any", Conflict.Kind.choices),
+        filters.choice(request, "field", "Field", "any", [(name, name) for name in fields]),
+    ]
+
+
+@requires("review.read")
+def same(request: HttpRequest, pk: int) -> HttpResponse:
+    """All conflicts like this one, and one answer for those that are ticked."""
+    one = _find(request, pk, "review.settle")
+    if not one.rule_id:
+        return redirect("conflict", pk=pk)
+    if request.method == "POST":
+        return _settle_same(request, one)
+    found = alike(one, request.user)
+    if len(found) < 2:
+        return redirect("conflict", pk=pk)
+    shown = question(one, _document(one.mapping), system_names(one.mapping))
+    context = {
+        "one": one,
+        "question": shown,
+        "found": found,
+        "seen": signing.dumps({str(other.pk): _values(other) for other in found}, salt=SALT, compress=True),
+    }
+    return render(request, "sync/review/same.html", context)
+
+
+def _settle_same(request: HttpRequest, one: Conflict) -> HttpResponse:
+    seen, take = _seen(request), request.POST.get("take", "")
+    wanted = [int(pk) for pk in request.POST.getlist("c") if pk in seen]
+    if take not in ("left", "right", "base", "ignore") or not wanted:
+        messages.error(request, "Nothing was chosen. · Nothing was written. · Tick at least one, then choose a side.")
+        return redirect("review-same", pk=one.pk)
+    asked, skipped = [], []
+    for other in Conflict.objects.visible_to(request.user).filter(pk__in=wanted).select_related("link", "mapping"):
+        shown = seen[str(other.pk)]
+        if other.state != Conflict.State.OPEN or _values(other) != shown or other.mapping_id != one.mapping_id:
+            skipped.append(str(other.pk))
+            continue
+        choice = {"take": take, "seen": {"left": shown[0], "right": shown[1]}}
+        asked.append(str(instructions.resolve(other, choice, request.user).pk))
+    parts = [f"{name}={','.join(ids)}" for name, ids in (("asked", asked), ("skipped", skipped)) if ids]
+    return redirect(f"{reverse('review-answers')}?{'&'.join(parts)}")
+
+
+@requires("review.read")
+def answers(request: HttpRequest) -> HttpResponse:
+    """What became of one answer to many: polled until all are written, with the skipped ones named."""
+    asked = Instruction.objects.visible_to(request.user).filter(pk__in=_ids(request, "asked")).select_related("link")
+    rows = [progress_of(one, operations=()) for one in asked]
+    skipped = Conflict.objects.visible_to(request.user).filter(pk__in=_ids(request, "skipped")).select_related("link")
+    context = {
+        "rows": rows,
+        "skipped": skipped,
+        "done": sum(1 for row in rows if row.word == "done"),
+        "open": any(row.open for row in rows),
+        "failed": [row for row in rows if row.word in ("stale", "refused")],
+        "total": len(rows),
+    }
+    if request.headers.get("HX-Request"):
+        status = 200 if context["open"] else STOP_POLLING
+        return render(request, "sync/review/_answers.html", context, status=status)
+    return render(request, "sync/review/answers.html", context)
+
+
+def _ids(request: HttpRequest, name: str) -> list[int]:
+    parts = request.GET.get(name, "").split(",")
+    return [int(part) for part in parts if part.isdecimal() and len(part) < 19][:500]
+
+
+# One conflict. ---------------------------------------------------------------------------------------------------
+
+
+def _find(request: HttpRequest, pk: int, action: str) -> Conflict:
+    conflict: Conflict = get_object_or_404(Conflict.objects.visible_to(request.user).select_related(*RELATED), pk=pk)
+    check(request.user, action, conflict.mapping)
+    return conflict
+
+
+def _document(mapping: SyncMapping) -> Mapping[str, Any]:
+    empty: dict[str, Any] = {"rules": []}
+    return mapping.published.document if mapping.published else empty
+
+
+def _values(conflict: Conflict) -> list[Any]:
+    return [conflict.left_value, conflict.right_value]
+
+
+def _seen(request: HttpRequest) -> dict[str, list[Any]]:
+    try:
+        found: dict[str, list[Any]] = signing.loads(request.POST.get("seen", ""), salt=SALT, max_age=SEEN_SECONDS)
+    except signing.BadSignature:
+        return {}
+    return found
+
+
+@requires("review.read")
+def conflict(request: HttpRequest, pk: int) -> HttpResponse:
+    one = _find(request, pk, "review.read")
+    typed_before: dict[int, Question] = {}
+    if request.method == "POST":
+        check(request.user, "review.settle", one.mapping)
+        saved = _settle(request, one)
+        if isinstance(saved, HttpResponse):
+            return saved
+        typed_before = saved
+    names = system_names(one.mapping)
+    may_settle = can(request.user, "review.settle", one.mapping)
+    waiting = _together(one)
+    document = _document(one.mapping)
+    shown = [typed_before.get(other.pk) or question(other, document, names, may_settle) for other in waiting]
+    context = {
+        "one": one,
+        "names": names,
+        "mapping": one.mapping,
+        "link": one.link,
+        "questions": shown,
+        "open_questions": [q for q in shown if q.conflict.state == Conflict.State.OPEN and not q.lost],
+        "cause": cause_of(one, names),
+        "agree": len(document["rules"]) - len([q for q in shown if not q.lost]) if one.rule_id else None,
+        "verdicts": next((verdicts(q) for q in shown if q.conflict.pk == one.pk), []),
+        "may_settle": may_settle and one.state == Conflict.State.OPEN,
+        "seen": signing.dumps({str(q.conflict.pk): _values(q.conflict) for q in shown}, salt=SALT, compress=True),
+        "progress": _progress(request, one),
+        "whole": _whole.shown(one, names) if not one.rule_id else None,
+        "next": following(request.user, one),
+        "record_url": reverse("record", args=[one.link_id]) if one.link_id else "",
+    }
+    return render(request, "sync/review/conflict.html", context)
+
+
+def _together(one: Conflict) -> list[Conflict]:
+    """The conflict and the other open ones about fields of the same pair: one page, one answer."""
+    if not one.rule_id:
+        return []
+    others = (
+        Conflict.objects.filter(link=one.link_id, state=Conflict.State.OPEN)
+        .exclude(rule_id="")
+        .exclude(pk=one.pk)
+        .select_related("link", "mapping")
+        .order_by("pk")
+        if one.state == Conflict.State.OPEN
+        else ()
+    )
+    return [one, *others]
+
+
+def following(user: Any, one: Conflict) -> Conflict | None:
+    """The next open conflict after this one, of another pair; from the end it goes on at the oldest."""
+    rest = Conflict.objects.visible_to(user).filter(state=Conflict.State.OPEN).exclude(pk=one.pk)
+    if one.link_id:
+        rest = rest.exclude(link=one.link_id)
+    found: Conflict | None = rest.filter(pk__gt=one.pk).order_by("pk").first() or rest.order_by("pk").first()
+    return found
+
+
+def _progress(request: HttpRequest, one: Conflict) -> Progress | None:
+    """The answer this page speaks of: the one just given (?asked=), else the one that settles or settled it."""
+    asked = request.GET.get("asked", "")
+    found: Instruction | None = None
+    if asked.isdecimal() and len(asked) < 19:
+        found = (
+            Instruction.objects.visible_to(request.user)
+            .filter(pk=int(asked))
+            .select_related("link", "mapping", "mapping__run_state")
+            .first()
+        )
+    if found is None and one.state != Conflict.State.OPEN:
+        found = one.instruction
+    return progress_of(found) if found else None
+
+
+@requires("review.read")
+def progress(request: HttpRequest, pk: int) -> HttpResponse:
+    """Polled every second after saving. At the end of an answer about this page the page is loaded again."""
+    visible = Instruction.objects.visible_to(request.user).select_related("link", "mapping", "mapping__run_state")
+    shown = progress_of(get_object_or_404(visible, pk=pk))
+    context = {"progress": shown, "here": request.GET.get("here", "")}
+    if shown.open:
+        return render(request, "sync/review/_progress.html", context)
+    response = render(request, "sync/review/_progress.html", context, status=STOP_POLLING)
+    if context["here"]:
+        response["HX-Refresh"] = "true"
+    return response
+
+
+def _settle(request: HttpRequest, one: Conflict) -> HttpResponse | dict[int, Question]:
+    """Ask for what was chosen; where something typed cannot be read, the questions with what is wrong."""
+    seen = _seen(request)
+    if not seen:
+        messages.error(
+            request, "This page was open for too long. · Nothing was written. · Check the values, then save again."
+        )
+        return redirect("conflict", pk=one.pk)
+    waiting = {other.pk: other for other in _together(one) if other.state == Conflict.State.OPEN}
+    names, document = system_names(one.mapping), _document(one.mapping)
+    choices: dict[str, dict[str, Any]] = {}
+    wrong: dict[int, Question] = {}
+    for other in waiting.values():
+        take = request.POST.get(f"take-{other.pk}", "")
+        if take not in TAKES or str(other.pk) not in seen:
+            continue
+        left, right = seen[str(other.pk)]
+        choice: dict[str, Any] = {"take": take, "seen": {"left": left, "right": right}}
+        if take == "value":
+            shown = question(other, document, names)
+            text = request.POST.get(f"value-{other.pk}", "")
+            try:
+                choice |= {"in": shown.typed_side, "value": _typed(shown, text)}
+            except CannotRead as problem:
+                shown.error, shown.taken = str(problem), take
+                wrong[other.pk] = shown
+        choices[other.rule_id] = choice
+    if wrong:
+        messages.error(request, "A value cannot be read. · Nothing was written. · Correct it, then save again.")
+        return wrong
+    if one.state != Conflict.State.OPEN:
+        messages.warning(request, "Somebody else was first. · Nothing of yours was written. · See what was decided.")
+        return redirect("conflict", pk=one.pk)
+    if not choices or one.link is None:
+        messages.error(request, "Nothing was chosen. · Nothing was written. · Choose a value, then save.")
+        return redirect("conflict", pk=one.pk)
+    asked = instructions.ask(one.link, Instruction.Kind.RESOLVE, choices, request.user)
+    after = following(request.user, one) if "next" in request.POST else None
+    return redirect(f"{reverse('conflict', args=[(after or one).pk])}?asked={asked.pk}")
+
+
+def _typed(shown: Question, text: str) -> Any:
+    if shown.rule is None or shown.control is None:
+        raise CannotRead("The rule does not write to that side.")
+    return typed(text, shown.rule.field(shown.typed_side), shown.field.value(shown.typed_side))
+
+
+@requires("review.read")
+@require_POST
+def whole(request: HttpRequest, pk: int) -> HttpResponse:
+    """Answer a question about a record as a whole."""
+    one = _find(request, pk, "review.settle")
+    answer = _whole.answer(one, request.POST, request.user)
+    if answer.problem:
+        messages.error(request, answer.problem)
+    if answer.said:
+        messages.success(request, answer.said)
+    if answer.asked is not None:
+        return redirect(f"{reverse('conflict', args=[one.pk])}?asked={answer.asked.pk}")
+    if answer.link is not None:
+        return redirect("record", pk=answer.link.pk)
+    return redirect("conflict", pk=one.pk)
+
+
+# Undo ------------------------------------------------------------------------------------------------------------
+
+
+@requires("review.read")
+@require_POST
+def undo(request: HttpRequest, pk: int) -> HttpResponse:
+    """Write back what a write replaced; applies if the field still says what we wrote."""
+    visible = Operation.objects.visible_to(request.user).select_related("link", "mapping")
+    operation: Operation = get_object_or_404(visible, pk=pk)
+    check(request.user, "records.repair", operation.mapping)
+    if not can_undo(operation):
+        messages.error(request, "This cannot be undone. · Nothing was written. · Edit the value in its system instead.")
+        return redirect("record", pk=operation.link_id)
+    asked = instructions.undo(operation, request.user)
+    return redirect(f"{reverse('record', args=[operation.link_id])}?asked={asked.pk}")
