@@ -30,8 +30,8 @@ def check(site: Site, has_webhook_secret: bool) -> CheckResult:
     ]
     if not has_webhook_secret:
         notes.append(
-            "No webhook secret is set: changes are found by polling, and a delivery only rings the bell. Set one here "
-            "and in Jira settings → System → WebHooks for live updates."
+            "No webhook secret is set: changes are found by polling alone, because a delivery that proves nothing is "
+            "refused. Set one here and in Jira settings → System → WebHooks for live updates."
         )
     return CheckResult(
         account_id=account,

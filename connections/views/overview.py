@@ -135,7 +135,7 @@ def behaviour(able: Capabilities) -> list[tuple[str, str]]:
             "Overwrite check",
             "by the system, before each write" if able.conditional_write else "we read right before writing",
         ),
-        ("Deletions", "listed by the system" if able.lists_deletions else "found by comparing complete lists"),
+        ("Deletions", "listed by the system" if able.lists_deletions else "told by its webhook, then read again"),
         ("Who changed what", "field history" if able.field_history else "the record's last editor"),
-        ("Read again", f"the last {able.lookback:g} s, each time"),
+        ("Polls read again", f"{able.overlap:g} s each time, {2 * able.lookback:g} s once in {able.lookback:g} s"),
     ]
