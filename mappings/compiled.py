@@ -10,8 +10,10 @@ SIDE = {"connection": id, "connection_name": str, "kind": str, "object_type": st
         "on_delete": "review|ignore|unlink|close|delete" (what happens to the other side when a record here is
         deleted), "close_values": {path: value} (what "close" writes here)}
 RULE = {"id": str, "left": FIELD, "right": FIELD, "direction": "both|to_right|to_left", "transform": str,
-        "params": {}, "entries": [{"left": v, "right": v}], "policy": {"name", "kind", "tolerance"},
-        "one_way_target": "keep|enforce", "initial": "fill_empty|left|right|newest|review"}
+        "params": {}, "value_map": str, "entries": [{"left": v, "right": v}],
+        "policy": {"name", "kind", "tolerance"}, "own_policy": bool, "one_way_target": "keep|enforce",
+        "initial": "fill_empty|left|right|newest|review", "own_initial": str}; what is called "own" and the value map's
+        name let a roll back restore the draft, a run does not read them
 FIELD = the attributes of transforms.base.FieldSpec
 """
 

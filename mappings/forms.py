@@ -381,7 +381,7 @@ class PolicyForm(forms.ModelForm):
 
 
 class ValueMapForm(forms.ModelForm):
-    """Name and purpose; the lines are read by `entries_from`."""
+    """Name and purpose; the lines are read by `entry_value`, one by one."""
 
     class Meta:
         model = models.ValueMap

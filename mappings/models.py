@@ -130,7 +130,8 @@ class Mapping(models.Model):
     close_values_right = models.JSONField(default=dict, blank=True)
     initial = models.CharField(max_length=12, choices=Initial.choices, default=Initial.FILL_EMPTY)
     poll_seconds = models.PositiveIntegerField(default=15, help_text="How often the lists are read, bell or no bell.")
-    brakes = models.JSONField(default=dict, blank=True)  # overrides of sync.plan.DEFAULT_BRAKES
+    # Limits of our own: {"create" | "update" | "delete": [number, share of the links]}; the rest as by default
+    brakes = models.JSONField(default=dict, blank=True)
 
     revision = models.PositiveIntegerField(default=0, editable=False)  # of the draft; guards concurrent edits
     published = models.ForeignKey(

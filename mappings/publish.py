@@ -216,12 +216,7 @@ def settle_rule_ids(mapping: Mapping, document: dict[str, Any]) -> bool:
     A rule equal in fields, types and transform to one of the published version is that rule, also when it was
     removed and added again. A rule whose id last stood for something else gets a new id. All others keep theirs.
     """
-    published = {
-        signature(rule): rule["id"] for rule in (mapping.published.document["rules"] if mapping.published else [])
-    }
-    last_meaning: dict[str, tuple[Any, ...]] = {}
-    for version in mapping.versions.order_by("number").iterator():
-        last_meaning.update({rule["id"]: signature(rule) for rule in version.document["rules"]})
+    published, last_meaning = _meanings(mapping)
     wanted = {rule["id"]: signature(rule) for rule in document["rules"]}
     given = {rule_id: published[meaning] for rule_id, meaning in wanted.items() if meaning in published}
     for rule_id, meaning in wanted.items():

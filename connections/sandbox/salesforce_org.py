@@ -23,9 +23,6 @@ from connections.sandbox.salesforce_values import Problem, stamp
 # What changeOrigin says of a change made in the vendor's own pages.
 UI_ORIGIN = "com/salesforce/api/soap/62.0;client=SfdcInternalAPI/"
 
-# A deleted record waits this long in the recycle bin; then it is gone.
-RECYCLE_SECONDS = 15 * 86400
-
 Rule = Callable[[Doc, Doc | None], str | tuple[str, str] | None]
 Trigger = Callable[[Doc, Doc | None], Doc | None]
 
