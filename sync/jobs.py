@@ -19,6 +19,7 @@ from connections.connectors.base import Hint
 from connections.models import Connection
 from mappings.models import Mapping
 from sync import audit, hints
+from sync.echo import ECHO_SECONDS, proves_echo, told_by
 from sync.models import Link, Operation, Run
 from sync.session import SIDES
 
@@ -113,29 +114,24 @@ def _mark(mapping: Mapping, side: str, rung: Sequence[Hint]) -> bool:
         lane = hints.Lane.LIVE if link is not None else hints.Lane.BACKFILL
         read_at = getattr(link, f"{side}_read_at", None)
         collected = read_at + COLLECT if read_at and read_at + COLLECT > timezone.now() else None
-        proof = {"version": hint.version, "at": hint.at} if hint.verified and hint.own_account else None
         gone = hint.deleted and hint.verified
-        hints.mark(mapping.pk, side, [hint.external_id], lane, deleted=gone, proof=proof, not_before=collected)
+        ids = [hint.external_id]
+        hints.mark(mapping.pk, side, ids, lane, deleted=gone, proof=told_by(hint), not_before=collected)
         marked = True
     return marked
 
 
 def _echo(link: Link, side: str, hint: Hint) -> bool:
-    """Whether a verified delivery tells exactly what our own confirmed write left behind.
-
-    The account alone proves nothing: a person may use it too. Either the version is the one we read back, or every
-    changed field says what the ledger sent last.
-    """
-    if not hint.own_account or hint.deleted:
+    """Whether the ledger proves that the hint is our own write coming back."""
+    told = told_by(hint)
+    if told is None:
         return False
-    last = (
-        Operation.objects.filter(link=link, side=side, state=Operation.State.CONFIRMED).order_by("-finished_at").first()
-    )
-    if last is None:
-        return False
-    if hint.version is not None and hint.version == getattr(link, f"{side}_version"):
-        return True
-    sent = {one["path"]: one.get("read_back", one["value"]) for one in last.fields.values()}
-    return bool(hint.changes) and all(
-        path in sent and sent[path] == value for path, value in (hint.changes or {}).items()
+    since = timezone.now() - timedelta(seconds=ECHO_SECONDS)
+    confirmed = Operation.objects.filter(link=link, side=side, state=Operation.State.CONFIRMED, finished_at__gt=since)
+    last = confirmed.order_by("-finished_at").first()
+    return last is not None and proves_echo(
+        told,
+        created=last.kind == Operation.Kind.CREATE,
+        sent=last.read_back(),
+        version=getattr(link, f"{side}_version"),
     )

@@ -99,7 +99,7 @@ class ChangedRecord(models.Model):
     rung_at = models.DateTimeField(default=timezone.now)  # last ring
     not_before = models.DateTimeField(default=timezone.now)
     deleted = models.BooleanField(default=False)  # a change feed said it is gone; a read decides
-    # What a verified delivery told, if it rang alone: {"version", "changes", "at"}; proves an echo.
+    # What a verified delivery of our own account told, if it rang alone; see echo.py.
     proof = models.JSONField(null=True, blank=True)
     error = models.TextField(blank=True)  # why the last attempt failed, for people
     attempts = models.PositiveIntegerField(default=0)
@@ -358,6 +358,10 @@ class Operation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.side} {self.external_id or self.correlation_key} ({self.state})"
+
+    def read_back(self) -> dict[str, Any]:
+        """{path: value} of what was written, as the system said it afterwards where it said so."""
+        return {sent["path"]: sent.get("read_back", sent["value"]) for sent in self.fields.values()}
 
 
 class Instruction(models.Model):

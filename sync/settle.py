@@ -16,6 +16,7 @@ from connections.connectors.base import (
 from mappings.transforms.base import CannotExpress
 from sync import audit, hints
 from sync.commit import LINK_FIELDS, audit_entry, rule_of, take_over_read
+from sync.echo import proves_echo
 from sync.identities import bind_record
 from sync.merge import OTHER, base_after_write, is_empty
 from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, Operation
@@ -219,9 +220,13 @@ def _close_settled(session: Session, operation: Operation, exclude: set[str]) ->
 def _after(session: Session, operation: Operation, record: Record, again: bool) -> None:
     """Hints of the link once an operation ended: a proved echo is dropped, waiting ones may go, more work is marked."""
     link, side = operation.link, operation.side
-    rung = ChangedRecord.objects.filter(mapping=session.mapping)
-    # An echo costs no call: a verified delivery that rang alone and tells exactly the state we just read back.
-    rung.filter(side=side, external_id=record.external_id, counter=1, proof__version=record.version).delete()
+    rung = ChangedRecord.objects.filter(
+        mapping=session.mapping, side=side, external_id=record.external_id, counter=1, proof__isnull=False
+    ).first()
+    created = operation.kind == Operation.Kind.CREATE
+    # An echo costs no call: a verified delivery that rang alone and tells exactly what we just did.
+    if rung and proves_echo(rung.proof, created=created, sent=operation.read_back(), version=record.version):
+        hints.consume([rung])
     release_hints(session, link)
     if again:
         hints.mark(session.mapping.pk, side, [record.external_id])

@@ -204,6 +204,7 @@ class Hint:
     deleted: bool = False
     verified: bool = False
     at: str | None = None
+    created: bool = False  # the change that made the record
 
 
 @dataclass(frozen=True, slots=True)

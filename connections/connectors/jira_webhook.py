@@ -90,6 +90,7 @@ def _hints(event: str, body: Mapping[str, Any], account_id: str | None, verified
             deleted=deleted,
             verified=verified,
             at=at,
+            created=event == "jira:issue_created",
         )
     ]
 

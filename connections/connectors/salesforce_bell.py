@@ -111,6 +111,7 @@ def _hints(org: Org, message: Mapping[str, Any]) -> list[Hint]:
             deleted=header["changeType"] in _DELETES,
             verified=True,  # it came over our own, signed-in connection
             at=moment(header.get("commitTimestamp")),
+            created=header["changeType"] == "CREATE",
         )
         for record_id in ids
     ]
