@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.db import models
 
+from connections.access import grants_of
 from connections.models import Connection, RoleAssignment
 
 
@@ -66,11 +67,10 @@ class ValueMap(models.Model):
 class MappingQuerySet(models.QuerySet["Mapping"]):
     def visible_to(self, user: Any) -> MappingQuerySet:
         """The mappings on which `user` has any role."""
-        if not user.is_authenticated or not user.is_active:
-            return self.none()
-        if user.is_superuser or RoleAssignment.objects.filter(user=user, everywhere=True).exists():
+        held = [grant.mappings for grant in grants_of(user)]
+        if None in held:
             return self
-        return self.filter(assignments__user=user).distinct()
+        return self.filter(pk__in=[pk for mappings in held for pk in mappings or ()])
 
 
 class Mapping(models.Model):

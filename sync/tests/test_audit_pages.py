@@ -79,7 +79,7 @@ class ListTests(AuditCase):
             "SyncAdmin",
             "Run 7",
             "Priority",
-            "<del>P3</del><ins>P1</ins>",
+            "<del>P3</del> <ins>P1</ins>",
             "It was edited on the other side.",
         ):
             self.assertIn(part, html)
@@ -129,10 +129,10 @@ class ListTests(AuditCase):
         self.assertEqual(self.labels("?who=SyncAdmin"), ["UNWANTED"])
 
     def test_old_entries_are_found_by_their_day(self) -> None:
-        self.write("OLD")
         old = audit.entry("write", "edited", object_label="OLDER")
         old.at = timezone.now() - timedelta(days=40)
         old.save()
+        self.write("OLD")
         self.assertEqual(self.labels("?time=30d"), ["OLD"])
         day = (timezone.localdate() - timedelta(days=39)).isoformat()
         self.assertEqual(self.labels(f"?to={day}"), ["OLDER"])

@@ -187,7 +187,7 @@ class RunTests(PagesCase):
         self.assertLess(html.index("SUP-1 = C1"), html.index("SUP-2 = C1"))
         self.assertIn("Org refused the value: too long", html)
         self.assertIn("Case priority", html)
-        self.assertIn("<del>P3</del><ins>P1</ins>", html)
+        self.assertIn("<del>P3</del> <ins>P1</ins>", html)
         only = self.html(reverse("run", args=[run.pk]) + "?outcome=refused")
         self.assertIn(str(refused.link), only)
         self.assertNotIn("SUP-2", only)

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mappings.transforms.base import FieldSpec
 from mappings.transforms.render import as_plain
+from syncadmin import diffs
 
 # Longer texts are compared line by line: a page of struck and underlined words cannot be read.
 MOST_CHARACTERS = 240
-# In a list a text longer than this is named, not shown.
-MOST_IN_A_LIST = 160
+# Up to this length a value is read as a whole: "In Progress" became "In Review", not one of its words.
+WHOLE_CHARACTERS = 30
+# In a list only what changed of a longer text is shown, with this much around each change, and this much in all.
+AROUND, MOST_IN_A_LIST = 24, 200
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """kind: "words", "lines" or "set"; for a set both values are lists of text, else text. `side` as in the rule."""
+    """kind: "whole", "words", "lines", "excerpt" or "set"; for a set both values are lists of text, else text.
+
+    `side`: whose value it is, "" where that is clear. `parts`: of an excerpt, (change, text) as in syncadmin/diffs.py.
+    """
 
     kind: str
     before: Any
     after: Any
     side: str = ""
     label: str = ""
-    hidden: bool = False  # too long for a list
+    parts: Sequence[diffs.Part] = ()
 
 
 def readable(value: Any) -> Any:
@@ -44,10 +51,38 @@ def shown(before: Any, after: Any, side: str = "", label: str = "", brief: bool 
     if isinstance(old, list) or isinstance(new, list):
         return Shown("set", old or [], new or [], side, label)
     long = max(len(old), len(new))
-    if brief and (long > MOST_IN_A_LIST or isinstance(before, dict) or isinstance(after, dict)) and long > 0:
-        return Shown("words", old, new, side, label, hidden=long > MOST_IN_A_LIST)
+    if long <= WHOLE_CHARACTERS:
+        return Shown("whole", old, new, side, label)
+    if brief:
+        return Shown("excerpt", old, new, side, label, parts=excerpt(old, new))
     by_line = long > MOST_CHARACTERS or "\n" in old or "\n" in new
-    return Shown("lines" if by_line and not brief else "words", old, new, side, label)
+    return Shown("lines" if by_line else "words", old, new, side, label)
+
+
+def excerpt(before: str, after: str) -> list[diffs.Part]:
+    """The changed words with a little around them; what is left out shows as "…"."""
+    parts: list[diffs.Part] = []
+    left = MOST_IN_A_LIST
+    differences = diffs.words(before, after)
+    for index, (change, text) in enumerate(differences):
+        first, last = index == 0, index == len(differences) - 1
+        if change == "same":
+            text = _around(text, first, last)
+        elif len(text) > left:
+            text = text[:left].rstrip() + "…"
+        parts.append((change, " ".join(text.split()) if change != "same" else text))
+        left -= len(text)
+        if left <= 0:
+            return [*parts, ("same", "" if last else " …")]
+    return parts
+
+
+def _around(text: str, first: bool, last: bool) -> str:
+    start = "" if first else text[:AROUND]
+    end = "" if last else text[-AROUND:]
+    if len(text) <= len(start) + len(end):
+        return text.replace("\n", " ")
+    return f"{start}…{end}".replace("\n", " ")
 
 
 def changes_of(values: Any, side: str = "", brief: bool = False) -> list[Shown]:

@@ -11,15 +11,22 @@ from django.utils import timezone
 from sync.models import MappingState, Run
 from sync.wording import sentence
 
-# Count of a run → (word, meaning of its badge); in the order in which people look for them.
+# Count of a run → its word, in the order in which people look for them.
 COUNTS: dict[str, str] = {
     "updated": "written",
     "created": "created",
     "deleted": "deleted",
     "linked": "linked",
-    "agreed": "already agree",
+    "agreed": "already equal",
     "conflicts": "need a person",
-    "failed": "not yet",
+    "failed": "not crossed yet",
+}
+TITLES: dict[str, str] = {
+    Run.Kind.FIRST: "first run",
+    Run.Kind.LIVE: "live run",
+    Run.Kind.POLL: "run after a look at the lists",
+    Run.Kind.MANUAL: "run by hand",
+    Run.Kind.DRY: "dry run",
 }
 FIRST_PHASES = (("read", "Read", "lists both sides"), ("match", "Match", "finds the pairs"))
 LIVE_PHASES = (("read", "Read", "looks for changes"), ("write", "Decide and write", "in small batches"))
@@ -164,10 +171,11 @@ def phases_of(run: Run) -> list[Phase]:
         at = names.index(run.phase) if run.phase in names else 0
     else:
         at = len(names) if run.state in (Run.State.DONE, Run.State.APPROVAL) else len(names) - 1
-    stopped = run.state in (Run.State.HALTED, Run.State.FAILED, Run.State.LOST)
+    stopped = run.state in (Run.State.HALTED, Run.State.FAILED)
     phases = []
     for index, (_, label, text) in enumerate(plan):
-        state = "done" if index < at else "" if index > at else "halt" if stopped else "now"
+        open_state = "halt" if stopped else "now" if run.state == Run.State.RUNNING else ""
+        state = "done" if index < at else "" if index > at else open_state
         phases.append(Phase(state, {"done": "check", "halt": "stop", "now": "swap"}.get(state, ""), label, text))
     return [*phases, _end(run)]
 

@@ -14,11 +14,11 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from connections.access import check, mappings_for, requires
-from mappings.models import Mapping
+from mappings.models import Mapping, MappingVersion
 from sync import approval, audit, jobs
 from sync.models import MappingState, Operation, Run
-from sync.views import _filters as filters
 from sync.views import _run_story as run_story
+from sync.views import filters
 from sync.views._changes import Shown, shown
 from sync.wording import sentence
 from syncadmin.paging import page
@@ -86,6 +86,8 @@ def listing(request: HttpRequest) -> HttpResponse:
         for run in pager.rows
     ]
     halts = [halt for one in mappings if (halt := _halt(one))]
+    first_page = "after" not in request.GET and "before" not in request.GET
+    dead = _gave_up(wanted) if first_page else []
     context = {
         "mappings": mappings,
         "halts": halts,
@@ -94,9 +96,17 @@ def listing(request: HttpRequest) -> HttpResponse:
         "pager": pager,
         "rows": rows,
         "going": sum(1 for row in rows if row["run"].state == Run.State.RUNNING),
-        "first_page": "after" not in request.GET and "before" not in request.GET,
+        "dead": dead[:MOST_TROUBLES],
+        "more_dead": len(dead) > MOST_TROUBLES,
     }
     return render(request, "sync/runs/list.html", context)
+
+
+def _gave_up(mapping_ids: list[int]) -> list[dict[str, Any]]:
+    """The newest writes that gave up, of any run; one more than is shown."""
+    dead = Operation.objects.filter(mapping__in=mapping_ids, state=Operation.State.DEAD)
+    found = dead.select_related("link", "version").order_by("-pk")[: MOST_TROUBLES + 1]
+    return [_row(operation, _labels(operation.version)) for operation in found]
 
 
 def _halt(mapping: Mapping) -> dict[str, Any] | None:
@@ -177,11 +187,12 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
         troubles = list(operations.filter(state__in=TROUBLED).order_by("-pk")[: MOST_TROUBLES + 1])
         operations = operations.exclude(state__in=TROUBLED)
     pager = page(request, operations)
-    labels = _labels(one)
+    labels = _labels(one.version)
     first_page = "after" not in request.GET and "before" not in request.GET
     state = _state(one.mapping)
     context = {
         "run": one,
+        "title": f"{one.mapping.name}: {run_story.TITLES[one.kind]}",
         "mapping": one.mapping,
         "live": one.state == Run.State.RUNNING,
         "progress": run_story.progress_of(one, timezone.now()),
@@ -192,6 +203,8 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
         "outcome": chip,
         "troubles": [_row(operation, labels) for operation in troubles[:MOST_TROUBLES]] if first_page else [],
         "more_troubles": len(troubles) > MOST_TROUBLES,
+        # A run that only prepared a decision has no writes to list.
+        "bare": one.state in (Run.State.APPROVAL, Run.State.HALTED) and not (troubles or pager.rows or chip.value),
         "pager": pager,
         "rows": [_row(operation, labels) for operation in pager.rows],
     }
@@ -230,9 +243,9 @@ def _preview(one: Run) -> dict[str, Any] | None:
     return {**one.preview, "sides": sides, "cannot_create": one.preview.get("samples", {}).get("cannot_create", [])}
 
 
-def _labels(one: Run) -> dict[str, dict[str, str]]:
-    """{rule id: {side: the field's label}} of the version the run used."""
-    rules = one.version.document.get("rules", [])
+def _labels(version: MappingVersion) -> dict[str, dict[str, str]]:
+    """{rule id: {side: the field's label}} of a version."""
+    rules = version.document.get("rules", [])
     return {rule["id"]: {side: rule[side].get("label", "") for side in ("left", "right")} for rule in rules}
 
 

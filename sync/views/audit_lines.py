@@ -8,16 +8,17 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db.models import Exists, Q, QuerySet
+from django.db.models import Exists, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.utils import timezone
 
 from connections.access import mappings_for
 from mappings.models import Mapping
 from sync.models import AuditEntry
-from sync.views import _filters as filters
+from sync.views import filters
 from sync.views._changes import Shown, changes_of
-from sync.views._filters import Filter
+from sync.views.filters import Filter
 from sync.wording import sentence
 
 # What an entry's action is called, and its icon.
@@ -57,6 +58,8 @@ SPANS: dict[str, tuple[str, timedelta]] = {
     "30d": ("last 30 days", timedelta(days=30)),
 }
 SYSTEM = "SyncAdmin"
+# Keys follow time but for transactions that overlap, and these take no longer.
+UNORDERED = timedelta(hours=1)
 # Counted at most: "more than 100" is enough to know where to look.
 MOST_COUNTED = 100
 # Names offered while one types; more are found by typing.
@@ -152,7 +155,7 @@ def apply(entries: QuerySet[AuditEntry], chips: Sequence[Filter]) -> QuerySet[Au
 
 def _condition(name: str, value: str) -> Q:
     if name == "time":
-        return Q(at__gte=timezone.now() - SPANS[value][1])
+        return _since(timezone.now() - SPANS[value][1])
     if name == "mapping":
         return Q(mapping_id=int(value))
     if name == "who":
@@ -170,7 +173,22 @@ def _day(name: str, value: str) -> Q:
     except ValueError:
         return Q(pk__in=[])
     midnight = timezone.make_aware(datetime.combine(day, time.min))
-    return Q(at__gte=midnight) if name == "from" else Q(at__lt=midnight + timedelta(days=1))
+    return _since(midnight) if name == "from" else _until(midnight + timedelta(days=1))
+
+
+def _since(moment: datetime) -> Q:
+    """From then on; the key where that time begins spares reading all that is older."""
+    return Q(at__gte=moment, pk__gte=Subquery(_keys_from(moment - UNORDERED)))
+
+
+def _until(moment: datetime) -> Q:
+    """Before then; the key where a later time begins spares reading all that is newer."""
+    newest = AuditEntry.objects.order_by("-pk").values("pk")[:1]
+    return Q(at__lt=moment, pk__lte=Coalesce(Subquery(_keys_from(moment + UNORDERED)), Subquery(newest)))
+
+
+def _keys_from(moment: datetime) -> QuerySet[AuditEntry, Any]:
+    return AuditEntry.objects.filter(at__gte=moment).order_by("at").values("pk")[:1]
 
 
 def hiding(entries: QuerySet[AuditEntry], chips: Sequence[Filter], user: Any) -> Hiding | None:
