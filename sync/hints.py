@@ -37,10 +37,12 @@ def mark(
     lane: int = Lane.LIVE,
     *,
     deleted: bool = False,
-    proof: Mapping[str, Any] | None = None,
+    proofs: Mapping[str, Any] | None = None,
     not_before: datetime | None = None,
 ) -> list[str]:
     """Say that these records may have changed; the counter of a waiting hint grows. Returns the ids newly marked.
+
+    `proofs`: {id: what a delivery told, see echo.py}; kept only for a record that was not hinted already.
 
     First the UPDATE, then the INSERT of what is not there: a hint consumed in between is simply marked again, and one
     inserted by somebody else in between is read by its consumer after our change was made. No ring is lost.
@@ -73,7 +75,7 @@ def mark(
                     external_id=external_id,
                     lane=lane,
                     deleted=deleted,
-                    proof=dict(proof) if proof else None,
+                    proof=(proofs or {}).get(external_id),
                     not_before=when,
                 )
                 for external_id in new

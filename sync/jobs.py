@@ -98,27 +98,28 @@ def _poll_now(mapping: Mapping) -> None:
 
 
 def _mark(mapping: Mapping, side: str, rung: Sequence[Hint]) -> bool:
-    """Mark hints of one side; True if there was anything to look at."""
-    marked = False
+    """Mark hints of one side, those of a kind together; True if there was anything to look at."""
     column = f"{side}_id"
     links = {
         getattr(link, column): link
         for link in Link.objects.filter(**{"mapping": mapping, f"{column}__in": [hint.external_id for hint in rung]})
     }
+    now = timezone.now()
+    kinds: dict[tuple[int, bool, bool], dict[str, Any]] = {}
     for hint in rung:
         link = links.get(hint.external_id)
-        if link is not None and hint.verified and _echo(link, side, hint):
-            continue
-        if link is None and hint.deleted:
+        if (link is None and hint.deleted) or (link is not None and _echo(link, side, hint)):
             continue
         lane = hints.Lane.LIVE if link is not None else hints.Lane.BACKFILL
         read_at = getattr(link, f"{side}_read_at", None)
-        collected = read_at + COLLECT if read_at and read_at + COLLECT > timezone.now() else None
-        gone = hint.deleted and hint.verified
-        ids = [hint.external_id]
-        hints.mark(mapping.pk, side, ids, lane, deleted=gone, proof=told_by(hint), not_before=collected)
-        marked = True
-    return marked
+        collected = bool(read_at and read_at + COLLECT > now)
+        told = kinds.setdefault((lane, hint.deleted and hint.verified, collected), {})
+        # Told of twice, it takes a look: only a ring that came alone can be proved an echo.
+        told[hint.external_id] = None if hint.external_id in told else told_by(hint)
+    for (lane, deleted, collected), told in kinds.items():
+        when = now + COLLECT if collected else None
+        hints.mark(mapping.pk, side, told, lane, deleted=deleted, proofs=told, not_before=when)
+    return bool(kinds)
 
 
 def _echo(link: Link, side: str, hint: Hint) -> bool:

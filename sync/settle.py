@@ -225,7 +225,7 @@ def _after(session: Session, operation: Operation, record: Record, again: bool) 
     ).first()
     created = operation.kind == Operation.Kind.CREATE
     # An echo costs no call: a verified delivery that rang alone and tells exactly what we just did.
-    if rung and proves_echo(rung.proof, created=created, sent=operation.read_back(), version=record.version):
+    if rung and proves_echo(rung.proof or {}, created=created, sent=operation.read_back(), version=record.version):
         hints.consume([rung])
     release_hints(session, link)
     if again:
