@@ -116,9 +116,9 @@ def _mark(mapping: Mapping, side: str, rung: Sequence[Hint]) -> bool:
         told = kinds.setdefault((lane, hint.deleted and hint.verified, collected), {})
         # Told of twice, it takes a look: only a ring that came alone can be proved an echo.
         told[hint.external_id] = None if hint.external_id in told else told_by(hint)
-    for (lane, deleted, collected), told in kinds.items():
+    for (kind, deleted, collected), told in kinds.items():
         when = now + COLLECT if collected else None
-        hints.mark(mapping.pk, side, told, lane, deleted=deleted, proofs=told, not_before=when)
+        hints.mark(mapping.pk, side, told, kind, deleted=deleted, proofs=told, not_before=when)
     return bool(kinds)
 
 
