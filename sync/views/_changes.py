@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,7 +71,7 @@ def excerpt(before: str, after: str) -> list[diffs.Part]:
             text = _around(text, first, last)
         elif len(text) > left:
             text = text[:left].rstrip() + "…"
-        parts.append((change, " ".join(text.split()) if change != "same" else text))
+        parts.append((change, re.sub(r"\s+", " ", text)))
         left -= len(text)
         if left <= 0:
             return [*parts, ("same", "" if last else " …")]
@@ -81,8 +82,8 @@ def _around(text: str, first: bool, last: bool) -> str:
     start = "" if first else text[:AROUND]
     end = "" if last else text[-AROUND:]
     if len(text) <= len(start) + len(end):
-        return text.replace("\n", " ")
-    return f"{start}…{end}".replace("\n", " ")
+        return text
+    return f"{start}…{end}"
 
 
 def changes_of(values: Any, side: str = "", brief: bool = False) -> list[Shown]:

@@ -145,8 +145,9 @@ def is_waiting(run: Run, now: datetime) -> bool:
 
 def progress_of(run: Run, now: datetime) -> Progress:
     seconds = seconds_of(run, now)
-    running = run.state == Run.State.RUNNING
-    rate = run.done / seconds if running and run.done and seconds >= 1 else None
+    waiting = is_waiting(run, now)
+    moving = run.state == Run.State.RUNNING and not waiting  # the pace before a wait foretells nothing
+    rate = run.done / seconds if moving and run.done and seconds >= 1 else None
     left = (run.total - run.done) / rate if rate and run.total and run.total > run.done else None
     return Progress(
         phases=phases_of(run),
@@ -158,7 +159,7 @@ def progress_of(run: Run, now: datetime) -> Progress:
         seconds=seconds,
         rate=rate,
         left_seconds=left,
-        waiting=is_waiting(run, now),
+        waiting=waiting,
     )
 
 

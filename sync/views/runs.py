@@ -90,6 +90,7 @@ def listing(request: HttpRequest) -> HttpResponse:
     dead = _gave_up(wanted) if first_page else []
     context = {
         "mappings": mappings,
+        "now": now,
         "halts": halts,
         "chips": chips,
         "set_chips": [chip for chip in chips if chip.value],
