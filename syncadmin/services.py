@@ -73,14 +73,15 @@ def start_redis(family: Supervisor) -> None:
     family.wait(lambda: embedded.answering_pid(settings.DATA_DIR) is not None, "The embedded Valkey", REDIS_SECONDS)
 
 
-def start_engine(family: Supervisor, live_workers: int) -> None:
+def start_engine(family: Supervisor, live_workers: int, listener: bool = True) -> None:
     """Workers, scheduler and the listener to change feeds."""
     for number in range(1, live_workers + 1):
         family.start(f"live-{number}", command("worker", "live"))
     family.start("bulk", command("worker", "bulk"))
     family.start("house", command("worker", "housekeeping"))
     family.start("scheduler", command("scheduler"))
-    family.start("listener", command("listen"))
+    if listener:
+        family.start("listener", command("listen"))
 
 
 def start_web(family: Supervisor, bind: str, processes: int = WEB_PROCESSES) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
@@ -113,10 +114,17 @@ def _connection(name: str, kind: str, address: str, settings: dict[str, str], se
     return connection
 
 
+def bells() -> bool:
+    """Whether the demo's systems tell us of changes; `DEMO_BELLS=0` leaves only the polls, to see what they cost."""
+    return os.environ.get("DEMO_BELLS", "1") != "0"
+
+
 def _subscribe(jira: Connection, mapping: Mapping) -> None:
     """Have the Jira stand-in call our webhook; at every start, because our port may be another one."""
     connector = open_connector(jira)
     connector.unsubscribe()
+    if not bells():
+        return
     connector.subscribe([mapping.left_object_type], mapping.left_scope, webhook_url(jira))
 
 

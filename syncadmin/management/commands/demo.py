@@ -67,7 +67,7 @@ class Command(BaseCommand):
         services.start_web(family, urlsplit(settings.PUBLIC_URL).netloc)
         if family.run_to_end("setup", partial(set_up, kept)):
             raise GaveUp("The demo's connections and mapping could not be set up; the reason is above.")
-        services.start_engine(family, LIVE_WORKERS)
+        services.start_engine(family, LIVE_WORKERS, listener=os.environ.get("DEMO_BELLS", "1") != "0")
         if os.environ.get("DEMO_APPROVE", "1") != "0":
             family.start("approval", approve, restart=False)
         services.wait_for_web(family, settings.PUBLIC_URL)
