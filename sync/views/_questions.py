@@ -60,7 +60,7 @@ class Question:
     conflict: Conflict
     rule: CompiledRule | None
     names: Mapping[str, str]
-    field: Field
+    stored: Field
     columns: dict[str, SafeString] = field(default_factory=dict)
     rendered: dict[str, SafeString] = field(default_factory=dict)
     choices: dict[str, Choice] = field(default_factory=dict)
@@ -257,9 +257,13 @@ class Verdict:
     now: bool
 
 
+# From here on a value is named by its system: a table is no place to read it.
+NAMED_FROM = 40
+
+
 def verdicts(shown: Question) -> list[Verdict]:
     """What each kind of policy would make of the stored values."""
-    rule, f = shown.rule, shown.field
+    rule, f = shown.rule, shown.stored
     if rule is None or f.left_base is MISSING or rule.direction != "both":
         return []
     found = []
@@ -268,7 +272,10 @@ def verdicts(shown: Question) -> list[Verdict]:
             continue
         tried = replace(rule, policy=Policy(kind, label, rule.policy.tolerance))
         outcome = merge_field(tried, f)
-        found.append(Verdict(label, *_verdict(tried, f, outcome), now=kind == rule.policy.kind))
+        side, text = _verdict(tried, f, outcome)
+        if len(text) > NAMED_FROM and isinstance(outcome, Write):
+            text = f"{shown.names[side]}’s {shown.conflict.field_label}" if side else "both edits, merged"
+        found.append(Verdict(label, side, text, now=kind == rule.policy.kind))
     return found
 
 

@@ -15,9 +15,11 @@ from connections.access import can
 from mappings.compiled import field_spec
 from mappings.models import Mapping as SyncMapping
 from mappings.transforms.base import FieldSpec
+from sync.merge import OTHER
 from sync.models import Conflict
+from sync.views._changes import Shown, shown
 from sync.views._questions import rules_of
-from sync.views._values import brief, system_names
+from sync.views._values import LONG_TEXT, brief, system_names
 from sync.wording import sentence
 from syncadmin.paging import Pager
 
@@ -26,6 +28,11 @@ SHOWN_OF_GROUP = 3  # the others of a group are folded
 # One answer reaches at most so many: each is an instruction, audited on its own.
 MOST_ALIKE = 500
 
+# Deletions, in the systems' own names.
+DELETED: Mapping[str, str] = {
+    "deleted_and_edited": "It was deleted in {gone}, while it was edited in {kept}.",
+    "deleted_ask": "It was deleted in {gone} and is still there in {kept}. The mapping leaves what to do to you.",
+}
 EDITED = ("both_changed", "edits_touch", "times_overlap")
 
 
@@ -37,6 +44,7 @@ class Row:
     left: SafeString | str
     right: SafeString | str
     cause: str  # "" where the template names both editors
+    edits: Sequence[tuple[str, Shown]] = ()  # of a long text: what each side changed, instead of the values
 
 
 @dataclass(slots=True)
@@ -104,13 +112,25 @@ def row_of(conflict: Conflict, specs: Specs) -> Row:
     spec = specs.find(conflict.mapping, conflict.rule_id)
     names = system_names(conflict.mapping)
     values: dict[str, SafeString | str] = {"left": "", "right": "", "base": ""}
+    edits: list[tuple[str, Shown]] = []
     if conflict.rule_id:
+        edits = _edits(conflict, spec.get("left"))
         values = {
             "left": brief(conflict.left_value, spec.get("left")),
             "right": brief(conflict.right_value, spec.get("right")),
             "base": brief(conflict.left_base, spec.get("left")) if conflict.has_base else "",
         }
-    return Row(conflict, names, values["base"], values["left"], values["right"], cause_of(conflict, names))
+    cause = cause_of(conflict, names)
+    return Row(conflict, names, values["base"], values["left"], values["right"], cause, edits)
+
+
+def _edits(conflict: Conflict, spec: FieldSpec | None) -> list[tuple[str, Shown]]:
+    if spec is None or spec.kind not in ("text", "rich_text") or not conflict.has_base:
+        return []
+    pairs = [("left", conflict.left_base, conflict.left_value), ("right", conflict.right_base, conflict.right_value)]
+    if all(len(str(value or "")) <= LONG_TEXT for _, *both in pairs for value in both):
+        return []
+    return [(side, shown(before, after, brief=True)) for side, before, after in pairs if before != after]
 
 
 def cause_of(conflict: Conflict, names: Mapping[str, str]) -> str:
@@ -118,7 +138,9 @@ def cause_of(conflict: Conflict, names: Mapping[str, str]) -> str:
     if conflict.code in EDITED and (conflict.left_by or conflict.right_by):
         return ""
     side = str(conflict.params.get("side", ""))
-    return sentence(conflict.code, {**conflict.params, "side": names.get(side, side)})
+    if conflict.code in DELETED and side in names:
+        return DELETED[conflict.code].format(gone=names[side], kept=names[OTHER[side]])
+    return sentence(conflict.code, conflict.params)
 
 
 def grouped(rows: Sequence[Row], user: Any) -> list[Group]:

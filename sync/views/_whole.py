@@ -23,7 +23,7 @@ MOST_CANDIDATES = 20
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """One answer. `name` is posted; `effect`: what it does, said before it is pressed; `asks`: label of a text to type."""
+    """One answer. `name` is posted; `effect`: what it does, said beforehand; `asks`: label of a text to type."""
 
     name: str
     label: str

@@ -14,7 +14,7 @@ from connections.models import Connection
 from mappings.models import Mapping as SyncMapping
 from sync.models import ChangedRecord, Conflict, Instruction, Link, MappingState, Operation
 from sync.session import SIDES
-from sync.views._queue import EDITED
+from sync.views._queue import cause_of
 from sync.wording import sentence
 
 
@@ -97,10 +97,7 @@ def _of_the_pair(link: Link, known: Known, names: Mapping[str, str]) -> Why | No
 
 
 def _decision(one: Conflict, names: Mapping[str, str], more: int = 0) -> Why:
-    side = str(one.params.get("side", ""))
-    cause = sentence(one.code, {**one.params, "side": names.get(side, side)})
-    if one.code in EDITED:
-        cause = "Both sides changed it after they last agreed."
+    cause = cause_of(one, names) or "Both sides changed it after they last agreed."
     what = one.field_label or one.get_kind_display()
     head = f"{what} waits for a decision" if not more else f"{more + 1} fields wait for a decision"
     if one.state == Conflict.State.RESOLVING:

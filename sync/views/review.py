@@ -307,7 +307,7 @@ def _settle(request: HttpRequest, one: Conflict) -> HttpResponse | dict[int, Que
 def _typed(shown: Question, text: str) -> Any:
     if shown.rule is None or shown.control is None:
         raise CannotRead("The rule does not write to that side.")
-    return typed(text, shown.rule.field(shown.typed_side), shown.field.value(shown.typed_side))
+    return typed(text, shown.rule.field(shown.typed_side), shown.stored.value(shown.typed_side))
 
 
 @requires("review.read")

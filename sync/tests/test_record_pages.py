@@ -1,0 +1,311 @@
+"""Records: the list, the search and the page of one pair, seen by every role."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from connections.connectors.base import Retry
+from connections.models import Connection
+from sync import instructions
+from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, MappingState, Operation
+from sync.tests.pair_cases import RULES, PairCase
+from sync.views import records
+
+EVERYBODY = {"admin", "operator", "reviewer", "auditor"}
+SETTLERS = {"admin", "reviewer"}
+MOST_QUERIES = 15
+
+
+class RecordCase(PairCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.left, self.right, self.link = self.linked(body="b")
+        self.as_("reviewer")
+        self.at = reverse("record", args=[self.link.pk])
+
+    def act(self, name: str) -> Any:
+        return self.client.post(reverse("record-act", args=[self.link.pk]), {"act": name}, follow=True)
+
+    def answer(self) -> str:
+        """The first words of the page."""
+        return self.html(self.at).split('class="a1">')[1].split("</p>")[0]
+
+
+class Access(RecordCase):
+    def test_every_role_reads_and_settlers_act(self) -> None:
+        for name, arguments in (("records", []), ("record", [self.link.pk]), ("record-now", [self.link.pk])):
+            self.assert_access(reverse(name, args=arguments), EVERYBODY)
+        self.assert_access(reverse("records-search") + "?q=Record", EVERYBODY)
+        self.assert_access(reverse("record-act", args=[self.link.pk]), SETTLERS, "post", {"act": "sync"})
+
+    def test_a_pair_of_a_mapping_one_may_not_see_does_not_exist(self) -> None:
+        self.elsewhere("admin")
+        self.as_("stranger")
+        self.assertNotIn("Record 1", self.html(reverse("records")))
+        self.assertIn("We do not know", self.html(reverse("records-search") + "?q=L00001"))
+        for name in ("record", "record-now"):
+            self.assertEqual(self.client.get(reverse(name, args=[self.link.pk])).status_code, 404)
+        self.assertEqual(self.client.post(reverse("record-act", args=[self.link.pk])).status_code, 404)
+
+    def test_who_may_not_repair_gets_no_button(self) -> None:
+        for name in ("operator", "auditor"):
+            self.as_(name)
+            self.assertNotIn(reverse("record-act", args=[self.link.pk]), self.html(self.at))
+
+
+class Listing(RecordCase):
+    def test_the_newest_change_comes_first_and_pages_go_on(self) -> None:
+        now = timezone.now()
+        for number in range(records.PAGE_SIZE + 5):
+            Link.objects.create(
+                mapping=self.pair.mapping,
+                left_id=f"X{number}",
+                right_id=f"Y{number}",
+                title=f"Number {number:03}",
+                changed_at=now - timedelta(days=1, minutes=number // 2),
+            )
+        with CaptureQueriesContext(connection) as queries:
+            first = self.client.get(reverse("records"))
+        self.assertLessEqual(len(queries), MOST_QUERIES)
+        self.assertFalse([query for query in queries if 'COUNT(*) AS "__count" FROM "sync_link"' in query["sql"]])
+        shown = [row["link"].title for row in first.context["rows"]]
+        self.assertEqual((len(shown), shown[0]), (records.PAGE_SIZE, "Record 1"))
+        older = self.client.get(reverse("records"), {"after": first.context["pager"].older})
+        rest = [row["link"].title for row in older.context["rows"]]
+        self.assertEqual(len(set(shown) | set(rest)), records.PAGE_SIZE + 6)
+        self.assertFalse(set(shown) & set(rest))
+        newer = self.client.get(reverse("records"), {"before": older.context["pager"].newer})
+        self.assertEqual([row["link"].title for row in newer.context["rows"]], shown)
+
+    def test_filters_find_by_mapping_state_and_version(self) -> None:
+        self.assertIn("Record 1", self.html(reverse("records") + "?mapping=pair&state=active"))
+        for state in ("held", "unlinked", "deleted", "creating", "differs"):
+            self.assertIn("No pair fits", self.html(reverse("records") + f"?state={state}"))
+        self.assertIn("No pair fits", self.html(reverse("records") + "?version=1"))
+        self.pair.left.edit(self.left, body="new")
+        self.pair.quiet()
+        self.assertIn("Record 1", self.html(reverse("records") + "?mapping=pair&version=1"))
+        self.assertIn("No pair fits", self.html(reverse("records") + "?mapping=pair&version=2"))
+
+    def test_a_pair_that_waits_or_may_differ_is_found_as_differing(self) -> None:
+        one = self.conflict(2)
+        self.assertIn("Waits for a decision", self.html(reverse("records") + "?state=differs"))
+        instructions.resolve(one, {"take": "ignore"}, self.admin)
+        self.pair.quiet()
+        self.assertIn("May differ", self.html(reverse("records") + "?state=differs"))
+
+
+class Search(RecordCase):
+    def find(self, text: str) -> Any:
+        return self.client.get(reverse("records-search"), {"q": text})
+
+    def test_an_id_a_key_and_an_address_open_the_page(self) -> None:
+        Link.objects.filter(pk=self.link.pk).update(left_key="SUP-7")
+        assert self.link.identity is not None
+        addresses = (
+            "https://jira.example.com/browse/SUP-7?x=1",
+            "https://org.example.com/lightning/r/Case/R00001/view",
+        )
+        for text in (self.left, self.right, "SUP-7", "sup-7", self.link.identity.key, *addresses):
+            with self.subTest(text=text):
+                self.assertRedirects(self.find(text), self.at)
+
+    def test_a_title_is_found_by_a_part_of_it(self) -> None:
+        self.assertContains(self.find("record"), "Record 1")
+
+    def test_what_is_known_of_an_unlinked_record_is_told(self) -> None:
+        for title in ("A", "B"):
+            self.pair.right.add(title=title, ref="R9")
+        lonely = self.pair.left.add(title="C", ref="R9")
+        self.pair.quiet()
+        self.assertContains(self.find(lonely), "A question is open: Which one?")
+        ChangedRecord.objects.create(mapping=self.pair.mapping, side="left", external_id="L77", error="Too odd.")
+        self.assertContains(self.find("L77"), "The last look failed: Too odd.")
+
+    def test_nothing_known_says_where_it_was_looked_for(self) -> None:
+        response = self.find("SUP-9999")
+        self.assertContains(response, "We do not know “SUP-9999”")
+        self.assertContains(response, "Looked at: Pair")
+
+    def test_an_empty_search_is_the_list(self) -> None:
+        self.assertRedirects(self.find("  "), reverse("records"))
+
+
+class Answer(RecordCase):
+    """The first line says whether both sides agree, else the first reason why not."""
+
+    def test_both_sides_agree(self) -> None:
+        self.assertEqual(self.answer(), f"Both sides agree on all {len(RULES)} fields")
+
+    def test_a_conflict_waits_for_a_person(self) -> None:
+        one = self.conflict(2)
+        page = self.html(reverse("record", args=[one.link_id]))
+        self.assertIn("Body waits for a decision", page)
+        self.assertIn(reverse("conflict", args=[one.pk]), page)
+
+    def test_a_refused_value_names_the_refusal(self) -> None:
+        Conflict.objects.create(
+            mapping=self.pair.mapping,
+            link=self.link,
+            rule_id="title",
+            kind="refused",
+            code="refused",
+            field_label="Title",
+            params={"system": "Right", "message": "too long"},
+        )
+        self.assertIn("Right refused the value: too long", self.html(self.at))
+
+    def test_agreed_differences_are_counted(self) -> None:
+        Link.objects.update(agreed_differences={"body": True})
+        self.assertEqual(self.answer(), f"1 field may differ by agreement, the other {len(RULES) - 1} agree")
+
+    def test_states_of_the_pair(self) -> None:
+        cases = {
+            "held": "This pair is held",
+            "unlinked": "This pair is unlinked on purpose",
+            "deleted": "Deleted in one system",
+            "creating": "Its twin in Right is being created",
+        }
+        for state, words in cases.items():
+            with self.subTest(state=state):
+                Link.objects.update(state=state)
+                self.assertIn(words, self.answer())
+
+    def test_a_paused_mapping_a_brake_and_a_missing_approval(self) -> None:
+        MappingState.objects.update(halt="brake", halt_reason={"code": "brake", "params": {"limit": 20}})
+        self.assertEqual(self.answer(), "A brake halted the mapping")
+        MappingState.objects.update(halt="approval", halt_reason={})
+        self.assertEqual(self.answer(), "The first run waits for approval")
+        self.pair.mapping.state = "paused"
+        self.pair.mapping.save()
+        self.assertEqual(self.answer(), "Nothing moves: the mapping Pair is paused")
+
+    def test_trouble_with_a_connection_says_what_it_means(self) -> None:
+        Connection.objects.filter(name="Right").update(state="sign_in", state_reason="The password expired.")
+        self.assertIn("Nothing moves: Right needs a person (sign in again)", self.answer())
+        self.assertIn("The password expired. Changes wait; nothing is lost.", self.html(self.at))
+        later = timezone.now() + timedelta(minutes=5)
+        Connection.objects.filter(name="Right").update(state="ok", retry_after=later)
+        self.assertIn("Right asked us to wait, until", self.answer())
+
+    def test_a_record_out_of_scope_says_how_it_returns(self) -> None:
+        Link.objects.update(out_of_scope="left")
+        self.assertIn("the scope of the mapping leaves it out in Left", self.answer())
+
+    def test_a_failed_look_names_the_next_try(self) -> None:
+        ChangedRecord.objects.create(
+            mapping=self.pair.mapping, side="left", external_id=self.left, attempts=3, error="No route."
+        )
+        page = self.html(self.at)
+        self.assertIn("The last look failed: No route", page)
+        self.assertIn("Tried 3 times, the next try is at", page)
+
+    def test_a_waiting_change_is_on_its_way(self) -> None:
+        ChangedRecord.objects.create(mapping=self.pair.mapping, side="left", external_id=self.left)
+        self.assertEqual(self.answer(), "A change is on its way")
+
+    def test_a_write_that_gave_up_or_was_not_answered_is_told(self) -> None:
+        values = {"mapping": self.pair.mapping, "version": self.pair.mapping.published, "link": self.link}
+        one = Operation.objects.create(
+            **values,
+            side="right",
+            kind="update",
+            state="dead",
+            finished_at=timezone.now(),
+            result={"code": "gave_up", "params": {"system": "Right", "message": "busy"}},
+        )
+        self.assertEqual(self.answer(), "The last write gave up")
+        Operation.objects.filter(pk=one.pk).update(state="uncertain", finished_at=None)
+        self.assertEqual(self.answer(), "The last write was not answered")
+
+
+class Page(RecordCase):
+    def test_the_page_stays_within_its_queries_and_reads_no_system(self) -> None:
+        for number in range(6):
+            self.pair.left.edit(self.left, body=f"text {number}")
+            self.pair.quiet()
+        self.pair.left.calls.clear()
+        with CaptureQueriesContext(connection) as queries:
+            self.html(self.at)
+        self.assertLessEqual(len(queries), MOST_QUERIES)
+        self.assertEqual(self.pair.left.calls, [])
+
+    def test_both_sides_are_read_live_beside_the_last_agreed_value(self) -> None:
+        self.pair.left.edit(self.left, body="fresh", by="ana")
+        page = self.html(reverse("record-now", args=[self.link.pk]))
+        for told in (
+            "fresh",
+            "On its way",
+            "1 field differs at this moment",
+            "by Ana",
+            "https://left.example.com/L00001",
+        ):
+            self.assertIn(told, page)
+
+    def test_a_side_that_does_not_answer_says_so_and_the_agreed_values_stay(self) -> None:
+        def down(verb: str, ids: object) -> None:
+            raise Retry("No route to host.")
+
+        self.pair.right.before = down
+        page = self.html(reverse("record-now", args=[self.link.pk]))
+        self.assertIn("Right could not be read now", page)
+        self.assertIn("No route to host", page)
+        self.assertIn("Last agreed", page)
+
+    def test_the_timeline_tells_what_was_written_and_offers_to_undo_the_newest(self) -> None:
+        for text in ("first", "second"):
+            self.pair.left.edit(self.left, body=text)
+            self.pair.quiet()
+        page = self.html(self.at)
+        self.assertIn("<ins>second</ins>", page)
+        self.assertIn("It was edited on the other side.", page)
+        newest, older = Operation.objects.order_by("-pk")[:2]
+        self.assertIn(reverse("write-undo", args=[newest.pk]), page)
+        self.assertNotIn(reverse("write-undo", args=[older.pk]), page)
+
+
+class Acts(RecordCase):
+    def test_sync_now_looks_at_both_records_even_while_a_failed_look_waits(self) -> None:
+        later = timezone.now() + timedelta(hours=1)
+        ChangedRecord.objects.create(
+            mapping=self.pair.mapping, side="left", external_id=self.left, attempts=4, not_before=later
+        )
+        self.assertContains(self.act("sync"), "Both records are looked at now")
+        due = ChangedRecord.objects.filter(not_before__lte=timezone.now()).values_list("side", flat=True)
+        self.assertEqual(set(due), {"left", "right"})
+
+    def test_unlink_and_link_again_are_carried_out_and_audited(self) -> None:
+        self.act("unlink")
+        self.pair.quiet()
+        self.link.refresh_from_db()
+        self.assertEqual(self.link.state, "unlinked")
+        self.assertEqual(AuditEntry.objects.get(action="unlink").actor, "reviewer")
+        self.act("relink")
+        self.pair.quiet()
+        self.link.refresh_from_db()
+        self.assertEqual(self.link.state, "active")
+        self.assertEqual(AuditEntry.objects.get(action="relink").code, "relinked")
+
+    def test_a_held_pair_is_synced_again(self) -> None:
+        Link.objects.update(state="held")
+        self.assertContains(self.act("include"), "The pair is synced again")
+        self.link.refresh_from_db()
+        self.assertEqual(self.link.state, "active")
+
+    def test_a_record_left_alone_is_matched_again(self) -> None:
+        lone = Link.objects.create(mapping=self.pair.mapping, left_id="L9", state="unlinked")
+        response = self.client.post(reverse("record-act", args=[lone.pk]), {"act": "match"})
+        self.assertRedirects(response, reverse("records"))
+        self.assertTrue(ChangedRecord.objects.filter(side="left", external_id="L9").exists())
+
+    def test_what_does_not_fit_the_state_is_not_done(self) -> None:
+        for name in ("include", "relink", "match", "nonsense", ""):
+            with self.subTest(act=name):
+                self.assertContains(self.act(name), "not in that state any more")
+        self.assertFalse(Instruction.objects.exists())
