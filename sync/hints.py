@@ -140,12 +140,20 @@ def postpone(hints: Sequence[ChangedRecord], seconds: float) -> None:
 BACKOFF = (1, 2, 5, 15, 60, 300, 900, 3600)
 
 
-def fail(hint: ChangedRecord, error: str, after: float | None = None) -> None:
-    """Keep the hint with its error; the next try waits longer each time, and never stops."""
-    wait = max(BACKOFF[min(hint.attempts, len(BACKOFF) - 1)], after or 0)
+def backoff(attempts: int) -> float:
+    """Seconds to wait after one more failure."""
+    return BACKOFF[min(attempts, len(BACKOFF) - 1)]
+
+
+def fail(hint: ChangedRecord, error: str, after: float | None = None, attempts: int | None = None) -> None:
+    """Keep the hint with its error; the next try waits longer each time, and never stops.
+
+    `attempts`: how often it failed by now, where somebody else counts; else one more than the hint says.
+    """
+    failures = hint.attempts + 1 if attempts is None else attempts
     ChangedRecord.objects.filter(pk=hint.pk).update(
-        attempts=F("attempts") + 1,
+        attempts=failures,
         error=error[:2000],
         lane=Least(F("lane"), Lane.RETRY) if hint.lane > Lane.RETRY else Lane.RETRY,
-        not_before=timezone.now() + timedelta(seconds=wait),
+        not_before=timezone.now() + timedelta(seconds=max(backoff(failures - 1), after or 0)),
     )

@@ -16,10 +16,10 @@ from django.utils import timezone
 from connections.connectors.base import ConnectorError, Record, WriteResult
 from sync import audit
 from sync.commit import LINK_FIELDS
-from sync.models import Conflict, Link, Operation, Run
+from sync.models import Conflict, Instruction, Link, Operation, Run
 from sync.read import SideFailed
 from sync.session import Session
-from sync.setbacks import OPERATION_FIELDS, finish, park, refusal_conflict, release_hints, supersede
+from sync.setbacks import OPERATION_FIELDS, finish, park, refusal_conflict, release_hints, supersede, tell_asker
 from sync.settle import settle
 
 # Clock difference allowed for when looking through the other system's own records of the time of our write.
@@ -189,6 +189,7 @@ def _ask_a_person(session: Session, operation: Operation) -> None:
             park(session, operation, rule_id, sent, "maybe_written", "")
             operation.link.parked[rule_id]["params"]["value"] = sent["value"]
             entries.append(refusal_conflict(session, operation, rule_id, "maybe_written", "", system))
+        tell_asker([operation], Instruction.State.REFUSED)
         Operation.objects.bulk_update([operation], OPERATION_FIELDS)
         Link.objects.bulk_update([operation.link], LINK_FIELDS)
         audit.append(entries)
@@ -207,6 +208,7 @@ def _create_unclear(session: Session, operation: Operation, code: str, keys: lis
             kind=kind, params={"system": system, "count": len(keys), "keys": keys, "side": operation.side}
         )
         operation.link.parked[""] = {"code": code, "fields": {"": "waits for a person"}}
+        tell_asker([operation], Instruction.State.REFUSED)
         Operation.objects.bulk_update([operation], OPERATION_FIELDS)
         Link.objects.bulk_update([operation.link], LINK_FIELDS)
         audit.append([entry])

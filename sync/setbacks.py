@@ -46,6 +46,24 @@ def release_hints(session: Session, link: Link) -> None:
     ChangedRecord.objects.filter(these, mapping=session.mapping, attempts=0).update(not_before=timezone.now())
 
 
+def ring_again(session: Session, link: Link, **how: Any) -> None:
+    """Plan the link again. Both records are named: which of them holds the edit is not known here."""
+    for side in SIDES:
+        hints.mark(
+            session.mapping.pk, side, [external_id for external_id in [link.record_id(side)] if external_id], **how
+        )
+
+
+def tell_asker(operations: Sequence[Operation], state: str) -> None:
+    """What became of the instructions these operations carried out: they wait for the next plan, or are refused."""
+    asked = [operation.instruction_id for operation in operations if operation.instruction_id]
+    if asked:
+        ended = timezone.now() if state == Instruction.State.REFUSED else None
+        Instruction.objects.filter(pk__in=asked, state=Instruction.State.APPLYING).update(
+            state=state, finished_at=ended
+        )
+
+
 def failed(session: Session, operation: Operation, error: ConnectorError) -> list[AuditEntry]:
     side, system = operation.side, session.system(operation.side)
     session.counts["failed"] += 1
@@ -59,10 +77,15 @@ def failed(session: Session, operation: Operation, error: ConnectorError) -> lis
     if isinstance(error, Refused | NotAllowed):
         return _refused(session, operation, error)
     if isinstance(error, VersionMismatch):
-        supersede(session, [operation], "version_moved", again_in=0, save=False)
+        # The first one is a race that a fresh read settles; a version that never fits must not be tried without end.
+        before = earlier_tries(operation, "version_moved")
+        supersede(
+            session, [operation], "version_moved", again_in=hints.backoff(before - 1) if before else 0, save=False
+        )
         return []
     if isinstance(error, Gone):
         finish(operation, Operation.State.SUPERSEDED, "unreachable")
+        tell_asker([operation], Instruction.State.WAITING)
         hints.mark(session.mapping.pk, side, [operation.external_id], hints.Lane.RETRY, deleted=error.certain)
         return []
     if isinstance(error, NeedsAuthorization):
@@ -78,21 +101,38 @@ def failed(session: Session, operation: Operation, error: ConnectorError) -> lis
 DEAD_AFTER = 10
 
 
+def earlier_tries(operation: Operation, *codes: str) -> int:
+    """How many operations in a row before this one ended with one of `codes`: the hint of a failed write is a new one
+    each time, the ledger remembers."""
+    before = Operation.objects.filter(link_id=operation.link_id, side=operation.side, part=operation.part)
+    number = 0
+    for result in before.exclude(pk=operation.pk).order_by("-pk").values_list("result", flat=True)[: 2 * DEAD_AFTER]:
+        if result.get("code") in codes:
+            number += 1
+        elif result.get("code") != "planned_again":
+            break
+    return number
+
+
 def _try_again(session: Session, operation: Operation, message: str, after: float, counts: bool) -> None:
-    """Plan again later, from fresh reads; the hint owns the retries."""
-    side, system = operation.side, session.system(operation.side)
-    link = operation.link
-    source = OTHER[side] if link.record_id(OTHER[side]) else side
-    hints.mark(session.mapping.pk, source, [link.record_id(source) or ""], hints.Lane.RETRY)
-    hint = ChangedRecord.objects.get(mapping=session.mapping, side=source, external_id=link.record_id(source))
+    """Plan again later, from fresh reads; a person's choice goes with it."""
+    system, link = session.system(operation.side), operation.link
+    tries = earlier_tries(operation, "retry", "gave_up") + 1 if counts else 0
+    ring_again(session, link, lane=hints.Lane.RETRY)
+    these = Q()
+    for one in SIDES:
+        these |= Q(side=one, external_id=link.record_id(one) or "")
+    rung = list(ChangedRecord.objects.filter(these, mapping=session.mapping))
     if counts:
-        hints.fail(hint, message, after)
+        for hint in rung:
+            hints.fail(hint, message, after, tries)
     else:
-        hints.postpone([hint], after)
-    if hint.attempts + 1 >= DEAD_AFTER:
+        hints.postpone(rung, after)
+    if tries >= DEAD_AFTER:
         finish(operation, Operation.State.DEAD, "gave_up", system=system, message=message)
     else:
-        finish(operation, Operation.State.SUPERSEDED, "retry", system=system, message=message)
+        finish(operation, Operation.State.SUPERSEDED, "retry" if counts else "quota", system=system, message=message)
+    tell_asker([operation], Instruction.State.WAITING)
 
 
 def supersede(
@@ -105,14 +145,14 @@ def supersede(
 ) -> None:
     """End planned operations without sending them; their links are planned again after `again_in` seconds."""
     when = timezone.now() + timedelta(seconds=again_in)
+    again: dict[str, list[str]] = {side: [] for side in SIDES}
     for operation in operations:
         finish(operation, Operation.State.SUPERSEDED, code, **params)
-        link = operation.link
-        side = "left" if link.left_id else "right"
-        hints.mark(session.mapping.pk, side, [link.record_id(side) or ""], not_before=when)
-        Instruction.objects.filter(operations=operation, state=Instruction.State.APPLYING).update(
-            state=Instruction.State.WAITING
-        )
+        for side in SIDES:
+            again[side] += [external_id for external_id in [operation.link.record_id(side)] if external_id]
+    for side in SIDES:
+        hints.mark(session.mapping.pk, side, again[side], not_before=when)
+    tell_asker(operations, Instruction.State.WAITING)
     if save:
         Operation.objects.bulk_update(operations, OPERATION_FIELDS)
 
@@ -138,10 +178,8 @@ def _refused(session: Session, operation: Operation, error: Refused | NotAllowed
             park(session, operation, rule_id, sent, code, hit.get(rule_id, error.message))
             entries.append(refusal_conflict(session, operation, rule_id, code, hit.get(rule_id, error.message), system))
         if hit and len(hit) < len(operation.fields):
-            hints.mark(session.mapping.pk, operation.side, [operation.external_id])
-    Instruction.objects.filter(operations=operation, state=Instruction.State.APPLYING).update(
-        state=Instruction.State.REFUSED, finished_at=timezone.now()
-    )
+            ring_again(session, operation.link)
+    tell_asker([operation], Instruction.State.REFUSED)
     release_hints(session, operation.link)
     return entries
 

@@ -21,7 +21,7 @@ from sync.identities import bind_record
 from sync.merge import OTHER, base_after_write, is_empty
 from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, Operation
 from sync.session import Session
-from sync.setbacks import OPERATION_FIELDS, failed, finish, park, release_hints
+from sync.setbacks import OPERATION_FIELDS, failed, finish, park, release_hints, ring_again
 
 
 def settle(session: Session, answers: Sequence[tuple[Operation, WriteResult | ConnectorError | None]]) -> None:
@@ -229,7 +229,7 @@ def _after(session: Session, operation: Operation, record: Record, again: bool) 
         hints.consume([rung])
     release_hints(session, link)
     if again:
-        hints.mark(session.mapping.pk, side, [record.external_id])
+        ring_again(session, link)
 
 
 def _deleted(session: Session, operation: Operation) -> list[AuditEntry]:

@@ -1,0 +1,175 @@
+"""Writes that do not go through: what is tried again, how often, and what becomes of the person who asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from connections.connectors.base import (
+    ConnectorError,
+    NotAllowed,
+    RateLimited,
+    Refused,
+    Retry,
+    VersionMismatch,
+)
+from connections.connectors.memory import World
+from sync import hints, instructions
+from sync.models import ChangedRecord, Conflict, Instruction, Operation
+from sync.tests.conftest import Pair
+
+pytestmark = pytest.mark.django_db
+
+
+def fails(world: World, verb: str, error: Callable[[], ConnectorError], times: int = 1) -> None:
+    """The next `times` calls of `verb` end with this error, before anything happened."""
+    left = [times]
+
+    def before(called: str, ids: Any) -> None:
+        if called == verb and left[0]:
+            left[0] -= 1
+            raise error()
+
+    world.before = before
+
+
+def runs(pair: Pair, times: int) -> None:
+    """Runs that look at every hint, due or not, and read no lists: nothing but hints brings a record back."""
+    for _ in range(times):
+        ChangedRecord.objects.update(not_before=timezone.now())
+        pair.run("live")
+
+
+def test_a_write_that_keeps_failing_is_tried_ever_more_rarely_and_then_listed(pair: Pair) -> None:
+    left, right, _ = pair.linked(body="b")
+    pair.left.edit(left, body="new")
+    pair.ring("left", left)
+    fails(pair.right, "update", lambda: Retry("busy", after=0), times=20)
+    runs(pair, 3)
+    hint = ChangedRecord.objects.get(side="left")
+    assert (hint.attempts, hint.error) == (3, "busy")
+    assert (hint.not_before - timezone.now()).total_seconds() > hints.BACKOFF[2] - 1
+    runs(pair, 8)
+    assert Operation.objects.filter(state="dead").count() == 2, "the tenth and the eleventh"
+    pair.right.before = lambda *_: None
+    runs(pair, 1)
+    assert pair.right.value(right, "body") == "new" and not ChangedRecord.objects.exists()
+
+
+def test_waiting_for_quota_is_no_failure(pair: Pair) -> None:
+    left, right, _ = pair.linked(body="b")
+    pair.left.edit(left, body="new")
+    pair.ring("left", left)
+    fails(pair.right, "update", lambda: RateLimited("slow down", after=60), times=3)
+    runs(pair, 3)
+    assert set(ChangedRecord.objects.values_list("attempts", flat=True)) == {0}
+    assert set(Operation.objects.values_list("result__code", flat=True)) == {"quota"}
+    runs(pair, 1)
+    assert pair.right.value(right, "body") == "new"
+
+
+def test_a_version_that_never_fits_is_not_tried_without_end(pair: Pair) -> None:
+    left, _, _ = pair.linked(body="b")
+    pair.left.edit(left, body="new")
+    pair.ring("left", left)
+    fails(pair.right, "update", lambda: VersionMismatch("It changed."), times=50)
+    pair.run("live")
+    assert Operation.objects.count() == 2, "the first mismatch is planned again at once, the second one waits"
+    assert ChangedRecord.objects.filter(not_before__gt=timezone.now()).count() == 2
+
+
+@pytest.mark.parametrize("edited", ["left", "right"])
+@pytest.mark.parametrize("error", [lambda: Retry("busy", after=0), lambda: VersionMismatch("It changed.")])
+def test_an_edit_whose_write_failed_comes_back_without_a_poll(
+    pair: Pair, edited: str, error: Callable[[], ConnectorError]
+) -> None:
+    left, right, _ = pair.linked(body="b")
+    source, record, target = (pair.left, left, pair.right) if edited == "left" else (pair.right, right, pair.left)
+    source.edit(record, body="new")
+    pair.ring(edited, record)
+    fails(target, "update", error)
+    runs(pair, 3)
+    assert pair.both(left, right, "body") == ("new", "new")
+
+
+def test_what_somebody_rang_for_before_the_write_is_planned_again_with_the_edit(pair: Pair) -> None:
+    left, right, _ = pair.linked(body="b")
+    pair.right.edit(right, body="new")
+    pair.ring("right", right)
+
+    def ring_meanwhile(verb: str, ids: Any) -> None:
+        if verb == "get":
+            pair.left.after = lambda *_: None
+            pair.ring("left", left)
+
+    pair.left.after = ring_meanwhile
+    runs(pair, 3)
+    assert pair.both(left, right, "body") == ("new", "new")
+    assert Operation.objects.filter(result__code="planned_again").count() == 1
+
+
+@pytest.fixture
+def conflict(pair: Pair) -> Conflict:
+    left, right, _ = pair.linked(body="b")
+    pair.left.edit(left, body="L")
+    pair.right.edit(right, body="R")
+    pair.quiet()
+    return pair.open_conflicts()[0]
+
+
+def settle_left(pair: Pair, conflict: Conflict, user: Any) -> Instruction:
+    return instructions.resolve(conflict, {"take": "left", "seen": {"left": "L", "right": "R"}}, user)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [lambda: Retry("busy", after=0), lambda: RateLimited("slow", after=0), lambda: VersionMismatch("It changed.")],
+)
+def test_a_choice_outlives_a_write_that_has_to_be_tried_again(
+    pair: Pair, conflict: Conflict, admin_user: Any, error: Callable[[], ConnectorError]
+) -> None:
+    asked = settle_left(pair, conflict, admin_user)
+    fails(pair.right, "update", error)
+    runs(pair, 3)
+    asked.refresh_from_db()
+    conflict.refresh_from_db()
+    assert (asked.state, conflict.state, conflict.closed_by) == ("done", "closed", "admin")
+    assert pair.right.value(conflict.link.right_id, "body") == "L"
+
+
+@pytest.mark.parametrize("error", [lambda: Refused("No."), lambda: NotAllowed("No right.")])
+def test_a_choice_that_is_refused_says_so_and_the_question_is_open_again(
+    pair: Pair, conflict: Conflict, admin_user: Any, error: Callable[[], ConnectorError]
+) -> None:
+    asked = settle_left(pair, conflict, admin_user)
+    fails(pair.right, "update", error)
+    runs(pair, 2)
+    asked.refresh_from_db()
+    conflict.refresh_from_db()
+    assert (asked.state, conflict.state, conflict.kind) == ("refused", "open", "refused")
+
+
+def test_a_choice_whose_write_may_have_happened_is_refused_and_asked_again(
+    pair: Pair, conflict: Conflict, admin_user: Any
+) -> None:
+    from dataclasses import replace
+
+    from connections.connectors.base import Uncertain
+
+    pair.right.capabilities = replace(pair.right.capabilities, field_history=False)
+    asked = settle_left(pair, conflict, admin_user)
+
+    def lose(verb: str, ids: Any) -> None:
+        if verb == "update":
+            pair.right.after = lambda *_: None
+            pair.right.edit(conflict.link.right_id, body="somebody else's")
+            raise Uncertain("no answer")
+
+    pair.right.after = lose
+    runs(pair, 2)
+    asked.refresh_from_db()
+    conflict.refresh_from_db()
+    assert (asked.state, conflict.state, conflict.code) == ("refused", "open", "maybe_written")
