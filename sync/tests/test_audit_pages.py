@@ -108,6 +108,14 @@ class ListTests(AuditCase):
             self.assertIn("Log in fails", html)
             self.assertNotIn("paragraph", html)
 
+    def test_a_long_text_shows_what_changed_in_the_list_and_line_by_line_on_its_page(self) -> None:
+        before = "\n".join(f"Line {number} of a longer text." for number in range(30))
+        one = self.write(before=before, after=before.replace("Line 15", "Row 15"))
+        html = self.html(LIST)
+        self.assertIn("<del>Line</del><ins>Row</ins> 15 of a longer text", html)
+        self.assertNotIn("Line 3 of", html)
+        self.assertIn("Row 15 of a longer text.", self.html(reverse("audit-entry", args=[one.pk])))
+
     def test_every_filter_keeps_what_fits_and_only_that(self) -> None:
         other = self.make_mapping("Other")
         self.write("WANTED", action="publish", actor="ana", actor_kind="person", request_id="r-1", link_id=9)

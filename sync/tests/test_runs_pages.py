@@ -128,6 +128,14 @@ class ListTests(PagesCase):
             "COUNT(", " ".join(q["sql"] for q in queries if "sync_run" in q["sql"] and "running" not in q["sql"])
         )
 
+    def test_writes_that_gave_up_are_listed_whatever_their_run(self) -> None:
+        run = self.make_run()
+        params = {"system": "Org", "message": "503"}
+        self.make_operation(run, "SUP-7", state="dead", result={"code": "gave_up", "params": params})
+        html = self.html(reverse("runs"))
+        self.assertIn("SUP-7 = C1", html)
+        self.assertIn("Org kept failing: 503. It is listed", html)
+
 
 class StartTests(PagesCase):
     def test_run_now_makes_the_lists_due_rings_and_leaves_a_line(self) -> None:
@@ -167,6 +175,8 @@ class RunTests(PagesCase):
         run = self.make_run(waiting_until=until, waiting_for="Org")
         html = self.html(reverse("run", args=[run.pk]))
         self.assertIn(f"Waiting for Org until {timezone.localtime(until):%H:%M:%S}", html)
+        Run.objects.update(state="running", finished_at=None, started_at=timezone.now() - timedelta(minutes=1), done=9)
+        self.assertNotIn("a second", self.html(reverse("run", args=[run.pk])), "a pace before a wait foretells nothing")
         Run.objects.update(waiting_until=timezone.now() - timedelta(seconds=1))
         self.assertNotIn("Waiting for Org", self.html(reverse("run", args=[run.pk])))
 
@@ -288,7 +298,7 @@ class BrakeTests(PagesCase):
         ChangedRecord.objects.create(mapping=self.mapping, side="left", external_id=link.left_id)
         with patch("sync.jobs.enqueue"):
             response = self.client.post(reverse("run-hold", args=[run.pk]), {"reason": ""}, follow=True)
-        self.assertContains(response, "1 records are held")
+        self.assertContains(response, "1 record is held")
         self.assertEqual(Link.objects.get().state, "held")
         self.assertIn(f"run {run.pk}", AuditEntry.objects.get(action="hold").params["reason"])
 

@@ -353,8 +353,8 @@ def hold(request: HttpRequest, pk: int) -> HttpResponse:
     else:
         messages.success(
             request,
-            f"{number:,} records are held. · Nothing was written to them; the other records go on. · "
-            "Include them again one by one on their pages.",
+            f"{number:,} {'record is' if number == 1 else 'records are'} held. · Nothing was written there; the other "
+            "records go on. · Include what is held again on its own page.",
         )
     return redirect("run", pk=pk)
 
