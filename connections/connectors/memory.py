@@ -20,13 +20,10 @@ from connections.connectors.base import (
     ConnectorError,
     Context,
     Creation,
-    DeliveryRequest,
     Field,
     Gone,
-    Hint,
     ObjectType,
     Page,
-    ParsedDelivery,
     Record,
     Refused,
     Uncertain,
@@ -72,8 +69,11 @@ class World:
         fields: Sequence[Field] = DEFAULT_FIELDS,
         capabilities: Capabilities | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        people: Mapping[str, str] | None = None,
     ) -> None:
+        """`people`: names by person value, where nobody else can be written; None: anybody can."""
         self.name = name
+        self.people = people
         self.fields = list(fields)
         self.capabilities = capabilities or Capabilities(
             bulk_read=100,
@@ -113,7 +113,7 @@ class World:
             self.creates += 1
             external_id = f"{self.name[:1].upper()}{self.creates:05d}"
             at = self.stamp()
-            empty = {field.path: [] if field.kind == "set" else None for field in self.fields}
+            empty: dict[str, Any] = {field.path: [] if field.kind == "set" else None for field in self.fields}
             self.records[external_id] = Record(
                 external_id=external_id,
                 version="1",
@@ -186,8 +186,31 @@ class MemoryConnector(Connector):
 
     def _seen(self, record: Record, fields: Sequence[str]) -> Record:
         hidden = self.world.hidden & set(fields)
-        values = {path: record.values[path] for path in fields if path in record.values and path not in hidden}
-        return replace(record, values=values, unreadable=frozenset(hidden))
+        shown = [path for path in fields if path in record.values and path not in hidden]
+        return replace(
+            record,
+            version=self._version(record),
+            values={path: _normal(record.values[path]) for path in shown},
+            unreadable=frozenset(hidden),
+        )
+
+    def _version(self, record: Record) -> str:
+        return record.version if self.capabilities.exact_version else str(record.updated_at)
+
+    def _whole(self, record: Record) -> Record:
+        return self._seen(record, list(record.values))
+
+    def _within(self, record: Record, scope: Values) -> bool:
+        """`scope`: {path: value}, all of which a record must have."""
+        return all(record.values.get(path) == wanted for path, wanted in scope.items() if wanted)
+
+    def _existing(self, external_id: str) -> Record:
+        record = self.world.records.get(external_id)
+        if record is None:
+            raise Gone("There is no such record.", certain=self.capabilities.not_found_means_gone)
+        if record.deleted:
+            raise Gone("The record is deleted.")
+        return record
 
     def check(self) -> CheckResult:
         return CheckResult(account_id=US, account_name="SyncAdmin", tenant=self.world.name)
@@ -211,7 +234,8 @@ class MemoryConnector(Connector):
                 for record in world.records.values()
                 if (watermark is None or (record.updated_at or "") >= watermark)
                 and (record.updated_at or "") <= horizon
-                and (watermark is not None or not record.deleted)
+                and not (record.deleted and (watermark is None or not self.capabilities.lists_deletions))
+                and self._within(record, scope)
             ]
             return sorted(found, key=lambda record: (record.updated_at or "", record.external_id))
 
@@ -238,27 +262,29 @@ class MemoryConnector(Connector):
         )
 
     def in_scope(self, object_type: str, ids: Sequence[str], scope: Values) -> set[str]:
-        wanted = scope.get("status")
+        alive = self.world.alive
         return self._call(
             "scope",
             list(ids),
-            lambda: {
-                id
-                for id in ids
-                if id in self.world.records and (not wanted or self.world.records[id].values["status"] == wanted)
-            },
+            lambda: {id for id, record in alive().items() if id in ids and self._within(record, scope)},
         )
 
     def list_ids(self, object_type: str, scope: Values) -> Iterator[Sequence[str]]:
-        yield self._call("list_ids", None, lambda: sorted(self.world.alive()))
+        alive = self.world.alive
+        yield self._call(
+            "list_ids", None, lambda: sorted(id for id, record in alive().items() if self._within(record, scope))
+        )
 
     def create(
         self, object_type: str, values: Values, correlation_key: str, scope: Values, parent_id: str | None = None
     ) -> WriteResult:
         def make() -> WriteResult:
-            self._validate(values)
+            self._validate(values, creating=True)
+            known = (r for r in self.world.alive().values() if r.correlation_key == correlation_key)
+            if self.capabilities.idempotent_create and (record := next(known, None)):
+                return WriteResult(self._whole(record))
             external_id = self.world.add(by=US, correlation_key=correlation_key, **values)
-            return WriteResult(self.world.records[external_id], created=True)
+            return WriteResult(self._whole(self.world.records[external_id]), created=True)
 
         return self._call("create", correlation_key, make)
 
@@ -266,37 +292,37 @@ class MemoryConnector(Connector):
         self, object_type: str, external_id: str, values: Values, expected_version: str | None, fields: Sequence[str]
     ) -> WriteResult:
         def change() -> WriteResult:
-            record = self.world.records.get(external_id)
-            if record is None or record.deleted:
-                raise Gone("The record is deleted.")
-            if self.capabilities.conditional_write and expected_version and record.version != expected_version:
+            record = self._existing(external_id)
+            if self.capabilities.conditional_write and expected_version and self._version(record) != expected_version:
                 raise VersionMismatch("The record changed.")
             self._validate(values)
             self.world.edit(external_id, by=US, **values)
-            return WriteResult(self._seen(self.world.records[external_id], fields))
+            return WriteResult(self._seen(self.world.records[external_id], [*dict.fromkeys([*fields, *values])]))
 
         return self._call("update", external_id, change)
 
     def update_many(
         self, object_type: str, updates: Sequence[Update], fields: Sequence[str]
     ) -> Sequence[WriteResult | ConnectorError]:
-        results: list[WriteResult | ConnectorError] = []
-        for one in updates:
-            try:
-                results.append(self.update(object_type, one.external_id, one.values, one.expected_version, fields))
-            except Uncertain:
-                raise
-            except ConnectorError as error:
-                results.append(error)
-        return results
+        return [
+            _one(lambda u=u: self.update(object_type, u.external_id, u.values, u.expected_version, fields))  # type: ignore[misc]
+            for u in updates
+        ]
 
     def create_many(
         self, object_type: str, creations: Sequence[Creation], fields: Sequence[str], scope: Values
     ) -> Sequence[WriteResult | ConnectorError]:
-        return [self.create(object_type, one.values, one.correlation_key, scope) for one in creations]
+        return [
+            _one(lambda c=c: self.create(object_type, c.values, c.correlation_key, scope))  # type: ignore[misc]
+            for c in creations
+        ]
 
-    def _validate(self, values: Values) -> None:
+    def _validate(self, values: Values, creating: bool = False) -> None:
         known = {field.path: field for field in self.world.fields}
+        required = [path for path, field in known.items() if field.required and (creating or path in values)]
+        empty = [path for path in required if values.get(path) in (None, "", [])]
+        if empty:
+            raise Refused("A value is missing.", dict.fromkeys(empty, "must not be empty"))
         for path, value in values.items():
             if path not in known:
                 raise Refused("There is no such field.", {path: "unknown field"})
@@ -305,16 +331,23 @@ class MemoryConnector(Connector):
                 raise Refused("A value is too long.", {path: f"longer than {limit} characters"})
             if known[path].options and value is not None and value not in {o.value for o in known[path].options}:
                 raise Refused("A value is not allowed.", {path: f"{value!r} is not an option"})
+            people = self.world.people
+            if people is not None and known[path].kind == "person" and value and value not in people:
+                raise Refused("There is no such person.", {path: f"{value} is nobody here"})
 
     def delete(self, object_type: str, external_id: str) -> None:
-        self._call("delete", external_id, lambda: self.world.remove(external_id, by=US))
+        def remove() -> None:
+            self._existing(external_id)
+            self.world.remove(external_id, by=US)
+
+        self._call("delete", external_id, remove)
 
     def find_by_correlation_key(
         self, object_type: str, keys: Sequence[str], fields: Sequence[str], scope: Values
     ) -> Mapping[str, Sequence[Record]]:
         def find() -> dict[str, list[Record]]:
             found: dict[str, list[Record]] = {}
-            for record in self.world.records.values():
+            for record in self.world.alive().values():
                 if record.correlation_key in keys and record.correlation_key is not None:
                     found.setdefault(record.correlation_key, []).append(self._seen(record, fields))
             return found
@@ -323,7 +356,7 @@ class MemoryConnector(Connector):
 
     def write_correlation_key(self, object_type: str, external_id: str, key: str) -> None:
         def mark() -> None:
-            self.world.records[external_id] = replace(self.world.records[external_id], correlation_key=key)
+            self.world.records[external_id] = replace(self._existing(external_id), correlation_key=key)
 
         self._call("mark", external_id, mark)
 
@@ -348,7 +381,9 @@ class MemoryConnector(Connector):
             lambda: [
                 self._seen(record, fields)
                 for record in self.world.alive().values()
-                if record.values.get(path) is not None and str(record.values[path]).casefold() in folded
+                if record.values.get(path) not in (None, "")
+                and str(record.values[path]).casefold() in folded
+                and self._within(record, scope)
             ],
         )
 
@@ -360,25 +395,32 @@ class MemoryConnector(Connector):
             for line in self.world.log:
                 if line.external_id in found and line.field in fields and line.at >= since:
                     found[line.external_id].append(
-                        Change(line.field, line.at, line.by, line.by.title(), line.before, line.after)
+                        Change(line.field, line.at, line.by, line.by.title(), _normal(line.before), _normal(line.after))
                     )
             return found
 
         return self._call("history", list(ids), read)
 
-    def parse_delivery(self, request: DeliveryRequest) -> ParsedDelivery:
-        external_id = request.body.decode()
-        verified = request.headers.get("x-signature") == "good"
-        return ParsedDelivery(
-            request.headers.get("x-delivery"),
-            "changed",
-            verified,
-            "" if verified else "The signature is wrong.",
-            [Hint("thing", external_id, verified=verified)],
-        )
-
     def url_of(self, object_type: str, external_id: str, key: str | None) -> str:
         return f"{self.context.address}/{external_id}"
 
     def people(self, query: str) -> Sequence[tuple[str, str]]:
-        return [("ana@example.com", "Ana"), ("bob@example.com", "Bob")]
+        known = self.world.people or {"ana@example.com": "Ana", "bob@example.com": "Bob"}
+        return [(value, name) for value, name in known.items() if query.casefold() in f"{value} {name}".casefold()]
+
+
+def _normal(value: Any) -> Any:
+    """What people typed, in the contract's form."""
+    if isinstance(value, list):
+        return sorted(set(value))
+    return value.replace("\r\n", "\n").replace("\r", "\n") or None if isinstance(value, str) else value
+
+
+def _one(write: Callable[[], WriteResult]) -> WriteResult | ConnectorError:
+    """One record's result among many. What is not known of one is not known of the call."""
+    try:
+        return write()
+    except Uncertain:
+        raise
+    except ConnectorError as error:
+        return error
