@@ -1,7 +1,8 @@
 """The connector contract: what SyncAdmin asks of every system, and the words it uses.
 
 Pure: no Django, no HTTP library, no clock. A connector is one file beside this one (with helpers of its own, if it is
-large) that holds one subclass of `Connector`; registration, forms and pages follow from what the class declares.
+large) that holds one subclass of `Connector`; registration, forms and pages follow from what the class declares. Every
+promise made here is tested for every connector by connections/tests/contract.py.
 
 Values are JSON values in a *normalised* form, made once, by the connector:
 
