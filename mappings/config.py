@@ -7,7 +7,7 @@ effect when applied, mappings change their *draft*. A section the file does not 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
@@ -281,8 +281,11 @@ def _write_connection(change: ConfigChange, item: Mapping[str, Any], environ: Ma
     connection.secrets = secrets  # type: ignore[assignment]  # decrypted JSON, not the column's text
     # Tokens were given to the account as it was.
     connection.tokens = {}  # type: ignore[assignment]
-    connection.state, connection.state_reason = Connection.State.UNTESTED, ""
-    return _saved(connection, change)
+    if connection.state != Connection.State.PAUSED:  # only a person ends a pause
+        connection.state, connection.state_reason = Connection.State.UNTESTED, ""
+    # Named columns: workers keep their own facts in this row meanwhile.
+    columns = ["kind", "address", "settings", "secrets", "tokens", "state", "state_reason", "updated_at"]
+    return _saved(connection, change, columns)
 
 
 def _write_policy(change: ConfigChange, item: Mapping[str, Any], environ: Mapping[str, str]) -> ConflictPolicy:
@@ -337,7 +340,8 @@ WRITERS = {
 MODELS = {"connections": Connection, "policies": ConflictPolicy, "value_maps": ValueMap}
 
 
-def _saved(thing: Thing, change: ConfigChange) -> Thing:
+def _saved(thing: Thing, change: ConfigChange, columns: Sequence[str] | None = None) -> Thing:
+    """`columns`: those to write of a thing that is stored already; None: all."""
     try:
         thing.full_clean(validate_constraints=False)
     except ValidationError as error:
@@ -347,7 +351,7 @@ def _saved(thing: Thing, change: ConfigChange) -> Thing:
                 for field, messages in error.message_dict.items()
             ]
         ) from None
-    thing.save()
+    thing.save(update_fields=columns if thing.pk else None)
     return thing
 
 

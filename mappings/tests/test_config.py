@@ -101,6 +101,25 @@ def test_a_changed_secret_shows_in_the_plan_without_its_value(mapping):
     assert [(d.field, d.before, d.after) for c in found for d in c.fields] == [("secrets.api_token", "set", "changed")]
 
 
+def test_a_file_neither_ends_a_pause_nor_touches_what_workers_keep(mapping, monkeypatch):
+    Connection.objects.filter(name="Jira").update(state="paused", state_reason="mira paused it.")
+    full_clean = Connection.full_clean
+
+    def meanwhile(self, **options):
+        Connection.objects.filter(pk=self.pk).update(facts={"listener": {"holder": "here"}})
+        full_clean(self, **options)
+
+    monkeypatch.setattr(Connection, "full_clean", meanwhile)
+    apply(edited(lambda data: data["connections"]["Jira"]["settings"].update(email="other@example.com")), None, {})
+    jira = Connection.objects.get(name="Jira")
+    assert (jira.settings, jira.state, jira.state_reason) == (
+        {"email": "other@example.com"},
+        "paused",
+        "mira paused it.",
+    )
+    assert jira.facts == {"listener": {"holder": "here"}}
+
+
 def test_plan_names_each_field_that_changes(mapping):
     def change(data):
         data["mappings"]["support"]["poll_seconds"] = 60
