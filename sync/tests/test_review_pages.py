@@ -10,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from connections.connectors.base import Capabilities, Uncertain
+from connections.connectors.base import Capabilities, Retry, Uncertain
 from sync import instructions
 from sync.models import AuditEntry, Conflict, Instruction, Link, Operation
 from sync.tests.conftest import rule
@@ -415,6 +415,26 @@ class OtherKinds(ReviewCase):
         link = Link.objects.get()
         self.assertRedirects(response, self.url("record", link.pk))
         self.assertEqual(link.right_id, "R00002")
+
+    def test_candidates_are_read_live_beside_the_record_in_question(self) -> None:
+        one = self.which()
+        self.as_("reviewer")
+        url = self.url("review-candidates", one.pk)
+        page = self.html(url)
+        for told in ("A", "B", "C", "https://right.example.com/R00001", "R00002"):
+            self.assertIn(told, page)
+        self.assertEqual(page.count("Link with it"), 2)
+        self.assert_access(url, EVERYBODY)
+
+        def down(verb: str, ids: object) -> None:
+            raise Retry("No route to host.")
+
+        self.pair.right.before = down
+        self.as_("auditor")
+        page = self.html(url)
+        self.assertIn("No route to host", page)
+        self.assertIn("R00002", page)
+        self.assertNotIn("Link with it", page)
 
     def test_a_record_that_is_no_candidate_is_not_linked(self) -> None:
         one = self.which()

@@ -17,6 +17,18 @@ from sync.views._questions import rules_of
 from sync.views._values import brief, system_names
 from sync.wording import sentence
 
+# Why the pair could not do what was asked, by the engine's word for it.
+WHY_NOT: Mapping[str, str] = {
+    "unreachable": "One of the two records cannot be read any more",
+    "out_of_scope": "The record left the scope of the mapping",
+    "unlinked": "The pair is unlinked",
+    "deleted": "The record was deleted",
+    "creating": "The twin is still being created",
+    "active": "The pair is not in that state any more",
+}
+# A longer value is named, not shown: the notice is no place to read it.
+LONG_VALUE = 80
+EMPTY_TEXT = SafeString("")
 Kind, State = Instruction.Kind, Instruction.State
 
 DONE_WORDS: Mapping[str, str] = {
@@ -30,7 +42,7 @@ DONE_WORDS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """One field that was written."""
+    """One field that was written; long values are left out."""
 
     operation: Operation
     side: str
@@ -141,6 +153,8 @@ def _refused(one: Instruction, operations: Sequence[Operation]) -> Progress:
     head = "This could not be done"
     if refused is not None:
         head = sentence(refused.result.get("code", "refused"), refused.result.get("params"))
+    elif one.outcome.get("why") in WHY_NOT:
+        head = WHY_NOT[one.outcome["why"]]
     elif one.kind == Kind.RELINK:
         head = "That record is linked already"
     written_too = any(operation.state == Operation.State.CONFIRMED for operation in operations)
@@ -157,16 +171,11 @@ def written(mapping: SyncMapping, names: Mapping[str, str], operations: Iterable
             rule = rules.get(rule_id)
             spec = field_spec(rule[operation.side]) if rule else None
             after = sent.get("read_back", sent["value"])
-            found.append(
-                Written(
-                    operation,
-                    operation.side,
-                    names[operation.side],
-                    spec.label if spec else sent["path"],
-                    brief(sent["before"], spec),
-                    brief(after, spec),
-                )
-            )
+            shown = brief(sent["before"], spec), brief(after, spec)
+            if max(map(len, shown)) > LONG_VALUE:
+                shown = (EMPTY_TEXT, EMPTY_TEXT)
+            label = spec.label if spec else sent["path"]
+            found.append(Written(operation, operation.side, names[operation.side], label, *shown))
     return found
 
 

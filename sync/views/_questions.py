@@ -259,16 +259,18 @@ class Verdict:
 
 # From here on a value is named by its system: a table is no place to read it.
 NAMED_FROM = 40
+# Conflicts that a policy could have settled; a refused value is refused under every policy.
+BY_POLICY = frozenset({Conflict.Kind.FIELD, Conflict.Kind.OSCILLATION, Conflict.Kind.CLOBBER})
 
 
 def verdicts(shown: Question) -> list[Verdict]:
     """What each kind of policy would make of the stored values."""
     rule, f = shown.rule, shown.stored
-    if rule is None or f.left_base is MISSING or rule.direction != "both":
+    if rule is None or f.left_base is MISSING or rule.direction != "both" or shown.conflict.kind not in BY_POLICY:
         return []
     found = []
     for kind, label in ConflictPolicy.Kind.choices:
-        if (kind == "merge_sets" and not rule.is_set) or (kind == "merge_text" and not _texts(f)):
+        if (kind == "merge_sets" and not rule.is_set) or (kind == "merge_text" and not _texts(rule, f)):
             continue
         tried = replace(rule, policy=Policy(kind, label, rule.policy.tolerance))
         outcome = merge_field(tried, f)
@@ -279,8 +281,9 @@ def verdicts(shown: Question) -> list[Verdict]:
     return found
 
 
-def _texts(f: Field) -> bool:
-    return isinstance(f.left, str) and isinstance(f.left_base, str)
+def _texts(rule: CompiledRule, f: Field) -> bool:
+    kinds = {rule.left.kind, rule.right.kind}
+    return kinds <= {"text", "rich_text"} and isinstance(f.left, str) and isinstance(f.left_base, str)
 
 
 def _verdict(rule: CompiledRule, f: Field, outcome: Outcome) -> tuple[str, SafeString | str]:

@@ -8,14 +8,17 @@ from typing import Any
 
 from django.conf import settings
 from django.utils.module_loading import import_string
+from django.utils.safestring import SafeString
 
-from connections.connectors.base import ConnectorError, Record
+from connections.connectors.base import Connector, ConnectorError, Record
+from mappings.compiled import field_spec
 from mappings.models import Mapping as SyncMapping
+from mappings.transforms.base import FieldSpec
 from sync import hints, instructions, jobs
 from sync.approval import NotWaiting
 from sync.merge import OTHER
 from sync.models import Conflict, Instruction, Link, MatchKey
-from sync.views._values import last_part, system_names
+from sync.views._values import brief, last_part, system_names
 
 Kind = Conflict.Kind
 MOST_CANDIDATES = 20
@@ -170,6 +173,62 @@ def candidates(conflict: Conflict) -> list[Candidate]:
     fit = [row for row in there[: 10 * MOST_CANDIDATES] if mine.get(row.alternative) == row.digest]
     strongest = [row for row in fit if row.alternative == fit[0].alternative]
     return [Candidate(row.side, row.external_id, row.label or row.external_id) for row in strongest[:MOST_CANDIDATES]]
+
+
+# A person tells two records apart by a few fields; all of them are behind the link.
+FIELDS_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One record as it is now. `candidate`: None for the record in question itself."""
+
+    side: str
+    external_id: str
+    label: str
+    title: str
+    url: str
+    values: list[tuple[str, SafeString]]
+    candidate: Candidate | None
+
+
+def look(conflict: Conflict) -> list[Seen]:
+    """The record in question and those that fit it, read live. Raises ConnectorError."""
+    side, external_id = subject_of(conflict)
+    found = candidates(conflict)
+    mapping = conflict.mapping
+    rules = mapping.published.document["rules"] if mapping.published else []
+    wanted: dict[str, dict[str, Candidate | None]] = {side: {external_id: None}, OTHER[side]: {}}
+    wanted[OTHER[side]] |= {one.external_id: one for one in found}
+    seen = []
+    for where, ids in wanted.items():
+        connector = import_string(settings.OPEN_CONNECTOR)(mapping.connection(where), lane="live")
+        specs = [field_spec(rule[where]) for rule in rules]
+        records = connector.get_many(mapping.object_type(where), list(ids), [spec.path for spec in specs])
+        for one_id, candidate in ids.items():
+            if (record := records.get(one_id)) is not None and not record.deleted:
+                seen.append(_seen(where, record, specs, connector, mapping, candidate))
+    return seen
+
+
+def _seen(
+    side: str,
+    record: Record,
+    specs: Sequence[FieldSpec],
+    connector: Connector,
+    mapping: SyncMapping,
+    candidate: Candidate | None,
+) -> Seen:
+    filled = [(spec, value) for spec in specs if (value := record.values.get(spec.path)) not in (None, "", [])]
+    return Seen(
+        side,
+        record.external_id,
+        record.key or record.external_id,
+        record.title or "",
+        connector.url_of(mapping.object_type(side), record.external_id, record.key),
+        [(spec.label, brief(value, spec)) for spec, value in filled[:FIELDS_SHOWN]],
+        candidate,
+    )
 
 
 # Answers. --------------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ ACTIONS: dict[str, tuple[str, str]] = {
     "delete": ("Deleted", "trash"),
     "link": ("Linked", "link"),
     "unlink": ("Unlinked", "fork"),
+    "relink": ("Linked again", "link"),
     "agree": ("Agreed", "okc"),
     "conflict": ("Conflict opened", "inbox"),
     "conflict_closed": ("Conflict closed itself", "check"),

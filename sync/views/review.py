@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from connections.access import can, check, requires
+from connections.connectors.base import ConnectorError
 from mappings.models import Mapping as SyncMapping
 from sync import instructions
 from sync.models import Conflict, Instruction, Operation
@@ -308,6 +309,20 @@ def _typed(shown: Question, text: str) -> Any:
     if shown.rule is None or shown.control is None:
         raise CannotRead("The rule does not write to that side.")
     return typed(text, shown.rule.field(shown.typed_side), shown.stored.value(shown.typed_side))
+
+
+@requires("review.read")
+def candidates(request: HttpRequest, pk: int) -> HttpResponse:
+    """The record in question beside those that fit it, read live: a part of the page, loaded after it."""
+    one = _find(request, pk, "review.read")
+    context: dict[str, Any] = {"one": one, "names": system_names(one.mapping)}
+    context["may_settle"] = can(request.user, "review.settle", one.mapping)
+    try:
+        context["looked"] = _whole.look(one)
+    except ConnectorError as error:
+        context["whole"] = _whole.shown(one, context["names"])
+        context["trouble"] = error.message.rstrip(".") or "no reason was given"
+    return render(request, "sync/review/_candidates.html", context)
 
 
 @requires("review.read")
