@@ -322,7 +322,8 @@ def _answers(instruction: Instruction, one: Decided, conflict: Conflict) -> bool
     """Whether what a person asked is about this question; without choices it is about the link as a whole."""
     if instruction.choices:
         return conflict.rule_id in instruction.choices
-    return conflict.rule_id in one.plan.closed and instruction.pk in one.plan.instructions
+    ended = conflict.rule_id in one.plan.closed or one.plan.state == Link.State.UNLINKED
+    return ended and one.plan.instructions.get(instruction.pk, {}).get("") == "done"
 
 
 def close_conflict(session: Session, conflict: Conflict, one: Decided, batch: Batch) -> AuditEntry:
