@@ -11,10 +11,12 @@ from typing import Any, NoReturn
 
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand
+from django.db.models import Q
 from django.utils import timezone
 
 from sync import audit, engine, instructions
-from sync.models import ChangedRecord, Conflict, Instruction
+from sync.models import ChangedRecord, Conflict, Instruction, Operation
+from sync.session import SIDES
 
 # Other programs rely on these; docs/commands.md lists them.
 EXIT_DONE, EXIT_ERROR, EXIT_STALE, EXIT_REFUSED, EXIT_WAITING = 0, 1, 3, 4, 5
@@ -78,8 +80,7 @@ class Command(BaseCommand):
             "conflict": conflict.pk,
             "state": instruction.state,
             "conflict_state": conflict.state,
-            "left": conflict.left_value,
-            "right": conflict.right_value,
+            **self.held(conflict, instruction),
         }
         if options["json"]:
             self.stdout.write(json.dumps(answer, ensure_ascii=False))
@@ -90,9 +91,9 @@ class Command(BaseCommand):
             sys.exit(code)
 
     def apply(self, instruction: Instruction) -> None:
-        """Run the mapping until the instruction is settled; a worker may be quicker."""
+        """Run the mapping until both systems have it; a worker may be quicker."""
         until = time.monotonic() + APPLY_SECONDS
-        while instruction.state in ("waiting", "applying") and time.monotonic() < until:
+        while self.under_way(instruction) and time.monotonic() < until:
             outcome = engine.run(instruction.mapping_id)
             audit.seal()
             instruction.refresh_from_db()
@@ -101,6 +102,22 @@ class Command(BaseCommand):
             later = ChangedRecord.objects.filter(mapping=instruction.mapping, not_before__gt=timezone.now())
             if outcome.state == "busy" or later.exists():
                 time.sleep(0.2)
+
+    def under_way(self, instruction: Instruction) -> bool:
+        """Waits or is written; a typed value is done at one side and then follows to the other."""
+        if instruction.state != Instruction.State.DONE:
+            return instruction.state in (Instruction.State.WAITING, Instruction.State.APPLYING)
+        link = instruction.link
+        records = Q(side="left", external_id=link.left_id) | Q(side="right", external_id=link.right_id)
+        waiting = ChangedRecord.objects.filter(records, mapping=instruction.mapping, attempts=0)
+        return waiting.exists() or Operation.objects.filter(link=link, state__in=Operation.OPEN).exists()
+
+    def held(self, conflict: Conflict, instruction: Instruction) -> dict[str, Any]:
+        """{"left": value, "right": value}: what the two systems hold, as last seen."""
+        if instruction.state != Instruction.State.DONE:
+            return {"left": conflict.left_value, "right": conflict.right_value}
+        instruction.link.refresh_from_db()
+        return {side: instruction.link.bases(side).get(conflict.rule_id) for side in SIDES}
 
     def user(self, options: dict[str, Any]) -> Any:
         if not options["user"]:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from django.core.management.base import BaseCommand
 from django.db.models import Q
 
+from connections.models import Connection
 from mappings.models import Mapping
 from sync import audit, engine
 from sync.dry_run import dry_run
@@ -49,13 +50,11 @@ class Command(BaseCommand):
             return
         outcome = self.run_now(mapping)
         run = Run.objects.filter(pk=outcome.run_id or 0).first()
-        state = MappingState.objects.filter(mapping=mapping).first()
-        reason = (state.halt_reason if state and state.halt else None) or (run.error if run else None) or {}
         self.show(
             {
                 "mapping": mapping.slug,
                 "outcome": outcome.state,
-                "reason": sentence(reason["code"], reason.get("params")) if reason.get("code") else "",
+                "reason": "" if outcome.state == "done" else why(mapping, run),
                 "run": outcome.run_id,
                 "counts": run.counts if run else {},
                 "calls": run.calls if run else {},
@@ -91,6 +90,17 @@ class Command(BaseCommand):
         else:
             self.stderr.write(message)
         sys.exit(EXIT_FAILED)
+
+
+def why(mapping: Mapping, run: Run | None) -> str:
+    """What keeps the mapping from going on, as a sentence; "" where nothing is noted."""
+    state = MappingState.objects.filter(mapping=mapping).first()
+    reason = (state.halt_reason if state and state.halt else None) or (run.error if run else None) or {}
+    if reason.get("code"):
+        return sentence(reason["code"], reason.get("params"))
+    # A run that could not read at all is not kept; its connection says what happened.
+    rows = Connection.objects.filter(pk__in=(mapping.left_connection_id, mapping.right_connection_id))
+    return " ".join(f"{one}: {one.state_reason}" for one in rows.exclude(state_reason="").order_by("pk"))
 
 
 def _who() -> str:
