@@ -26,13 +26,10 @@ def first_of(known: Batch, link: Link, kind: str) -> Instruction | None:
 
 def take_up(session: Session, link: Link, known: Batch) -> LinkPlan | None:
     """The plan that answers what was asked about the link as a whole; None where the ordinary decision goes on."""
-    if unlink := first_of(known, link, Kind.UNLINK):
+    if first_of(known, link, Kind.UNLINK):
         # Every open question of the pair ends with it.
-        return LinkPlan(
-            state=Link.State.UNLINKED,
-            closed=list(known.conflicts.get(link.pk, {})),
-            instructions={unlink.pk: {"": "done"}},
-        )
+        same = [one for one in known.instructions[link.pk] if one.kind == Kind.UNLINK]
+        return LinkPlan(state=Link.State.UNLINKED, instructions={one.pk: {"": "done"} for one in same})
     if relink := first_of(known, link, Kind.RELINK):
         done = _bind(session, link, relink) if relink.params.get("id") else _resume(session, link)
         plan = LinkPlan(instructions={relink.pk: {"": "done" if done else "refused"}})
@@ -79,3 +76,16 @@ def answering(plan: LinkPlan, asked: Instruction | None) -> LinkPlan:
         plan.operations = [replace(operation, instruction=asked.pk) for operation in plan.operations]
         plan.instructions[asked.pk] = {"": "applying" if plan.operations else "done" if plan.state else "refused"}
     return plan
+
+
+def answer_rest(plan: LinkPlan, link: Link, known: Batch) -> None:
+    """Nothing that a person asked waits for ever: what this plan does not take up cannot be done, and says so."""
+    for one in known.instructions.get(link.pk, []):
+        if one.pk not in plan.instructions:
+            plan.instructions[one.pk] = {"": "refused", "why": _why_not(link)}
+
+
+def _why_not(link: Link) -> str:
+    if link.deleted_left or link.deleted_right:
+        return "unreachable"
+    return "out_of_scope" if link.out_of_scope else str(link.state)

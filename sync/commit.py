@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -29,6 +29,7 @@ class Decided:
     plan: LinkPlan
     records: dict[str, Record | None]
     history: Mapping[str, Sequence[Change]] = field(default_factory=dict)  # by side
+    entries: list[AuditEntry] = field(default_factory=list)  # what else is to be told of it
 
 
 def commit_links(
@@ -41,6 +42,7 @@ def commit_links(
         session.lease.renew()
         for one in decided:
             _take_over_reads(session, one)
+            entries += one.entries
             entries += _agree(session, one, batch)
         Operation.objects.bulk_create(
             operations := [
@@ -50,14 +52,21 @@ def commit_links(
         for one in decided:
             entries += _conflicts(session, one, batch)
             entries += _instructions(session, one, batch)
-        Link.objects.bulk_update([one.link for one in decided], LINK_FIELDS)
+        save_links([one.link for one in decided], [one.link for one in decided if one.plan.state])
         audit.append(entries)
         hints.consume(consumed)
     return operations
 
 
+def save_links(links: Iterable[Link], moved: Iterable[Link]) -> None:
+    """Save what was learnt about `links`, and the state of those that `moved`: a page may have changed the others'."""
+    Link.objects.bulk_update(links, LINK_FIELDS)
+    Link.objects.bulk_update(moved, ["state"])
+
+
 LINK_FIELDS = [
-    "state",
+    "left_id",
+    "right_id",
     "left_key",
     "right_key",
     "title",
@@ -224,16 +233,20 @@ def _conflicts(session: Session, one: Decided, batch: Batch) -> list[AuditEntry]
     for planned in one.plan.conflicts:
         entries += open_conflict(session, one, planned, known.get(planned.rule))
     written = {rule: planned.instruction for planned in one.plan.operations for rule in _rules(planned)}
+    over = one.plan.state in (Link.State.DELETED, Link.State.UNLINKED)
+    asked = {planned.rule for planned in one.plan.conflicts}
     for rule_id, conflict in known.items():
         if rule_id in written:
             # Settled once the write is confirmed; a refusal opens it again.
             conflict.state = Conflict.State.RESOLVING
             conflict.instruction_id = written[rule_id] or conflict.instruction_id
             conflict.save(update_fields=["state", "instruction"])
-        elif rule_id in one.plan.closed or (rule_id == "" and not any(c.rule == "" for c in one.plan.conflicts)):
-            if rule_id not in one.plan.closed and conflict.kind in ("duplicate", "uncertain_create"):
-                continue  # about the record, not about its values
+        elif rule_id in one.plan.closed or over:
             entries.append(close_conflict(session, conflict, one, batch))
+        elif rule_id not in asked and conflict.state == Conflict.State.RESOLVING:
+            # What a person asked for was not carried out: the question is theirs again.
+            conflict.state = Conflict.State.OPEN
+            conflict.save(update_fields=["state"])
     return entries
 
 

@@ -18,16 +18,17 @@ from django.db import transaction
 from django.db.models import Count, F, Sum
 from django.utils import timezone
 
-from connections.connectors.base import Change, ConnectorError, NeedsAuthorization, RateLimited, Record, Retry
+from connections.connectors.base import NeedsAuthorization, RateLimited, Retry
 from connections.models import Connection
 from mappings.models import Mapping as SyncMapping
-from sync import asked, audit, first_run, hints, recover
+from sync import audit, first_run, hints, recover
 from sync.apply import carry_out
-from sync.commit import Decided, audit_entry, commit_links
+from sync.commit import Decided, commit_links
+from sync.decide import decide
 from sync.lease import LeaseLost, take
-from sync.merge import OTHER, EditTime
+from sync.merge import OTHER
 from sync.models import Allowance, ChangedRecord, Link, MappingState, Operation, Run
-from sync.plan import Brake, LinkPlan, check_brakes, plan_deletion, plan_link
+from sync.plan import Brake, check_brakes
 from sync.read import Reading, SideFailed, poll, read_into
 from sync.session import SIDES, Session, open_session
 from sync.setbacks import lost_sign_in
@@ -35,13 +36,9 @@ from sync.state import (
     Batch,
     both_ids,
     differs_from_bases,
-    edit_times,
-    instruction_views,
-    link_view,
     load,
-    seconds_of,
 )
-from sync.unlinked import Unlinked, commit_meeting, create_again, meet
+from sync.unlinked import Unlinked, commit_meeting, meet
 
 log = logging.getLogger("sync")
 
@@ -49,8 +46,6 @@ log = logging.getLogger("sync")
 RUN_SECONDS = 240
 # A link with an operation in flight is looked at again after this long, unless the operation ends earlier.
 BUSY_SECONDS = 1.0
-# ⚑ Where a 404 may mean hidden, the second sighting must be this much later.
-SECOND_SIGHTING_SECONDS = 3600
 # A system that does not answer is tried again after this long at first.
 UNREACHABLE_SECONDS = 5
 
@@ -253,7 +248,7 @@ def _look_at(session: Session, rung: list[ChangedRecord]) -> None:
         for hint in rung
         if (hint.side, hint.external_id) not in of_record and hint not in [u.hint for u in unlinked]
     ]
-    decided, consumed = _decide(session, links, known, reading, rung, of_record)
+    decided, consumed = decide(session, links, known, reading, rung, of_record)
     meeting = meet(session, unlinked) if unlinked else None
     planned: Counter[tuple[str, str]] = Counter()
     for one in decided:
@@ -275,7 +270,9 @@ def _read_counterparts(session: Session, reading: Reading, links: Sequence[Link]
     """Re-read in bulk just the counterparts about to be written or asked about."""
     wanted: dict[str, list[str]] = {side: [] for side in SIDES}
     for link in links:
-        asked = link.pk in known.instructions or link.pk in known.conflicts or link.state != Link.State.ACTIVE
+        asked = link.pk in known.instructions
+        if link.state not in (Link.State.HELD, Link.State.UNLINKED):  # there time stands still unless a person asks
+            asked = asked or link.pk in known.conflicts or link.state != Link.State.ACTIVE
         for side in SIDES:
             record, other = reading.get(side, link.record_id(side)), link.record_id(OTHER[side])
             if other is None or reading.get(OTHER[side], other) is not None:
@@ -284,217 +281,6 @@ def _read_counterparts(session: Session, reading: Reading, links: Sequence[Link]
             if gone or asked or (record is not None and differs_from_bases(session, link, side, record)):
                 wanted[OTHER[side]].append(other)
     read_into(session, reading, wanted)
-
-
-def _decide(
-    session: Session,
-    links: Sequence[Link],
-    known: Batch,
-    reading: Reading,
-    rung: Sequence[ChangedRecord],
-    of_record: Mapping[tuple[str, str], Link],
-) -> tuple[list[Decided], list[ChangedRecord]]:
-    """Plans of the batch's links, and the hints they consume."""
-    hints_of: dict[int, list[ChangedRecord]] = {}
-    for hint in rung:
-        if link := of_record.get((hint.side, hint.external_id)):
-            hints_of.setdefault(link.pk, []).append(hint)
-    decided: list[Decided] = []
-    consumed: list[ChangedRecord] = []
-    for link in links:
-        mine = hints_of.get(link.pk, [])
-        try:
-            one = _decide_link(session, link, known, reading, mine)
-        except Exception as problem:  # poison: this record waits with its error, the others go on
-            log.exception("link %s cannot be planned", link.pk)
-            for hint in mine:
-                hints.fail(hint, f"This record could not be planned: {problem.__class__.__name__}: {problem}")
-            continue
-        if one is None:
-            continue
-        decided.append(one)
-        consumed += mine
-    _with_history(session, decided, known, reading)
-    return decided, consumed
-
-
-def _decide_link(
-    session: Session, link: Link, known: Batch, reading: Reading, mine: Sequence[ChangedRecord]
-) -> Decided | None:
-    """One link's plan, or None to leave it and its hints for later."""
-    records = {side: reading.get(side, link.record_id(side)) for side in SIDES}
-    if (answer := asked.take_up(session, link, known)) is not None:
-        return Decided(link, answer, records)
-    if link.state in (Link.State.HELD, Link.State.UNLINKED) and not known.instructions.get(link.pk):
-        return Decided(link, LinkPlan(), records)  # on purpose: time stands still, the hint is consumed
-    if link.state == Link.State.DELETED:
-        return _returned(session, link, known, records)
-    for side in SIDES:
-        if _stale(link, side, records[side]):
-            hints.postpone(mine, BUSY_SECONDS)
-            return None
-    gone = {side for side in SIDES if _gone(session, link, side, reading, mine)}
-    unsure = {side for side in SIDES if link.record_id(side) in reading.absent[side]} - gone
-    if unsure:
-        for hint in mine:
-            hints.fail(hint, "This record cannot be read any more: deleted, or hidden from our account.", 60)
-            ChangedRecord.objects.filter(pk=hint.pk).update(
-                not_before=hint.first_rung_at + timedelta(seconds=SECOND_SIGHTING_SECONDS)
-            )
-        return None
-    if gone:
-        return _deletion(session, link, known, records, gone)
-    if link.state == Link.State.CREATING:
-        source = "left" if link.left_id else "right"
-        record = records[source]
-        if record is None:
-            return None
-        again = asked.first_of(known, link, "recreate")
-        if again is not None:
-            link.parked.pop("", None)
-        plan = LinkPlan(operations=create_again(session, link, source, record))
-        return Decided(link, asked.answering(plan, again), records)
-    left, right = records["left"], records["right"]
-    if left is None or right is None:
-        # The side that was read equals its bases: our own write coming back, or a field we do not map.
-        return Decided(link, LinkPlan(settled=True), records)
-    if not _still_in_scope(session, link, records):
-        return Decided(link, LinkPlan(), records)
-    plan = plan_link(
-        session.compiled,
-        link_view(link, known, edit_times(session, link, {"left": left, "right": right})),
-        left,
-        right,
-        instruction_views(known, link),
-        now=timezone.now().timestamp(),
-        max_hops=_max_hops(),
-    )
-    if release := asked.first_of(known, link, "delete_twin"):
-        plan.instructions[release.pk] = {"": "stale"}  # both records are there: there is no twin to delete
-    return Decided(link, plan, records)
-
-
-def _stale(link: Link, side: str, record: Record | None) -> bool:
-    """⚑ A record older than what the link has already seen decides nothing."""
-    seen = link.left_updated_at if side == "left" else link.right_updated_at
-    if record is None or record.deleted or not seen or not record.updated_at:
-        return False
-    return seconds_of(record.updated_at) < seconds_of(seen)
-
-
-def _gone(session: Session, link: Link, side: str, reading: Reading, mine: Sequence[ChangedRecord]) -> bool:
-    """Whether a deletion is certain. "Not allowed" and "left the filter" never are."""
-    external_id = link.record_id(side)
-    record = reading.get(side, external_id)
-    if record is not None:
-        return record.deleted
-    if external_id is None or external_id not in reading.absent[side]:
-        return False
-    if session.connectors[side].capabilities.not_found_means_gone:
-        return True
-    told = [hint for hint in mine if hint.side == side]
-    late = timezone.now() - timedelta(seconds=SECOND_SIGHTING_SECONDS)
-    return any(hint.deleted or (hint.attempts and hint.first_rung_at <= late) for hint in told)
-
-
-def _deletion(session: Session, link: Link, known: Batch, records: dict[str, Record | None], gone: set[str]) -> Decided:
-    for side in gone:
-        setattr(link, f"deleted_{side}", True)
-    side = sorted(gone)[0]
-    survivor = None if len(gone) == 2 else records[OTHER[side]]
-    release = asked.first_of(known, link, "delete_twin")
-    plan = plan_deletion(session.compiled, link_view(link, known), side, survivor, release is not None)
-    asked.answering(plan, release)
-    if plan.state:
-        code = {"unlinked": "deletion_unlinked"}.get(plan.state, "deletion_noted")
-        code = "deleted_on_both" if len(gone) == 2 else code
-        audit.append([audit_entry(session, "deletion", code, link, params={"side": side}, side=side)])
-    return Decided(link, plan, records)
-
-
-def _returned(session: Session, link: Link, known: Batch, records: dict[str, Record | None]) -> Decided | None:
-    """A tombstone: it resumes only when both records are there again."""
-    if all(record is not None and not record.deleted for record in records.values()):
-        link.state = Link.State.ACTIVE
-        link.deleted_left = link.deleted_right = False
-        left, right = records["left"], records["right"]
-        assert left is not None and right is not None
-        plan = plan_link(session.compiled, link_view(link, known), left, right, instruction_views(known, link))
-        return Decided(link, plan, records)
-    return Decided(link, LinkPlan(), records)
-
-
-def _still_in_scope(session: Session, link: Link, records: Mapping[str, Record | None]) -> bool:
-    """While a record is out of scope time stands still; the ordinary merge resumes when it returns."""
-    for side in SIDES:
-        record = records[side]
-        assert record is not None
-        scope, object_type = session.scope(side), session.object_type(side)
-        inside = session.connectors[side].admits(object_type, record, scope)
-        if inside is None:
-            try:
-                inside = record.external_id in session.connectors[side].in_scope(
-                    object_type, [record.external_id], scope
-                )
-            except ConnectorError as error:
-                raise SideFailed(side, error) from error
-        if not inside:
-            link.out_of_scope = side
-            return False
-    link.out_of_scope = ""
-    return True
-
-
-def _max_hops() -> int:
-    """As many own writes in a row as there are mappings that can pass a value on."""
-    return max(2, SyncMapping.objects.filter(state=SyncMapping.State.ACTIVE).count())
-
-
-def _with_history(session: Session, decided: list[Decided], known: Batch, reading: Reading) -> None:
-    """Where it matters who edited a field and when, ask the vendor's own history and decide again with it."""
-    asking = [one for one in decided if one.plan.wants_history()]
-    if not asking:
-        return
-    for side in SIDES:
-        connector = session.connectors[side]
-        if not connector.capabilities.field_history:
-            continue
-        ids = both_ids([one.link for one in asking])[side]
-        stamps = [getattr(one.link, f"{side}_updated_at") for one in asking]
-        since = min((stamp for stamp in stamps if stamp), default="1970-01-01T00:00:00Z")
-        try:
-            found = connector.history(session.object_type(side), ids, session.paths(side), since)
-        except ConnectorError:
-            log.warning("no history from %s", session.connection(side))
-            continue  # who and when are shown as the record tells them; nothing depends on more
-        for one in asking:
-            one.history = {**one.history, side: list(found.get(one.link.record_id(side) or "", ()))}
-    for one in asking:
-        left, right = one.records["left"], one.records["right"]
-        if left is None or right is None:
-            continue
-        edits = {**edit_times(session, one.link, {"left": left, "right": right}), **_exact_times(session, one)}
-        one.plan = plan_link(
-            session.compiled,
-            link_view(one.link, known, edits),
-            left,
-            right,
-            instruction_views(known, one.link),
-            now=timezone.now().timestamp(),
-            max_hops=_max_hops(),
-        )
-
-
-def _exact_times(session: Session, one: Decided) -> dict[tuple[str, str], EditTime]:
-    found = {}
-    for side in SIDES:
-        offset = session.connection(side).clock_offset or 0.0
-        changes: Sequence[Change] = one.history.get(side, ())
-        for rule in session.compiled.rules:
-            times = [seconds_of(c.at) - offset for c in changes if c.field == rule.field(side).path]
-            if times:
-                found[(side, rule.id)] = EditTime(max(times), max(times))
-    return found
 
 
 # Brakes. -------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Least
 from django.utils import timezone
 
-from sync.models import ChangedRecord, MappingState
+from sync.models import ChangedRecord, Link, MappingState
 
 Lane = ChangedRecord.Lane
 
@@ -110,6 +110,12 @@ def of_counterparts(mapping_id: int, ids: Mapping[str, Sequence[str]]) -> list[C
     if not wanted:
         return []
     return list(ChangedRecord.objects.filter(wanted, mapping_id=mapping_id, not_before__lte=timezone.now()))
+
+
+def of_link(link: Link) -> list[ChangedRecord]:
+    """Every hint of the link's records, due or not."""
+    these = Q(side="left", external_id=link.left_id or "") | Q(side="right", external_id=link.right_id or "")
+    return list(ChangedRecord.objects.filter(these, mapping=link.mapping_id))
 
 
 def any_due(mapping_id: int) -> bool:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from sync import audit, hints, jobs
@@ -143,8 +144,11 @@ def match_again(link: Link, user: Any) -> None:
     """Take back `leave_unlinked`: the record is looked at as if it were new. Raises NotWaiting."""
     with transaction.atomic():
         audit.write("relink", "matched_again", user=user, **_about(link), params={"by": user.get_username()})
-        alone = Link.objects.filter(pk=link.pk, state=Link.State.UNLINKED)
-        if not alone.filter(left_id=None).delete()[0] and not alone.filter(right_id=None).delete()[0]:
+        hints.lock(link.mapping_id)
+        alone = Link.objects.filter(Q(left_id=None) | Q(right_id=None), pk=link.pk, state=Link.State.UNLINKED)
+        # What the ledger tells of the link stays: where a create was tried, the link goes on waiting for its twin.
+        tried = link.operations.exists()
+        if not (alone.update(state=Link.State.CREATING, parked={}) if tried else alone.delete()[0]):
             raise NotWaiting(f"{link} is not one record that was left alone.")
         for side in SIDES:
             if external_id := link.record_id(side):

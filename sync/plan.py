@@ -19,9 +19,11 @@ from sync.merge import (
     EditTime,
     Field,
     Outcome,
+    Skip,
     Stale,
     Write,
     carry,
+    is_empty,
     merge_field,
     resolve_field,
 )
@@ -97,7 +99,7 @@ class PlannedOperation:
 
     def clears(self) -> bool:
         """Whether it empties a filled field: counted with the deletes by the brakes."""
-        return any(f.value in (None, "", []) and f.before not in (None, "", []) for f in self.fields)
+        return any(is_empty(f.value) and not is_empty(f.before) for f in self.fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +142,23 @@ def plan_link(
     *,
     now: float = 0.0,
     max_hops: int = 2,
+    chosen_only: bool = False,
 ) -> LinkPlan:
     """Decide about one link from fresh reads of both records.
 
-    `now`: seconds, the clock of `own_writes`. `max_hops`: mappings that can be connected in a row.
+    `now`: seconds, the clock of `own_writes`. `max_hops`: mappings that can be connected in a row. `chosen_only`: the
+    link is held; only the fields about which a person asked are looked at.
     """
     plan = LinkPlan()
     writes: list[tuple[CompiledRule, Write, Field, InstructionView | None]] = []
     choices = {rule: (one, choice) for one in instructions for rule, choice in one.choices.items()}
+    known = {rule.id for rule in mapping.rules}
+    for rule_id, (one, _) in choices.items():
+        if rule_id not in known:  # the rule is off or gone: its field waits with its base
+            plan.instructions.setdefault(one.id, {})[rule_id] = "refused"
     for rule in mapping.rules:
+        if chosen_only and rule.id not in choices:
+            continue
         f = field_of(rule, link, left, right)
         instruction, choice = choices.get(rule.id, (None, None))
         outcome: Outcome
@@ -171,13 +181,28 @@ def plan_link(
             plan.agreed[rule.id] = outcome
         elif isinstance(outcome, Ask):
             plan.conflicts.append(PlannedConflict(rule.id, outcome.kind, outcome.code, outcome.params))
-        if rule.id in link.open_conflicts and not isinstance(outcome, Ask | Write):
+        # A field that cannot be read now says nothing about its question.
+        if rule.id in link.open_conflicts and not isinstance(outcome, Ask | Write | Skip):
             plan.closed.append(rule.id)
-        if rule.id in link.parked and not (isinstance(outcome, Ask) and outcome.kind == "refused"):
+        if rule.id in link.parked and not (isinstance(outcome, Skip) or _is_refusal(outcome)):
             plan.unparked.append(rule.id)
     plan.operations = _operations(link, writes)
-    plan.settled = not writes and not plan.agreed and not plan.conflicts
+    plan.settled = not writes and not plan.agreed and not plan.conflicts and not chosen_only
+    if not chosen_only:
+        _both_are_there(link, plan)
     return plan
+
+
+def _is_refusal(outcome: Outcome) -> bool:
+    return isinstance(outcome, Ask) and outcome.kind == "refused"
+
+
+def _both_are_there(link: LinkView, plan: LinkPlan) -> None:
+    """Questions about a missing record are answered by its return."""
+    if link.open_conflicts.get("") in ("delete_update", "refused", "unmapped"):
+        plan.closed.append("")
+    if "" in link.parked:
+        plan.unparked.append("")
 
 
 def field_of(rule: CompiledRule, link: LinkView, left: Record, right: Record) -> Field:
@@ -289,23 +314,33 @@ def plan_deletion(
         and rule.field(other).path in survivor.values
         and survivor.values[rule.field(other).path] != link.bases[other][rule.id]
         for rule in mapping.rules
-        if rule.may_write(gone)
     )
     policy = "delete" if released else mapping.side(gone).on_delete
-    if edited and not released:
+    if policy in ("delete", "close") and not link.bases[other] and not released:
+        policy = "review"  # linked a moment ago, never agreed: the survivor is no copy of what is gone
+    parked = link.parked.get("", {})
+    if parked.get("code") in ("delete_refused", "close_refused") and not released:
+        kind = "refused" if parked["code"] == "delete_refused" else "delete_update"
+        plan.conflicts.append(PlannedConflict("", kind, parked["code"], parked["params"]))
+    elif edited and not released:
         plan.conflicts.append(PlannedConflict("", "delete_update", "deleted_and_edited", {"side": gone}))
     elif policy == "review":
         plan.conflicts.append(PlannedConflict("", "delete_update", "deleted_ask", {"side": gone}))
     elif policy == "delete":
         plan.operations.append(PlannedOperation(other, "delete", code="twin_deleted"))
-    elif policy == "close" and mapping.side(other).close_values:
+    elif policy == "close" and not _says(survivor, mapping.side(other).close_values):
+        # The link becomes a tombstone once this is confirmed.
         plan.operations.append(
             PlannedOperation(other, "update", extra=mapping.side(other).close_values, code="twin_closed")
         )
-        plan.state = "deleted"
     else:
         plan.state = "unlinked" if policy == "unlink" else "deleted"
     return plan
+
+
+def _says(record: Record, values: Mapping[str, Any]) -> bool:
+    """Whether the record is known to have all these values already; no values count as said."""
+    return all(path in record.values and record.values[path] == value for path, value in values.items())
 
 
 # Records without a link. ---------------------------------------------------------------------------------------

@@ -76,6 +76,22 @@ def _read_side(session: Session, side: str, ids: Sequence[str]) -> dict[str, Rec
     return found
 
 
+def outside_scope(session: Session, side: str, records: Sequence[Record]) -> set[str]:
+    """Ids of those records that the side's scope does not let in. At most one call. Raises SideFailed."""
+    connector, object_type, scope = session.connectors[side], session.object_type(side), session.scope(side)
+    judged = {record.external_id: connector.admits(object_type, record, scope) for record in records}
+    unclear = [external_id for external_id, inside in judged.items() if inside is None]
+    try:
+        let_in = connector.in_scope(object_type, unclear, scope) if unclear else set()
+    except ConnectorError as error:
+        raise SideFailed(side, error) from error
+    return {
+        external_id
+        for external_id, inside in judged.items()
+        if inside is False or (inside is None and external_id not in let_in)
+    }
+
+
 def poll(session: Session, side: str, lane: int = hints.Lane.LIVE) -> int:
     """Mark every record the list shows as changed; the cursor moves in the same transaction. Returns their number.
 

@@ -15,8 +15,8 @@ from django.utils import timezone
 
 from connections.connectors.base import ConnectorError, Record, WriteResult
 from sync import audit
-from sync.commit import LINK_FIELDS
-from sync.models import Conflict, Instruction, Link, Operation, Run
+from sync.commit import save_links
+from sync.models import Conflict, Instruction, Operation, Run
 from sync.read import SideFailed
 from sync.session import Session
 from sync.setbacks import OPERATION_FIELDS, finish, park, refusal_conflict, release_hints, supersede, tell_asker
@@ -191,7 +191,7 @@ def _ask_a_person(session: Session, operation: Operation) -> None:
             entries.append(refusal_conflict(session, operation, rule_id, "maybe_written", "", system))
         tell_asker([operation], Instruction.State.REFUSED)
         Operation.objects.bulk_update([operation], OPERATION_FIELDS)
-        Link.objects.bulk_update([operation.link], LINK_FIELDS)
+        save_links([operation.link], [])
         audit.append(entries)
         release_hints(session, operation.link)
 
@@ -210,5 +210,5 @@ def _create_unclear(session: Session, operation: Operation, code: str, keys: lis
         operation.link.parked[""] = {"code": code, "fields": {"": "waits for a person"}}
         tell_asker([operation], Instruction.State.REFUSED)
         Operation.objects.bulk_update([operation], OPERATION_FIELDS)
-        Link.objects.bulk_update([operation.link], LINK_FIELDS)
+        save_links([operation.link], [])
         audit.append([entry])

@@ -119,10 +119,7 @@ def _try_again(session: Session, operation: Operation, message: str, after: floa
     system, link = session.system(operation.side), operation.link
     tries = earlier_tries(operation, "retry", "gave_up") + 1 if counts else 0
     ring_again(session, link, lane=hints.Lane.RETRY)
-    these = Q()
-    for one in SIDES:
-        these |= Q(side=one, external_id=link.record_id(one) or "")
-    rung = list(ChangedRecord.objects.filter(these, mapping=session.mapping))
+    rung = hints.of_link(link)
     if counts:
         for hint in rung:
             hints.fail(hint, message, after, tries)
@@ -167,9 +164,13 @@ def _refused(session: Session, operation: Operation, error: Refused | NotAllowed
     creating = operation.kind == Operation.Kind.CREATE
     hit = {rule: named[sent["path"]] for rule, sent in operation.fields.items() if sent["path"] in named}
     entries = []
-    if operation.kind == Operation.Kind.DELETE:
-        entries.append(refusal_conflict(session, operation, "", "delete_refused", message, system))
-    elif creating or not operation.fields:
+    if operation.kind == Operation.Kind.DELETE or (not creating and not operation.fields):
+        # Not sent again until a person says so; the plan keeps asking.
+        closing = operation.kind != Operation.Kind.DELETE
+        told = {"system": system, "message": message, "side": OTHER[operation.side] if closing else operation.side}
+        operation.link.parked[""] = {"code": "close_refused" if closing else "delete_refused", "params": told}
+        ring_again(session, operation.link)
+    elif creating:
         operation.link.parked[""] = {"code": "create_refused", "fields": _sent(operation), "message": message}
         entries.append(refusal_conflict(session, operation, "", "create_refused", message, system))
     else:

@@ -15,7 +15,7 @@ from connections.connectors.base import (
 )
 from mappings.transforms.base import CannotExpress
 from sync import audit, hints
-from sync.commit import LINK_FIELDS, audit_entry, rule_of, take_over_read
+from sync.commit import audit_entry, rule_of, save_links, take_over_read
 from sync.echo import proves_echo
 from sync.identities import bind_record
 from sync.merge import OTHER, base_after_write, is_empty
@@ -29,6 +29,7 @@ def settle(session: Session, answers: Sequence[tuple[Operation, WriteResult | Co
     with transaction.atomic():
         session.lease.renew()
         entries: list[AuditEntry] = []
+        before = {operation.link_id: operation.link.state for operation, _ in answers}
         for operation, result in answers:
             if isinstance(result, WriteResult):
                 entries += _confirmed(session, operation, result)
@@ -37,15 +38,14 @@ def settle(session: Session, answers: Sequence[tuple[Operation, WriteResult | Co
             else:
                 entries += failed(session, operation, result)
         Operation.objects.bulk_update([operation for operation, _ in answers], OPERATION_FIELDS)
-        Link.objects.bulk_update(
-            {o.link_id: o.link for o, _ in answers}.values(), [*LINK_FIELDS, "left_id", "right_id"]
-        )
+        links = {o.link_id: o.link for o, _ in answers}
+        save_links(links.values(), [link for pk, link in links.items() if link.state != before[pk]])
         audit.append(entries)
 
 
 def _confirmed(session: Session, operation: Operation, result: WriteResult) -> list[AuditEntry]:
     side, link, record = operation.side, operation.link, result.record
-    creating = operation.kind == Operation.Kind.CREATE
+    creating, closing = operation.kind == Operation.Kind.CREATE, operation.result.get("code") == "twin_closed"
     if creating:
         setattr(link, f"{side}_id", record.external_id)
         link.state = Link.State.ACTIVE
@@ -86,6 +86,9 @@ def _confirmed(session: Session, operation: Operation, result: WriteResult) -> l
                 params={"system": session.system(side)},
             )
         )
+    if closing:
+        link.state = Link.State.DELETED
+        link.parked.pop("", None)
     finish(operation, Operation.State.CONFIRMED, "confirmed", **operation.result.get("params", {}))
     session.counts["created" if creating else "updated"] += 1
     entries += _close_settled(session, operation, exclude=set(result.on_the_way))
@@ -186,10 +189,11 @@ def _close_settled(session: Session, operation: Operation, exclude: set[str]) ->
     entries = []
     instruction = operation.instruction
     by = instruction.by_name if instruction else ""
-    parked = [rule for rule in rules if rule in operation.link.parked]
-    for conflict in Conflict.objects.filter(
-        link_id=operation.link_id, rule_id__in=[r for r in rules if r not in parked], state__in=("open", "resolving")
-    ):
+    settled = [rule for rule in rules if rule not in operation.link.parked]
+    questions = Conflict.objects.filter(link_id=operation.link_id, state__in=("open", "resolving"))
+    if operation.link.state != Link.State.DELETED:  # with the twin every question of the pair ends
+        questions = questions.filter(rule_id__in=settled)
+    for conflict in questions:
         conflict.state = Conflict.State.CLOSED
         conflict.closed_at = timezone.now()
         conflict.closed_by = by
@@ -236,6 +240,7 @@ def _deleted(session: Session, operation: Operation) -> list[AuditEntry]:
     link = operation.link
     setattr(link, f"deleted_{operation.side}", True)
     link.state = Link.State.DELETED
+    link.parked.pop("", None)
     finish(operation, Operation.State.CONFIRMED, operation.result.get("code", "confirmed"))
     session.counts["deleted"] += 1
     entries = [

@@ -22,7 +22,7 @@ from sync.identities import bind_record, identity_of, known_twin
 from sync.merge import OTHER
 from sync.models import AuditEntry, ChangedRecord, Conflict, Identity, Link, MatchKey, Operation
 from sync.plan import Bind, Candidate, Leave, MakeTwin, PlannedOperation, Wonder, plan_creation, plan_unlinked
-from sync.read import SideFailed
+from sync.read import SideFailed, outside_scope
 from sync.session import SIDES, Session
 
 # While our own create is open, an unlinked record of ours may be its result: look again after the create settled.
@@ -66,6 +66,14 @@ def digests(session: Session, side: str, record: Record) -> dict[int, str]:
         if all(texts):
             found[number] = hashlib.sha256("\x1f".join(texts).encode()).hexdigest()
     return found
+
+
+def same_thing(session: Session, link: Link, left: Record, right: Record) -> bool:
+    """Whether two records that were linked once still are the same thing: by our key or by their match keys."""
+    if link.identity and link.identity.key in (left.correlation_key, right.correlation_key):
+        return True
+    ours, theirs = digests(session, "left", left), digests(session, "right", right)
+    return not session.compiled.match_keys or any(theirs.get(number) == digest for number, digest in ours.items())
 
 
 def note_match_keys(session: Session, side: str, records: Sequence[Record]) -> None:
@@ -155,17 +163,9 @@ def _mappings_of(session: Session) -> list[int]:
 def _in_scope(session: Session, records: Sequence[Unlinked]) -> list[Unlinked]:
     inside: list[Unlinked] = []
     for side in SIDES:
-        connector, scope = session.connectors[side], session.scope(side)
         these = [one for one in records if one.side == side and not one.record.deleted]
-        judged = {id(one): connector.admits(session.object_type(side), one.record, scope) for one in these}
-        ask = [one.record.external_id for one in these if judged[id(one)] is None]
-        try:
-            let_in = connector.in_scope(session.object_type(side), ask, scope) if ask else set()
-        except ConnectorError as error:
-            raise SideFailed(side, error) from error
-        inside += [
-            one for one in these if judged[id(one)] or (judged[id(one)] is None and one.record.external_id in let_in)
-        ]
+        outside = outside_scope(session, side, [one.record for one in these])
+        inside += [one for one in these if one.record.external_id not in outside]
     return inside
 
 

@@ -67,6 +67,7 @@ SENTENCES: dict[str, str] = {
     "too_many_hops": "Our own writes went around in a circle ({hops} hops).",
     "flip_flop": "We wrote this field {writes} times in {minutes} minutes, and keep coming back to the same values.",
     "delete_refused": "{system} refused to delete the twin: {message}",
+    "close_refused": "{system} refused to close the twin: {message}",
     "create_refused": "{system} refused to create the twin: {message}",
     # what ended a conflict
     "moved": "The values moved and no longer conflict.",
@@ -146,6 +147,8 @@ SENTENCES: dict[str, str] = {
     "denied": "The page was refused to this role.",
     "deleted_on_both": "The record is gone on both sides.",
     "deletion_noted": "The record was deleted on the {side}; the mapping leaves its twin alone.",
+    "returned": "The deleted record is back, and the pair is synced again.",
+    "returned_as_another": "The id of the deleted record is back, but its match keys are others: the pair stays apart.",
     "deletion_unlinked": "The record was deleted on the {side}; the pair was unlinked.",
 }
 

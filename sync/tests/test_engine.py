@@ -398,16 +398,16 @@ def test_a_poison_record_delays_no_other(pair: Pair, monkeypatch: pytest.MonkeyP
     other_left = pair.left.add(title="Two", ref="R2")
     other_right = pair.right.add(title="Two", ref="R2")
     pair.quiet()
-    from sync import engine
+    from sync import decide
 
-    real = engine.plan_link
+    real = decide.plan_link
 
     def poisoned(mapping: object, view: object, *args: object, **more: object) -> object:
         if view.id == link.pk:
             raise RuntimeError("poison")
         return real(mapping, view, *args, **more)
 
-    monkeypatch.setattr(engine, "plan_link", poisoned)
+    monkeypatch.setattr(decide, "plan_link", poisoned)
     pair.left.edit(left, body="x")
     pair.left.edit(other_left, body="y")
     pair.run()

@@ -1,0 +1,320 @@
+"""What to do about each link of a batch, from fresh reads: nothing is saved here but why a hint has to wait."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from django.utils import timezone
+
+from connections.connectors.base import Change, ConnectorError, Record
+from mappings.models import Mapping as SyncMapping
+from sync import asked, hints
+from sync.commit import Decided, audit_entry
+from sync.lease import LeaseLost
+from sync.merge import OTHER, EditTime
+from sync.models import ChangedRecord, Link
+from sync.plan import LinkPlan, plan_deletion, plan_link
+from sync.read import Reading, SideFailed, outside_scope
+from sync.session import SIDES, Session
+from sync.state import Batch, both_ids, edit_times, instruction_views, link_view, seconds_of
+from sync.unlinked import create_again, same_thing
+
+log = logging.getLogger("sync")
+
+# ⚑ Where a 404 may mean hidden, the second sighting must be this much later.
+SECOND_SIGHTING = timedelta(hours=1)
+UNREADABLE = "This record cannot be read any more: deleted, or hidden from our account."
+OLDER = "The system showed an older state of this record than it did before. It is read again."
+
+
+Records = dict[str, Record | None]  # {side: as read, or None}
+
+
+@dataclass
+class Look:
+    """One batch as it was read."""
+
+    session: Session
+    known: Batch
+    reading: Reading
+    hints_of: dict[int, list[ChangedRecord]]
+    outside: Mapping[str, set[str]]
+    hops: int
+    _readable: dict[str, bool] = field(default_factory=dict)
+
+    def records(self, link: Link) -> Records:
+        return {side: self.reading.get(side, link.record_id(side)) for side in SIDES}
+
+    def readable(self, side: str) -> bool:
+        """Whether the scope itself can still be listed: if not, a record that is not shown proves nothing."""
+        if side not in self._readable:
+            session = self.session
+            try:
+                first = next(
+                    iter(session.connectors[side].list_ids(session.object_type(side), session.scope(side))), ()
+                )
+            except ConnectorError as error:
+                raise SideFailed(side, error) from error
+            self._readable[side] = bool(first)
+        return self._readable[side]
+
+
+def decide(
+    session: Session,
+    links: Sequence[Link],
+    known: Batch,
+    reading: Reading,
+    rung: Sequence[ChangedRecord],
+    of_record: Mapping[tuple[str, str], Link],
+) -> tuple[list[Decided], list[ChangedRecord]]:
+    """Plans of the batch's links, and the hints they consume. Raises SideFailed."""
+    hints_of: dict[int, list[ChangedRecord]] = {}
+    for hint in rung:
+        if link := of_record.get((hint.side, hint.external_id)):
+            hints_of.setdefault(link.pk, []).append(hint)
+    look = Look(session, known, reading, hints_of, _outside(session, links, reading), max_hops())
+    decided: list[Decided] = []
+    consumed: list[ChangedRecord] = []
+    for link in links:
+        mine = hints_of.get(link.pk, [])
+        try:
+            one = _decide_link(look, link, mine)
+        except (LeaseLost, SideFailed):
+            raise
+        except Exception as problem:  # poison: this record waits with its error, the others go on
+            log.exception("link %s cannot be planned", link.pk)
+            for hint in mine:
+                hints.fail(hint, f"This record could not be planned: {problem.__class__.__name__}: {problem}")
+            continue
+        if one is None:
+            continue
+        decided.append(one)
+        consumed += mine
+    _with_history(look, decided)
+    for one in decided:
+        asked.answer_rest(one.plan, one.link, known)
+    return decided, consumed
+
+
+def max_hops() -> int:
+    """As many own writes in a row as there are mappings that can pass a value on."""
+    return max(2, SyncMapping.objects.filter(state=SyncMapping.State.ACTIVE).count())
+
+
+def _outside(session: Session, links: Sequence[Link], reading: Reading) -> dict[str, set[str]]:
+    """Records that left the scope, of links about which there is something to decide."""
+    whole = [
+        link
+        for link in links
+        if link.state == Link.State.CREATING or all(reading.get(side, link.record_id(side)) for side in SIDES)
+    ]
+    return {
+        side: outside_scope(session, side, [r for link in whole if (r := reading.get(side, link.record_id(side)))])
+        for side in SIDES
+    }
+
+
+def _decide_link(look: Look, link: Link, mine: Sequence[ChangedRecord]) -> Decided | None:
+    """One link's plan, or None to leave it and its hints for later."""
+    records = look.records(link)
+    if (answer := asked.take_up(look.session, link, look.known)) is not None:
+        return Decided(link, answer, records)
+    wishes = bool(look.known.instructions.get(link.pk))
+    if link.state == Link.State.UNLINKED or (link.state == Link.State.HELD and not wishes):
+        return Decided(link, LinkPlan(), records)  # on purpose: time stands still, the hint is consumed
+    if link.state == Link.State.DELETED:
+        return _tombstone(look, link, records)
+    if any(_stale(link, side, records[side]) for side in SIDES):
+        for hint in mine:
+            hints.fail(hint, OLDER)
+        return None
+    gone = {side for side in SIDES if _gone(look, link, side, mine)}
+    unsure = {side for side in SIDES if link.record_id(side) in look.reading.absent[side]} - gone
+    if unsure:
+        _see_again(look, link, unsure, mine)
+        return None
+    if gone:
+        return _deletion(look, link, records, gone)
+    if link.state == Link.State.CREATING:
+        return _creating(look, link, records)
+    if any(records[side] is None for side in SIDES):
+        # The side that was read equals its bases: our own write coming back, or a field we do not map.
+        return Decided(link, LinkPlan(settled=True), records)
+    if _left_scope(look, link):
+        return Decided(link, LinkPlan(), records)
+    for side in SIDES:
+        setattr(link, f"deleted_{side}", False)
+    return Decided(link, _plan_pair(look, link, records), records)
+
+
+def _plan_pair(
+    look: Look,
+    link: Link,
+    records: Mapping[str, Record | None],
+    exact: Mapping[tuple[str, str], EditTime] | None = None,
+) -> LinkPlan:
+    """The plan of a link whose two records are there. `exact`: edit times that the vendors' histories tell."""
+    left, right = records["left"], records["right"]
+    assert left is not None and right is not None
+    edits = {**edit_times(look.session, link, {"left": left, "right": right}), **(exact or {})}
+    plan = plan_link(
+        look.session.compiled,
+        link_view(link, look.known, edits),
+        left,
+        right,
+        instruction_views(look.known, link),
+        now=timezone.now().timestamp(),
+        max_hops=look.hops,
+        chosen_only=link.state == Link.State.HELD,
+    )
+    if release := asked.first_of(look.known, link, "delete_twin"):
+        plan.instructions[release.pk] = {"": "stale"}  # both records are there: there is no twin to delete
+    return plan
+
+
+def _left_scope(look: Look, link: Link) -> bool:
+    """While a record is out of scope time stands still; the ordinary merge resumes when it returns."""
+    left = [side for side in SIDES if link.record_id(side) in look.outside[side]]
+    link.out_of_scope = left[0] if left else ""
+    return bool(left)
+
+
+def _stale(link: Link, side: str, record: Record | None) -> bool:
+    """⚑ A record older than what the link has already seen decides nothing."""
+    seen = link.left_updated_at if side == "left" else link.right_updated_at
+    if record is None or record.deleted or not seen or not record.updated_at:
+        return False
+    return seconds_of(record.updated_at) < seconds_of(seen)
+
+
+# Records that are not there. -------------------------------------------------------------------------------------
+
+
+def _gone(look: Look, link: Link, side: str, mine: Sequence[ChangedRecord]) -> bool:
+    """Whether a deletion is certain. "Not allowed" and "left the filter" never are."""
+    external_id = link.record_id(side)
+    record = look.reading.get(side, external_id)
+    if record is not None:
+        return record.deleted
+    if external_id is None or external_id not in look.reading.absent[side]:
+        return False
+    if look.session.connectors[side].capabilities.not_found_means_gone:
+        return True
+    told = [hint for hint in mine if hint.side == side]
+    if any(hint.deleted for hint in told):
+        return True
+    late = timezone.now() - SECOND_SIGHTING
+    return any(hint.error == UNREADABLE and hint.first_rung_at <= late for hint in told) and look.readable(side)
+
+
+def _see_again(look: Look, link: Link, unsure: set[str], mine: Sequence[ChangedRecord]) -> None:
+    """⚑ A first sighting is noted at the record itself; the link waits for the second one."""
+    now = timezone.now()
+    for side in unsure:
+        hints.mark(look.session.mapping.pk, side, [str(link.record_id(side))], hints.Lane.VERIFY)
+    these = hints.of_link(link)
+    for hint in these:
+        if hint.side in unsure:
+            first = hint.first_rung_at if hint.error == UNREADABLE else now
+            again = first + SECOND_SIGHTING if first + SECOND_SIGHTING > now else now + SECOND_SIGHTING
+            ChangedRecord.objects.filter(pk=hint.pk).update(first_rung_at=first)
+        else:
+            again = now + SECOND_SIGHTING
+        hints.fail(hint, UNREADABLE, (again - now).total_seconds(), attempts=1)
+
+
+def _deletion(look: Look, link: Link, records: Records, gone: set[str]) -> Decided:
+    for side in gone:
+        setattr(link, f"deleted_{side}", True)
+    side = sorted(gone)[0]
+    survivor = None if len(gone) == 2 else records[OTHER[side]]
+    release = asked.first_of(look.known, link, "delete_twin")
+    plan = plan_deletion(look.session.compiled, link_view(link, look.known), side, survivor, release is not None)
+    asked.answering(plan, release)
+    one = Decided(link, plan, records)
+    if plan.state:
+        code = {"unlinked": "deletion_unlinked"}.get(plan.state, "deletion_noted")
+        code = "deleted_on_both" if len(gone) == 2 else code
+        one.entries.append(audit_entry(look.session, "deletion", code, link, params={"side": side}, side=side))
+    return one
+
+
+def _tombstone(look: Look, link: Link, records: Records) -> Decided:
+    """⚑ A tombstone resumes only when both records are there again and still are the same thing."""
+    one = Decided(link, LinkPlan(), records)
+    left, right = records["left"], records["right"]
+    if left is None or left.deleted or right is None or right.deleted:
+        return one
+    told = {"side": "left" if link.deleted_left else "right"}
+    if same_thing(look.session, link, left, right):
+        for side in SIDES:
+            setattr(link, f"deleted_{side}", False)
+        if not _left_scope(look, link):
+            one.plan = _plan_pair(look, link, records)
+        one.plan.state = Link.State.ACTIVE
+        one.entries.append(audit_entry(look.session, "deletion", "returned", link, params=told))
+    elif link.parked.get("", {}).get("code") != "returned_as_another":
+        link.parked[""] = {"code": "returned_as_another", "params": told}
+        one.entries.append(audit_entry(look.session, "deletion", "returned_as_another", link, params=told))
+    return one
+
+
+# Links whose twin is still to be made. ---------------------------------------------------------------------------
+
+
+def _creating(look: Look, link: Link, records: Records) -> Decided | None:
+    source = "left" if link.left_id else "right"
+    record = records[source]
+    if record is None:
+        return None
+    if _left_scope(look, link):
+        return Decided(link, LinkPlan(), records)
+    again = asked.first_of(look.known, link, "recreate")
+    if again is not None:
+        link.parked.pop("", None)
+    plan = LinkPlan(operations=create_again(look.session, link, source, record))
+    return Decided(link, asked.answering(plan, again), records)
+
+
+# Who edited a field, and when. -----------------------------------------------------------------------------------
+
+
+def _with_history(look: Look, decided: Sequence[Decided]) -> None:
+    """Where it matters who edited a field and when, ask the vendor's own history and decide again with it."""
+    session = look.session
+    asking = [one for one in decided if one.plan.wants_history()]
+    if not asking:
+        return
+    for side in SIDES:
+        connector = session.connectors[side]
+        if not connector.capabilities.field_history:
+            continue
+        ids = both_ids([one.link for one in asking])[side]
+        stamps = [getattr(one.link, f"{side}_updated_at") for one in asking]
+        since = min((stamp for stamp in stamps if stamp), default="1970-01-01T00:00:00Z")
+        try:
+            found = connector.history(session.object_type(side), ids, session.paths(side), since)
+        except ConnectorError:
+            log.warning("no history from %s", session.connection(side))
+            continue  # who and when are shown as the record tells them; nothing depends on more
+        for one in asking:
+            one.history = {**one.history, side: list(found.get(one.link.record_id(side) or "", ()))}
+    for one in asking:
+        state = one.plan.state
+        one.plan = _plan_pair(look, one.link, one.records, _exact_times(session, one))
+        one.plan.state = state
+
+
+def _exact_times(session: Session, one: Decided) -> dict[tuple[str, str], EditTime]:
+    found = {}
+    for side in SIDES:
+        offset = session.connection(side).clock_offset or 0.0
+        changes: Sequence[Change] = one.history.get(side, ())
+        for rule in session.compiled.rules:
+            times = [seconds_of(c.at) - offset for c in changes if c.field == rule.field(side).path]
+            if times:
+                found[(side, rule.id)] = EditTime(max(times), max(times))
+    return found

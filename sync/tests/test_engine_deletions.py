@@ -1,0 +1,241 @@
+"""Deletions are believed late, carried out carefully, and never made up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from connections.connectors.base import NotAllowed, Retry
+from connections.connectors.memory import World
+from sync.models import AuditEntry, ChangedRecord, Link, Operation
+from sync.tests.conftest import Pair
+
+pytestmark = pytest.mark.django_db
+
+
+def on_delete(pair: Pair, policy: str, **right: Any) -> None:
+    document = pair.mapping.published.document
+    pair.publish(left={**document["left"], "on_delete": policy}, right={**document["right"], **right})
+
+
+def bring_back(world: World, external_id: str, **values: Any) -> None:
+    record = world.records[external_id]
+    stamp = world.stamp()
+    world.records[external_id] = replace(
+        record, deleted=False, updated_at=stamp, version=stamp, values={**record.values, **values}
+    )
+
+
+def hides_records(pair: Pair) -> None:
+    """On the left a 404 may mean hidden."""
+    pair.left.capabilities = replace(pair.left.capabilities, not_found_means_gone=False, lists_deletions=False)
+
+
+def later(pair: Pair, hours: float) -> None:
+    """Hints were rung and postponed so much earlier."""
+    for hint in ChangedRecord.objects.all():
+        hint.first_rung_at -= timedelta(hours=hours)
+        hint.not_before -= timedelta(hours=hours)
+        hint.save()
+
+
+@pytest.mark.parametrize("policy", ["ignore", "unlink"])
+def test_with_the_pair_its_questions_end(pair: Pair, policy: str) -> None:
+    on_delete(pair, policy)
+    left, right, link = pair.linked(body="b")
+    pair.left.edit(left, body="L")
+    pair.right.edit(right, body="R")
+    pair.quiet()
+    assert len(pair.open_conflicts()) == 1
+    pair.right.edit(right, body="b")
+    pair.left.edit(left, body="b")
+    pair.left.remove(left)
+    pair.quiet()
+    link.refresh_from_db()
+    assert link.state == {"ignore": "deleted", "unlink": "unlinked"}[policy]
+    assert not pair.open_conflicts()
+    assert AuditEntry.objects.filter(action="deletion").count() == 1
+
+
+def test_a_tombstone_resumes_when_its_record_is_back(pair: Pair) -> None:
+    on_delete(pair, "ignore")
+    left, right, link = pair.linked(body="b")
+    pair.left.remove(left)
+    pair.quiet()
+    bring_back(pair.left, left, body="back")
+    pair.quiet()
+    link.refresh_from_db()
+    assert (link.state, link.deleted_left) == ("active", False)
+    assert pair.right.value(right, "body") == "back"
+
+
+def test_an_id_that_returns_as_another_thing_does_not_resume(pair: Pair) -> None:
+    on_delete(pair, "ignore")
+    left, right, link = pair.linked(body="b")
+    pair.left.remove(left)
+    pair.quiet()
+    bring_back(pair.left, left, ref="another", body="of another thing")
+    pair.quiet()
+    pair.ring("left", left)
+    pair.quiet()
+    link.refresh_from_db()
+    assert link.state == "deleted" and pair.right.value(right, "body") == "b"
+    assert AuditEntry.objects.filter(code="returned_as_another").count() == 1
+
+
+def test_a_record_that_is_back_before_anybody_decided_closes_the_question(pair: Pair) -> None:
+    left, right, link = pair.linked(body="b")
+    pair.left.remove(left)
+    pair.quiet()
+    bring_back(pair.left, left, body="back")
+    pair.quiet()
+    link.refresh_from_db()
+    assert not pair.open_conflicts() and not link.deleted_left
+    assert pair.right.value(right, "body") == "back"
+
+
+def test_closing_the_twin_is_not_forgotten_when_the_system_is_busy(pair: Pair) -> None:
+    on_delete(pair, "close", close_values={"status": "closed"})
+    left, right, link = pair.linked(status="open")
+    pair.left.remove(left)
+    pair.ring("left", left)
+
+    def busy(verb: str, ids: Any) -> None:
+        if verb == "update":
+            pair.right.before = lambda *_: None
+            raise Retry("busy", after=0)
+
+    pair.right.before = busy
+    for _ in range(3):
+        ChangedRecord.objects.update(not_before=timezone.now())
+        pair.run("live")
+    link.refresh_from_db()
+    assert pair.right.value(right, "status") == "closed" and link.state == "deleted"
+
+
+def test_a_twin_that_says_closed_already_is_not_written(pair: Pair) -> None:
+    on_delete(pair, "close", close_values={"status": "closed"})
+    left, _, link = pair.linked(status="closed")
+    pair.left.remove(left)
+    pair.quiet()
+    link.refresh_from_db()
+    assert link.state == "deleted" and pair.writes() == 0
+
+
+@pytest.mark.parametrize("policy, verb", [("delete", "delete"), ("close", "update")])
+def test_what_the_system_refused_to_do_to_the_twin_is_asked_and_not_repeated(
+    pair: Pair, policy: str, verb: str
+) -> None:
+    on_delete(pair, policy, close_values={"status": "closed"})
+    left, right, _ = pair.linked()
+
+    def forbid(called: str, ids: Any) -> None:
+        if called == verb:
+            raise NotAllowed("Only administrators may.")
+
+    pair.right.before = forbid
+    pair.left.remove(left)
+    for _ in range(3):
+        pair.ring("left", left)
+        pair.quiet()
+    assert pair.right.calls.count((verb, right)) == 1
+    (question,) = pair.open_conflicts()
+    assert question.code == f"{policy}_refused" and "administrators" in question.params["message"]
+    bring_back(pair.left, left)
+    pair.quiet()
+    assert not pair.open_conflicts() and Link.objects.get().parked == {}
+
+
+def test_the_survivor_of_a_pair_that_never_agreed_is_left_to_a_person(pair: Pair) -> None:
+    on_delete(pair, "delete")
+    left, right, link = pair.linked()
+    Link.objects.update(left_bases={}, right_bases={})
+    pair.left.remove(left)
+    pair.quiet()
+    assert right in pair.right.alive() and len(pair.open_conflicts()) == 1
+
+
+def test_an_edit_of_a_one_way_target_saves_it_from_deletion(pair: Pair) -> None:
+    on_delete(pair, "delete")
+    rules = [
+        {**rule, "direction": "to_right"} if rule["id"] == "body" else rule
+        for rule in pair.mapping.published.document["rules"]
+    ]
+    pair.publish(rules=rules)
+    left, right, _ = pair.linked(body="b")
+    pair.right.edit(right, body="a note of ours")
+    pair.left.remove(left)
+    pair.quiet()
+    assert right in pair.right.alive() and pair.open_conflicts()[0].code == "deleted_and_edited"
+
+
+def test_a_record_that_may_be_hidden_is_believed_gone_after_a_second_look_an_hour_later(pair: Pair) -> None:
+    hides_records(pair)
+    left, _, link = pair.linked()
+    pair.left.add(title="Still readable", ref="R2")
+    pair.right.add(title="Still readable", ref="R2")
+    pair.quiet()
+    del pair.left.records[left]
+    pair.ring("left", left)
+    pair.run("live")
+    hint = ChangedRecord.objects.get(side="left", external_id=left)
+    assert (hint.not_before - timezone.now()).total_seconds() > 3500 and not pair.open_conflicts()
+    later(pair, 1.1)
+    pair.run("live")
+    assert [one.code for one in pair.open_conflicts()] == ["deleted_ask"]
+
+
+def test_an_earlier_failure_of_another_kind_is_no_first_sighting(pair: Pair) -> None:
+    hides_records(pair)
+    left, _, _ = pair.linked()
+    pair.left.add(title="Still readable")
+    pair.quiet()
+    pair.ring("left", left)
+    ChangedRecord.objects.update(attempts=3, error="It could not be planned.", first_rung_at=timezone.now())
+    later(pair, 2)
+    del pair.left.records[left]
+    pair.run("live")
+    assert not pair.open_conflicts()
+
+
+def test_where_nothing_can_be_listed_any_more_nothing_is_believed_gone(pair: Pair) -> None:
+    hides_records(pair)
+    left, _, _ = pair.linked()
+    pair.left.records.clear()
+    pair.ring("left", left)
+    pair.run("live")
+    later(pair, 1.1)
+    pair.run("live")
+    assert not pair.open_conflicts() and Link.objects.get().state == "active"
+
+
+def test_an_edit_of_the_survivor_waits_with_the_first_sighting_and_is_not_lost(pair: Pair) -> None:
+    hides_records(pair)
+    left, right, _ = pair.linked(body="b")
+    hidden = pair.left.records.pop(left)
+    pair.right.edit(right, body="new")
+    pair.ring("right", right)
+    pair.run("live")
+    assert set(ChangedRecord.objects.values_list("side", flat=True)) == {"left", "right"}
+    pair.left.records[left] = hidden
+    later(pair, 1.1)
+    pair.run("live")
+    assert pair.both(left, right, "body") == ("new", "new") and not ChangedRecord.objects.exists()
+
+
+def test_a_batch_that_a_brake_stops_tells_of_no_deletion(pair: Pair) -> None:
+    on_delete(pair, "ignore")
+    pair.publish(brakes={"update": [0, 0.0]})
+    left, right, _ = pair.linked()
+    other_left = pair.left.add(title="Two", ref="R2")
+    pair.right.add(title="Two", ref="R2")
+    pair.quiet()
+    pair.left.remove(left)
+    pair.left.edit(other_left, body="new")
+    assert pair.run().code == "brake"
+    assert not AuditEntry.objects.filter(action="deletion").exists() and not Operation.objects.exists()
+    assert Link.objects.get(left_id=left).state == "active"

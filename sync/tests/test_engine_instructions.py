@@ -1,0 +1,140 @@
+"""What people ask is carried out, or they are told that it was not; nothing they ask waits for ever."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sync import approval, instructions
+from sync.models import Conflict, Instruction, Link
+from sync.tests.conftest import Pair
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def conflict(pair: Pair) -> Conflict:
+    left, right, _ = pair.linked(body="b", status="open")
+    pair.left.edit(left, body="L")
+    pair.right.edit(right, body="R")
+    pair.quiet()
+    return pair.open_conflicts()[0]
+
+
+def ended(pair: Pair, asked: Instruction, conflict: Conflict) -> tuple[str, str]:
+    pair.quiet()
+    asked.refresh_from_db()
+    conflict.refresh_from_db()
+    return asked.state, conflict.state
+
+
+TAKE_LEFT = {"take": "left", "seen": {"left": "L", "right": "R"}}
+
+
+def test_a_choice_about_a_record_out_of_scope_is_refused_and_the_question_stays(
+    pair: Pair, conflict: Conflict, admin_user: Any
+) -> None:
+    pair.publish(left={**pair.mapping.published.document["left"], "scope": {"status": "open"}})
+    pair.left.edit(conflict.link.left_id, status="closed")
+    asked = instructions.resolve(conflict, TAKE_LEFT, admin_user)
+    assert ended(pair, asked, conflict) == ("refused", "open")
+    assert asked.outcome["why"] == "out_of_scope"
+
+
+def test_a_choice_about_a_deleted_record_is_refused_and_the_question_stays(
+    pair: Pair, conflict: Conflict, admin_user: Any
+) -> None:
+    pair.left.remove(conflict.link.left_id)
+    asked = instructions.resolve(conflict, TAKE_LEFT, admin_user)
+    assert ended(pair, asked, conflict) == ("refused", "open")
+    assert pair.right.value(conflict.link.right_id, "body") == "R"
+
+
+def test_a_choice_about_a_rule_that_is_off_is_refused_and_the_question_stays(
+    pair: Pair, conflict: Conflict, admin_user: Any
+) -> None:
+    rules = [rule for rule in pair.mapping.published.document["rules"] if rule["id"] != "body"]
+    pair.publish(rules=rules)
+    asked = instructions.resolve(conflict, TAKE_LEFT, admin_user)
+    assert ended(pair, asked, conflict) == ("refused", "open")
+
+
+def test_a_choice_about_a_held_pair_writes_that_field_and_nothing_else(
+    pair: Pair, conflict: Conflict, admin_user: Any
+) -> None:
+    Link.objects.update(state="held")
+    pair.left.edit(conflict.link.left_id, title="waits")
+    asked = instructions.resolve(conflict, TAKE_LEFT, admin_user)
+    assert ended(pair, asked, conflict) == ("done", "closed")
+    right = conflict.link.right_id or ""
+    assert (pair.right.value(right, "body"), pair.right.value(right, "title")) == ("L", "One")
+    link = Link.objects.get()
+    assert link.state == "held"
+    approval.include(link, admin_user)
+    pair.quiet()
+    assert pair.right.value(right, "title") == "waits"
+
+
+def test_a_choice_that_waits_when_the_pair_is_unlinked_is_refused(
+    pair: Pair, conflict: Conflict, admin_user: Any
+) -> None:
+    asked = instructions.resolve(conflict, TAKE_LEFT, admin_user)
+    unlinked = [instructions.ask(conflict.link, "unlink", {}, admin_user) for _ in range(2)]
+    assert ended(pair, asked, conflict) == ("refused", "closed")
+    for one in unlinked:
+        one.refresh_from_db()
+    assert [one.state for one in unlinked] == ["done", "done"]
+    assert pair.right.value(conflict.link.right_id, "body") == "R"
+
+
+def test_including_a_held_pair_is_not_undone_by_a_run_that_looks_at_it(pair: Pair, admin_user: Any) -> None:
+    left, right, link = pair.linked(body="b")
+    Link.objects.update(state="held")
+    link.refresh_from_db()
+    pair.left.edit(left, body="new")
+
+    def include_meanwhile(verb: str, ids: Any) -> None:
+        if verb == "get":
+            pair.left.before = lambda *_: None
+            approval.include(link, admin_user)
+
+    pair.left.before = include_meanwhile
+    pair.quiet()
+    assert Link.objects.get().state == "active" and pair.right.value(right, "body") == "new"
+
+
+def test_a_field_that_cannot_be_read_for_a_while_keeps_its_question(pair: Pair, conflict: Conflict) -> None:
+    pair.left.hidden = {"body"}
+    pair.left.edit(conflict.link.left_id, title="other")
+    pair.quiet()
+    assert [one.pk for one in pair.open_conflicts()] == [conflict.pk]
+
+
+def test_unlinking_a_pair_closes_all_its_questions(pair: Pair, conflict: Conflict, admin_user: Any) -> None:
+    asked = instructions.ask(conflict.link, "unlink", {}, admin_user)
+    assert ended(pair, asked, conflict) == ("done", "closed")
+
+
+def test_a_pair_that_was_never_created_is_created_when_it_is_matched_again(pair: Pair, admin_user: Any) -> None:
+    from connections.connectors.base import Refused
+
+    def refuse(verb: str, ids: Any) -> None:
+        if verb == "create":
+            raise Refused("No creates today.")
+
+    pair.right.before = refuse
+    left = pair.left.add(title="x")
+    pair.quiet()
+    link = Link.objects.get()
+    instructions.ask(link, "unlink", {}, admin_user)
+    pair.quiet()
+    link.refresh_from_db()
+    assert (link.state, pair.open_conflicts()) == ("unlinked", [])
+    pair.right.before = lambda *_: None
+    refused = link.operations.count()
+    instructions.match_again(link, admin_user)
+    pair.quiet()
+    link = Link.objects.get(left_id=left)
+    assert link.state == "active" and link.right_id in pair.right.alive()
+    assert link.operations.count() == refused + 1, "the ledger keeps what was refused before"
