@@ -44,6 +44,7 @@ from connections.connectors.jira_site import (
     PROPERTY,
     RECONCILED,
     Site,
+    issue_path,
     property_body,
     segment,
 )
@@ -235,7 +236,7 @@ class Jira(Connector):
             return self._step(external_id, values, paths)
         answer = self.site.call(
             "PUT",
-            f"issue/{segment(external_id)}",
+            issue_path(external_id),
             params={"returnIssue": "true"},
             json={"fields": self.site.body_fields(values)},
             write=True,
@@ -278,7 +279,7 @@ class Jira(Connector):
         if object_type == "comment":
             jira_comments.delete(self.site, external_id)
         else:
-            self.site.call("DELETE", f"issue/{segment(external_id)}", write=True)
+            self.site.call("DELETE", issue_path(external_id), write=True)
 
     # Finding -----------------------------------------------------------------------------------------------------
 
@@ -307,8 +308,12 @@ class Jira(Connector):
         return f"{where}creator = currentUser() AND created >= {since_ms} ORDER BY created DESC, key DESC"
 
     def write_correlation_key(self, object_type: str, external_id: str, key: str) -> None:
-        owner = "comment" if object_type == "comment" else "issue"
-        path = f"{owner}/{segment(external_id)}/properties/{PROPERTY}"
+        property_of = ("properties", PROPERTY)
+        path = (
+            "/".join(("comment", segment(external_id), *property_of))
+            if object_type == "comment"
+            else issue_path(external_id, *property_of)
+        )
         self.site.call("PUT", path, json={"key": key}, write=True)
 
     def own_recent(self, object_type: str, since: str, fields: Sequence[str], scope: Values) -> Sequence[Record]:

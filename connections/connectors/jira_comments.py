@@ -53,10 +53,9 @@ def read(site: Site, ids: Sequence[str], fields: Sequence[str]) -> dict[str, Rec
     for start in range(0, len(wanted), BULK_READ):
         body = {"ids": wanted[start : start + BULK_READ]}
         answer = site.call("POST", "comment/list", params={"expand": "properties"}, json=body)
-        page = site.body(answer)
-        if page.get("isLast") is False:
+        if site.body(answer).get("isLast") is False:
             raise Retry("Jira showed only some of the comments. Nothing was taken over. We read again.")
-        for comment in page.get("values") or []:
+        for comment in site.objects(answer, "values"):
             found[str(comment["id"])] = record(comment, None, fields)
     return found
 

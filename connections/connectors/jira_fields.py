@@ -84,7 +84,7 @@ def _create_fields(site: Site, project: str, wanted: Sequence[str]) -> list[dict
         if (wanted and one.get("name") not in wanted) or (not wanted and one.get("subtask")):
             continue
         path = f"issue/createmeta/{segment(project)}/issuetypes/{segment(one['id'])}"
-        found.append({str(m.get("fieldId") or m.get("key")): m for m in site.pages(path, "fields")})
+        found.append({str(m.get("fieldId") or m.get("key")): m for m in site.pages(path, "fields", id_key="")})
     return found
 
 

@@ -24,9 +24,10 @@ def of_issues(site: Site, ids: Sequence[str], fields: Sequence[str], since: str)
         if 0 < len(wanted) <= FIELDS:
             body["fieldIds"] = sorted(wanted)
         while True:
-            page = site.body(site.call("POST", "changelog/bulkfetch", json=body))
-            for log in page.get("issueChangeLogs") or []:
-                changes = found.setdefault(str(log.get("issueId")), [])
+            answer = site.call("POST", "changelog/bulkfetch", json=body)
+            page = site.body(answer)
+            for log in site.objects(answer, "issueChangeLogs", "issueId"):
+                changes = found.setdefault(str(log["issueId"]), [])
                 for entry in log.get("changeHistories") or []:
                     at = stamp(entry.get("created"))
                     if at and epoch_ms(at) >= epoch_ms(since):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -113,6 +114,15 @@ class Site:
             raise Uncertain(f"{what} It may have taken our change or not; we look before anything is sent again.")
         raise Retry(f"{what} Nothing was taken over. We read again.")
 
+    def objects(self, answer: Answer, key: str, id_key: str = "id") -> list[Mapping[str, Any]]:
+        """The list `key` of an answer. What is no list of objects with ids is no answer, and not "there are none"."""
+        found = self.body(answer).get(key)
+        if not isinstance(found, list) or not all(_has_id(entry, id_key) for entry in found):
+            raise Retry(
+                f"{self.context.name} answered in a form we do not know. Nothing was taken over. We read again."
+            )
+        return found
+
     def get(self, path: str, **params: Any) -> Mapping[str, Any]:
         return self.body(self.call("GET", path, params=params or None))
 
@@ -121,15 +131,17 @@ class Site:
         found = self.call("GET", path, params=params or None).json
         return [entry for entry in found if isinstance(entry, Mapping)] if isinstance(found, list) else []
 
-    def pages(self, path: str, key: str = "values", **params: Any) -> Iterator[Mapping[str, Any]]:
+    def pages(self, path: str, key: str = "values", id_key: str = "id", **params: Any) -> Iterator[Mapping[str, Any]]:
         """Entries of a listing paged by startAt."""
         start = 0
         while True:
-            body = self.get(path, startAt=start, maxResults=PAGE, **params)
-            entries = body.get(key) or body.get("values") or []
+            answer = self.call("GET", path, params={"startAt": start, "maxResults": PAGE, **params})
+            body = self.body(answer)
+            entries = self.objects(answer, key if key in body else "values", id_key)
             yield from entries
             start += len(entries)
-            if not entries or body.get("isLast") or start >= int(body.get("total", start + 1)):
+            total = body.get("total")
+            if not entries or body.get("isLast") or (isinstance(total, int) and start >= total):
                 return
 
     def search(
@@ -155,7 +167,7 @@ class Site:
             answer = self.call("POST", "search/jql", json=body)
             page = self.body(answer)
             token = page.get("nextPageToken")
-            yield list(page.get("issues") or []), answer
+            yield self.objects(answer, "issues"), answer
             if not token or page.get("isLast"):
                 return
             if token in seen:
@@ -205,16 +217,19 @@ class Site:
             }
             if expand:
                 body["expand"] = list(expand)
-            answer = self.body(self.call("POST", "issue/bulkfetch", json=body))
+            answer = self.call("POST", "issue/bulkfetch", json=body)
             wanted = set(body["issueIdsOrKeys"])
-            broken = [e for e in answer.get("issueErrors") or [] if str(e.get("id")) in wanted]
+            issues = self.objects(answer, "issues")
+            errors = self.body(answer).get("issueErrors")
+            told = errors if isinstance(errors, list) else []
+            broken = [e for e in told if isinstance(e, Mapping) and str(e.get("id")) in wanted]
             if broken:
                 said = broken[0].get("errorMessage")
                 raise Retry(
                     f"{self.context.name} could not show {len(broken)} issues just now ({said}). "
                     "Nothing was taken over. We read again."
                 )
-            found += answer.get("issues") or []
+            found += issues
         return found
 
     def read(self, ids: Sequence[str], paths: Iterable[str]) -> dict[str, Record]:
@@ -235,7 +250,8 @@ class Site:
 
     def record(self, issue: Mapping[str, Any], paths: Iterable[str]) -> Record:
         """An issue as the API shows it. Fields asked for but not shown are hidden from us, or not in its project."""
-        shown = issue.get("fields") or {}
+        shown = issue.get("fields")
+        shown = shown if isinstance(shown, Mapping) else {}
         specs = self.specs()
         values: dict[str, Any] = {}
         unreadable = set()
@@ -339,6 +355,17 @@ def key_in(property_value: Any) -> str | None:
 
 def property_body(correlation_key: str) -> list[dict[str, Any]]:
     return [{"key": PROPERTY, "value": {"key": correlation_key}}]
+
+
+def issue_path(external_id: str, *parts: str) -> str:
+    """The path of an issue. Raises Gone on what can be no id: it must not lead to another resource."""
+    if not re.fullmatch("[0-9]+", external_id):
+        raise Gone(f"“{external_id}” is no id of a Jira issue; there can be no such issue.", certain=False)
+    return "/".join(("issue", external_id, *parts))
+
+
+def _has_id(entry: Any, id_key: str) -> bool:
+    return isinstance(entry, Mapping) and (not id_key or isinstance(entry.get(id_key), str | int))
 
 
 def segment(text: str) -> str:

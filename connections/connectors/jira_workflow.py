@@ -14,7 +14,7 @@ from typing import Any
 
 from connections.connectors import jira_history
 from connections.connectors.base import Refused, Retry, StateStore
-from connections.connectors.jira_site import Site, segment
+from connections.connectors.jira_site import Site, issue_path
 from connections.connectors.jira_values import normal, quoted
 
 KNOWN_SECONDS = 24 * 3600.0  # workflows change a few times a year; a wrong step is refused and learnt again
@@ -111,9 +111,10 @@ def step_towards(site: Site, state: StateStore, external_id: str, target: str) -
 
     Raises Refused for "status" where no way leads there, or a step asks for a field that is empty.
     """
+    path = issue_path(external_id)
     issues = site.bulk_fetch([external_id], ["status", "issuetype", "project"], expand=["transitions"])
     if not issues:
-        site.get(f"issue/{segment(external_id)}", fields="status")  # says by its error why it cannot be seen
+        site.get(path, fields="status")  # says by its error why it cannot be seen
         raise Retry("Jira did not show the issue just now. Nothing was written. We try again.")
     issue = issues[0]
     current = normal_status(issue)
@@ -139,16 +140,14 @@ def step_towards(site: Site, state: StateStore, external_id: str, target: str) -
         if screen:
             body["fields"] = screen
     try:
-        site.call("POST", f"issue/{segment(external_id)}/transitions", json=body, write=True)
+        site.call("POST", issue_path(external_id, "transitions"), json=body, write=True)
     except Refused as error:
         raise _status_error(site, external_id, current, str(step.get("name") or first), error) from None
 
 
 def _screen(site: Site, external_id: str, step: Mapping[str, Any]) -> dict[str, Any]:
     """What to send for the fields a step requires: those that are empty and have no default."""
-    answer = site.get(
-        f"issue/{segment(external_id)}/transitions", expand="transitions.fields", transitionId=str(step["id"])
-    )
+    answer = site.get(issue_path(external_id, "transitions"), expand="transitions.fields", transitionId=str(step["id"]))
     shown: Mapping[str, Any] = next(
         (s for s in answer.get("transitions") or [] if str(s.get("id")) == str(step["id"])), {}
     )

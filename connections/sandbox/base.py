@@ -15,12 +15,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs
 
 import waitress.server
-import waitress.wasyncore
 from waitress.channel import ClientDisconnected
 
 # Where a test that runs a stand-in as a process of its own asks for misbehaviour: a POST of [{Fault's fields}, …].
@@ -159,6 +160,10 @@ class Standin:
     def fault(self, kind: str, **options: Any) -> None:
         self.faults.append(Fault(kind, **options))
 
+    def clock(self) -> float:
+        """The vendor's time, as its answers tell it."""
+        return self.now()
+
     def close(self) -> None:
         """Let requests go that wait for something to happen; the server stops."""
 
@@ -226,7 +231,8 @@ class Standin:
         )
         response = self.handle(request)
         body, content_type = response.encoded()
-        answer = {**response.headers, "Content-Type": content_type, "Content-Length": str(len(body))}
+        date = format_datetime(datetime.fromtimestamp(self.clock(), UTC), usegmt=True)
+        answer = {"Date": date, **response.headers, "Content-Type": content_type, "Content-Length": str(len(body))}
         start_response(f"{response.status} {HTTPStatus(response.status).phrase}", list(answer.items()))
         return iter([body])
 
@@ -251,6 +257,14 @@ class Server:
         self.app.close()
         # Handlers first: each wakes the loop when it is done, through a pipe that must still be open then.
         self.server.task_dispatcher.shutdown(timeout=STOP_SECONDS)
-        # Then the loop, from within: closed by another thread, its sockets would be missing under its select.
-        self.server.trigger.pull_trigger(functools.partial(waitress.wasyncore.close_all, self.server._map))
+        # Then the loop, which ends when it has nothing left to watch; last the sockets, which nobody uses any more.
+        watched: list[Any] = []
+        self.server.trigger.pull_trigger(functools.partial(_hand_over, self.server._map, watched))
         self.thread.join(STOP_SECONDS)
+        for each in watched:
+            each.close()
+
+
+def _hand_over(source: dict[int, Any], target: list[Any]) -> None:
+    target += source.values()
+    source.clear()

@@ -59,7 +59,7 @@ class JiraStandin(Standin):
         self.clock_offset = clock_offset
         self.base_url = base_url
         self._seen_base = "http://localhost"
-        self.site = Site(self.store, lambda: self.now() + self.clock_offset)
+        self.site = Site(self.store, self.clock)
         self.site.search_lag = search_lag
         self.webhooks = Webhooks(self.site, lambda: self.base_url or self._seen_base)
         self.limits = Limits(self.site, lambda: self.now(), rate_per_second, writes_per_issue)
@@ -76,6 +76,9 @@ class JiraStandin(Standin):
         for resource in resources:
             for method, pattern, handler in resource.routes():
                 self.route(method, pattern, handler)
+
+    def clock(self) -> float:
+        return self.now() + self.clock_offset
 
     @property
     def search_lag(self) -> float:

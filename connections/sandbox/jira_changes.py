@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from connections.sandbox import jira_documents as documents
@@ -160,6 +161,9 @@ class Changes(Records):
                 return value, next(t[1] for t in fields_of.ISSUE_TYPES if t[0] == value)
             case "day":
                 return value, value + " 00:00:00.0"
+            case "moment":
+                when = datetime.fromtimestamp(value, UTC)
+                return when.strftime("%Y-%m-%dT%H:%M:%S%z"), when.strftime("%d/%b/%y %I:%M %p")
             case "parent":
                 parent = self.find(value)
                 return value, parent["key"] if parent else None

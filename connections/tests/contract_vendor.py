@@ -75,6 +75,10 @@ class Vendor:
     def remove(self, external_id: str) -> None:
         raise NotImplementedError
 
+    def pave(self) -> None:
+        """Let another record go the `journey`, so that the way has been seen."""
+        raise NotImplementedError
+
     def add_child(self, external_id: str, text: str) -> str:
         """Something Ana adds to a record, of the object type `children`."""
         raise NotImplementedError
@@ -186,9 +190,18 @@ class WiredVendor(Vendor):
         """End all faults. Whether one of them was met since they were asked for."""
         raise NotImplementedError
 
+    def forget(self) -> None:
+        """Make the connector ask again for all that it has learnt of the system."""
+        raise NotImplementedError
+
     def requests(self) -> list[str]:
         """ "METHOD path" of the API calls since this was last asked."""
         raise NotImplementedError
+
+
+def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[str]:
+    """Paths at which two snapshots differ."""
+    return {path for path in {*before, *after} if before.get(path) != after.get(path)}
 
 
 def outcome(act: Callable[[], Any]) -> Any:

@@ -24,7 +24,7 @@ ALWAYS = 99  # more calls than any verb makes
 
 # What every read of records is; an answer that is none must never look like "there is nothing".
 READS: dict[str, Callable[[WiredVendor, str], Any]] = {
-    "get_many": lambda v, id: v.read(id),
+    "get_many": lambda v, id: v.connector.get_many(v.object_type, [id], v.paths),
     "changed_since": lambda v, id: v.changed(None),
     "in_scope": lambda v, id: v.connector.in_scope(v.object_type, [id], v.narrow),
     "list_ids": lambda v, id: v.listed(),
@@ -37,7 +37,7 @@ READS: dict[str, Callable[[WiredVendor, str], Any]] = {
 OTHERS: dict[str, Callable[[WiredVendor, str], Any]] = {
     "check": lambda v, id: v.connector.check(),
     "object_types": lambda v, id: v.connector.object_types(),
-    "fields": lambda v, id: v.connector.fields(v.object_type, {**v.scope}),
+    "fields": lambda v, id: (v.forget(), v.fields()),
     "people": lambda v, id: v.connector.people("ana"),
 }
 WRITES: dict[str, Callable[[WiredVendor, str], Any]] = {
@@ -194,7 +194,9 @@ class WireContract:
             vendor.fault("status", vendor.everything, status=200, body=body, times=ALWAYS)
             found = outcome(lambda: READS[verb](vendor, id))
             assert vendor.heal()
-            assert isinstance(found, Retry), (body, found)
+            # Odd answers may answer one question and not another; garbage answers none.
+            known = isinstance(found, Retry) or (body in vendor.odd_answers and not isinstance(found, ConnectorError))
+            assert known, (body, found)
         assert not isinstance(outcome(lambda: READS[verb](vendor, id)), ConnectorError)
 
     @pytest.mark.parametrize("verb", OTHERS)

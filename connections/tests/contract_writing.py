@@ -18,7 +18,7 @@ from connections.connectors.base import (
     WriteResult,
 )
 from connections.tests.contract_reading import KINDS, assert_record
-from connections.tests.contract_vendor import Vendor, outcome
+from connections.tests.contract_vendor import Vendor, differing, outcome
 
 # Steps a value may need along its workflow before something must be wrong.
 MANY_STEPS = 10
@@ -58,7 +58,7 @@ class WritingContract:
         before = vendor.snapshot(id)
         result = vendor.update(id, {path: value})
         after = vendor.snapshot(id)
-        assert {p for p in before if before[p] != after[p]} == {path}
+        assert differing(before, after) == {path}
         assert result.record.values[path] == value
         assert not result.created and not result.on_the_way
 
@@ -174,6 +174,7 @@ class WritingContract:
             return
         path, target, steps = vendor.journey
         assert apart == {path}
+        vendor.pave()
         before = vendor.snapshot(id)
         reached = []
         for _ in range(MANY_STEPS):
@@ -185,7 +186,7 @@ class WritingContract:
         assert reached[-1] == target
         assert len(reached) == len(set(reached)) == steps
         after = vendor.snapshot(id)
-        assert {p for p in before if before[p] != after[p]} - {path} <= vendor.follows
+        assert differing(before, after) - vendor.follows == {path}
         assert vendor.update(id, {path: target}).record.values[path] == target  # already there
 
     def test_a_way_that_leads_nowhere_is_refused_by_name(self, vendor: Vendor):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from connections.connectors.http import Session
 from connections.connectors.salesforce import Salesforce
 from connections.sandbox.base import Request, Response, Server
 from connections.sandbox.salesforce import SalesforceStandin
+from connections.tests.evidence import check_request, request_errors
 
 
 class Tokens:
@@ -83,12 +85,25 @@ class World:
         return str(self.org.create("Case", {"Subject": "Printer on fire", **fields}, self.jane)["Id"])
 
 
+def check_all_requests(found: World) -> None:
+    """Fails on any request that the vendor's description has something against."""
+    for request in found.app.requests:
+        if request.path.startswith("/services/"):
+            check_request(
+                "salesforce", request.method, request.path, request.query, request.headers, request.body or None
+            )
+        if request.path.endswith("/composite"):
+            for sub in request.json()["compositeRequest"]:
+                path, _, query = sub["url"].partition("?")
+                # The description has the update of a collection only with an object's name behind it.
+                path = re.sub(r"/composite/sobjects$", "/composite/sobjects/Case", path)
+                assert not request_errors(
+                    "salesforce", sub["method"], path, query, sub.get("httpHeaders"), sub.get("body")
+                )
+
+
 @contextmanager
 def world(**options: Any) -> Iterator[World]:
     app = Recording(**options)
-    server = Server(app)
-    with server as address:
-        try:
-            yield World(app, address)
-        finally:
-            app.close()
+    with Server(app) as address:
+        yield World(app, address)

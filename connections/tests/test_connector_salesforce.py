@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from datetime import UTC, datetime
 
 import pytest
@@ -26,8 +25,8 @@ from connections.connectors.base import (
 )
 from connections.sandbox.salesforce_schema import Field
 from connections.tests import evidence
-from connections.tests.evidence import EVIDENCE, check_request, payload, request_errors, same_shape
-from connections.tests.salesforce_world import World, world
+from connections.tests.evidence import EVIDENCE, payload, same_shape
+from connections.tests.salesforce_world import World, check_all_requests, world
 
 FIELDS = ["Subject", "Description", "Status", "Priority", "Labels__c", "OwnerId", "Effort__c", "Due_Date__c"]
 LONG_AGO = "2000-01-01T00:00:00Z"
@@ -39,22 +38,6 @@ def w():
         yield found
         if (EVIDENCE / "specs").is_dir():
             check_all_requests(found)
-
-
-def check_all_requests(found: World) -> None:
-    for request in found.app.requests:
-        if request.path.startswith("/services/"):
-            check_request(
-                "salesforce", request.method, request.path, request.query, request.headers, request.body or None
-            )
-        if request.path.endswith("/composite"):
-            for sub in request.json()["compositeRequest"]:
-                path, _, query = sub["url"].partition("?")
-                # The description has the update of a collection only with an object's name behind it.
-                path = re.sub(r"/composite/sobjects$", "/composite/sobjects/Case", path)
-                assert not request_errors(
-                    "salesforce", sub["method"], path, query, sub.get("httpHeaders"), sub.get("body")
-                )
 
 
 def version_of(w: World, case: str) -> str:
