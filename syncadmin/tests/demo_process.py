@@ -1,4 +1,4 @@
-"""A demo for one test: the real processes on ports of their own, with a folder and a database that vanish afterwards."""
+"""A demo for one test: the real processes on ports of their own; its folder and database vanish afterwards."""
 
 from __future__ import annotations
 
@@ -106,13 +106,13 @@ class Demo:
             [sys.executable, "manage.py", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True
         )
 
-    def wait(self, look: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:
+    def wait(self, look: Callable[[], T], what: str, seconds: float = PATIENCE, every: float = LOOK_SECONDS) -> T:
         """What `look` answers as soon as that is true. Fails after `seconds`, with the demo's last output."""
         end = time.monotonic() + seconds
         while not (found := look()):
             assert self.process.poll() is None, f"The demo ended while waiting for: {what}\n{self.output()}"
             assert time.monotonic() < end, f"Not within {seconds:.0f} s: {what}\n{self.output()}"
-            time.sleep(LOOK_SECONDS)
+            time.sleep(every)
         return found
 
 

@@ -108,6 +108,7 @@ class Command(BaseCommand):
         if instruction.state != Instruction.State.DONE:
             return instruction.state in (Instruction.State.WAITING, Instruction.State.APPLYING)
         link = instruction.link
+        assert link is not None, "a conflict about a field has a link"
         records = Q(side="left", external_id=link.left_id) | Q(side="right", external_id=link.right_id)
         waiting = ChangedRecord.objects.filter(records, mapping=instruction.mapping, attempts=0)
         return waiting.exists() or Operation.objects.filter(link=link, state__in=Operation.OPEN).exists()
@@ -116,8 +117,10 @@ class Command(BaseCommand):
         """{"left": value, "right": value}: what the two systems hold, as last seen."""
         if instruction.state != Instruction.State.DONE:
             return {"left": conflict.left_value, "right": conflict.right_value}
-        instruction.link.refresh_from_db()
-        return {side: instruction.link.bases(side).get(conflict.rule_id) for side in SIDES}
+        link = instruction.link
+        assert link is not None, "a conflict about a field has a link"
+        link.refresh_from_db()
+        return {side: link.bases(side).get(conflict.rule_id) for side in SIDES}
 
     def user(self, options: dict[str, Any]) -> Any:
         if not options["user"]:
