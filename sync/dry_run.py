@@ -12,10 +12,11 @@ from mappings.models import Mapping
 from sync.lease import Lease
 from sync.merge import Ask
 from sync.models import ChangedRecord, Cursor, Link, Run
-from sync.plan import Bind, MakeTwin, plan_link, plan_unlinked
+from sync.plan import Bind, MakeTwin, Wonder, plan_link, plan_unlinked
 from sync.read import Reading, SideFailed, read_into, since_of
 from sync.session import SIDES, Session, open_session
 from sync.state import instruction_views, link_view, load
+from sync.unlinked import Unlinked, local_candidates
 
 # Records decided at once, so that memory stays flat however many wait.
 BATCH = 100
@@ -70,6 +71,15 @@ def _look(session: Session, side: str, ids: list[str], result: dict[str, Any], s
     reading = Reading()
     read_into(session, reading, {one: [id for link in batch.links if (id := link.record_id(one))] for one in SIDES})
     read_into(session, reading, {side: ids})
+    alone = [
+        Unlinked(side, record, ChangedRecord(side=side, external_id=external_id))
+        for external_id in ids
+        if (side, external_id) not in of_record and (record := reading.get(side, external_id)) and not record.deleted
+    ]
+    fitting = {
+        one.record.external_id: found
+        for one, found in zip(alone, local_candidates(session, alone).values(), strict=True)
+    }
     for external_id in ids:
         result["looked_at"] += 1
         record = reading.get(side, external_id)
@@ -77,11 +87,13 @@ def _look(session: Session, side: str, ids: list[str], result: dict[str, Any], s
         if record is None or record.deleted:
             continue
         if link is None:
-            decision = plan_unlinked(session.compiled, side, record, [], 0)
+            decision = plan_unlinked(session.compiled, side, record, *fitting[external_id])
             if isinstance(decision, MakeTwin):
                 result["create"][decision.side] += 1
-            elif isinstance(decision, Bind):
+            elif isinstance(decision, Bind) and side == "left":  # its twin finds it as well
                 result["link"] += 1
+            elif isinstance(decision, Wonder):
+                result["review"] += 1
             continue
         left, right = reading.get("left", link.left_id), reading.get("right", link.right_id)
         if left is None or right is None or link.state != Link.State.ACTIVE:

@@ -29,5 +29,5 @@ def proves_echo(told: Mapping[str, Any], *, created: bool, sent: Mapping[str, An
         return created
     if told.get("version") is not None and told["version"] == version:
         return True
-    changes = told.get("changes")
+    changes = told.get("changes") or {}
     return bool(changes) and all(path in sent and sent[path] == value for path, value in changes.items())

@@ -74,7 +74,9 @@ def run(mapping_id: int, kind: str = Run.Kind.LIVE, lane: str = "live", started_
     session: Session | None = None
     try:
         state = MappingState.objects.get(mapping_id=mapping_id)
-        if state.halt in (MappingState.Halt.BRAKE, MappingState.Halt.APPROVAL):
+        if state.halt == MappingState.Halt.APPROVAL and first_run.outdated(mapping):
+            first_run.begin_again(mapping, lease)
+        elif state.halt in (MappingState.Halt.BRAKE, MappingState.Halt.APPROVAL):
             return Outcome("halted", state.halt)
         for side in SIDES:
             stopped = unusable(mapping.connection(side))

@@ -10,9 +10,11 @@ from django.db import transaction
 from django.db.models import Count
 from django.utils import timezone
 
+from mappings.models import Mapping
 from sync import hints
+from sync.lease import Lease
 from sync.merge import Ask, Field, Write, merge_field
-from sync.models import ChangedRecord, Link, MappingState, MatchKey, Run
+from sync.models import ChangedRecord, Cursor, Link, MappingState, MatchKey, Run
 from sync.plan import LinkView, field_of, plan_creation
 from sync.read import Reading, poll, read_into
 from sync.session import SIDES, Session
@@ -46,6 +48,25 @@ def survey(session: Session) -> None:
     session.progress(
         phase="", preview=preview, state=Run.State.APPROVAL, finished_at=timezone.now(), total=session.done
     )
+
+
+def outdated(mapping: Mapping) -> bool:
+    """Whether the preview that waits for approval is of another version than the published one."""
+    waiting = Run.objects.filter(mapping=mapping, kind=Run.Kind.FIRST, state=Run.State.APPROVAL).first()
+    return waiting is not None and waiting.version_id != mapping.published_id
+
+
+def begin_again(mapping: Mapping, lease: Lease) -> None:
+    """Forget a survey that nobody approved: the new version may look at other records. Nothing was written by it."""
+    with transaction.atomic():
+        lease.renew()
+        Run.objects.filter(mapping=mapping, kind=Run.Kind.FIRST, state=Run.State.APPROVAL).update(
+            state=Run.State.LOST, error={"code": "version_moved_on", "params": {}}
+        )
+        ChangedRecord.objects.filter(mapping=mapping).delete()
+        MatchKey.objects.filter(mapping=mapping).delete()
+        Cursor.objects.filter(mapping=mapping).delete()
+        MappingState.objects.filter(mapping=mapping).update(halt="", halt_reason={}, halted_at=None, surveyed_at=None)
 
 
 def _waiting(session: Session) -> Any:

@@ -123,7 +123,7 @@ def meet(session: Session, records: Sequence[Unlinked]) -> Meeting:
         rest.append(one)
     for side in SIDES:
         note_match_keys(session, side, [one.record for one in rest if one.side == side])
-    local = _local_candidates(session, rest)
+    local = local_candidates(session, rest)
     undecided = [one for one in rest if not local[id(one)][0] and session.compiled.side(OTHER[one.side]).create]
     remote, bound = _look_over_there(session, undecided)
     taken: set[tuple[str, str]] = set()
@@ -196,7 +196,7 @@ def _known_thing(session: Session, one: Unlinked, meeting: Meeting) -> bool:
     return True
 
 
-def _local_candidates(session: Session, records: Sequence[Unlinked]) -> Mapping[int, tuple[list[Candidate], int]]:
+def local_candidates(session: Session, records: Sequence[Unlinked]) -> Mapping[int, tuple[list[Candidate], int]]:
     """For each record: unlinked records of the other side with an equal match key, and rivals on its own side."""
     wanted = {id(one): digests(session, one.side, one.record) for one in records}
     every = {digest for found in wanted.values() for digest in found.values()}

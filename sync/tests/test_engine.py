@@ -431,3 +431,28 @@ def test_a_refused_create_asks_and_is_tried_again_when_its_source_changes(pair: 
     pair.quiet()
     assert [record.values["title"] for record in pair.right.alive().values()] == ["y"]
     assert not pair.open_conflicts()
+
+
+def test_a_version_published_before_approval_gets_a_preview_of_its_own(pair: Pair) -> None:
+    MappingState.objects.all().delete()
+    pair.left.add(title="Only left")
+    assert pair.run().state == "approval"
+    document = pair.mapping.published.document
+    pair.publish(right={**document["right"], "create": False})
+    assert pair.run().state == "approval"
+    older, newer = Run.objects.filter(kind="first").order_by("pk")
+    assert (older.state, older.preview["create"]["right"]) == ("lost", 1)
+    assert (newer.state, newer.preview["create"]["right"]) == ("approval", 0)
+    assert pair.run().state == "halted"
+
+
+def test_a_dry_run_counts_pairs_once_and_writes_nothing(pair: Pair) -> None:
+    from sync.dry_run import dry_run
+
+    MappingState.objects.all().delete()
+    pair.left.add(title="Same", ref="R1")
+    pair.right.add(title="Same", ref="R1")
+    pair.right.add(title="Alone")
+    pair.run()
+    found = dry_run(pair.mapping)
+    assert (found["link"], found["create"], pair.writes()) == (1, {"left": 1, "right": 0}, 0)

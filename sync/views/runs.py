@@ -354,7 +354,7 @@ def hold(request: HttpRequest, pk: int) -> HttpResponse:
         messages.success(
             request,
             f"{number:,} {'record is' if number == 1 else 'records are'} held. · Nothing was written there; the other "
-            "records go on. · Include what is held again on its own page.",
+            "records go on. · A reviewer or an admin includes a held record again on its page.",
         )
     return redirect("run", pk=pk)
 
