@@ -16,6 +16,7 @@ from django.utils import timezone
 from connections.access import grants_of
 from connections.models import Connection
 from mappings.models import Mapping, MappingVersion, Side
+from sync.chain import values_digest
 
 
 class OfMapping(models.QuerySet[Any]):
@@ -109,7 +110,7 @@ class ChangedRecord(models.Model):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["mapping", "side", "external_id"], name="one_hint_per_record")]
         indexes = [
-            # read.due_hints: what is due, live first
+            # hints.due: what is due, live first
             models.Index(fields=["mapping", "lane", "not_before"], name="hint_due"),
         ]
 
@@ -351,7 +352,7 @@ class Operation(models.Model):
             )
         ]
         indexes = [
-            models.Index(fields=["mapping", "state", "not_before"], name="operation_due"),  # apply.due, recover
+            models.Index(fields=["mapping", "state", "not_before"], name="operation_due"),  # recover, schedule
             models.Index(fields=["mapping", "side", "kind", "decided_at"], name="operation_brakes"),  # brake counts
             models.Index(fields=["link", "-id"], name="operation_of_link"),  # record page
         ]
@@ -552,3 +553,8 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.action} {self.object_label} at {self.at:%Y-%m-%d %H:%M:%S}"
+
+    @property
+    def erased(self) -> bool:
+        """Whether it once held values: its digest is not that of no values."""
+        return self.values is None and self.values_digest != values_digest(self.salt, None)
