@@ -408,7 +408,7 @@ class Connector:
     def update(
         self, object_type: str, external_id: str, values: Values, expected_version: str | None, fields: Sequence[str]
     ) -> WriteResult:
-        """Write exactly `values` and read `fields` back. Fields with `separate_write` come alone."""
+        """Write exactly `values`, and read them and `fields` back. Fields with `separate_write` come alone."""
         raise NotImplementedError
 
     def delete(self, object_type: str, external_id: str) -> None:

@@ -127,7 +127,7 @@ class Salesforce(Connector):
         return check(self.org)
 
     def object_types(self) -> Sequence[ObjectType]:
-        found = self.org.call("GET", f"{self.org.data}/sobjects").json["sobjects"]
+        found = self.org.objects()
         return [
             ObjectType(str(o["name"]), str(o.get("label") or o["name"]), PARENTS.get(o["name"], (None, ""))[0])
             for o in found
@@ -197,7 +197,7 @@ class Salesforce(Connector):
         found: set[str] = set()
         for chunk in soql.chunks(asked, around=len(where) * 3 + 200):
             query = f"SELECT Id FROM {shape.name}{soql.both(soql.one_of('Id', chunk), where)}"  # noqa: S608
-            found |= {asked[soql.long_id(row["Id"])] for row in self.org.rows(query)}
+            found |= {asked[id] for row in self.org.rows(query) if (id := soql.long_id(row["Id"])) in asked}
         return found
 
     def list_ids(self, object_type: str, scope: Values) -> Iterator[Sequence[str]]:
@@ -217,7 +217,8 @@ class Salesforce(Connector):
         for rows in self._by(shape, shape.parent_field, list(asked), fields, order="CreatedDate, Id"):
             for row in rows:
                 record = record_of(shape, row, fields)
-                found[asked[str(record.parent_id)]].append(record)
+                if record.parent_id in asked:
+                    found[asked[record.parent_id]].append(record)
         return found
 
     @_up_to_date
@@ -283,14 +284,14 @@ class Salesforce(Connector):
                 f" WHERE {soql.one_of(owner, chunk)} AND CreatedDate >= {soql.moment(since)} ORDER BY CreatedDate, Id"
             )
             try:
-                rows = self.org.rows(query)
+                rows = self.org.rows(query, needs=(owner, "Field", "CreatedById", "CreatedDate"))
             except (NotAllowed, Refused, Gone):
                 return {}
             for row in rows:
                 path = paths.get(str(row["Field"]))
                 change = self._change(shape, path, row) if path else None
-                if change:
-                    found.setdefault(asked[soql.long_id(row[owner])], []).append(change)
+                if change and (id := soql.long_id(row[owner])) in asked:
+                    found.setdefault(asked[id], []).append(change)
         return found
 
     # Writes ------------------------------------------------------------------------------------------------------
@@ -362,7 +363,7 @@ class Salesforce(Connector):
             if column.shown.kind == "person":
                 values = people.account_values(self.org, [str(v) for v in (before, after) if v])
                 before, after = (values[str(v)] if v else None for v in (before, after))
-        elif column:
+        elif column and (before, after) != (None, None):  # else it says that the field changed, and not how
             before, after = plain_value(column, before), plain_value(column, after)
         return Change(
             field=path,

@@ -27,7 +27,7 @@ def check(org: Org) -> CheckResult:
     limits = org.call("GET", f"{org.data}/limits")
     offset = _clock_offset(limits, started)
     account_id, account_name, tenant = _account(org)
-    seen = {str(o["name"]): o for o in org.call("GET", f"{org.data}/sobjects").json["sobjects"]}
+    seen = {str(o["name"]): o for o in org.objects()}
     missing: list[str] = []
     notes: list[str] = []
     for name in [n for n in USUAL_OBJECTS if n in seen]:
@@ -59,7 +59,8 @@ def check(org: Org) -> CheckResult:
 def _account(org: Org) -> tuple[str, str, str]:
     """(user id, name with address, organization id)"""
     try:
-        info: dict[str, Any] = org.call("GET", "/services/oauth2/userinfo").json or {}
+        told = org.call("GET", "/services/oauth2/userinfo").json
+        info: dict[str, Any] = told if isinstance(told, dict) else {}
     except ConnectorError:
         info = {}  # the connected app may leave this scope out; the token names user and org as well
     name = str(info.get("name") or "")
@@ -100,9 +101,9 @@ def _clock_offset(answer: Answer, started: float) -> float | None:
 
 
 def _rate_limit(limits: Any) -> tuple[str, bool]:
-    daily = (limits or {}).get("DailyApiRequests") or {}
-    most, left = daily.get("Max"), daily.get("Remaining")
-    if not most:
+    daily = limits.get("DailyApiRequests") if isinstance(limits, dict) else None
+    most, left = (daily.get("Max"), daily.get("Remaining")) if isinstance(daily, dict) else (None, None)
+    if not isinstance(most, int) or not isinstance(left, int):
         return "Salesforce does not tell this account its API limit.", False
     return f"{left:,} of {most:,} API calls are left in these 24 hours.", left < most * FEW_CALLS
 

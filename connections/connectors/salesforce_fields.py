@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from connections.connectors import salesforce_soql as soql
-from connections.connectors.base import Field, Option, Record, Values
+from connections.connectors.base import Field, Option, Record, Retry, Values
 
 KINDS = {
     "boolean": "boolean",
@@ -150,7 +150,19 @@ def select_list(shape: Shape, paths: Sequence[str]) -> list[str]:
 
 
 def record_of(shape: Shape, row: Mapping[str, Any], paths: Sequence[str]) -> Record:
-    """One row of an answer as a Record. Paths the account may not read are named as unreadable."""
+    """One row of an answer as a Record. Paths the account may not read are named as unreadable.
+
+    Raises Retry where a value is of another form than its field's type has.
+    """
+    try:
+        return _record_of(shape, row, paths)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise Retry(
+            f"Salesforce tells a {shape.label} in a form we do not know. Nothing was taken over. We read again."
+        ) from None
+
+
+def _record_of(shape: Shape, row: Mapping[str, Any], paths: Sequence[str]) -> Record:
     # A column that a row lacks was hidden after its object was described: that is not empty either.
     readable = [path for path in paths if path in shape.columns and path in row]
     stamp = moment(row.get(shape.stamp)) or ""
@@ -184,10 +196,10 @@ def plain_value(column: Column, raw: Any) -> Any:
     kind = column.shown.kind
     if kind == "boolean":
         return bool(raw)  # a checkbox is never empty
+    if kind == "set":
+        return sorted({part for part in str(raw or "").split(";") if part})
     if raw is None or raw == "":
         return None  # Salesforce stores no empty text
-    if kind == "set":
-        return sorted({part for part in str(raw).split(";") if part})
     if kind == "number":
         if column.integral and float(raw) == int(float(raw)):
             return int(float(raw))

@@ -12,7 +12,16 @@ from typing import Any, TypeVar
 from urllib.parse import quote, quote_plus
 
 from connections.connectors import salesforce_soql as soql
-from connections.connectors.base import ConnectorError, Context, Gone, NeedsAuthorization, NotAllowed, Refused, Retry
+from connections.connectors.base import (
+    ConnectorError,
+    Context,
+    Gone,
+    NeedsAuthorization,
+    NotAllowed,
+    Refused,
+    Retry,
+    Uncertain,
+)
 from connections.connectors.http import Answer
 from connections.connectors.salesforce_auth import fetch_token
 from connections.connectors.salesforce_errors import Outdated, as_error, errors_in
@@ -24,6 +33,7 @@ KEY_FIELD = "SyncAdmin_Key__c"
 PAGE_ROWS = 2000
 # A changed field or picklist is taken up after this long; a mapping editor asks afresh.
 DESCRIBE_SECONDS = 300.0
+UNKNOWN_FORM = "Salesforce answered in a form we do not know."
 # Salesforce's own limit of one composite call.
 MAX_SUBREQUESTS = 25
 
@@ -131,18 +141,31 @@ class Org:
 
     # Queries ---------------------------------------------------------------------------------------------------
 
-    def pages(self, query: str, deleted: bool = False) -> Iterator[Answer]:
-        """The answers of a query, page by page. `deleted`: with records in the recycle bin."""
+    def pages(self, query: str, deleted: bool = False, needs: Sequence[str] = ("Id",)) -> Iterator[Answer]:
+        """The answers of a query, page by page. `deleted`: with records in the recycle bin.
+
+        `needs`: columns without which a row is none. What is no listing is no answer, and not "there are none".
+        """
         path = f"{self.data}/{'queryAll' if deleted else 'query'}"
         answer = self.call("GET", path, params={"q": query}, headers=_BATCH)
-        yield answer
-        while not answer.json.get("done", True):
-            answer = self.call("GET", next_path(answer.json["nextRecordsUrl"]), headers=_BATCH)
+        while True:
+            if not is_listing(answer.json, needs):
+                raise Retry(f"{UNKNOWN_FORM} Nothing was taken over. We read again.")
             yield answer
+            if answer.json["done"]:
+                return
+            answer = self.call("GET", next_path(str(answer.json.get("nextRecordsUrl"))), headers=_BATCH)
 
-    def rows(self, query: str, deleted: bool = False) -> list[dict[str, Any]]:
+    def rows(self, query: str, deleted: bool = False, needs: Sequence[str] = ("Id",)) -> list[dict[str, Any]]:
         """All rows of a query that is known to be small."""
-        return [row for answer in self.pages(query, deleted) for row in answer.json["records"]]
+        return [row for answer in self.pages(query, deleted, needs) for row in answer.json["records"]]
+
+    def objects(self) -> list[dict[str, Any]]:
+        """The objects of the org that the account sees, described in short."""
+        found = _mapping(self.call("GET", f"{self.data}/sobjects").json).get("sobjects")
+        if not isinstance(found, list) or not all(_mapping(entry).get("name") for entry in found):
+            raise Retry(f"{UNKNOWN_FORM} Nothing was taken over. We read again.")
+        return found
 
     # Composite calls -------------------------------------------------------------------------------------------
 
@@ -150,11 +173,15 @@ class Org:
         """Up to 25 sub-requests in one call, one answer each, in order."""
         body = {"allOrNone": all_or_none, "compositeRequest": list(requests)}
         answer = self.call("POST", f"{self.data}/composite", json=body, write=True)
-        by_reference = {a["referenceId"]: a for a in answer.json["compositeResponse"]}
-        return [
-            SubAnswer(int(by_reference[r["referenceId"]]["httpStatusCode"]), by_reference[r["referenceId"]].get("body"))
-            for r in requests
-        ]
+        told = _mapping(answer.json).get("compositeResponse")
+        answers = told if isinstance(told, list) else []
+        by_reference = {a.get("referenceId"): a for a in answers if isinstance(a, Mapping)}
+        found = [by_reference.get(r["referenceId"], {}) for r in requests]
+        if not all(isinstance(a.get("httpStatusCode"), int) for a in found):
+            raise Uncertain(
+                f"{UNKNOWN_FORM} It may have taken our change or not; we look before anything is sent again."
+            )
+        return [SubAnswer(a["httpStatusCode"], a.get("body")) for a in found]
 
     def query_url(self, query: str) -> str:
         """The address of a query as a sub-request."""
@@ -171,12 +198,16 @@ class Org:
         if fresh or object_type not in known:
             try:
                 path = self.record_path(object_type, "describe")
-                known[object_type] = shape_of(self.call("GET", path).json, self.key_field)
+                described = self.call("GET", path).json
             except (Gone, ValueError):
                 raise NotAllowed(
                     f"Salesforce shows no object {object_type}. Nothing was read. Give the integration user read "
                     "access to it in Setup → Permission Sets → Object Settings."
                 ) from None
+            try:
+                known[object_type] = shape_of(described, self.key_field)
+            except (KeyError, TypeError, ValueError, AttributeError):
+                raise Retry(f"{UNKNOWN_FORM} Nothing was read or written. We try again.") from None
         return known[object_type]
 
     def up_to_date(self, act: Callable[[], Found]) -> Found:
@@ -197,6 +228,20 @@ class Org:
     def identity(self) -> tuple[str, ...]:
         context = self.context
         return (context.address, context.name, context.settings.get("client_id", ""), self.version, self.key_field)
+
+
+def is_listing(body: Any, needs: Sequence[str]) -> bool:
+    """Whether a query was answered: rows that have what is needed, and whether there are more."""
+    records = _mapping(body).get("records")
+    return (
+        isinstance(records, list)
+        and isinstance(body.get("done"), bool)
+        and all(isinstance(_mapping(row).get(column), str) for row in records for column in needs)
+    )
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 _BATCH = {"Sforce-Query-Options": f"batchSize={PAGE_ROWS}"}

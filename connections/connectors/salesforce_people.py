@@ -61,11 +61,13 @@ def search(org: Org, query: str) -> list[tuple[str, str]]:
     like = soql.contains(query)
     users = org.rows(
         "SELECT Id, Name, Email FROM User WHERE IsActive = true"  # noqa: S608
-        f" AND (Name LIKE {like} OR Email LIKE {like}) ORDER BY Name LIMIT {SUGGESTIONS}"
+        f" AND (Name LIKE {like} OR Email LIKE {like}) ORDER BY Name LIMIT {SUGGESTIONS}",
+        needs=("Id", "Name"),
     )
     queues = org.rows(
         "SELECT Id, Name FROM Group WHERE Type = 'Queue'"  # noqa: S608
-        f" AND Name LIKE {like} ORDER BY Name LIMIT {SUGGESTIONS}"
+        f" AND Name LIKE {like} ORDER BY Name LIMIT {SUGGESTIONS}",
+        needs=("Id", "Name"),
     )
     return [(person(r["Id"], r) or "", str(r["Name"])) for r in users] + [
         (QUEUE + str(r["Name"]), f"{r['Name']} (queue)") for r in queues
@@ -77,7 +79,8 @@ def _users(org: Org, emails: Sequence[str]) -> dict[str, list[str]]:
     found: dict[str, list[tuple[bool, str]]] = {}
     for chunk in soql.chunks(emails, around=200):
         rows = org.rows(
-            f"SELECT Id, Email, Username FROM User WHERE IsActive = true AND {soql.one_of('Email', chunk)}"  # noqa: S608
+            f"SELECT Id, Email, Username FROM User WHERE IsActive = true AND {soql.one_of('Email', chunk)}",  # noqa: S608
+            needs=("Id", "Email", "Username"),
         )
         for row in rows:
             email = str(row["Email"]).lower()
@@ -92,7 +95,7 @@ def _queues(org: Org, names: Sequence[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for chunk in soql.chunks(names, around=200):
         where = f"Type = 'Queue' AND {soql.one_of('Name', chunk)}"
-        for row in org.rows(f"SELECT Id, Name FROM Group WHERE {where}"):  # noqa: S608
+        for row in org.rows(f"SELECT Id, Name FROM Group WHERE {where}", needs=("Id", "Name")):  # noqa: S608
             found.setdefault(str(row["Name"]), []).append(soql.long_id(row["Id"]))
     return {n: next((ids for name, ids in found.items() if name.lower() == n.lower()), []) for n in names}
 

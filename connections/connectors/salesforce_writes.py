@@ -21,6 +21,7 @@ from connections.connectors.base import (
     Gone,
     Record,
     Refused,
+    Retry,
     Uncertain,
     Update,
     Values,
@@ -28,7 +29,15 @@ from connections.connectors.base import (
 )
 from connections.connectors.salesforce_errors import Taken
 from connections.connectors.salesforce_fields import Shape, outgoing, record_of, select_list
-from connections.connectors.salesforce_org import UNASSIGNED, Org, SubAnswer, first_error, sub_error
+from connections.connectors.salesforce_org import (
+    UNASSIGNED,
+    UNKNOWN_FORM,
+    Org,
+    SubAnswer,
+    first_error,
+    is_listing,
+    sub_error,
+)
 from connections.connectors.salesforce_people import account_ids
 
 # Records in one collection write; the vendor's limit.
@@ -47,13 +56,14 @@ def update(
     org: Org, object_type: str, external_id: str, values: Values, expected_version: str | None, fields: Sequence[str]
 ) -> WriteResult:
     shape = org.shape(object_type)
+    fields = [*dict.fromkeys([*fields, *values])]
     body = _body(org, shape, values)
     path = org.record_path(object_type, _checked_id(external_id))
     headers = _condition(expected_version)
     try:
         if _needs_own_call(body):
             org.call("PATCH", path, json=body, headers=headers, write=True, sent=list(body))
-            rows = org.rows(_select(shape, fields, "Id", [external_id]))
+            rows = _rows_after_write(org, _select(shape, fields, "Id", [external_id]))
         else:
             write = _sub("PATCH", path, "write", body, headers)
             rows = _written(
@@ -81,14 +91,13 @@ def create(
                 write=True,
                 sent=list(body),
             )
-            return WriteResult(
-                _read_back(shape, org.rows(_select(shape, fields, shape.key_field, [key])), fields), created=True
-            )
+            rows = _rows_after_write(org, _select(shape, fields, shape.key_field, [key]))
+            return WriteResult(_read_back(shape, rows, fields), created=True)
         write = _sub("PATCH", org.record_path(object_type, shape.key_field, key), "write", body)
         read = _sub("GET", org.query_url(_select(shape, fields, shape.key_field, [key])), "read")
         answers = org.composite([write, read], all_or_none=True)
         _raise_first(answers, body)
-        created = answers[0].status == 201 or bool((answers[0].body or {}).get("created"))
+        created = answers[0].status == 201 or _flag(answers[0].body, "created")
         return WriteResult(_read_back(shape, _rows(answers[1]), fields), created=created)
     except Taken:
         rows = org.rows(_select(shape, fields, shape.key_field, [key])) if shape.key_field else []
@@ -99,6 +108,7 @@ def create(
 
 def update_many(org: Org, object_type: str, updates: Sequence[Update], fields: Sequence[str]) -> list[Result]:
     shape = org.shape(object_type)
+    fields = [*dict.fromkeys([*fields, *(path for u in updates for path in u.values)])]
     _warm_people(org, shape, [u.values for u in updates])
     results: dict[int, Result] = {}
     batch: list[tuple[int, str, dict[str, Any], str | None]] = []
@@ -137,6 +147,7 @@ def update_many(org: Org, object_type: str, updates: Sequence[Update], fields: S
 
 def create_many(org: Org, object_type: str, creations: Sequence[Creation], fields: Sequence[str]) -> list[Result]:
     shape = org.shape(object_type)
+    fields = [*dict.fromkeys([*fields, *(path for c in creations for path in c.values)])]
     _warm_people(org, shape, [c.values for c in creations])
     results: dict[int, Result] = {}
     batch: list[tuple[int, Creation, dict[str, Any]]] = []
@@ -174,8 +185,7 @@ def create_many(org: Org, object_type: str, creations: Sequence[Creation], field
             failed = _item_error(answer, body)
             if isinstance(failed, Taken) and row:
                 failed = None
-            created = bool((answer.body or {}).get("created")) if isinstance(answer.body, Mapping) else False
-            results[place] = failed or _result(shape, row, fields, created)
+            results[place] = failed or _result(shape, row, fields, _flag(answer.body, "created"))
     return [results[place] for place in range(len(creations))]
 
 
@@ -193,7 +203,12 @@ def write_key(org: Org, object_type: str, external_id: str, key: str) -> None:
 
 def _create_without_key(org: Org, shape: Shape, body: Mapping[str, Any], fields: Sequence[str]) -> WriteResult:
     answer = org.call("POST", org.record_path(shape.name), json=dict(body), write=True, sent=list(body))
-    rows = org.rows(_select(shape, fields, "Id", [str(answer.json["id"])]))
+    made = answer.json.get("id") if isinstance(answer.json, Mapping) else None
+    if not made:
+        raise Uncertain(
+            f"{UNKNOWN_FORM} It may have made the record or not; we look for it before anything is sent again."
+        )
+    rows = _rows_after_write(org, _select(shape, fields, "Id", [str(made)]))
     return WriteResult(_read_back(shape, rows, fields), created=True)
 
 
@@ -302,8 +317,8 @@ def _write_and_read(
     reads = [_sub("GET", org.query_url(query), f"read{number}") for number, query in enumerate(wanted)]
     answers = org.composite([*writes, *reads], all_or_none=False)
     written, read = answers[: len(writes)], answers[len(writes) :]
-    rows = [row for answer in read for row in _rows(answer)]
-    whole = all(a.status == 200 and a.body.get("done", True) for a in read)
+    rows = [row for answer in read if is_listing(answer.body, ("Id",)) for row in _rows(answer)]
+    whole = all(a.status == 200 and is_listing(a.body, ("Id",)) and a.body["done"] for a in read)
     if not whole or len(wanted) < len(queries(shape)):
         # The writes are done: a read that fails must not hide their answers.
         with contextlib.suppress(ConnectorError):
@@ -315,7 +330,7 @@ def _items(answers: Sequence[SubAnswer], count: int) -> list[SubAnswer]:
     """One answer per record, from single writes or from one collection."""
     first = answers[0]
     if len(answers) == 1 and isinstance(first.body, list) and len(first.body) == count and first.status < 300:
-        return [SubAnswer(200 if item.get("success") else 400, item) for item in first.body]
+        return [SubAnswer(200 if _flag(item, "success") else 400, item) for item in first.body]
     return list(answers) if len(answers) == count else [first] * count
 
 
@@ -327,19 +342,32 @@ def _item_error(answer: SubAnswer, sent: Mapping[str, Any]) -> ConnectorError | 
 
 
 def _result(shape: Shape, row: Mapping[str, Any] | None, fields: Sequence[str], created: bool) -> Result:
-    return WriteResult(record_of(shape, row, fields), created=created) if row else _unread()
+    return _one(lambda: WriteResult(_read_back(shape, [row] if row else [], fields), created=created))
 
 
 def _read_back(shape: Shape, rows: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> Record:
-    if not rows:
-        raise _unread()
-    return record_of(shape, rows[0], fields)
+    """The record after a write that succeeded: whatever fails now must not look as if nothing was written."""
+    try:
+        return record_of(shape, rows[0], fields)
+    except (Retry, IndexError):
+        raise _unread() from None
+
+
+def _rows_after_write(org: Org, query: str) -> list[dict[str, Any]]:
+    try:
+        return org.rows(query)
+    except ConnectorError:
+        raise _unread() from None
+
+
+def _flag(body: Any, name: str) -> bool:
+    return isinstance(body, Mapping) and bool(body.get(name))
 
 
 def _unread() -> Uncertain:
     return Uncertain(
-        "Salesforce took the write, but the account cannot read the record any more. It may have a new owner. "
-        "Give the integration user access to all records of this kind."
+        "Salesforce took the write and then did not show us the record. We look again. If it stays so, the record may "
+        "have a new owner: give the integration user access to all records of this kind."
     )
 
 
@@ -349,7 +377,7 @@ def _merged(org: Org, shape: Shape, external_id: str, gone: Gone) -> Gone:
         return gone
     try:
         query = f"SELECT MasterRecordId FROM {shape.name} WHERE Id = {soql.text(external_id)}"  # noqa: S608
-        rows = org.rows(query, deleted=True)
+        rows = org.rows(query, deleted=True, needs=())
     except ConnectorError:
         return gone
     master = rows[0].get("MasterRecordId") if rows else None

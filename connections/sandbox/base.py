@@ -24,7 +24,8 @@ from urllib.parse import parse_qs
 import waitress.server
 from waitress.channel import ClientDisconnected
 
-# Where a test that runs a stand-in as a process of its own asks for misbehaviour: a POST of [{Fault's fields}, …].
+# Where a test that runs a stand-in as a process of its own asks for misbehaviour: a POST of [{Fault's fields}, …],
+# which replaces what was asked for before.
 FAULTS_PATH = "/_faults"
 # Long polls hold a thread each; pages and API calls need the others.
 SERVER_THREADS = 24
@@ -205,7 +206,7 @@ class Standin:
         # Another site's form cannot send this type, and its script would have to ask first, which nobody answers.
         if request.headers.get("content-type") != "application/json":
             return Response(415)
-        self.faults += [Fault(**wanted) for wanted in request.json()]
+        self.faults = [Fault(**wanted) for wanted in request.json()]
         return Response(204)
 
     def _dispatch(self, request: Request) -> Response:

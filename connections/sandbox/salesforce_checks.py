@@ -49,6 +49,8 @@ def check(org: Org, kind: SObject, new: Doc, old: Doc | None, written: set[str])
     if missing:
         message = f"Required fields are missing: [{', '.join(missing)}]"
         raise Problem("REQUIRED_FIELD_MISSING", message, tuple(missing))
+    if "OwnerId" in written and new.get("OwnerId") is None:
+        raise Problem("FIELD_INTEGRITY_EXCEPTION", "Owner ID: owner cannot be blank", ("OwnerId",))
     for item in kind.fields.values():
         value = new.get(item.name)
         if value is None:

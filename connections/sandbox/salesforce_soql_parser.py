@@ -185,7 +185,7 @@ class Parser:
                 return (lambda doc: _fold(item, get(doc)) not in folded), None
             return (lambda doc: _fold(item, get(doc)) in folded), self._direct(path, item, values)
         if name == "like":
-            pattern = _like(str(self._value(item)))
+            pattern = _like(self._value(item, like=True))
             return (lambda doc: isinstance(get(doc), str) and bool(pattern.match(get(doc)))), None
         if name not in ("=", "!=", "<>", "<", "<=", ">", ">="):
             raise self._unexpected(operator)
@@ -245,7 +245,7 @@ class Parser:
             return f"{first}T00:00:00.000+0000", f"{last}T23:59:59.999+0000"
         return first, last
 
-    def _value(self, item: Field) -> Any:
+    def _value(self, item: Field, like: bool = False) -> Any:
         token = self._next("a value")
         word = token.text.lower()
         if token.kind == "string":
@@ -256,7 +256,11 @@ class Parser:
                     "enclosed in quotes"
                 )
                 raise self._error("INVALID_FIELD", message, token.at)
-            text = re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[1]), token.text[1:-1])
+            if like:
+                return token.text[1:-1]
+            if odd := re.search(r"\\[^nNrRtTbBfF\"'\\]", re.sub(r"\\\\", "", token.text)):
+                raise self._error("MALFORMED_QUERY", f"Illegal string literal: '{odd[0]}'", token.at)
+            text = re.sub(r"\\(.)", lambda m: _unescaped(m[1]), token.text[1:-1])
             return (schema.normal_id(text) or text) if item.type in ("id", "reference") else text
         if token.kind == "datetime" and item.type == "datetime":
             return stamp_of(token.text)
@@ -351,8 +355,15 @@ def _fold(item: Field, value: Any) -> Any:
     return value
 
 
-def _like(pattern: str) -> re.Pattern[str]:
-    parts = ("." if c == "_" else ".*" if c == "%" else re.escape(c) for c in pattern)
+def _unescaped(char: str) -> str:
+    return _ESCAPES.get(char.lower(), char)
+
+
+def _like(raw: str) -> re.Pattern[str]:
+    """`raw`: the pattern as written, its escapes not yet resolved: \\% and \\_ stand for themselves."""
+    wild = {"%": ".*", "_": "."}
+    signs = re.findall(r"\\.|.", str(raw), re.DOTALL)
+    parts = (wild.get(s) or re.escape(_unescaped(s[1]) if len(s) > 1 else s) for s in signs)
     return re.compile("".join(parts) + r"\Z", re.IGNORECASE | re.DOTALL)
 
 

@@ -112,7 +112,7 @@ class ReadingContract:
         assert field.kind == kind
         assert field.writable and field.creatable and not field.separate_write
 
-    def test_the_title_is_a_required_text_of_limited_length_to_match_by(self, vendor: Vendor):
+    def test_the_title_is_a_text_of_limited_length_to_match_by(self, vendor: Vendor):
         field = vendor.fields()[vendor.title]
         assert field.kind == "text" and field.max_length and field.matchable
 

@@ -137,7 +137,7 @@ class TellingContract:
         if vendor.connector.capabilities.complete_history:
             assert len(told) == 3
         truth = [(sample.first, sample.second), (sample.second, sample.first), (sample.first, sample.second)]
-        untold = (sample.empty, sample.empty)  # "it changed", and no more
+        untold = (None, None)  # "it changed", and no more
         assert all((change.before, change.after) in (*truth, untold) for change in told)
 
     # Webhooks --------------------------------------------------------------------------------------------------------

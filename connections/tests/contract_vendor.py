@@ -52,7 +52,7 @@ class Vendor:
     scope: Values = {}
     # Narrower than `scope`: lets in what `add(inside=True)` makes and not what `add(inside=False)` makes.
     narrow: Values
-    title: str  # path of a text that must not be empty, has a longest length, and can be matched by
+    title: str  # path of the text people recognise a record by: it has a longest length and can be matched by
     samples: Mapping[str, Sample]  # by kind; a kind that is missing here has no writable field at the system
     ana: Person  # active, makes the edits
     inactive_person: str  # a person value of somebody who has left

@@ -35,6 +35,8 @@ A, B = "Alpha's login", "beta"
         ("Subject = null", [None]),
         ("Subject <> null", [A, B]),
         ("Subject LIKE '%LOG_N'", [A]),
+        (r"Subject LIKE '%LOG\_N'", []),
+        (r"Subject LIKE '\%'", []),
         ("Subject IN ('beta', 'gamma')", [B]),
         ("Subject NOT IN ('beta')", [A, None]),
         ("Effort__c > 1.5", [A]),
