@@ -225,8 +225,11 @@ def pause_after(error: Exception, failures: int) -> float:
 
 
 def _locked(connection_id: int) -> Connection | None:
-    """The row under lock: FOR UPDATE on PostgreSQL, the IMMEDIATE transaction itself on SQLite."""
-    return Connection.objects.select_for_update().only("pk", "facts").filter(pk=connection_id).first()
+    """The row under lock: FOR NO KEY UPDATE on PostgreSQL, the IMMEDIATE transaction itself on SQLite.
+
+    A full FOR UPDATE would hold up every commit that refers to the connection, and deadlock with a run's.
+    """
+    return Connection.objects.select_for_update(no_key=True).only("pk", "facts").filter(pk=connection_id).first()
 
 
 def _write_lease(row: Connection, holder: str) -> None:

@@ -153,9 +153,12 @@ class State:
 
 @contextlib.contextmanager
 def _locked(connection_id: int) -> Iterator[Connection]:
-    """The row under lock: FOR UPDATE on PostgreSQL, the IMMEDIATE transaction itself on SQLite."""
+    """The row under lock: FOR NO KEY UPDATE on PostgreSQL, the IMMEDIATE transaction itself on SQLite.
+
+    A full FOR UPDATE would hold up every commit that refers to the connection, and deadlock with a run's.
+    """
     with transaction.atomic():
-        yield Connection.objects.select_for_update().only("pk", "facts", "tokens").get(pk=connection_id)
+        yield Connection.objects.select_for_update(no_key=True).only("pk", "facts", "tokens").get(pk=connection_id)
 
 
 def _stored(connection: Connection) -> dict[str, Any] | None:
