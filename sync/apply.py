@@ -24,6 +24,7 @@ from connections.connectors.base import (
     Update,
     WriteResult,
 )
+from sync.identities import known_twins
 from sync.models import ChangedRecord, Operation
 from sync.session import SIDES, Session
 from sync.setbacks import supersede
@@ -77,13 +78,14 @@ def claim(session: Session, operations: Sequence[Operation]) -> list[Operation]:
         }
         keys = {operation.pk: claim_key(session, operation) for operation in operations}
         taken = set(Operation.objects.filter(claim__in=keys.values()).values_list("claim", flat=True))
+        made = _made_meanwhile(session, operations)
         sending, late = [], []
         for operation in operations:
             link = operation.link
             rings = [hinted.get((side, link.record_id(side) or "")) for side in SIDES]
             moved = any(rung is not None and rung > operation.decided_at for rung in rings)
             old = now - operation.decided_at > timedelta(seconds=DECISION_SECONDS)
-            if moved or old or keys[operation.pk] in taken:
+            if moved or old or keys[operation.pk] in taken or operation.pk in made:
                 late.append(operation)
                 continue
             operation.state = Operation.State.SENDING
@@ -102,6 +104,17 @@ def claim(session: Session, operations: Sequence[Operation]) -> list[Operation]:
                 operation.claim = None
         supersede(session, late, "planned_again", again_in=0.2)
     return sending
+
+
+def _made_meanwhile(session: Session, operations: Sequence[Operation]) -> set[int]:
+    """⚑ Creates whose thing has a record over there by now: another mapping was first, theirs is bound instead."""
+    found: set[int] = set()
+    for side in SIDES:
+        creates = [o for o in operations if o.kind == Operation.Kind.CREATE and o.side == side]
+        if creates:
+            twins = known_twins(session, side, [o.link.identity_id for o in creates if o.link.identity_id])
+            found |= {o.pk for o in creates if o.link.identity_id in twins}
+    return found
 
 
 def send(session: Session, operations: Sequence[Operation]) -> Iterator[list[Answer]]:

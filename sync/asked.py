@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from django.db import transaction
-
 from sync import hints
-from sync.identities import note_record
+from sync.commit import Decided
 from sync.models import Instruction, Link
 from sync.plan import LinkPlan
 from sync.session import SIDES, Session
@@ -24,50 +22,51 @@ def first_of(known: Batch, link: Link, kind: str) -> Instruction | None:
     return next((one for one in known.instructions.get(link.pk, []) if one.kind == kind), None)
 
 
-def take_up(session: Session, link: Link, known: Batch) -> LinkPlan | None:
-    """The plan that answers what was asked about the link as a whole; None where the ordinary decision goes on."""
+def take_up(session: Session, link: Link, known: Batch) -> Decided | None:
+    """The answer to what was asked about the link as a whole; None where the ordinary decision goes on."""
     if first_of(known, link, Kind.UNLINK):
         # Every open question of the pair ends with it.
         same = [one for one in known.instructions[link.pk] if one.kind == Kind.UNLINK]
-        return LinkPlan(state=Link.State.UNLINKED, instructions={one.pk: {"": "done"} for one in same})
+        plan = LinkPlan(state=Link.State.UNLINKED, instructions={one.pk: {"": "done"} for one in same})
+        return Decided(link, plan, {})
     if relink := first_of(known, link, Kind.RELINK):
-        done = _bind(session, link, relink) if relink.params.get("id") else _resume(session, link)
-        plan = LinkPlan(instructions={relink.pk: {"": "done" if done else "refused"}})
+        one = Decided(link, LinkPlan(), {})
+        done = _bind(session, one, relink) if relink.params.get("id") else _may_resume(link)
+        one.plan.instructions[relink.pk] = {"": "done" if done else "refused"}
         if done:
-            plan.state, plan.closed = Link.State.ACTIVE, [""]
-        return plan
+            one.plan.state, one.plan.closed = Link.State.ACTIVE, [""]
+            look_again(session, link)
+        return one
     return None
 
 
-def _look_again(session: Session, link: Link) -> None:
+def look_again(session: Session, link: Link) -> None:
     """The pair is planned in the next batch, from a fresh read of both sides."""
     for side in SIDES:
         if external_id := link.record_id(side):
             hints.mark(session.mapping.pk, side, [external_id])
 
 
-def _resume(session: Session, link: Link) -> bool:
-    if link.state != Link.State.UNLINKED:
-        return False
-    _look_again(session, link)
-    return True
+def _may_resume(link: Link) -> bool:
+    return link.state == Link.State.UNLINKED and bool(link.left_id and link.right_id)
 
 
-def _bind(session: Session, link: Link, asked: Instruction) -> bool:
+def _bind(session: Session, one: Decided, asked: Instruction) -> bool:
     """The twin whose create was not answered exists: bind it. Nothing is assumed agreed."""
-    side, external_id = str(asked.params["side"]), str(asked.params["id"])
+    link, side, external_id = one.link, str(asked.params["side"]), str(asked.params["id"])
     if link.state != Link.State.CREATING or link.record_id(side):
         return False
     if Link.objects.filter(**{"mapping": session.mapping, f"{side}_id": external_id}).exists():
         return False
-    with transaction.atomic():
-        session.lease.renew()
-        Link.objects.filter(pk=link.pk).update(**{f"{side}_id": external_id})
-        note_record(link.identity, session.connection(side), session.object_type(side), external_id)
-    setattr(link, f"{side}_id", external_id)
-    link.parked.pop("", None)
-    _look_again(session, link)
+    bind(one, side, external_id)
     return True
+
+
+def bind(one: Decided, side: str, external_id: str) -> None:
+    """The record of `side` was found for a link that had none."""
+    setattr(one.link, f"{side}_id", external_id)
+    one.link.parked.pop("", None)
+    one.bound = side
 
 
 def answering(plan: LinkPlan, asked: Instruction | None) -> LinkPlan:

@@ -13,6 +13,7 @@ from django.utils import timezone
 from connections.connectors.base import Change, Record
 from mappings.compiled import CompiledRule
 from sync import audit, hints
+from sync.identities import note_records
 from sync.merge import MISSING, Agree
 from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, Operation
 from sync.plan import LinkPlan, PlannedConflict, PlannedOperation
@@ -30,6 +31,7 @@ class Decided:
     records: dict[str, Record | None]
     history: Mapping[str, Sequence[Change]] = field(default_factory=dict)  # by side
     entries: list[AuditEntry] = field(default_factory=list)  # what else is to be told of it
+    bound: str = ""  # side whose record was found for a link that had none
 
 
 def commit_links(
@@ -52,6 +54,11 @@ def commit_links(
         for one in decided:
             entries += _conflicts(session, one, batch)
             entries += _instructions(session, one, batch)
+        note_records(
+            (one.link.identity, session.connection(one.bound), session.object_type(one.bound), external_id)
+            for one in decided
+            if one.bound and one.link.identity and (external_id := one.link.record_id(one.bound))
+        )
         save_links([one.link for one in decided], [one.link for one in decided if one.plan.state])
         audit.append(entries)
         hints.consume(consumed)

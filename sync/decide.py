@@ -14,18 +14,21 @@ from mappings.models import Mapping as SyncMapping
 from sync import asked, hints
 from sync.commit import Decided, audit_entry
 from sync.lease import LeaseLost
+from sync.matching import same_thing
 from sync.merge import OTHER, EditTime
 from sync.models import ChangedRecord, Link
-from sync.plan import LinkPlan, plan_deletion, plan_link
+from sync.plan import Bind, LinkPlan, MakeTwin, PlannedConflict, Wonder, plan_deletion, plan_link
 from sync.read import Reading, SideFailed, outside_scope
 from sync.session import SIDES, Session
 from sync.state import Batch, both_ids, edit_times, instruction_views, link_view, seconds_of
-from sync.unlinked import create_again, same_thing
+from sync.unlinked import Decision, may_create, planned_create, twins_of_links
 
 log = logging.getLogger("sync")
 
 # ⚑ Where a 404 may mean hidden, the second sighting must be this much later.
 SECOND_SIGHTING = timedelta(hours=1)
+# Two links that fit the same record: the second one sees what became of the first.
+NEXT_BATCH_SECONDS = 1.0
 UNREADABLE = "This record cannot be read any more: deleted, or hidden from our account."
 OLDER = "The system showed an older state of this record than it did before. It is read again."
 
@@ -42,6 +45,7 @@ class Look:
     reading: Reading
     hints_of: dict[int, list[ChangedRecord]]
     outside: Mapping[str, set[str]]
+    twins: Mapping[int, Decision]
     hops: int
     _readable: dict[str, bool] = field(default_factory=dict)
 
@@ -75,7 +79,9 @@ def decide(
     for hint in rung:
         if link := of_record.get((hint.side, hint.external_id)):
             hints_of.setdefault(link.pk, []).append(hint)
-    look = Look(session, known, reading, hints_of, _outside(session, links, reading), max_hops())
+    outside = _outside(session, links, reading)
+    twins = _twins(session, links, reading, outside)
+    look = Look(session, known, reading, hints_of, outside, twins, max_hops())
     decided: list[Decided] = []
     consumed: list[ChangedRecord] = []
     for link in links:
@@ -121,7 +127,8 @@ def _decide_link(look: Look, link: Link, mine: Sequence[ChangedRecord]) -> Decid
     """One link's plan, or None to leave it and its hints for later."""
     records = look.records(link)
     if (answer := asked.take_up(look.session, link, look.known)) is not None:
-        return Decided(link, answer, records)
+        answer.records = records
+        return answer
     wishes = bool(look.known.instructions.get(link.pk))
     if link.state == Link.State.UNLINKED or (link.state == Link.State.HELD and not wishes):
         return Decided(link, LinkPlan(), records)  # on purpose: time stands still, the hint is consumed
@@ -265,18 +272,51 @@ def _tombstone(look: Look, link: Link, records: Records) -> Decided:
 # Links whose twin is still to be made. ---------------------------------------------------------------------------
 
 
+def _twins(
+    session: Session, links: Sequence[Link], reading: Reading, outside: Mapping[str, set[str]]
+) -> dict[int, Decision]:
+    """Decisions about the twins of links that have none yet."""
+    waiting = []
+    for link in links:
+        side = "left" if link.left_id else "right"
+        record = reading.get(side, link.record_id(side))
+        alive = record is not None and not record.deleted and record.external_id not in outside[side]
+        if link.state == Link.State.CREATING and record is not None and alive:
+            waiting.append((link, side, record))
+    return twins_of_links(session, waiting) if waiting else {}
+
+
 def _creating(look: Look, link: Link, records: Records) -> Decided | None:
-    source = "left" if link.left_id else "right"
-    record = records[source]
-    if record is None:
-        return None
+    one = Decided(link, LinkPlan(), records)
     if _left_scope(look, link):
-        return Decided(link, LinkPlan(), records)
+        return one
     again = asked.first_of(look.known, link, "recreate")
     if again is not None:
         link.parked.pop("", None)
-    plan = LinkPlan(operations=create_again(look.session, link, source, record))
-    return Decided(link, asked.answering(plan, again), records)
+    decision = look.twins.get(link.pk)
+    if decision is None:  # another link of the batch takes what would fit
+        hints.postpone(look.hints_of.get(link.pk, []), NEXT_BATCH_SECONDS)
+        return None
+    if isinstance(decision, Bind):
+        side = "right" if link.left_id else "left"
+        external_id = decision.right_id if side == "right" else decision.left_id
+        if Link.objects.filter(**{"mapping": look.session.mapping, f"{side}_id": external_id}).exists():
+            told = {"count": 1, "keys": [external_id], "side": side}
+            one.plan.conflicts.append(PlannedConflict("", "duplicate", "key_twice", told))
+        else:
+            asked.bind(one, side, external_id)
+            one.plan.state, one.plan.closed = Link.State.ACTIVE, [""]
+            asked.look_again(look.session, link)
+            told = {"by": decision.code, **decision.params}
+            one.entries.append(audit_entry(look.session, "link", "linked", link, params=told))
+    elif isinstance(decision, Wonder):
+        one.plan.conflicts.append(PlannedConflict("", decision.kind, decision.code, decision.params))
+    elif isinstance(decision, MakeTwin) and may_create(link, decision):
+        one.plan.operations.append(planned_create(decision))
+        sent = {planned.rule for planned in decision.fields}
+        one.plan.unparked += [rule for rule in link.parked if rule in sent]
+    asked.answering(one.plan, again)
+    return one
 
 
 # Who edited a field, and when. -----------------------------------------------------------------------------------

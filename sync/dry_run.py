@@ -10,13 +10,13 @@ from django.utils import timezone
 from connections.connectors.base import ConnectorError
 from mappings.models import Mapping
 from sync.lease import Lease
+from sync.matching import Unlinked, noted
 from sync.merge import Ask
 from sync.models import ChangedRecord, Cursor, Link, Run
 from sync.plan import Bind, MakeTwin, Wonder, plan_link, plan_unlinked
 from sync.read import Reading, SideFailed, read_into, since_of
 from sync.session import SIDES, Session, open_session
-from sync.state import instruction_views, link_view, load
-from sync.unlinked import Unlinked, local_candidates
+from sync.state import both_ids, instruction_views, link_view, load
 
 # Records decided at once, so that memory stays flat however many wait.
 BATCH = 100
@@ -69,17 +69,15 @@ def _look(session: Session, side: str, ids: list[str], result: dict[str, Any], s
     batch = load(session, {side: ids})
     of_record = batch.by_record()
     reading = Reading()
-    read_into(session, reading, {one: [id for link in batch.links if (id := link.record_id(one))] for one in SIDES})
+    read_into(session, reading, both_ids(batch.links))
     read_into(session, reading, {side: ids})
     alone = [
-        Unlinked(side, record, ChangedRecord(side=side, external_id=external_id))
+        Unlinked(side, record)
         for external_id in ids
         if (side, external_id) not in of_record and (record := reading.get(side, external_id)) and not record.deleted
     ]
-    fitting = {
-        one.record.external_id: found
-        for one, found in zip(alone, local_candidates(session, alone).values(), strict=True)
-    }
+    fits = noted(session, alone)
+    fitting = {one.record.external_id: fits[id(one)] for one in alone}
     for external_id in ids:
         result["looked_at"] += 1
         record = reading.get(side, external_id)
@@ -87,7 +85,8 @@ def _look(session: Session, side: str, ids: list[str], result: dict[str, Any], s
         if record is None or record.deleted:
             continue
         if link is None:
-            decision = plan_unlinked(session.compiled, side, record, *fitting[external_id])
+            mine = fitting[external_id]
+            decision = plan_unlinked(session.compiled, side, record, mine.candidates, mine.rivals)
             if isinstance(decision, MakeTwin):
                 result["create"][decision.side] += 1
             elif isinstance(decision, Bind) and side == "left":  # its twin finds it as well

@@ -26,6 +26,7 @@ from sync.apply import carry_out
 from sync.commit import Decided, commit_links
 from sync.decide import decide
 from sync.lease import LeaseLost, take
+from sync.matching import Unlinked, forget
 from sync.merge import OTHER
 from sync.models import Allowance, ChangedRecord, Link, MappingState, Operation, Run
 from sync.plan import Brake, check_brakes
@@ -38,7 +39,7 @@ from sync.state import (
     differs_from_bases,
     load,
 )
-from sync.unlinked import Unlinked, commit_meeting, meet
+from sync.unlinked import commit_meeting, meet
 
 log = logging.getLogger("sync")
 
@@ -260,9 +261,12 @@ def _look_at(session: Session, rung: list[ChangedRecord]) -> None:
         for twin, _ in meeting.twins:
             planned[(twin.side, "create")] += 1
     _brake(session, planned, decided)
-    operations = commit_links(session, known, decided, [*consumed, *vanished])
-    if meeting:
-        operations += commit_meeting(session, meeting)
+    with transaction.atomic():  # one transaction per batch
+        operations = commit_links(session, known, decided, [*consumed, *vanished])
+        for side in SIDES:
+            forget(session, side, [hint.external_id for hint in vanished if hint.side == side])
+        if meeting:
+            operations += commit_meeting(session, meeting)
     session.done += len(rung)
     if operations:
         carry_out(session, operations)

@@ -13,12 +13,12 @@ from django.utils import timezone
 from mappings.models import Mapping
 from sync import hints
 from sync.lease import Lease
+from sync.matching import note_match_keys
 from sync.merge import Ask, Field, Write, merge_field
 from sync.models import ChangedRecord, Cursor, Link, MappingState, MatchKey, Run
 from sync.plan import LinkView, field_of, plan_creation
 from sync.read import Reading, poll, read_into
 from sync.session import SIDES, Session
-from sync.unlinked import note_match_keys
 
 # Records compared at once for the preview; a page of each side at a time keeps memory flat.
 PREVIEW_BATCH = 100

@@ -3,62 +3,67 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable, Mapping
 
 from connections.models import Connection
-from sync.models import Identity, IdentityRecord, Link
+from sync.models import Identity, IdentityRecord
 from sync.session import Session
 
 
-def identity_of(session: Session, side: str, external_id: str) -> Identity:
-    """The thing this record is; a new one if it is not known yet. Call inside a transaction."""
-    return thing_of(session.connection(side), session.object_type(side), external_id)
+def known_things(session: Session, side: str, ids: Iterable[str]) -> dict[str, Identity]:
+    """{external id: thing} of the records that are known, in one query."""
+    return {row.external_id: row.identity for row in _rows(session.connection(side), session.object_type(side), ids)}
+
+
+def things_of(session: Session, side: str, ids: Iterable[str]) -> dict[str, Identity]:
+    """The things these records are; new ones where they are not known yet. Call inside a transaction."""
+    return _things(session.connection(side), session.object_type(side), list(ids))
 
 
 def thing_of(connection: Connection, object_type: str, external_id: str) -> Identity:
-    """`identity_of` without a run."""
-    known = (
-        IdentityRecord.objects.filter(connection=connection, object_type=object_type, external_id=external_id)
-        .select_related("identity")
-        .first()
+    """The thing one record is, without a run."""
+    return _things(connection, object_type, [external_id])[external_id]
+
+
+def _rows(connection: Connection, object_type: str, ids: Iterable[str]) -> Iterable[IdentityRecord]:
+    return IdentityRecord.objects.filter(
+        connection=connection, object_type=object_type, external_id__in=list(ids)
+    ).select_related("identity")
+
+
+def _things(connection: Connection, object_type: str, ids: list[str]) -> dict[str, Identity]:
+    found = {row.external_id: row.identity for row in _rows(connection, object_type, ids)}
+    missing = [external_id for external_id in dict.fromkeys(ids) if external_id not in found]
+    if not missing:
+        return found
+    made = Identity.objects.bulk_create([Identity(key=f"syncadmin-{uuid.uuid4().hex}") for _ in missing])
+    note_records(
+        (identity, connection, object_type, external_id) for identity, external_id in zip(made, missing, strict=True)
     )
-    if known:
-        return known.identity
-    identity = Identity.objects.create(key=f"syncadmin-{uuid.uuid4().hex}")
-    IdentityRecord.objects.create(
-        identity=identity, connection=connection, object_type=object_type, external_id=external_id
-    )
-    return identity
+    # Another mapping may have been first: its row counts.
+    found.update({row.external_id: row.identity for row in _rows(connection, object_type, missing)})
+    used = {identity.pk for identity in found.values()}
+    Identity.objects.filter(pk__in=[identity.pk for identity in made if identity.pk not in used]).delete()
+    return found
 
 
-def note_record(identity: Identity | None, connection: Connection, object_type: str, external_id: str) -> None:
-    """Note that the thing has this record, unless the record is another thing already or the thing has another one."""
-    if identity is None:
-        return
-    taken = IdentityRecord.objects.filter(connection=connection, object_type=object_type)
-    if not taken.filter(external_id=external_id).exists() and not taken.filter(identity=identity).exists():
-        IdentityRecord.objects.create(
-            identity=identity, connection=connection, object_type=object_type, external_id=external_id
-        )
+def note_records(rows: Iterable[tuple[Identity, Connection, str, str]]) -> None:
+    """Note which records things have: (thing, connection, object type, external id).
 
-
-def bind_record(session: Session, link: Link, side: str, external_id: str) -> None:
-    """Note that the link's thing has this record on `side`; a thing has one per connection and object type."""
-    if link.identity is None:
-        return
-    IdentityRecord.objects.get_or_create(
-        identity=link.identity,
-        connection=session.connection(side),
-        object_type=session.object_type(side),
-        defaults={"external_id": external_id},
+    A record that is another thing already, or a thing that has another record there, stays as it is.
+    """
+    IdentityRecord.objects.bulk_create(
+        [
+            IdentityRecord(identity=identity, connection=connection, object_type=object_type, external_id=external_id)
+            for identity, connection, object_type, external_id in rows
+        ],
+        ignore_conflicts=True,
     )
 
 
-def known_twin(session: Session, side: str, identity: Identity) -> str | None:
-    """The thing's record on `side`, if another mapping already found or made it."""
-    return (
-        IdentityRecord.objects.filter(
-            identity=identity, connection=session.connection(side), object_type=session.object_type(side)
-        )
-        .values_list("external_id", flat=True)
-        .first()
+def known_twins(session: Session, side: str, things: Iterable[int]) -> Mapping[int, str]:
+    """{thing's primary key: its record on `side`}, whichever mapping found or made it."""
+    rows = IdentityRecord.objects.filter(
+        identity__in=list(things), connection=session.connection(side), object_type=session.object_type(side)
     )
+    return dict(rows.values_list("identity_id", "external_id"))

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from sync import audit, hints, jobs
 from sync.approval import NotWaiting
-from sync.identities import note_record, thing_of
+from sync.identities import note_records, thing_of
 from sync.models import Conflict, Instruction, Link, MatchKey, Operation
 from sync.session import SIDES
 
@@ -117,7 +117,7 @@ def link_by_hand(conflict: Conflict, left_id: str, right_id: str, user: Any) -> 
             right_key=keys.get("right", ""),
             title=conflict.title,
         )
-        note_record(identity, mapping.right_connection, mapping.right_object_type, right_id)
+        note_records([(identity, mapping.right_connection, mapping.right_object_type, right_id)])
         _answered(conflict, link, "linked_by_hand", user)
     return link
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from connections.connectors.base import Record
@@ -361,6 +362,7 @@ class Bind:
     right_id: str
     code: str  # match_key or correlation_key
     params: Mapping[str, Any] = field(default_factory=dict)
+    thing: int | None = None  # the identity that joins them, where it is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,11 +401,13 @@ def plan_unlinked(
     candidates: Sequence[Candidate],
     rivals: int,
     bound_elsewhere: bool = False,
+    parked: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> Bind | MakeTwin | Wonder | Leave:
-    """Decide about a record that has no link.
+    """Decide about a record that has no link, or whose link has no twin yet.
 
     `candidates`: unlinked records of the other side with an equal match key; `rivals`: other unlinked records of
-    the *same* side that fit the candidate equally well; `bound_elsewhere`: a fitting record is linked already.
+    the *same* side that fit the candidate equally well; `bound_elsewhere`: a fitting record is linked already;
+    `parked`: values that an earlier create was refused for, by rule id.
     """
     best = [c for c in candidates if c.alternative == min(other.alternative for other in candidates)]
     if len(best) == 1 and not rivals:
@@ -418,11 +422,19 @@ def plan_unlinked(
     target = OTHER[side]
     if not mapping.side(target).create:
         return Leave("creation_off")
-    return plan_creation(mapping, side, record)
+    return plan_creation(mapping, side, record, parked)
 
 
-def plan_creation(mapping: CompiledMapping, side: str, record: Record) -> MakeTwin | Wonder:
-    """The fields of the twin of `record`, or a question where a required one cannot be filled."""
+def plan_creation(
+    mapping: CompiledMapping,
+    side: str,
+    record: Record,
+    parked: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> MakeTwin | Wonder:
+    """The fields of the twin of `record`, or a question where a required one cannot be filled.
+
+    A value that was refused before is left out until it changes; the field catches up once the record is there.
+    """
     target = OTHER[side]
     fields: list[PlannedField] = []
     for rule in mapping.rules:
@@ -442,6 +454,8 @@ def plan_creation(mapping: CompiledMapping, side: str, record: Record) -> MakeTw
                 outcome.code,
                 {**outcome.params, "field": spec.label, "creating": True},
             )
+        if isinstance(outcome, Write) and rule.id in parked and outcome.value == parked[rule.id].get("value"):
+            continue
         if isinstance(outcome, Write) and spec.creatable and not spec.separate_write:
             fields.append(
                 PlannedField(

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from connections.connectors.base import Connector, ConnectorError, Record
 from sync import hints
-from sync.models import Cursor, Link, MatchKey
+from sync.models import Conflict, Cursor, Link, MatchKey
 from sync.session import SIDES, Session
 
 # A poll that finds more than this was no ordinary edit: the rest waits behind live edits.
@@ -156,9 +156,9 @@ def mark_changed(mapping_id: int, side: str, records: Sequence[Record], lane: in
     linked = linked_ids(mapping_id, side, present)
     hints.mark(mapping_id, side, [id for id in present if id in linked], lane)
     hints.mark(mapping_id, side, [id for id in present if id not in linked], max(lane, hints.Lane.BACKFILL))
-    # A deleted record that was never linked concerns nobody.
+    # A deleted record that was neither linked nor noted for matching concerns nobody.
     hints.mark(mapping_id, side, linked_ids(mapping_id, side, deleted), lane, deleted=True)
-    MatchKey.objects.filter(mapping_id=mapping_id, side=side, external_id__in=deleted).delete()
+    hints.mark(mapping_id, side, noted_ids(mapping_id, side, deleted), hints.Lane.BACKFILL, deleted=True)
 
 
 def linked_ids(mapping_id: int, side: str, ids: Sequence[str]) -> set[str]:
@@ -166,6 +166,18 @@ def linked_ids(mapping_id: int, side: str, ids: Sequence[str]) -> set[str]:
     return set(
         Link.objects.filter(**{"mapping_id": mapping_id, f"{column}__in": list(ids)}).values_list(column, flat=True)
     )
+
+
+def noted_ids(mapping_id: int, side: str, ids: Sequence[str]) -> set[str]:
+    """Those of these unlinked records that others may be matched with, or that a person is asked about."""
+    if not ids:
+        return set()
+    rows = MatchKey.objects.filter(mapping_id=mapping_id, side=side, external_id__in=list(ids))
+    asked = Conflict.objects.filter(
+        mapping_id=mapping_id, subject__in=[f"{side}:{external_id}" for external_id in ids], state=Conflict.State.OPEN
+    )
+    subjects = {subject.removeprefix(f"{side}:") for subject in asked.values_list("subject", flat=True)}
+    return set(rows.values_list("external_id", flat=True)) | subjects
 
 
 def sweep(session: Session, side: str) -> set[str]:

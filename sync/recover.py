@@ -16,11 +16,21 @@ from django.utils import timezone
 from connections.connectors.base import ConnectorError, Record, WriteResult
 from sync import audit
 from sync.commit import save_links
-from sync.models import Conflict, Instruction, Operation, Run
+from sync.models import Instruction, Operation, Run
 from sync.read import SideFailed
 from sync.session import Session
-from sync.setbacks import OPERATION_FIELDS, finish, park, refusal_conflict, release_hints, supersede, tell_asker
+from sync.setbacks import (
+    OPERATION_FIELDS,
+    create_unclear,
+    finish,
+    park,
+    refusal_conflict,
+    release_hints,
+    supersede,
+    tell_asker,
+)
 from sync.settle import settle
+from sync.state import seconds_of
 
 # Clock difference allowed for when looking through the other system's own records of the time of our write.
 CLOCK_SLACK_SECONDS = 120
@@ -136,6 +146,9 @@ def _probe_create(session: Session, operation: Operation) -> None:
     key = operation.correlation_key
     found = list(connector.find_by_correlation_key(object_type, [key], paths, scope).get(key, ()))
     alive = [record for record in found if not record.deleted]
+    if len(alive) == 1 and _is_older(session, operation, alive[0]):
+        _create_unclear(session, operation, "key_twice", [alive[0].key or alive[0].external_id])
+        return
     if len(alive) == 1:
         operation.result = {"code": "found_by_key", "params": {"system": session.system(side)}}
         settle(session, [(operation, WriteResult(alive[0], created=True))])
@@ -162,6 +175,15 @@ def _probe_create(session: Session, operation: Operation) -> None:
         _create_unclear(session, operation, "created_or_not", [])
     else:
         _plan_again(session, operation, "not_applied")
+
+
+def _is_older(session: Session, operation: Operation, record: Record) -> bool:
+    """⚑ Whether the record was there before the key was made: then somebody copied the key."""
+    identity = operation.link.identity
+    if identity is None or record.created_at is None:
+        return False
+    offset = session.connection(operation.side).clock_offset or 0.0
+    return seconds_of(record.created_at) - offset + CLOCK_SLACK_SECONDS < identity.created_at.timestamp()
 
 
 def _looks_like(operation: Operation, record: Record) -> bool:
@@ -197,18 +219,9 @@ def _ask_a_person(session: Session, operation: Operation) -> None:
 
 
 def _create_unclear(session: Session, operation: Operation, code: str, keys: list[str]) -> None:
-    """⚑ Never a second create: a person says whether the record exists."""
-    system = session.system(operation.side)
     with transaction.atomic():
         session.lease.renew()
-        finish(operation, Operation.State.DEAD, code, system=system, count=len(keys), keys=keys)
-        kind = Conflict.Kind.DUPLICATE if code == "key_twice" else Conflict.Kind.UNCERTAIN_CREATE
-        entry = refusal_conflict(session, operation, "", code, "", system)
-        Conflict.objects.filter(link_id=operation.link_id, rule_id="", state="open").update(
-            kind=kind, params={"system": system, "count": len(keys), "keys": keys, "side": operation.side}
-        )
-        operation.link.parked[""] = {"code": code, "fields": {"": "waits for a person"}}
-        tell_asker([operation], Instruction.State.REFUSED)
+        entries = create_unclear(session, operation, code, keys)
         Operation.objects.bulk_update([operation], OPERATION_FIELDS)
         save_links([operation.link], [])
-        audit.append([entry])
+        audit.append(entries)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -170,6 +170,12 @@ def _refused(session: Session, operation: Operation, error: Refused | NotAllowed
         told = {"system": system, "message": message, "side": OTHER[operation.side] if closing else operation.side}
         operation.link.parked[""] = {"code": "close_refused" if closing else "delete_refused", "params": told}
         ring_again(session, operation.link)
+    elif creating and _can_do_without(session, operation, hit):
+        # The record is made at once without what was refused; these fields wait for a person.
+        for rule_id, message in hit.items():
+            park(session, operation, rule_id, operation.fields[rule_id], code, message)
+            entries.append(refusal_conflict(session, operation, rule_id, code, message, system))
+        ring_again(session, operation.link)
     elif creating:
         operation.link.parked[""] = {"code": "create_refused", "fields": _sent(operation), "message": message}
         entries.append(refusal_conflict(session, operation, "", "create_refused", message, system))
@@ -183,6 +189,11 @@ def _refused(session: Session, operation: Operation, error: Refused | NotAllowed
     tell_asker([operation], Instruction.State.REFUSED)
     release_hints(session, operation.link)
     return entries
+
+
+def _can_do_without(session: Session, operation: Operation, hit: Mapping[str, str]) -> bool:
+    rules = [rule_of(session, rule_id) for rule_id in hit]
+    return bool(rules) and not any(rule is None or rule.field(operation.side).required for rule in rules)
 
 
 def _sent(operation: Operation) -> dict[str, Any]:
@@ -249,6 +260,20 @@ def refusal_conflict(
         after=sent.get("value"),
         params={"system": system, "message": message},
     )
+
+
+def create_unclear(session: Session, operation: Operation, code: str, keys: Sequence[str]) -> list[AuditEntry]:
+    """⚑ Never a second create: a person says whether the record exists, or which one it is."""
+    system = session.system(operation.side)
+    finish(operation, Operation.State.DEAD, code, system=system, count=len(keys), keys=list(keys))
+    entry = refusal_conflict(session, operation, "", code, "", system)
+    Conflict.objects.filter(link_id=operation.link_id, rule_id="", state=Conflict.State.OPEN).update(
+        kind=Conflict.Kind.DUPLICATE if code == "key_twice" else Conflict.Kind.UNCERTAIN_CREATE,
+        params={"system": system, "count": len(keys), "keys": list(keys), "side": operation.side},
+    )
+    operation.link.parked[""] = {"code": code, "fields": {"": "waits for a person"}}
+    tell_asker([operation], Instruction.State.REFUSED)
+    return [entry]
 
 
 def lost_sign_in(connection: Connection, message: str) -> None:

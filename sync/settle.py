@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from connections.connectors.base import (
@@ -17,11 +18,11 @@ from mappings.transforms.base import CannotExpress
 from sync import audit, hints
 from sync.commit import audit_entry, rule_of, save_links, take_over_read
 from sync.echo import proves_echo
-from sync.identities import bind_record
+from sync.identities import note_records
 from sync.merge import OTHER, base_after_write, is_empty
 from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, Operation
-from sync.session import Session
-from sync.setbacks import OPERATION_FIELDS, failed, finish, park, release_hints, ring_again
+from sync.session import SIDES, Session
+from sync.setbacks import OPERATION_FIELDS, create_unclear, failed, finish, park, release_hints, ring_again
 
 
 def settle(session: Session, answers: Sequence[tuple[Operation, WriteResult | ConnectorError | None]]) -> None:
@@ -30,8 +31,13 @@ def settle(session: Session, answers: Sequence[tuple[Operation, WriteResult | Co
         session.lease.renew()
         entries: list[AuditEntry] = []
         before = {operation.link_id: operation.link.state for operation, _ in answers}
+        made = [(o, r.record) for o, r in answers if isinstance(r, WriteResult) and o.kind == Operation.Kind.CREATE]
+        taken = _linked_elsewhere(session, made) if made else set()
         for operation, result in answers:
-            if isinstance(result, WriteResult):
+            if operation.pk in taken and isinstance(result, WriteResult):
+                key = result.record.key or result.record.external_id
+                entries += create_unclear(session, operation, "key_twice", [key])
+            elif isinstance(result, WriteResult):
                 entries += _confirmed(session, operation, result)
             elif result is None:
                 entries += _deleted(session, operation)
@@ -40,7 +46,26 @@ def settle(session: Session, answers: Sequence[tuple[Operation, WriteResult | Co
         Operation.objects.bulk_update([operation for operation, _ in answers], OPERATION_FIELDS)
         links = {o.link_id: o.link for o, _ in answers}
         save_links(links.values(), [link for pk, link in links.items() if link.state != before[pk]])
+        note_records(
+            (o.link.identity, session.connection(o.side), session.object_type(o.side), record.external_id)
+            for o, record in made
+            if o.pk not in taken and o.link.identity
+        )
         audit.append(entries)
+
+
+def _linked_elsewhere(session: Session, made: Sequence[tuple[Operation, Record]]) -> set[int]:
+    """Creates that were answered with a record which another link of the mapping has already."""
+    there = Q()
+    for operation, record in made:
+        there |= Q(**{f"{operation.side}_id": record.external_id})
+    rows = Link.objects.filter(there, mapping=session.mapping)
+    owners = {(side, link.record_id(side)): link.pk for link in rows for side in SIDES}
+    return {
+        operation.pk
+        for operation, record in made
+        if owners.get((operation.side, record.external_id), operation.link_id) != operation.link_id
+    }
 
 
 def _confirmed(session: Session, operation: Operation, result: WriteResult) -> list[AuditEntry]:
@@ -51,7 +76,6 @@ def _confirmed(session: Session, operation: Operation, result: WriteResult) -> l
         link.state = Link.State.ACTIVE
         link.parked.pop("", None)
         operation.external_id = record.external_id
-        bind_record(session, link, side, record.external_id)
     take_over_read(session, link, side, record, timezone.now())
     link.left_settled = link.right_settled = ""
     link.changed_at = timezone.now()

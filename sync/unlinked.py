@@ -6,23 +6,23 @@ itself. The intent (link, identity, operation) is committed before anything is s
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
-from connections.connectors.base import ConnectorError, Record
-from connections.open import cached_fields
+from connections.connectors.base import Record
 from sync import audit, hints
 from sync.commit import audit_entry, operation_row
-from sync.identities import bind_record, identity_of, known_twin
+from sync.identities import known_things, known_twins, note_records, things_of
+from sync.matching import Fits, Unlinked, close_subjects, forget, look_up, note_match_keys
 from sync.merge import OTHER
-from sync.models import AuditEntry, ChangedRecord, Conflict, Identity, Link, MatchKey, Operation
-from sync.plan import Bind, Candidate, Leave, MakeTwin, PlannedOperation, Wonder, plan_creation, plan_unlinked
-from sync.read import SideFailed, outside_scope
+from sync.models import AuditEntry, Conflict, Identity, Link, MatchKey, Operation
+from sync.plan import Bind, Leave, MakeTwin, PlannedOperation, Wonder, plan_unlinked
+from sync.read import outside_scope
 from sync.session import SIDES, Session
 
 # While our own create is open, an unlinked record of ours may be its result: look again after the create settled.
@@ -30,14 +30,7 @@ OWN_CREATE_WAIT_SECONDS = 2.0
 # While a person is asked whether a create happened, our own unlinked records wait; the answer rings at once.
 PERSON_WAIT_SECONDS = 300.0
 
-
-@dataclass
-class Unlinked:
-    """One unlinked record of a batch, with the hint that named it."""
-
-    side: str
-    record: Record
-    hint: ChangedRecord
+Decision = Bind | MakeTwin | Wonder | Leave
 
 
 @dataclass
@@ -48,116 +41,65 @@ class Meeting:
     twins: list[tuple[MakeTwin, Unlinked]] = field(default_factory=list)
     questions: list[tuple[Wonder, Unlinked]] = field(default_factory=list)
     left_alone: list[Unlinked] = field(default_factory=list)
+    outside: list[Unlinked] = field(default_factory=list)  # deleted or out of scope: nobody may be linked to them
     waiting: list[Unlinked] = field(default_factory=list)
     asked_about: list[Unlinked] = field(default_factory=list)  # may be what a person is asked about
 
-
-def match_text(value: Any) -> str:
-    """A match value without what people do not mean: case and white space."""
-    return " ".join(str(value).split()).casefold() if value is not None else ""
-
-
-def digests(session: Session, side: str, record: Record) -> dict[int, str]:
-    """{alternative: digest} of the record's match keys; an alternative with an empty part does not count."""
-    index = 0 if side == "left" else 1
-    found = {}
-    for number, pairs in enumerate(session.compiled.match_keys):
-        texts = [match_text(record.values.get(pair[index])) for pair in pairs]
-        if all(texts):
-            found[number] = hashlib.sha256("\x1f".join(texts).encode()).hexdigest()
-    return found
-
-
-def same_thing(session: Session, link: Link, left: Record, right: Record) -> bool:
-    """Whether two records that were linked once still are the same thing: by our key or by their match keys."""
-    if link.identity and link.identity.key in (left.correlation_key, right.correlation_key):
-        return True
-    ours, theirs = digests(session, "left", left), digests(session, "right", right)
-    return not session.compiled.match_keys or any(theirs.get(number) == digest for number, digest in ours.items())
-
-
-def note_match_keys(session: Session, side: str, records: Sequence[Record]) -> None:
-    """Remember the match keys of unlinked records, so that the other side's records can find them."""
-    rows = [
-        MatchKey(
-            mapping=session.mapping,
-            side=side,
-            external_id=record.external_id,
-            alternative=alternative,
-            digest=digest,
-            label=(record.key or record.external_id)[:200],
-        )
-        for record in records
-        for alternative, digest in digests(session, side, record).items()
-    ]
-    MatchKey.objects.bulk_create(
-        rows,
-        update_conflicts=True,
-        unique_fields=["mapping", "side", "external_id", "alternative"],
-        update_fields=["digest", "label"],
-    )
+    def take(self, decision: Decision, one: Unlinked) -> None:
+        if isinstance(decision, Bind):
+            self.binds.append((decision, one))
+        elif isinstance(decision, MakeTwin):
+            self.twins.append((decision, one))
+        elif isinstance(decision, Wonder):
+            self.questions.append((decision, one))
+        else:
+            self.left_alone.append(one)
 
 
 def meet(session: Session, records: Sequence[Unlinked]) -> Meeting:
     """Decide about unlinked records. Reads both the database and, before creates, the other system."""
     meeting = Meeting()
     inside = _in_scope(session, records)
-    meeting.left_alone += [one for one in records if one not in inside]
-    creating = set(
-        Operation.objects.filter(
-            mapping__in=_mappings_of(session), kind=Operation.Kind.CREATE, state__in=Operation.OPEN
-        ).values_list("side", flat=True)
-    )
+    meeting.outside += [one for one in records if one not in inside]
+    things = _things(session, inside)
+    twins = _twins(session, inside, things)
+    creating = _open_creates(session)
     unclear = _unclear_creates(session)
     rest = []
     for one in inside:
-        if _known_thing(session, one, meeting):
-            continue
-        if one.record.created_by == session.connection(one.side).account_id:
-            if one.side in creating:
-                meeting.waiting.append(one)
-                continue
-            if one.side in unclear:
-                meeting.asked_about.append(one)
-                continue
-        rest.append(one)
+        thing = things.get(id(one))
+        known = _known_thing(one, thing, twins) if thing else None
+        ours = one.record.created_by == session.connection(one.side).account_id
+        if thing and thing.pk in creating[one.side]:
+            meeting.waiting.append(one)  # what our open create made: its own answer or its probe binds it
+        elif known is not None:
+            meeting.take(known, one)
+        elif ours and creating[one.side]:
+            meeting.waiting.append(one)
+        elif ours and one.side in unclear:
+            meeting.asked_about.append(one)
+        else:
+            rest.append(one)
     for side in SIDES:
         note_match_keys(session, side, [one.record for one in rest if one.side == side])
-    local = local_candidates(session, rest)
-    undecided = [one for one in rest if not local[id(one)][0] and session.compiled.side(OTHER[one.side]).create]
-    remote, bound = _look_over_there(session, undecided)
+    fits = look_up(session, rest)
     taken: set[tuple[str, str]] = set()
     for one in rest:
-        candidates, rivals = local[id(one)]
-        candidates = [*candidates, *remote.get(id(one), [])]
         # Within a batch a record is bound once; whoever comes second sees the link in its next batch.
-        if any((OTHER[one.side], c.external_id) in taken for c in candidates):
+        if any((OTHER[one.side], c.external_id) in taken for c in fits[id(one)].candidates):
             meeting.waiting.append(one)
             continue
-        decision = plan_unlinked(session.compiled, one.side, one.record, candidates, rivals, id(one) in bound)
+        decision = _decision(session, one, fits[id(one)])
         if isinstance(decision, Bind):
             taken |= {("left", decision.left_id), ("right", decision.right_id)}
-            meeting.binds.append((decision, one))
-        elif isinstance(decision, MakeTwin):
-            meeting.twins.append((decision, one))
-        elif isinstance(decision, Wonder):
-            meeting.questions.append((decision, one))
-        else:
-            assert isinstance(decision, Leave)
-            meeting.left_alone.append(one)
+        meeting.take(decision, one)
     return meeting
 
 
-def _unclear_creates(session: Session) -> set[str]:
-    """Sides on which a person is asked whether a create of ours happened."""
-    asked = Conflict.objects.filter(
-        mapping=session.mapping, kind=Conflict.Kind.UNCERTAIN_CREATE, state__in=("open", "resolving")
-    )
-    return {str(params.get("side", "")) for params in asked.values_list("params", flat=True)[:100]}
-
-
-def _mappings_of(session: Session) -> list[int]:
-    return [session.mapping.pk]
+def _decision(
+    session: Session, one: Unlinked, fits: Fits, parked: Mapping[str, Mapping[str, Any]] | None = None
+) -> Decision:
+    return plan_unlinked(session.compiled, one.side, one.record, fits.candidates, fits.rivals, fits.bound, parked or {})
 
 
 def _in_scope(session: Session, records: Sequence[Unlinked]) -> list[Unlinked]:
@@ -169,220 +111,211 @@ def _in_scope(session: Session, records: Sequence[Unlinked]) -> list[Unlinked]:
     return inside
 
 
-def _known_thing(session: Session, one: Unlinked, meeting: Meeting) -> bool:
-    """⚑ A record that carries our key, or that another mapping linked, is bound and never copied."""
-    record, side = one.record, one.side
-    identity = (
-        Identity.objects.filter(key=record.correlation_key).first() if record.correlation_key else None
-    ) or Identity.objects.filter(
-        records__connection=session.connection(side),
-        records__object_type=session.object_type(side),
-        records__external_id=record.external_id,
-    ).first()
-    if identity is None:
-        return False
-    mine = known_twin(session, side, identity)
-    if mine is not None and mine != record.external_id:
-        question = Wonder(
-            side, record.external_id, "duplicate", "key_twice", {"count": 2, "keys": [mine, record.external_id]}
-        )
-        meeting.questions.append((question, one))
-        return True
-    twin = known_twin(session, OTHER[side], identity)
-    if twin is None:
-        return False
-    ids = (record.external_id, twin) if side == "left" else (twin, record.external_id)
-    meeting.binds.append((Bind(*ids, "correlation_key"), one))
-    return True
+# Things that are known. ------------------------------------------------------------------------------------------
 
 
-def local_candidates(session: Session, records: Sequence[Unlinked]) -> Mapping[int, tuple[list[Candidate], int]]:
-    """For each record: unlinked records of the other side with an equal match key, and rivals on its own side."""
-    wanted = {id(one): digests(session, one.side, one.record) for one in records}
-    every = {digest for found in wanted.values() for digest in found.values()}
-    rows: dict[tuple[str, int, str], list[MatchKey]] = {}
-    for row in MatchKey.objects.filter(mapping=session.mapping, digest__in=every):
-        rows.setdefault((row.side, row.alternative, row.digest), []).append(row)
-    result = {}
-    for one in records:
-        candidates, rivals = [], 0
-        for alternative, digest in sorted(wanted[id(one)].items()):
-            fit = rows.get((OTHER[one.side], alternative, digest), [])
-            if fit:
-                same = rows.get((one.side, alternative, digest), [])
-                rivals = sum(1 for row in same if row.external_id != one.record.external_id)
-                candidates = [Candidate(row.external_id, alternative, row.label) for row in fit]
-                break  # a stronger key that fits outweighs all weaker ones
-        result[id(one)] = (candidates, rivals)
-    return result
-
-
-def _look_over_there(session: Session, records: Sequence[Unlinked]) -> tuple[dict[int, list[Candidate]], set[int]]:
-    """Ask the other system itself: it may know a record that no list has shown us yet. One call per match key."""
-    found: dict[int, list[Candidate]] = {}
-    bound: set[int] = set()
+def _things(session: Session, records: Sequence[Unlinked]) -> dict[int, Identity]:
+    """By `id()` of each record: the thing whose key it carries, or that another mapping linked it to."""
+    keys = [one.record.correlation_key for one in records if one.record.correlation_key]
+    by_key = {identity.key: identity for identity in Identity.objects.filter(key__in=keys)} if keys else {}
+    found: dict[int, Identity] = {}
     for side in SIDES:
-        target, index = OTHER[side], 0 if side == "left" else 1
         these = [one for one in records if one.side == side]
-        connector = session.connectors[target]
-        if not these:
-            continue
-        try:
-            fields = cached_fields(session.connection(target), session.object_type(target), session.scope(target))
-            matchable = {spec.path for spec in fields if spec.matchable}
-            for number, pairs in enumerate(session.compiled.match_keys):
-                own, theirs = pairs[0][index], pairs[0][1 - index]
-                wanted = [one.record.values[own] for one in these if number in digests(session, side, one.record)]
-                if theirs not in matchable or not wanted:
-                    continue
-                records_there = connector.find_by_values(
-                    session.object_type(target), theirs, wanted, session.paths(target), session.scope(target)
-                )
-                _compare(session, these, number, target, records_there, found, bound)
-        except ConnectorError as error:
-            raise SideFailed(target, error) from error
-    return found, bound
+        by_id = known_things(session, side, [one.record.external_id for one in these]) if these else {}
+        for one in these:
+            thing = by_key.get(one.record.correlation_key or "") or by_id.get(one.record.external_id)
+            if thing:
+                found[id(one)] = thing
+    return found
 
 
-def _compare(
-    session: Session,
-    these: Sequence[Unlinked],
-    number: int,
-    target: str,
-    there: Sequence[Record],
-    found: dict[int, list[Candidate]],
-    bound: set[int],
-) -> None:
-    linked = set(
-        Link.objects.filter(
-            **{"mapping": session.mapping, f"{target}_id__in": [record.external_id for record in there]}
-        ).values_list(f"{target}_id", flat=True)
+def _twins(
+    session: Session, records: Sequence[Unlinked], things: Mapping[int, Identity]
+) -> Mapping[str, Mapping[int, str]]:
+    """{side: {thing: its record there}}"""
+    keys = {things[id(one)].pk for one in records if id(one) in things}
+    return {side: known_twins(session, side, keys) if keys else {} for side in SIDES}
+
+
+def _known_thing(one: Unlinked, thing: Identity, twins: Mapping[str, Mapping[int, str]]) -> Decision | None:
+    """⚑ A record that carries our key, or that another mapping linked, is bound and never copied."""
+    side, external_id = one.side, one.record.external_id
+    mine, twin = twins[side].get(thing.pk), twins[OTHER[side]].get(thing.pk)
+    if mine is not None and mine != external_id:
+        return Wonder(side, external_id, "duplicate", "key_twice", {"count": 2, "keys": [mine, external_id]})
+    if twin is None:
+        return None
+    ids = (external_id, twin) if side == "left" else (twin, external_id)
+    return Bind(*ids, "correlation_key", thing=thing.pk)
+
+
+def _open_creates(session: Session) -> dict[str, set[int]]:
+    """{side: things that any mapping is creating in this very place}"""
+    found: dict[str, set[int]] = {side: set() for side in SIDES}
+    for side in SIDES:
+        place = {"connection": session.connection(side), "object_type": session.object_type(side)}
+        into = Q()
+        for one in SIDES:
+            into |= Q(side=one, **{f"mapping__{one}_{name}": value for name, value in place.items()})
+        creates = Operation.objects.filter(into, kind=Operation.Kind.CREATE, state__in=Operation.OPEN)
+        found[side].update(pk or 0 for pk in creates.values_list("link__identity_id", flat=True))
+    return found
+
+
+def _unclear_creates(session: Session) -> set[str]:
+    """Sides on which a person is asked whether a create of ours happened."""
+    asked = Conflict.objects.filter(
+        mapping=session.mapping, kind=Conflict.Kind.UNCERTAIN_CREATE, state__in=("open", "resolving")
     )
-    note_match_keys(session, target, [record for record in there if record.external_id not in linked])
-    for one in these:
-        mine = digests(session, one.side, one.record).get(number)
-        for record in there:
-            if mine is None or digests(session, target, record).get(number) != mine:
-                continue
-            if record.external_id in linked:
-                bound.add(id(one))
-            else:
-                found.setdefault(id(one), []).append(
-                    Candidate(record.external_id, number, record.key or record.external_id)
-                )
+    return {str(params.get("side", "")) for params in asked.values_list("params", flat=True)[:100]}
+
+
+# Saving. ---------------------------------------------------------------------------------------------------------
 
 
 def commit_meeting(session: Session, meeting: Meeting) -> list[Operation]:
     """Save what was decided; returns the creates to send. Raises LeaseLost."""
-    entries: list[AuditEntry] = []
-    operations: list[Operation] = []
     with transaction.atomic():
         session.lease.renew()
-        for bind, one in meeting.binds:
-            entries += _bind(session, bind, one)
-        for twin, one in meeting.twins:
-            link = _creating_link(session, one)
-            planned = PlannedOperation(twin.side, "create", twin.fields, twin.extra, twin.unsent, code="created")
-            operations.append(operation_row(session, link, planned, None))
-        Operation.objects.bulk_create(operations)
+        entries, waiting = _bind_all(session, meeting.binds)
+        operations = _twins_to_make(session, meeting.twins)
         for question, one in meeting.questions:
             entries += _ask(session, question, one)
         audit.append(entries)
-        every = [one for _, one in meeting.binds + meeting.twins + meeting.questions] + meeting.left_alone
-        hints.consume([one.hint for one in every])
-        for bind, _ in meeting.binds:
-            # The pair is planned from a fresh read of both sides.
-            hints.mark(session.mapping.pk, "left", [bind.left_id], hints.Lane.RETRY)
-        hints.postpone([one.hint for one in meeting.waiting], OWN_CREATE_WAIT_SECONDS)
-        hints.postpone([one.hint for one in meeting.asked_about], PERSON_WAIT_SECONDS)
-        forget = [(one.side, one.record.external_id) for one in meeting.left_alone if one.record.deleted]
-        for side, external_id in forget:
-            MatchKey.objects.filter(mapping=session.mapping, side=side, external_id=external_id).delete()
+        every = [one for _, one in [*meeting.binds, *meeting.twins, *meeting.questions] if one not in waiting]
+        every += meeting.left_alone + meeting.outside
+        close_subjects(session, [one.subject for one in meeting.left_alone])
+        for side in SIDES:
+            forget(session, side, [one.record.external_id for one in meeting.outside if one.side == side])
+        hints.consume([one.hint for one in every if one.hint])
+        hints.postpone([one.hint for one in [*meeting.waiting, *waiting] if one.hint], OWN_CREATE_WAIT_SECONDS)
+        hints.postpone([one.hint for one in meeting.asked_about if one.hint], PERSON_WAIT_SECONDS)
     return operations
 
 
-def _bind(session: Session, bind: Bind, one: Unlinked) -> list[AuditEntry]:
-    identity = identity_of(session, "left", bind.left_id)
-    existing = Link.objects.filter(mapping=session.mapping, identity=identity, state=Link.State.CREATING).first()
-    if existing is not None:
-        # Our own create whose answer was lost: the record is its result, the probe confirms the operation.
-        return []
-    if Link.objects.filter(mapping=session.mapping, left_id=bind.left_id).exists() or (
-        Link.objects.filter(mapping=session.mapping, right_id=bind.right_id).exists()
-    ):
-        return []
-    link = Link.objects.create(
-        mapping=session.mapping,
-        identity=identity,
-        left_id=bind.left_id,
-        right_id=bind.right_id,
-        left_key=(one.record.key or "")[:200] if one.side == "left" else "",
-        right_key=(one.record.key or "")[:200] if one.side == "right" else "",
-        title=(one.record.title or "")[:500],
+def _bind_all(session: Session, binds: Sequence[tuple[Bind, Unlinked]]) -> tuple[list[AuditEntry], list[Unlinked]]:
+    """Link these pairs; returns what to tell, and the records that have to wait for an open create."""
+    if not binds:
+        return [], []
+    ids = {"left": [bind.left_id for bind, _ in binds], "right": [bind.right_id for bind, _ in binds]}
+    rows = Link.objects.filter(Q(left_id__in=ids["left"]) | Q(right_id__in=ids["right"]), mapping=session.mapping)
+    linked = {(side, link.record_id(side)): link for link in rows for side in SIDES if link.record_id(side)}
+    busy = set(
+        Operation.objects.filter(link__in=[link.pk for link in rows], state__in=Operation.OPEN).values_list(
+            "link_id", flat=True
+        )
     )
-    bind_record(session, link, "right", bind.right_id)
-    MatchKey.objects.filter(mapping=session.mapping, side="left", external_id=bind.left_id).delete()
-    MatchKey.objects.filter(mapping=session.mapping, side="right", external_id=bind.right_id).delete()
-    _close_subject(session, [f"left:{bind.left_id}", f"right:{bind.right_id}"])
-    session.counts["linked"] += 1
-    return [audit_entry(session, "link", "linked", link, params={"by": bind.code, **bind.params})]
-
-
-def _close_subject(session: Session, subjects: Sequence[str]) -> None:
-    Conflict.objects.filter(mapping=session.mapping, subject__in=subjects, state__in=("open", "resolving")).update(
+    known = {side: known_things(session, side, ids[side]) for side in SIDES}
+    keyed = Identity.objects.in_bulk([bind.thing for bind, _ in binds if bind.thing])
+    new = [b.left_id for b, _ in binds if not (b.thing or b.left_id in known["left"] or b.right_id in known["right"])]
+    made = things_of(session, "left", new)
+    links: list[Link] = []
+    taken_over: list[Link] = []
+    waiting: list[Unlinked] = []
+    told: list[tuple[Bind, Link]] = []
+    for bind, one in binds:
+        pair = {"left": bind.left_id, "right": bind.right_id}
+        there = {side: linked.get((side, external_id)) for side, external_id in pair.items()}
+        creating = next((x for x in there.values() if x and x.state == Link.State.CREATING), None)
+        if creating is None and not any(there.values()):
+            thing = keyed.get(bind.thing or 0) or known["left"].get(bind.left_id) or known["right"].get(bind.right_id)
+            link = _new_link(session, thing or made[bind.left_id], one)
+            link.left_id, link.right_id = bind.left_id, bind.right_id
+            links.append(link)
+        elif creating is not None and all(x in (None, creating) for x in there.values()):
+            if creating.pk in busy:
+                waiting.append(one)
+                continue
+            link = creating
+            setattr(link, f"{one.side}_id", one.record.external_id)
+            setattr(link, f"{one.side}_key", (one.record.key or "")[:200])
+            link.state, link.parked = Link.State.ACTIVE, {}
+            taken_over.append(link)
+        else:
+            continue  # linked meanwhile
+        for side, external_id in pair.items():
+            linked[(side, external_id)] = link
+        told.append((bind, link))
+    Link.objects.bulk_create(links)
+    Link.objects.bulk_update(taken_over, ["left_id", "right_id", "left_key", "right_key", "state", "parked"])
+    Conflict.objects.filter(link__in=[link.pk for link in taken_over], state__in=("open", "resolving")).update(
         state=Conflict.State.CLOSED, closed_at=timezone.now(), closed_code="moved"
     )
-
-
-def _creating_link(session: Session, one: Unlinked) -> Link:
-    record = one.record
-    link = Link(
-        mapping=session.mapping,
-        identity=identity_of(session, one.side, record.external_id),
-        state=Link.State.CREATING,
-        title=(record.title or "")[:500],
+    note_records(
+        (link.identity, session.connection(side), session.object_type(side), link.record_id(side) or "")
+        for _, link in told
+        for side in SIDES
+        if link.identity
     )
+    for side in SIDES:
+        mine = [link.record_id(side) or "" for _, link in told]
+        forget(session, side, mine)
+        # The pair is planned from a fresh read of both sides.
+        hints.mark(session.mapping.pk, side, mine, hints.Lane.RETRY)
+    session.counts["linked"] += len(told)
+    return [
+        audit_entry(session, "link", "linked", link, params={"by": bind.code, **bind.params}) for bind, link in told
+    ], waiting
+
+
+def _new_link(session: Session, thing: Identity, one: Unlinked) -> Link:
+    record = one.record
+    link = Link(mapping=session.mapping, identity=thing, title=(record.title or "")[:500])
     setattr(link, f"{one.side}_id", record.external_id)
     setattr(link, f"{one.side}_key", (record.key or "")[:200])
-    setattr(link, f"{one.side}_version", record.version)
-    setattr(link, f"{one.side}_updated_at", record.updated_at or "")
-    setattr(link, f"{one.side}_read_at", timezone.now())
-    link.save()
-    MatchKey.objects.filter(mapping=session.mapping, side=one.side, external_id=record.external_id).delete()
-    _close_subject(session, [f"{one.side}:{record.external_id}"])
     return link
 
 
-# ⚑ Whether an earlier create happened is not known: never a second one until a person says so.
-WAITS_FOR_A_PERSON = frozenset({"created_or_not", "key_twice"})
+def _twins_to_make(session: Session, twins: Sequence[tuple[MakeTwin, Unlinked]]) -> list[Operation]:
+    """⚑ Links, things and operations of creates, saved before anything is sent."""
+    links: list[tuple[Link, MakeTwin]] = []
+    now = timezone.now()
+    for side in SIDES:
+        these = [(twin, one) for twin, one in twins if one.side == side]
+        if not these:
+            continue
+        things = things_of(session, side, [one.record.external_id for _, one in these])
+        for twin, one in these:
+            link = _new_link(session, things[one.record.external_id], one)
+            link.state = Link.State.CREATING
+            setattr(link, f"{side}_version", one.record.version)
+            setattr(link, f"{side}_updated_at", one.record.updated_at or "")
+            setattr(link, f"{side}_read_at", now)
+            links.append((link, twin))
+    Link.objects.bulk_create([link for link, _ in links])
+    operations = [operation_row(session, link, planned_create(twin), None) for link, twin in links]
+    Operation.objects.bulk_create(operations)
+    for side in SIDES:
+        ids = [one.record.external_id for _, one in twins if one.side == side]
+        MatchKey.objects.filter(mapping=session.mapping, side=side, external_id__in=ids).delete()
+    close_subjects(session, [one.subject for _, one in twins])
+    return operations
 
 
-def create_again(session: Session, link: Link, side: str, record: Record) -> list[PlannedOperation]:
-    """The create of a link whose earlier create was refused or had not happened; the key stays."""
-    decision = plan_creation(session.compiled, side, record)
-    if isinstance(decision, Wonder):
-        return []
-    if (link.parked.get("") or {}).get("code") in WAITS_FOR_A_PERSON:
-        return []
-    if (link.parked.get("") or {}).get("fields") == {f.path: f.value for f in decision.fields}:
-        return []  # refused before, and nothing changed since
-    return [PlannedOperation(decision.side, "create", decision.fields, decision.extra, decision.unsent, code="created")]
+def planned_create(twin: MakeTwin) -> PlannedOperation:
+    return PlannedOperation(twin.side, "create", twin.fields, twin.extra, twin.unsent, code="created")
 
 
 def _ask(session: Session, question: Wonder, one: Unlinked) -> list[AuditEntry]:
-    _, created = Conflict.objects.get_or_create(
+    told = {
+        "kind": question.kind,
+        "code": question.code,
+        "params": dict(question.params),
+        "title": (one.record.title or one.record.key or one.record.external_id)[:500],
+        f"{question.side}_value": one.record.key or one.record.external_id,
+    }
+    _, created = Conflict.objects.update_or_create(
         mapping=session.mapping,
-        subject=f"{question.side}:{question.external_id}",
+        subject=one.subject,
         link=None,
         state__in=("open", "resolving"),
-        defaults={
+        defaults=told,
+        create_defaults={
+            "mapping": session.mapping,
+            "subject": one.subject,
             "state": Conflict.State.OPEN,
-            "kind": question.kind,
-            "code": question.code,
-            "params": dict(question.params),
             "version": session.version,
-            "title": (one.record.title or one.record.key or one.record.external_id)[:500],
-            f"{question.side}_value": one.record.key or one.record.external_id,
+            **told,
         },
     )
     if not created:
@@ -400,3 +333,44 @@ def _ask(session: Session, question: Wonder, one: Unlinked) -> list[AuditEntry]:
             side=question.side,
         )
     ]
+
+
+# Links whose twin is still to be made. ---------------------------------------------------------------------------
+
+
+def twins_of_links(session: Session, links: Iterable[tuple[Link, str, Record]]) -> dict[int, Decision]:
+    """What to do about links whose earlier create was refused or had not happened: {link's primary key: decision}.
+
+    `links`: (link, side of its record, that record). ⚑ Time has passed: the thing may have been found or made
+    meanwhile, so everything is looked up once more. The key stays. Raises SideFailed.
+    """
+    ones = {link.pk: (link, Unlinked(side, record)) for link, side, record in links}
+    things = [link.identity_id for link, _ in ones.values() if link.identity_id]
+    twins = {side: known_twins(session, side, things) for side in SIDES}
+    found: dict[int, Decision] = {}
+    for pk, (link, one) in ones.items():
+        twin = twins[OTHER[one.side]].get(link.identity_id or 0)
+        if twin is not None:
+            ids = (one.record.external_id, twin) if one.side == "left" else (twin, one.record.external_id)
+            found[pk] = Bind(*ids, "correlation_key", thing=link.identity_id)
+    rest = [one for pk, (_, one) in ones.items() if pk not in found]
+    fits = look_up(session, rest) if rest else {}
+    taken: set[str] = set()
+    for pk, (link, one) in ones.items():
+        if pk in found or any(f"{one.side}:{c.external_id}" in taken for c in fits[id(one)].candidates):
+            continue
+        found[pk] = decision = _decision(session, one, fits[id(one)], link.parked)
+        taken |= {f"{one.side}:{c.external_id}" for c in fits[id(one)].candidates if isinstance(decision, Bind)}
+    return found
+
+
+# ⚑ Whether an earlier create happened is not known: never a second one until a person says so.
+WAITS_FOR_A_PERSON = frozenset({"created_or_not", "key_twice"})
+
+
+def may_create(link: Link, twin: MakeTwin) -> bool:
+    """Whether a create may be sent (again): not while a person is asked, nor what was refused and did not change."""
+    parked = link.parked.get("") or {}
+    if parked.get("code") in WAITS_FOR_A_PERSON:
+        return False
+    return parked.get("fields") != {one.path: one.value for one in twin.fields}

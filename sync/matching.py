@@ -1,0 +1,260 @@
+"""Which unlinked record over there could be the same thing: match keys, noted locally and asked for remotely."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from connections.connectors.base import ConnectorError, Record
+from connections.open import cached_fields
+from sync import hints
+from sync.merge import OTHER
+from sync.models import ChangedRecord, Conflict, Link, MatchKey
+from sync.plan import Candidate
+from sync.read import Reading, SideFailed, outside_scope, read_into
+from sync.session import SIDES, Session
+
+
+@dataclass(eq=False)
+class Unlinked:
+    """One record without a twin, with the hint that named it."""
+
+    side: str
+    record: Record
+    hint: ChangedRecord | None = None
+
+    @property
+    def subject(self) -> str:
+        return f"{self.side}:{self.record.external_id}"
+
+
+@dataclass
+class Fits:
+    """What could be the twin of one record."""
+
+    candidates: Sequence[Candidate] = ()
+    rivals: int = 0  # other unlinked records of its own side that fit the same candidates
+    bound: bool = False  # a record that fits is linked already
+
+
+def match_text(value: Any) -> str:
+    """A match value without what people do not mean: case and white space."""
+    return " ".join(str(value).split()).casefold() if value is not None else ""
+
+
+def digests(session: Session, side: str, record: Record) -> dict[int, str]:
+    """{alternative: digest} of the record's match keys; an alternative with an empty part does not count."""
+    index = 0 if side == "left" else 1
+    found = {}
+    for number, pairs in enumerate(session.compiled.match_keys):
+        texts = [match_text(record.values.get(pair[index])) for pair in pairs]
+        if all(texts):
+            found[number] = hashlib.sha256("\x1f".join(texts).encode()).hexdigest()
+    return found
+
+
+def same_thing(session: Session, link: Link, left: Record, right: Record) -> bool:
+    """Whether two records that were linked once still are the same thing: by our key or by their match keys."""
+    if link.identity and link.identity.key in (left.correlation_key, right.correlation_key):
+        return True
+    ours, theirs = digests(session, "left", left), digests(session, "right", right)
+    return not session.compiled.match_keys or any(theirs.get(number) == digest for number, digest in ours.items())
+
+
+# What is noted. --------------------------------------------------------------------------------------------------
+
+
+def note_match_keys(session: Session, side: str, records: Sequence[Record]) -> None:
+    """Remember the match keys of unlinked records, so that the other side's records can find them."""
+    if not records:
+        return
+    rows = [
+        MatchKey(
+            mapping=session.mapping,
+            side=side,
+            external_id=record.external_id,
+            alternative=alternative,
+            digest=digest,
+            label=(record.key or record.external_id)[:200],
+        )
+        for record in records
+        for alternative, digest in digests(session, side, record).items()
+    ]
+    with transaction.atomic():
+        _of(session, side, [record.external_id for record in records]).delete()
+        MatchKey.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def forget(session: Session, side: str, ids: Sequence[str]) -> None:
+    """These records cannot be matched any more; questions that they were part of are looked at again."""
+    if not ids:
+        return
+    gone = _of(session, side, ids)
+    digests_gone = list(gone.values_list("digest", flat=True))
+    gone.delete()
+    close_subjects(session, [f"{side}:{external_id}" for external_id in ids])
+    if not digests_gone:
+        return
+    left = MatchKey.objects.filter(mapping=session.mapping, digest__in=digests_gone).values_list("side", "external_id")
+    open_questions = set(
+        Conflict.objects.filter(
+            mapping=session.mapping, state="open", subject__in=[f"{one}:{external_id}" for one, external_id in left]
+        ).values_list("subject", flat=True)
+    )
+    for one in SIDES:
+        asked = [subject.removeprefix(f"{one}:") for subject in open_questions if subject.startswith(f"{one}:")]
+        hints.mark(session.mapping.pk, one, asked, hints.Lane.BACKFILL)
+
+
+def close_subjects(session: Session, subjects: Iterable[str]) -> None:
+    """The questions about these records ("left:10042") answered themselves."""
+    Conflict.objects.filter(
+        mapping=session.mapping, subject__in=list(subjects), state__in=("open", "resolving")
+    ).update(state=Conflict.State.CLOSED, closed_at=timezone.now(), closed_code="moved")
+
+
+def _of(session: Session, side: str, ids: Sequence[str]) -> Any:
+    return MatchKey.objects.filter(mapping=session.mapping, side=side, external_id__in=list(ids))
+
+
+# What fits. ------------------------------------------------------------------------------------------------------
+
+
+def noted(session: Session, records: Sequence[Unlinked]) -> Mapping[int, Fits]:
+    """For each record, by `id()`: what could be its twin, as far as it was noted earlier. Reads the database only."""
+    wanted = _wanted(session, records)
+    rows = _rows(session, wanted)
+    return {id(one): _noted(one, wanted[id(one)], rows) for one in records}
+
+
+def look_up(session: Session, records: Sequence[Unlinked]) -> Mapping[int, Fits]:
+    """⚑ For each record, by `id()`: what could be its twin, in the database and in the other system itself.
+
+    What was noted earlier is read afresh. Raises SideFailed.
+    """
+    wanted = _wanted(session, records)
+    rows = _rows(session, wanted)
+    if _correct(session, records, rows):
+        rows = _rows(session, wanted)
+    found = {id(one): _noted(one, wanted[id(one)], rows) for one in records}
+    lonely = [one for one in records if not found[id(one)].candidates and session.compiled.side(OTHER[one.side]).create]
+    _ask_over_there(session, lonely, wanted, rows, found)
+    return found
+
+
+def _wanted(session: Session, records: Sequence[Unlinked]) -> dict[int, dict[int, str]]:
+    return {id(one): digests(session, one.side, one.record) for one in records}
+
+
+Rows = dict[tuple[str, int, str], list[MatchKey]]
+
+
+def _rows(session: Session, wanted: Mapping[int, Mapping[int, str]]) -> Rows:
+    every = {digest for mine in wanted.values() for digest in mine.values()}
+    rows: Rows = {}
+    for row in MatchKey.objects.filter(mapping=session.mapping, digest__in=every):
+        rows.setdefault((row.side, row.alternative, row.digest), []).append(row)
+    return rows
+
+
+def _correct(session: Session, records: Sequence[Unlinked], rows: Rows) -> bool:
+    """Read what was noted earlier once more: it may be gone, outside, linked, or say something else by now."""
+    fresh = {(one.side, one.record.external_id) for one in records}
+    noted = {(row.side, row.external_id) for group in rows.values() for row in group} - fresh
+    if not noted:
+        return False
+    ids = {side: [external_id for one, external_id in noted if one == side] for side in SIDES}
+    reading = Reading()
+    read_into(session, reading, ids)
+    for side in SIDES:
+        there = [record for record in reading.records[side].values() if not record.deleted]
+        outside = outside_scope(session, side, there)
+        linked = _linked(session, side, ids[side])
+        good = [r for r in there if r.external_id not in outside and r.external_id not in linked]
+        kept = {record.external_id for record in good}
+        note_match_keys(session, side, good)
+        forget(session, side, [external_id for external_id in ids[side] if external_id not in kept])
+    return True
+
+
+def _linked(session: Session, side: str, ids: Iterable[str]) -> set[str]:
+    column = f"{side}_id"
+    links = Link.objects.filter(Q(**{f"{column}__in": list(ids)}), mapping=session.mapping)
+    return set(links.values_list(column, flat=True))
+
+
+def _noted(one: Unlinked, mine: Mapping[int, str], rows: Rows) -> Fits:
+    for alternative, digest in sorted(mine.items()):
+        fit = rows.get((OTHER[one.side], alternative, digest), [])
+        if fit:  # a stronger key that fits outweighs all weaker ones
+            candidates = [Candidate(row.external_id, alternative, row.label) for row in fit]
+            return Fits(candidates, _rivals(one, alternative, digest, rows))
+    return Fits()
+
+
+def _rivals(one: Unlinked, alternative: int, digest: str, rows: Rows) -> int:
+    same = rows.get((one.side, alternative, digest), [])
+    return sum(1 for row in same if row.external_id != one.record.external_id)
+
+
+def _ask_over_there(
+    session: Session,
+    records: Sequence[Unlinked],
+    wanted: Mapping[int, Mapping[int, str]],
+    rows: Rows,
+    found: dict[int, Fits],
+) -> None:
+    """Ask the other system itself: it may know a record that no list has shown us yet. One call per match key."""
+    for side in SIDES:
+        target, index = OTHER[side], 0 if side == "left" else 1
+        these = [one for one in records if one.side == side]
+        if not these:
+            continue
+        connector, object_type, scope = session.connectors[target], session.object_type(target), session.scope(target)
+        try:
+            fields = cached_fields(session.connection(target), object_type, scope)
+            matchable = {spec.path for spec in fields if spec.matchable}
+            for number, pairs in enumerate(session.compiled.match_keys):
+                own, theirs = pairs[0][index], pairs[0][1 - index]
+                values = [one.record.values[own] for one in these if number in wanted[id(one)]]
+                if theirs not in matchable or not values:
+                    continue
+                there = connector.find_by_values(object_type, theirs, values, session.paths(target), scope)
+                _compare(session, these, number, target, there, wanted, rows, found)
+        except ConnectorError as error:
+            raise SideFailed(target, error) from error
+
+
+def _compare(
+    session: Session,
+    these: Sequence[Unlinked],
+    number: int,
+    target: str,
+    there: Sequence[Record],
+    wanted: Mapping[int, Mapping[int, str]],
+    rows: Rows,
+    found: dict[int, Fits],
+) -> None:
+    linked = _linked(session, target, [record.external_id for record in there])
+    note_match_keys(session, target, [record for record in there if record.external_id not in linked])
+    for one in these:
+        mine, fits = wanted[id(one)].get(number), found[id(one)]
+        if mine is None or (fits.candidates and fits.candidates[0].alternative != number):
+            continue
+        for record in there:
+            if digests(session, target, record).get(number) != mine:
+                continue
+            if record.external_id in linked:
+                fits.bound = True
+            else:
+                fits.candidates = [
+                    *fits.candidates,
+                    Candidate(record.external_id, number, record.key or record.external_id),
+                ]
+                fits.rivals = _rivals(one, number, mine, rows)
