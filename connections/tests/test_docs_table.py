@@ -1,0 +1,77 @@
+"""What the docs say of connectors is what the code has."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connections.connectors import all_connectors, connector_class
+from connections.connectors.base import Capabilities, Connector
+from connections.connectors.jira_site import PROPERTY
+from connections.connectors.salesforce_org import KEY_FIELD
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+TEXT = (DOCS / "connectors.md").read_text()
+
+
+def shown(value: Any) -> str:
+    """A declared value as the table shows it."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
+def rows() -> list[list[str]]:
+    """The cells of the table of capabilities, its head first."""
+    lines = TEXT[TEXT.index("| capability |") :].split("\n\n")[0].splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if not line.startswith("|---")]
+
+
+def test_the_table_has_each_capability_once_and_in_order():
+    names = [row[0].strip("`") for row in rows()[1:]]
+    assert names == [field.name for field in dataclasses.fields(Capabilities)]
+
+
+def test_the_table_has_each_connector_once():
+    assert rows()[0][2:] == [connector.label for connector in all_connectors()]
+
+
+@pytest.mark.parametrize("connector", all_connectors(), ids=lambda connector: connector.kind)
+def test_the_table_says_what_the_connector_declares(connector):
+    head, *body = rows()
+    column = head.index(connector.label)
+    told = {row[0].strip("`"): row[column] for row in body}
+    assert told == {name: shown(value) for name, value in dataclasses.asdict(connector.capabilities).items()}
+
+
+@pytest.mark.parametrize("connector", all_connectors(), ids=lambda connector: connector.kind)
+def test_each_connector_has_a_chapter_that_names_its_key_and_its_limits(connector):
+    chapter = re.split(r"^## ", TEXT, flags=re.MULTILINE)
+    [own] = [part for part in chapter if part.startswith(connector.label + "\n")]
+    for topic in ("**The account.**", "**The correlation key**", "**Scope**", "**Known limits**"):
+        assert topic in own
+
+
+def test_names_that_people_have_to_enter_are_those_the_connectors_use():
+    jira, salesforce = connector_class("jira"), connector_class("salesforce")
+    assert f"property named `{PROPERTY}`" in TEXT
+    assert f"API name `{KEY_FIELD}`" in TEXT
+    assert {field.label for field in jira.scope_form} == {"Project key", "Issue types", "Only issues where"}
+    assert [field.name for field in salesforce.scope_form] == ["where"]
+
+
+def test_the_guide_to_writing_one_names_every_method_and_its_example_compiles():
+    guide = (DOCS / "writing-a-connector.md").read_text()
+    methods = {name for name in vars(Connector) if not name.startswith("_") and callable(getattr(Connector, name))}
+    told = set(re.findall(r"`(\w+)\(", guide))
+    assert methods <= told
+    examples = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        compile(example, "example", "exec")
