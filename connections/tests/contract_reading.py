@@ -342,6 +342,16 @@ class ReadingContract:
             for id, record in vendor.connector.get_many(vendor.object_type, everything, fields).items():
                 assert vendor.connector.admits(vendor.object_type, record, scope) in (None, id in wanted)
 
+    def test_a_record_that_left_the_scope_is_out_of_it_at_once(self, vendor: Vendor):
+        id, other = vendor.add(), vendor.add()
+        if vendor.connector.capabilities.lists_lag:
+            vendor.lag(600)
+        vendor.edit(id, vendor.leaving)
+        late = vendor.add()
+        assert vendor.connector.in_scope(vendor.object_type, [id, other, late], vendor.narrow) == {other, late}
+        record = vendor.read(id, list(vendor.fields()))
+        assert vendor.connector.admits(vendor.object_type, record, vendor.narrow) in (None, False)
+
     def test_without_a_scope_every_record_is_let_in(self, vendor: Vendor):
         ids = {vendor.add(), vendor.add(inside=False)}
         assert vendor.connector.in_scope(vendor.object_type, sorted(ids), {}) == ids

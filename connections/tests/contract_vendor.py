@@ -52,6 +52,7 @@ class Vendor:
     scope: Values = {}
     # Narrower than `scope`: lets in what `add(inside=True)` makes and not what `add(inside=False)` makes.
     narrow: Values
+    leaving: Values  # an edit by which a record leaves `narrow`
     title: str  # path of the text people recognise a record by: it has a longest length and can be matched by
     samples: Mapping[str, Sample]  # by kind; a kind that is missing here has no writable field at the system
     ana: Person  # active, makes the edits

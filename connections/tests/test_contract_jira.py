@@ -32,6 +32,7 @@ class JiraVendor(WiredVendor):
     object_type = "issue"
     scope = {"project": "SUP", "issue_types": "Task, Bug"}
     narrow = {"project": "SUP", "issue_types": "Task", "jql": "created >= 0"}
+    leaving = {"issuetype": "Bug"}
     title = "summary"
     ana = Person(ANA, "acc-ana", "Ana")
     inactive_person = "gil@acme.example"

@@ -35,6 +35,7 @@ EVERYTHING: dict[str, Any] = {
 class MemoryVendor(Vendor):
     object_type = "thing"
     narrow = {"team": "ours"}
+    leaving = {"team": "theirs"}
     title = "title"
     samples = {
         "text": Sample("body", "Words", "Other words"),

@@ -24,6 +24,7 @@ BOOKKEEPING = {"SystemModstamp", "LastModifiedDate", "LastModifiedById"}
 class SalesforceVendor(WiredVendor):
     object_type = "Case"
     narrow = {"where": "Origin = 'Web' OR Origin = 'Email'"}
+    leaving = {"Origin": "Phone"}
     title = "Subject"
     inactive_person = "gone.doe@acme.example"
     unknown_id = "500Hs00000zzzzzIAA"
