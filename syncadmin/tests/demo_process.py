@@ -80,7 +80,7 @@ class Demo:
         return self.health().get("status") == "ok"
 
     def ask_for_faults(self, system: str, *faults: dict[str, Any]) -> None:
-        """Let the stand-in of "jira" or "salesforce" misbehave (see sandbox/base.py)."""
+        """Let the stand-in of "jira" or "salesforce" misbehave in these ways alone (see sandbox/base.py)."""
         requests.post(self.notes[system]["url"] + FAULTS_PATH, json=list(faults), timeout=10).raise_for_status()
 
     def pid_of(self, name: str) -> int | None:
@@ -117,15 +117,18 @@ class Demo:
 
 
 @contextmanager
-def running_demo(database: str = "", **environment: str) -> Iterator[Demo]:
+def running_demo(database: str = "", before: str = "", **environment: str) -> Iterator[Demo]:
     """A demo without office and approval, on a fresh database of the server at `database` ("": SQLite), until the
-    end of the block. Every part answers when it begins; every process is gone when it ends."""
+    end of the block. Every part answers when it begins; every process is gone when it ends.
+
+    before: a program that runs in the demo's process first; the parts are forks of it, so all of them see what it did.
+    """
     with tempfile.TemporaryDirectory(prefix="story-", ignore_cleanup_errors=True) as name, _database(database) as url:
         folder = Path(name)
         port = _free_ports()
         with (folder / "output.log").open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "syncadmin.demo", "--port", str(port)],
+                [sys.executable, *_program(before), "--port", str(port)],
                 cwd=ROOT,
                 env={**_environment(folder, url), **environment},
                 stdin=subprocess.DEVNULL,
@@ -139,6 +142,12 @@ def running_demo(database: str = "", **environment: str) -> Iterator[Demo]:
             yield demo
         finally:
             _end(process)
+
+
+def _program(before: str) -> list[str]:
+    if not before:
+        return ["-m", "syncadmin.demo"]
+    return ["-c", f"{before}\nfrom syncadmin.demo.__main__ import main\nmain()\n"]
 
 
 def _environment(folder: Path, database: str) -> dict[str, str]:

@@ -1,0 +1,129 @@
+"""Parts of a running SyncAdmin fail while people edit: nothing is lost, nothing is made twice, all of it comes back."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import threading
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import pytest
+import redis
+
+from syncadmin import embedded
+from syncadmin.tests.demo_process import Demo, running_demo
+
+# A smaller company, so that the first run is over soon. And vendors that promise to have dropped a call without an
+# answer sooner than the real ones do, which take up to two minutes: so long an update found in "sending" is left alone.
+BEFORE = """
+from dataclasses import replace
+from syncadmin.demo import world
+world.BOTH, world.ONLY_JIRA, world.ONLY_SALESFORCE = 40, 3, 2
+from connections.connectors import connector_class
+for kind in map(connector_class, ("jira", "salesforce")):
+    kind.capabilities = replace(kind.capabilities, update_timeout=5.0)
+"""
+RECORDS = 45  # on each side after the first run
+EDITS = 40
+LATENCY = "0.02"
+COMING_BACK_SECONDS = 240.0  # most of it is the half minute for which a killed worker holds its mapping
+
+
+@pytest.fixture
+def demo() -> Iterator[Demo]:
+    with running_demo(before=BEFORE, DEMO_APPROVE="1", SANDBOX_LATENCY=LATENCY) as running:
+        running.wait(lambda: len(known_cases(running)) == RECORDS, "the first run has written", 180)
+        yield running
+
+
+def known_cases(demo: Demo) -> list[dict[str, str]]:
+    """The cases that know their issue."""
+    query = "SELECT Id, Subject, Jira_Key__c FROM Case WHERE Jira_Key__c != null"
+    found = demo.salesforce.call(demo.person("salesforce"), "GET", f"query?q={quote(query)}")["records"]
+    return list(found)
+
+
+def issues(demo: Demo) -> dict[str, str]:
+    """{key: summary}"""
+    path = f"search/jql?jql={quote('project = SUP')}&maxResults=100&fields=summary"
+    answer = demo.jira.call(demo.person("jira"), "GET", path)
+    assert answer.get("isLast", True)
+    return {issue["key"]: issue["fields"]["summary"] for issue in answer["issues"]}
+
+
+def from_database(demo: Demo, query: str) -> str:
+    database = sqlite3.connect(f"file:{demo.folder / 'syncadmin.sqlite3'}?mode=ro", uri=True, timeout=20)
+    try:
+        (answer,) = database.execute(query).fetchone()
+    finally:
+        database.close()
+    return str(answer)
+
+
+class Burst:
+    """40 people's edits, each of another pair, every second one in Salesforce."""
+
+    def __init__(self, demo: Demo) -> None:
+        self.demo = demo
+        self.pairs = sorted((case["Jira_Key__c"], case["Id"]) for case in known_cases(demo))[:EDITS]
+        self.wanted: dict[str, str] = {}  # key: what both sides must say in the end
+
+    def edit(self, numbers: range, only_jira: bool = False) -> None:
+        for number in numbers:
+            key, case = self.pairs[number]
+            self.wanted[key] = word = f"Edit {number} of {key}"
+            if number % 2 and not only_jira:
+                self.demo.salesforce.edit(self.demo.person("salesforce"), case, Subject=word)
+            else:
+                self.demo.jira.edit(self.demo.person("jira"), key, summary=word)
+
+    def missing(self) -> dict[str, tuple[str, str, str]]:
+        """{key: (in Jira, in Salesforce, wanted)} of what has not arrived."""
+        left = issues(self.demo)
+        right = {case["Jira_Key__c"]: case["Subject"] for case in known_cases(self.demo)}
+        found = {key: (left[key], right[key], word) for key, word in self.wanted.items()}
+        return {key: said for key, said in found.items() if len(set(said)) > 1}
+
+
+def test_a_killed_worker_a_flushed_queue_and_a_vendor_that_is_down_lose_nothing_and_double_nothing(demo: Demo) -> None:
+    burst = Burst(demo)
+    disputed = len(json.loads(demo.command("conflicts", "--json").stdout))
+
+    burst.edit(range(10))
+    redis.Redis(unix_socket_path=str(embedded.socket_path(demo.folder))).flushall()
+
+    burst.edit(range(10, 16))
+    demo.ask_for_faults("salesforce", {"kind": "status", "status": 503, "path": "^/services/data", "times": 10**6})
+    burst.edit(range(16, 22), only_jira=True)
+    down = "SELECT state FROM connections_connection WHERE kind = 'salesforce'"
+    demo.wait(lambda: from_database(demo, down) == "unreachable", "the outage is noticed")
+    demo.ask_for_faults("salesforce")
+
+    editing = threading.Thread(target=burst.edit, args=(range(22, EDITS),))
+    editing.start()
+    killed = demo.wait(lambda: working(demo), "a live worker holds the mapping")
+    os.kill(killed, signal.SIGKILL)
+    editing.join()
+
+    demo.wait(lambda: not burst.missing(), "every edit is on both sides", COMING_BACK_SECONDS, every=0.5)
+    assert len(burst.wanted) == EDITS
+    assert len(issues(demo)) == RECORDS
+    keys = [case["Jira_Key__c"] for case in known_cases(demo)]
+    assert len(keys) == len(set(keys)) == RECORDS
+    demo.wait(demo.healthy, "every part works again")
+    back = {demo.pid_of("live-1"), demo.pid_of("live-2")}
+    assert None not in back and killed not in back
+    nothing_open = "SELECT count(*) FROM sync_operation WHERE state IN ('planned', 'sending', 'uncertain', 'dead')"
+    demo.wait(lambda: from_database(demo, nothing_open) == "0", "nothing is under way")
+    assert len(json.loads(demo.command("conflicts", "--json").stdout)) == disputed, "a person was asked needlessly"
+    assert json.loads(demo.command("audit", "verify", "--json").stdout)["intact"]
+
+
+def working(demo: Demo) -> int | None:
+    """The live worker that runs the mapping now."""
+    holder = from_database(demo, "SELECT holder FROM sync_mappingstate").rpartition(":")[2]
+    live = [demo.pid_of("live-1"), demo.pid_of("live-2")]
+    return int(holder) if holder.isdecimal() and int(holder) in live else None
