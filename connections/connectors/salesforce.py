@@ -173,7 +173,12 @@ class Salesforce(Connector):
             # A record that changed while we read stands in its old place with its new time: that is no position yet.
             stamps = [r.version for r in records if r.version and (started is None or r.version <= started)]
             reached = max([reached or "", *stamps]) or started
-            yield Page(records, reached, server_time=started, last=bool(answer.json.get("done", True)))
+            last = bool(answer.json.get("done", True))
+            if last and started:
+                # Everything up to the moment we asked is seen; what commits late with an older stamp is for the
+                # lookback, and the next poll need not list the last changes over and over.
+                reached = max(reached or "", started)
+            yield Page(records, reached, server_time=started, last=last)
 
     def shift_watermark(self, watermark: str, seconds: float) -> str:
         shifted = datetime.fromisoformat(watermark) - timedelta(seconds=seconds)

@@ -222,7 +222,7 @@ def test_changes_come_in_order_with_deletions_and_a_position(w):
     assert pages[0].server_time <= now()
 
 
-def test_a_position_is_inclusive_and_idle_polls_stay_in_place(w):
+def test_a_position_is_inclusive_and_idle_polls_move_on_with_the_clock(w):
     clock = [1_800_000_000.0]
     w.app.now = lambda: clock[0]
     case = w.case()
@@ -232,7 +232,7 @@ def test_a_position_is_inclusive_and_idle_polls_stay_in_place(w):
     assert [r.external_id for p in again for r in p.records] == [case]
     later = w.connector.shift_watermark(page.records[0].version, -1)
     empty = list(w.connector.changed_since("Case", later, FIELDS, {}))
-    assert [list(p.records) for p in empty] == [[]] and empty[-1].watermark == later and empty[-1].last
+    assert [list(p.records) for p in empty] == [[]] and empty[-1].watermark >= later and empty[-1].last
 
 
 def test_a_page_full_of_one_second_is_read_to_its_end(w, monkeypatch):
@@ -266,7 +266,7 @@ def test_a_record_that_changes_while_pages_are_read_moves_no_position_past_the_o
     assert second.records[-1].values["Subject"] == "moved"
     assert first.watermark < second.watermark < last_stamp
     rest = list(pages)
-    assert rest[-1].watermark == last_stamp
+    assert rest[-1].watermark >= last_stamp, "read to the end: the moment of the question"
 
 
 def test_an_expired_cursor_starts_the_listing_again(monkeypatch):
