@@ -7,6 +7,7 @@ committed.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -21,10 +22,14 @@ from django.utils import timezone
 from connections.connectors.base import (
     ConnectorError,
     Creation,
+    Retry,
+    Uncertain,
     Update,
     WriteResult,
 )
+from mappings.models import Mapping as SyncMapping
 from sync.identities import known_twins
+from sync.lease import RENEW_SECONDS
 from sync.models import ChangedRecord, Operation
 from sync.session import SIDES, Session
 from sync.setbacks import supersede
@@ -32,6 +37,9 @@ from sync.settle import settle
 
 # ⚑ A decision older than this is made again from fresh reads before anything is sent.
 DECISION_SECONDS = 10
+NOT_SENT = "This worker stood still for a while; nothing was sent."
+
+log = logging.getLogger("sync")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +50,36 @@ class Answer:
 
 def carry_out(session: Session, operations: Sequence[Operation]) -> None:
     """Send these planned operations and commit every result. Raises LeaseLost."""
-    # Parts of one record go one after the other: the claim lets one writer at a record.
     waiting = list(operations)
     while waiting:
-        turn: dict[tuple[int, str], Operation] = {}
-        for operation in waiting:
-            turn.setdefault((operation.link_id, operation.side), operation)
-        now = list(turn.values())
+        now = _next_to_send(session, waiting)
         waiting = [operation for operation in waiting if operation not in now]
         claimed = claim(session, now)
         for answers in send(session, claimed):
             settle(session, [(answer.operation, answer.result) for answer in answers])
+
+
+def _next_to_send(session: Session, waiting: Sequence[Operation]) -> list[Operation]:
+    """As many as leave at once: ⚑ what is claimed must not wait, or it grows old and outlives its lease.
+
+    Parts of one record go one after the other: the claim lets one writer at a record.
+    """
+    room = {side: float(session.connectors[side].capabilities.concurrency) for side in SIDES}
+    taken: set[tuple[int, str]] = set()
+    found = []
+    for operation in waiting:
+        side, record = operation.side, (operation.link_id, operation.side)
+        if record in taken or room[side] <= 0:
+            continue
+        taken.add(record)
+        room[side] -= 1 / session.connectors[side].capabilities.bulk_write if _goes_in_bulk(session, operation) else 1
+        found.append(operation)
+    return found
+
+
+def _goes_in_bulk(session: Session, operation: Operation) -> bool:
+    size = session.connectors[operation.side].capabilities.bulk_write
+    return size > 1 and operation.kind != Operation.Kind.DELETE and not operation.part
 
 
 def claim_key(session: Session, operation: Operation) -> str:
@@ -64,10 +91,14 @@ def claim_key(session: Session, operation: Operation) -> str:
 def claim(session: Session, operations: Sequence[Operation]) -> list[Operation]:
     """Those of `operations` that may be sent now, marked as being sent in one commit.
 
-    ⚑ One that waited too long or whose link was hinted since it was decided is superseded and planned again; so is
-    one whose record another mapping is writing.
+    ⚑ One that waited too long, was decided under another mapping version, or whose link was hinted since it was
+    decided is superseded and planned again; so is one whose record another mapping is writing, and everything once
+    the mapping is paused.
     """
     now = timezone.now()
+    pinned = SyncMapping.objects.filter(
+        pk=session.mapping.pk, state=SyncMapping.State.ACTIVE, published=session.version.pk
+    ).exists()
     links = {operation.link_id: operation.link for operation in operations}
     records = [external_id for link in links.values() for side in SIDES if (external_id := link.record_id(side))]
     with transaction.atomic():
@@ -84,8 +115,8 @@ def claim(session: Session, operations: Sequence[Operation]) -> list[Operation]:
             link = operation.link
             rings = [hinted.get((side, link.record_id(side) or "")) for side in SIDES]
             moved = any(rung is not None and rung > operation.decided_at for rung in rings)
-            old = now - operation.decided_at > timedelta(seconds=DECISION_SECONDS)
-            if moved or old or keys[operation.pk] in taken or operation.pk in made:
+            old = now - operation.not_before > timedelta(seconds=DECISION_SECONDS)
+            if not pinned or moved or old or keys[operation.pk] in taken or operation.pk in made:
                 late.append(operation)
                 continue
             operation.state = Operation.State.SENDING
@@ -130,11 +161,14 @@ def send(session: Session, operations: Sequence[Operation]) -> Iterator[list[Ans
     try:
         futures = {pools[call.side].submit(_in_thread, call) for call in calls}
         while futures:
-            done, futures = wait(futures, return_when=FIRST_COMPLETED)
-            yield [answer for future in done for answer in future.result()]
+            done, futures = wait(futures, RENEW_SECONDS, return_when=FIRST_COMPLETED)
+            if done:
+                yield [answer for future in done for answer in future.result()]
+            else:
+                session.lease.renew()
     finally:
         for pool in pools.values():
-            pool.shutdown(wait=True)
+            pool.shutdown(wait=True, cancel_futures=True)  # nothing more is sent once the lease is lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +194,7 @@ def _calls(session: Session, operations: Sequence[Operation]) -> list[_Call]:
         size = session.connectors[side].capabilities.bulk_write
         for kind in ("create", "update", "delete"):
             these = [o for o in operations if o.side == side and o.kind == kind]
-            bulk = [o for o in these if size > 1 and kind != "delete" and not o.part]
+            bulk = [o for o in these if _goes_in_bulk(session, o)]
             if len(bulk) > 1:
                 these = [o for o in these if o not in bulk]
                 for start in range(0, len(bulk), size):
@@ -178,6 +212,8 @@ def values_of(operation: Operation) -> dict[str, Any]:
 def _send_one(session: Session, operation: Operation) -> Answer:
     side = operation.side
     connector, object_type = session.connectors[side], session.object_type(side)
+    if not session.lease.sure:
+        return Answer(operation, Retry(NOT_SENT, after=0))
     try:
         if operation.kind == Operation.Kind.DELETE:
             connector.delete(object_type, operation.external_id)
@@ -197,6 +233,14 @@ def _send_one(session: Session, operation: Operation) -> Answer:
         return Answer(operation, written)
     except ConnectorError as error:
         return Answer(operation, error)
+    except Exception as problem:
+        return Answer(operation, _broken(operation, problem))
+
+
+def _broken(operation: Operation, problem: Exception) -> ConnectorError:
+    """⚑ A connector that breaks off in the middle may have written: what became of it is looked up."""
+    log.error("operation %s broke off", operation.pk, exc_info=problem)
+    return Uncertain(f"{problem.__class__.__name__}: {problem}")
 
 
 def _send_alone(session: Session, operation: Operation) -> list[Answer]:
@@ -208,6 +252,8 @@ def _send_bulk(session: Session, operations: Sequence[Operation], kind: str) -> 
     connector, object_type, paths = session.connectors[side], session.object_type(side), session.paths(side)
     conditional = connector.capabilities.conditional_write
     results: Sequence[WriteResult | ConnectorError]
+    if not session.lease.sure:
+        return [Answer(operation, Retry(NOT_SENT, after=0)) for operation in operations]
     try:
         if kind == Operation.Kind.CREATE:
             creations = [Creation(values_of(o), o.correlation_key) for o in operations]
@@ -217,6 +263,10 @@ def _send_bulk(session: Session, operations: Sequence[Operation], kind: str) -> 
                 Update(o.external_id, values_of(o), o.expected_version if conditional else None) for o in operations
             ]
             results = connector.update_many(object_type, updates, paths)
+        if len(results) != len(operations):
+            raise ValueError(f"{len(results)} answers to {len(operations)} writes")
     except ConnectorError as error:
         results = [error] * len(operations)
+    except Exception as problem:
+        results = [_broken(operation, problem) for operation in operations]
     return [Answer(operation, result) for operation, result in zip(operations, results, strict=True)]

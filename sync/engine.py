@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db import transaction
-from django.db.models import Count, F, Sum
+from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import Count, F, Q, Sum
 from django.utils import timezone
 
-from connections.connectors.base import NeedsAuthorization, RateLimited, Retry
+from connections.connectors.base import Gone, NeedsAuthorization, NotAllowed, RateLimited, Refused, Retry
 from connections.models import Connection
 from mappings.models import Mapping as SyncMapping
 from sync import audit, first_run, hints, recover
@@ -28,9 +28,9 @@ from sync.decide import decide
 from sync.lease import LeaseLost, take
 from sync.matching import Unlinked, forget
 from sync.merge import OTHER
-from sync.models import Allowance, ChangedRecord, Link, MappingState, Operation, Run
+from sync.models import Allowance, ChangedRecord, Cursor, Link, MappingState, Operation, Run
 from sync.plan import Brake, check_brakes
-from sync.read import Reading, SideFailed, poll, read_into
+from sync.read import Reading, SideEmpty, SideFailed, poll, read_into, sweep, sweep_due
 from sync.session import SIDES, Session, open_session
 from sync.setbacks import lost_sign_in
 from sync.state import (
@@ -47,8 +47,14 @@ log = logging.getLogger("sync")
 RUN_SECONDS = 240
 # A link with an operation in flight is looked at again after this long, unless the operation ends earlier.
 BUSY_SECONDS = 1.0
+# One whose write was not answered waits for the probe, which rings.
+UNCLEAR_SECONDS = 5.0
 # A system that does not answer is tried again after this long at first.
 UNREACHABLE_SECONDS = 5
+# A mapping whose lists or records are refused, or whose run broke off, is tried again after this long.
+PAUSE_SECONDS = 60
+# Answers to a read that are about what one mapping asks for, not about the connection.
+OF_THE_MAPPING = (Refused, NotAllowed, Gone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +100,7 @@ def run(mapping_id: int, kind: str = Run.Kind.LIVE, lane: str = "live", started_
     except Exception as problem:
         log.exception("run of mapping %s failed", mapping_id)
         _finish(session, Run.State.FAILED, {"code": "failed", "params": {"message": f"{problem.__class__.__name__}."}})
+        _pause(mapping_id)
         raise
     finally:
         lease.release()
@@ -128,13 +135,16 @@ def _run(session: Session, state: MappingState) -> Outcome:
         first_run.survey(session)
         return Outcome("approval", run_id=_run_id(session))
     started = time.monotonic()
-    if poll_due(session, state):
-        _poll(session)
     try:
-        while time.monotonic() - started < RUN_SECONDS and batch(session):
+        if poll_due(session, state):
+            _poll(session)
+        while time.monotonic() - started < RUN_SECONDS and still_on(session) and batch(session):
             session.progress(phase="write")
     except Halted:
         return Outcome("halted", "brake", _run_id(session))
+    except SideEmpty as empty:
+        halt_empty(session, empty)
+        return Outcome("halted", "side_empty", _run_id(session))
     _answered(session)
     if session.run is None:
         calls = sum(sum(counter.values()) for counter in session.calls.values())
@@ -152,9 +162,27 @@ def poll_due(session: Session, state: MappingState) -> bool:
     return session.kind == Run.Kind.MANUAL or state.next_poll_at is None or state.next_poll_at <= timezone.now()
 
 
+def still_on(session: Session) -> bool:
+    """Whether the mapping still runs, under the version this run is pinned to, with both connections usable."""
+    same = SyncMapping.objects.filter(
+        pk=session.mapping.pk, state=SyncMapping.State.ACTIVE, published=session.version.pk
+    ).select_related("left_connection", "right_connection")
+    mapping = same.first()
+    return mapping is not None and not any(unusable(mapping.connection(side)) for side in SIDES)
+
+
 def _poll(session: Session) -> None:
+    def live_edits() -> None:
+        """⚑ Whoever holds the lease drains hints before every page."""
+        while hints.any_live(session.mapping.pk) and still_on(session):
+            batch(session)
+
+    now = timezone.now()
     for side in SIDES:
-        poll(session, side)
+        poll(session, side, between=live_edits)
+        cursor = Cursor.objects.get(mapping=session.mapping, side=side)
+        if sweep_due(cursor, session.connectors[side], now):
+            sweep(session, side, between=live_edits)
     now = timezone.now()
     MappingState.objects.filter(mapping=session.mapping).update(
         last_poll_at=now, next_poll_at=now + timedelta(seconds=session.compiled.poll_seconds)
@@ -191,6 +219,10 @@ def _side_failed(session: Session, failure: SideFailed) -> Outcome:
             session.progress(waiting_until=until, waiting_for=connection.name)
         _finish(session, Run.State.DONE, {"code": "retry", "params": {"system": connection.name, "message": message}})
         return Outcome("waiting", "quota", _run_id(session))
+    elif isinstance(error, OF_THE_MAPPING):
+        # The system answers; what this mapping asks for, it does not give. Other mappings of the connection go on.
+        _pause(session.mapping.pk)
+        session.ensure_run()  # nowhere else would it be told
     else:
         after = error.after if isinstance(error, Retry) else UNREACHABLE_SECONDS
         now = timezone.now()
@@ -203,6 +235,15 @@ def _side_failed(session: Session, failure: SideFailed) -> Outcome:
     problem = {"code": "failed", "params": {"message": f"{connection.name}: {message}"}}
     _finish(session, Run.State.FAILED, problem)
     return Outcome("failed", "connection", _run_id(session))
+
+
+def _pause(mapping_id: int) -> None:
+    """Neither lists nor hints are looked at for a while: nothing changes by asking again every second."""
+    until = timezone.now() + timedelta(seconds=PAUSE_SECONDS)
+    MappingState.objects.filter(mapping_id=mapping_id).filter(
+        Q(next_poll_at__isnull=True) | Q(next_poll_at__lt=until)
+    ).update(next_poll_at=until)
+    ChangedRecord.objects.filter(mapping_id=mapping_id, not_before__lt=until).update(not_before=until)
 
 
 # One batch. ----------------------------------------------------------------------------------------------------
@@ -218,14 +259,51 @@ def batch(session: Session) -> bool:
     live = rung[0].lane == hints.Lane.LIVE
     session.lane = "live" if live else "backfill"
     started = time.monotonic()
-    _look_at(session, rung)
+    try:
+        operations = _look_at(session, rung)
+    except (LeaseLost, Halted, OperationalError, InterfaceError):
+        raise
+    except SideFailed as failure:
+        if len(rung) == 1 or not isinstance(failure.error, OF_THE_MAPPING):
+            raise
+        operations = _look_at_each(session, rung)
+    except Exception:
+        log.exception("a batch of mapping %s cannot be decided", session.mapping.pk)
+        operations = _look_at_each(session, rung)
+    if operations:
+        carry_out(session, operations)
     if not live:
         session.bulk_batch = hints.next_batch(len(rung), time.monotonic() - started)
     return True
 
 
-def _look_at(session: Session, rung: list[ChangedRecord]) -> None:
-    """Read what these hints name and whatever belongs to it, decide, commit, carry out."""
+def _look_at_each(session: Session, rung: Sequence[ChangedRecord]) -> list[Operation]:
+    """One hint after the other, after they failed together: ⚑ a record that fails blocks only itself."""
+    operations: list[Operation] = []
+    refused: SideFailed | None = None
+    good = False
+    for hint in rung:
+        try:
+            operations += _look_at(session, [hint])
+            good = True
+        except (LeaseLost, Halted, OperationalError, InterfaceError):
+            raise
+        except SideFailed as failure:
+            if not isinstance(failure.error, OF_THE_MAPPING):
+                raise
+            refused = failure
+            hints.fail(hint, failure.error.message or failure.error.__class__.__name__)
+        except Exception as problem:
+            log.exception("%s %s cannot be decided", hint.side, hint.external_id)
+            hints.fail(hint, f"This record could not be taken over: {problem.__class__.__name__}: {problem}")
+            good = True
+    if refused is not None and not good:
+        raise refused
+    return operations
+
+
+def _look_at(session: Session, rung: list[ChangedRecord]) -> list[Operation]:
+    """Read what these hints name and whatever belongs to it, decide, commit. Returns what is to be sent."""
     session.reading_since = timezone.now()
     ids = {side: [hint.external_id for hint in rung if hint.side == side] for side in SIDES}
     known = load(session, ids)
@@ -234,7 +312,9 @@ def _look_at(session: Session, rung: list[ChangedRecord]) -> None:
     linked = {side: [id for id in found if (side, id) not in there] for side, found in both_ids(known.links).items()}
     rung += hints.of_counterparts(session.mapping.pk, linked)
     busy = [hint for hint in rung if (link := of_record.get((hint.side, hint.external_id))) and link.pk in known.busy]
-    hints.postpone(busy, BUSY_SECONDS)
+    unclear = [hint for hint in busy if known.busy[of_record[(hint.side, hint.external_id)].pk]]
+    hints.postpone([hint for hint in busy if hint not in unclear], BUSY_SECONDS)
+    hints.postpone(unclear, UNCLEAR_SECONDS)
     rung = [hint for hint in rung if hint not in busy]
     links = [link for link in known.links if link.pk not in known.busy]
     reading = Reading()
@@ -268,8 +348,7 @@ def _look_at(session: Session, rung: list[ChangedRecord]) -> None:
         if meeting:
             operations += commit_meeting(session, meeting)
     session.done += len(rung)
-    if operations:
-        carry_out(session, operations)
+    return operations
 
 
 def _read_counterparts(session: Session, reading: Reading, links: Sequence[Link], known: Batch) -> None:
@@ -323,34 +402,43 @@ def _brake(session: Session, planned: Counter[tuple[str, str]], decided: Sequenc
 
 def halt(session: Session, brake: Brake, sample: Sequence[str]) -> None:
     """Nothing of the plan is written; the hints stay, and a person releases or holds."""
-    waiting = ChangedRecord.objects.filter(mapping=session.mapping).count()
-    params: dict[str, Any] = {
+    params = {
         "side": brake.side,
         "kind": brake.kind,
         "planned": brake.planned,
         "already": brake.already,
         "limit": brake.limit,
-        "waiting": waiting,
         "sample": list(sample),
-        "run": session.ensure_run().pk,
     }
-    reason = {"code": "brake", "params": params}
+    _halt(session, "brake", params)
+
+
+def halt_empty(session: Session, empty: SideEmpty) -> None:
+    """A side that suddenly lists nothing: released, it is believed, and its links are looked at one by one."""
+    params = {
+        "side": OTHER[empty.side],
+        "kind": "delete",
+        "planned": empty.links,
+        "already": 0,
+        "limit": 0,
+        "sample": [],
+        "system": session.system(empty.side),
+        "links": empty.links,
+    }
+    _halt(session, "side_empty", params)
+
+
+def _halt(session: Session, code: str, params: dict[str, Any]) -> None:
+    run = session.ensure_run()
+    params["waiting"] = ChangedRecord.objects.filter(mapping=session.mapping).count()
+    params["run"] = run.pk
+    reason = {"code": code, "params": params}
     with transaction.atomic():
         session.lease.renew()
         MappingState.objects.filter(mapping=session.mapping).update(
             halt=MappingState.Halt.BRAKE, halt_reason=reason, halted_at=timezone.now()
         )
-        audit.append(
-            [
-                audit.entry(
-                    "brake",
-                    "brake",
-                    mapping=session.mapping,
-                    mapping_version=session.version.number,
-                    run_id=session.ensure_run().pk,
-                    side=brake.side,
-                    params=params,
-                )
-            ]
-        )
+        number = session.version.number
+        told = {"mapping_version": number, "run_id": run.pk, "side": params["side"], "params": params}
+        audit.append([audit.entry("brake", code, mapping=session.mapping, **told)])
     _finish(session, Run.State.HALTED, reason)

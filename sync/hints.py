@@ -122,6 +122,11 @@ def any_due(mapping_id: int) -> bool:
     return ChangedRecord.objects.filter(mapping_id=mapping_id, not_before__lte=timezone.now()).exists()
 
 
+def any_live(mapping_id: int) -> bool:
+    waiting = ChangedRecord.objects.filter(mapping_id=mapping_id, not_before__lte=timezone.now())
+    return waiting.filter(lane=Lane.LIVE).exists()
+
+
 def consume(hints: Sequence[ChangedRecord]) -> int:
     """⚑ Delete the hints whose counter is still the one read before the remote read; the others stay."""
     if not hints:

@@ -73,6 +73,7 @@ class Cursor(models.Model):
     side = models.CharField(max_length=5, choices=Side.choices)
     watermark = models.CharField(max_length=300, null=True, blank=True)
     deep_at = models.DateTimeField(null=True, blank=True)  # last poll that looked back far, see read.since
+    swept_at = models.DateTimeField(null=True, blank=True)  # last complete listing compared with the links
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
@@ -355,6 +356,7 @@ class Operation(models.Model):
             models.Index(fields=["mapping", "state", "not_before"], name="operation_due"),  # recover, schedule
             models.Index(fields=["mapping", "side", "kind", "decided_at"], name="operation_brakes"),  # brake counts
             models.Index(fields=["link", "-id"], name="operation_of_link"),  # record page
+            models.Index(fields=["external_id", "finished_at"], name="operation_of_record"),  # state.load: own writes
         ]
 
     def __str__(self) -> str:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.db import connections as databases
 from django.db import transaction
+from django.db.models import Max, Min
 from django.utils import timezone
 
 from connections.connectors.base import Connector, ConnectorError, Record
 from sync import hints
-from sync.models import Conflict, Cursor, Link, MatchKey
+from sync.lease import RENEW_SECONDS
+from sync.merge import OTHER
+from sync.models import Allowance, Conflict, Cursor, Link, MatchKey
 from sync.session import SIDES, Session
 
 # A poll that finds more than this was no ordinary edit: the rest waits behind live edits.
@@ -48,9 +51,12 @@ def read_into(session: Session, reading: Reading, ids: Mapping[str, Iterable[str
         # The second side in a thread of its own: half the wait for a batch that needs both.
         with ThreadPoolExecutor(1) as pool:
             later = pool.submit(_read_side_in_thread, session, "right", wanted["right"])
-            found = {"left": _read_side(session, "left", wanted["left"]), "right": later.result()}
+            found = {"left": _read_side(session, "left", wanted["left"], session.lease.renew)}
+            while not wait([later], RENEW_SECONDS).done:
+                session.lease.renew()
+            found["right"] = later.result()
     else:
-        found = {side: _read_side(session, side, wanted[side]) for side in busy}
+        found = {side: _read_side(session, side, wanted[side], session.lease.renew) for side in busy}
     for side, records in found.items():
         reading.records[side].update(records)
         reading.absent[side].update(set(wanted[side]) - set(records))
@@ -63,13 +69,18 @@ def _read_side_in_thread(session: Session, side: str, ids: Sequence[str]) -> dic
         databases.close_all()
 
 
-def _read_side(session: Session, side: str, ids: Sequence[str]) -> dict[str, Record]:
+def _read_side(
+    session: Session, side: str, ids: Sequence[str], between: Callable[[], None] = lambda: None
+) -> dict[str, Record]:
+    """`between`: called before every call but the first; many slow calls must not cost the lease."""
     connector = session.connectors[side]
     size = connector.capabilities.bulk_read
     found: dict[str, Record] = {}
     try:
         for start in range(0, len(ids), size):
             part = ids[start : start + size]
+            if start:
+                between()
             found.update(connector.get_many(session.object_type(side), part, session.paths(side)))
     except ConnectorError as error:
         raise SideFailed(side, error) from error
@@ -92,8 +103,10 @@ def outside_scope(session: Session, side: str, records: Sequence[Record]) -> set
     }
 
 
-def poll(session: Session, side: str, lane: int = hints.Lane.LIVE) -> int:
+def poll(session: Session, side: str, lane: int = hints.Lane.LIVE, between: Callable[[], None] = lambda: None) -> int:
     """Mark every record the list shows as changed; the cursor moves in the same transaction. Returns their number.
+
+    `between`: called after each page, so that live edits do not wait for a long list.
 
     The list names ids only: the batch reads the records itself. The time filter saves work; it decides nothing.
     Raises SideFailed.
@@ -114,6 +127,7 @@ def poll(session: Session, side: str, lane: int = hints.Lane.LIVE) -> int:
                     moved = {"watermark": page.watermark, **({"deep_at": now} if deep else {})}
                     Cursor.objects.filter(pk=cursor.pk).update(**moved)
             seen += len(page.records)
+            between()
     except ConnectorError as error:
         raise SideFailed(side, error) from error
     return seen
@@ -180,24 +194,65 @@ def noted_ids(mapping_id: int, side: str, ids: Sequence[str]) -> set[str]:
     return set(rows.values_list("external_id", flat=True)) | subjects
 
 
-def sweep(session: Session, side: str) -> set[str]:
-    """Linked ids that a complete listing lacks: hinted for a direct read, since a list proves no deletion."""
-    connector = session.connectors[side]
-    column = f"{side}_id"
+# A complete listing is expensive; a deletion that no feed tells is found this late at most.
+SWEEP = timedelta(hours=1)
+# Links compared with the listing at once.
+SWEEP_CHUNK = 1000
+
+
+def sweep_due(cursor: Cursor, connector: Connector, now: datetime) -> bool:
+    """Whether deletions on a side that tells of none must be looked for."""
+    if connector.capabilities.lists_deletions:
+        return False
+    return cursor.swept_at is None or now - cursor.swept_at >= SWEEP
+
+
+def sweep(session: Session, side: str, between: Callable[[], None] = lambda: None) -> int:
+    """Hint linked records that a complete listing lacks for a direct read, since a list proves no deletion.
+
+    What was seen is one bit a link, so that memory stays flat. Returns their number. Raises SideFailed, SideEmpty.
+    """
+    connector, column, now = session.connectors[side], f"{side}_id", timezone.now()
+    links = Link.objects.filter(mapping=session.mapping, state=Link.State.ACTIVE, created_at__lt=now)
+    ends = links.aggregate(first=Min("pk"), last=Max("pk"))
+    Cursor.objects.filter(mapping=session.mapping, side=side).update(swept_at=now)
+    if ends["first"] is None:
+        return 0
+    seen = bytearray((ends["last"] - ends["first"]) // 8 + 1)
     listed = 0
-    linked = Link.objects.filter(mapping=session.mapping, state=Link.State.ACTIVE)
-    missing = set(linked.values_list(column, flat=True))
     try:
         for page in connector.list_ids(session.object_type(side), session.scope(side)):
             listed += len(page)
-            missing.difference_update(page)
+            for start in range(0, len(page), SWEEP_CHUNK):
+                these = links.filter(**{f"{column}__in": page[start : start + SWEEP_CHUNK]})
+                for pk in these.values_list("pk", flat=True):
+                    seen[(pk - ends["first"]) // 8] |= 1 << (pk - ends["first"]) % 8
+            session.lease.renew()
+            between()
     except ConnectorError as error:
         raise SideFailed(side, error) from error
-    if not listed and missing:
-        raise SideEmpty(side, len(missing))
-    found = {id for id in missing if id}
-    hints.mark(session.mapping.pk, side, found, hints.Lane.VERIFY)
-    return found
+    if not listed and not _accepted(session, side):
+        Cursor.objects.filter(mapping=session.mapping, side=side).update(swept_at=None)  # a release looks again at once
+        raise SideEmpty(side, links.count())
+    missing, after = 0, ends["first"] - 1
+    while rows := list(links.filter(pk__gt=after).order_by("pk").values_list("pk", column)[:SWEEP_CHUNK]):
+        after = rows[-1][0]
+        unseen = [
+            external_id
+            for pk, external_id in rows
+            if pk <= ends["last"] and not seen[(pk - ends["first"]) // 8] & 1 << (pk - ends["first"]) % 8
+        ]
+        hints.mark(session.mapping.pk, side, unseen, hints.Lane.VERIFY)
+        missing += len(unseen)
+        between()
+    return missing
+
+
+def _accepted(session: Session, side: str) -> bool:
+    """Whether a person said that it is true: the side lists nothing any more."""
+    return Allowance.objects.filter(
+        mapping=session.mapping, side=OTHER[side], kind="delete", expires_at__gt=timezone.now()
+    ).exists()
 
 
 class SideEmpty(Exception):

@@ -7,15 +7,17 @@ believed; anything else → the sent fields go to a person, naming what we may h
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 
-from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from connections.connectors.base import ConnectorError, Record, WriteResult
 from sync import audit
 from sync.commit import save_links
+from sync.lease import LeaseLost
 from sync.models import Instruction, Operation, Run
 from sync.read import SideFailed
 from sync.session import Session
@@ -34,13 +36,16 @@ from sync.state import seconds_of
 
 # Clock difference allowed for when looking through the other system's own records of the time of our write.
 CLOCK_SLACK_SECONDS = 120
+# A probe that broke off is made again after this long.
+PROBE_AGAIN = timedelta(minutes=5)
+
+log = logging.getLogger("sync")
 
 
 def leftovers(session: Session) -> None:
     """Settle what earlier runs of this mapping left behind. Raises SideFailed, LeaseLost."""
-    Run.objects.filter(mapping=session.mapping, state=Run.State.RUNNING).update(
-        state=Run.State.LOST, finished_at=timezone.now(), error={"code": "lease_lost", "params": {}}
-    )
+    held = Run.objects.filter(mapping=session.mapping, state=Run.State.RUNNING).exclude(kind=Run.Kind.DRY)
+    held.update(state=Run.State.LOST, finished_at=timezone.now(), error={"code": "lease_lost", "params": {}})
     planned = list(_open(session).filter(state=Operation.State.PLANNED))
     if planned:
         with transaction.atomic():
@@ -48,15 +53,22 @@ def leftovers(session: Session) -> None:
             supersede(session, planned, "planned_again", again_in=0)
     now = timezone.now()
     for operation in _open(session).filter(
-        Q(state=Operation.State.SENDING) | Q(state=Operation.State.UNCERTAIN, not_before__lte=now)
+        state__in=(Operation.State.SENDING, Operation.State.UNCERTAIN), not_before__lte=now
     ):
-        wait = session.connectors[operation.side].capabilities.update_timeout
-        if operation.claimed_at and operation.claimed_at + timedelta(seconds=wait) > now:
-            continue  # it can still take effect; look later
+        wait = timedelta(seconds=session.connectors[operation.side].capabilities.update_timeout)
+        if operation.claimed_at and operation.claimed_at + wait > now:
+            # It can still take effect; look later, and do not let the scheduler ring every second until then.
+            Operation.objects.filter(pk=operation.pk).update(not_before=operation.claimed_at + wait)
+            continue
         try:
             _probe(session, operation)
         except ConnectorError as error:
             raise SideFailed(operation.side, error) from error
+        except (LeaseLost, SideFailed, OperationalError, InterfaceError):
+            raise
+        except Exception:  # ⚑ an operation whose fate cannot be looked up blocks only its own record
+            log.exception("operation %s cannot be probed", operation.pk)
+            Operation.objects.filter(pk=operation.pk).update(not_before=now + PROBE_AGAIN)
 
 
 def _open(session: Session) -> QuerySet[Operation]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
@@ -23,7 +23,8 @@ def due_mappings() -> list[tuple[int, str]]:
     Rings are free: a mapping that is being run already is skipped by its lease.
     """
     now = timezone.now()
-    active = Mapping.objects.filter(state=Mapping.State.ACTIVE, published__isnull=False).annotate(
+    active = Mapping.objects.filter(state=Mapping.State.ACTIVE, published__isnull=False)
+    active = active.select_related("left_connection", "right_connection").annotate(
         has_hints=Exists(ChangedRecord.objects.filter(mapping=OuterRef("pk"), not_before__lte=now)),
         has_leftovers=Exists(
             Operation.objects.filter(mapping=OuterRef("pk"), state__in=Operation.OPEN, not_before__lte=now)
@@ -33,6 +34,8 @@ def due_mappings() -> list[tuple[int, str]]:
     found = []
     for mapping in active:
         state = states.get(mapping.pk)
+        if _stands_still(mapping, state, now):
+            continue
         if state is None or (state.approved_at is None and not state.halt):
             found.append((mapping.pk, "bulk"))
             continue
@@ -43,6 +46,15 @@ def due_mappings() -> list[tuple[int, str]]:
         if mapping.has_hints or mapping.has_leftovers or state.next_poll_at is None or state.next_poll_at <= now:
             found.append((mapping.pk, "live"))
     return found
+
+
+def _stands_still(mapping: Mapping, state: MappingState | None, now: datetime) -> bool:
+    """Whether a run could do nothing: a system asked us to wait, or a connection needs a person and says so."""
+    connections = (mapping.left_connection, mapping.right_connection)
+    if any(one.retry_after and one.retry_after > now for one in connections):
+        return True
+    told = state is not None and state.halt == MappingState.Halt.CONNECTION
+    return told and not all(one.usable for one in connections)
 
 
 def tick() -> int:

@@ -21,7 +21,8 @@ class Batch:
     """The links of a batch with everything that decides about them."""
 
     links: list[Link]
-    busy: set[int] = field(default_factory=set)  # links with an open operation
+    # Links with an open operation, or a record that another mapping writes: whether it is unclear what became of it
+    busy: dict[int, bool] = field(default_factory=dict)
     conflicts: dict[int, dict[str, Conflict]] = field(default_factory=dict)  # link -> rule id -> open conflict
     instructions: dict[int, list[Instruction]] = field(default_factory=dict)
     own_writes: dict[tuple[str, str], dict[str, list[OwnWrite]]] = field(default_factory=dict)
@@ -40,9 +41,7 @@ def load(session: Session, ids: Mapping[str, Iterable[str]]) -> Batch:
     if not links:
         return batch
     keys = [link.pk for link in links]
-    batch.busy = set(
-        Operation.objects.filter(link__in=keys, state__in=Operation.OPEN).values_list("link_id", flat=True)
-    )
+    batch.busy = _busy(session, links)
     for conflict in Conflict.objects.filter(link__in=keys, state__in=("open", "resolving")):
         batch.conflicts.setdefault(conflict.link_id or 0, {})[conflict.rule_id] = conflict
     waiting = Instruction.objects.filter(link__in=keys, state=Instruction.State.WAITING).order_by("pk")
@@ -74,6 +73,22 @@ def load(session: Session, ids: Mapping[str, Iterable[str]]) -> Batch:
                         )
                     )
     return batch
+
+
+def _busy(session: Session, links: Sequence[Link]) -> dict[int, bool]:
+    """⚑ Links that are not planned now: an operation is on its way, ours or another mapping's on the same record."""
+    place = {side: f"{session.connection(side).pk}:{session.object_type(side)}" for side in SIDES}
+    owners: dict[str | None, int] = {}
+    for link in links:
+        for side in SIDES:
+            owners[f"{place[side]}:{link.record_id(side)}"] = link.pk
+    keys = {link.pk for link in links}
+    rows = Operation.objects.filter(Q(link__in=keys) | Q(claim__in=[*owners]), state__in=Operation.OPEN)
+    busy: dict[int, bool] = {}
+    for link_id, claim, state in rows.values_list("link_id", "claim", "state"):
+        pk = link_id if link_id in keys else owners[claim]
+        busy[pk] = busy.get(pk, False) or state == Operation.State.UNCERTAIN
+    return busy
 
 
 def link_view(link: Link, batch: Batch, edits: Mapping[tuple[str, str], EditTime] | None = None) -> LinkView:
