@@ -32,7 +32,18 @@ MONITORING_SECONDS = 5
 FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0  # seconds between tries to reach Redis
 
 
-class InProcessWorker(SimpleWorker):
+class Remembered(Worker):
+    """A worker that makes itself known again with its next sign of life where Redis was emptied meanwhile: RQ
+    registers a worker once, and a health page would miss it until its next start."""
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        if pipeline is None and not self.connection.hexists(self.key, "birth"):
+            self.connection.delete(self.key)  # a sign of life alone reads as a namesake that works
+            self.register_birth()
+        super().heartbeat(timeout, pipeline)
+
+
+class InProcessWorker(Remembered, SimpleWorker):
     """Runs jobs in its own process; database connections that broke or grew old are replaced between jobs."""
 
     def perform_job(self, job: Job, queue: Queue) -> bool:
@@ -43,7 +54,7 @@ class InProcessWorker(SimpleWorker):
             close_old_connections()
 
 
-class ForkingWorker(Worker):
+class ForkingWorker(Remembered):
     """Forks for each job. A database connection must not be shared with a fork, and a fork whose worker was
     killed must not go on beside the job's second run."""
 

@@ -44,3 +44,19 @@ def test_database_connections_are_closed_before_a_fork(monkeypatch: pytest.Monke
     monkeypatch.setattr(Worker, "fork_work_horse", lambda self, job, queue: order.append("forked"))
     workers.make_worker(["bulk"]).fork_work_horse(mock.Mock(), mock.Mock())
     assert order == ["closed", "forked"]
+
+
+@pytest.mark.parametrize("queues", [["live"], ["bulk"]])
+def test_a_worker_that_an_emptied_redis_forgot_registers_again(
+    queues: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = workers.make_worker(queues)
+    born: list[str] = []
+    monkeypatch.setattr(worker, "register_birth", lambda: born.append(worker.name))
+    worker.connection.hexists.return_value = True
+    worker.heartbeat()
+    assert born == []
+    worker.connection.hexists.return_value = False
+    worker.heartbeat()
+    assert born == [worker.name]
+    worker.connection.delete.assert_called_once_with(worker.key)
