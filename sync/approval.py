@@ -10,7 +10,9 @@ from django.utils import timezone
 
 from mappings.models import Mapping
 from sync import audit, hints, jobs
-from sync.models import Allowance, ChangedRecord, Link, MappingState, Run
+from sync.identities import thing_of
+from sync.merge import OTHER
+from sync.models import Allowance, ChangedRecord, Link, MappingState, MatchKey, Operation, Run
 from sync.session import SIDES
 
 ALLOWANCE_TIME = timedelta(hours=1)
@@ -106,17 +108,17 @@ def release(mapping: Mapping, number: int, reason: str, user: Any) -> Allowance:
 
 
 def hold(mapping: Mapping, reason: str, user: Any) -> int:
-    """Take the records whose changes wait out of the run: held, listed, re-includable. Returns their number."""
+    """Take the records that the brake is about out of the run: held, listed, re-includable. Returns their number.
+
+    Creates: the new records that wait for a twin. Anything else: the linked records whose changes wait.
+    """
     with transaction.atomic():
         state = MappingState.objects.select_for_update().get(mapping=mapping)
         if state.halt != MappingState.Halt.BRAKE:
             raise NotWaiting(f"{mapping} is not halted by a brake.")
-        number = 0
-        for side in SIDES:
-            ids = ChangedRecord.objects.filter(mapping=mapping, side=side).values("external_id")
-            number += Link.objects.filter(
-                **{"mapping": mapping, f"{side}_id__in": ids, "state": Link.State.ACTIVE}
-            ).update(state=Link.State.HELD)
+        params = state.halt_reason["params"]
+        creating = params["kind"] == "create"
+        number = _hold_new(mapping, OTHER[params["side"]]) if creating else _hold_linked(mapping)
         MappingState.objects.filter(pk=state.pk).update(halt="", halt_reason={}, halted_at=None)
         audit.write(
             "hold",
@@ -130,10 +132,60 @@ def hold(mapping: Mapping, reason: str, user: Any) -> int:
     return number
 
 
+def _hold_linked(mapping: Mapping) -> int:
+    number = 0
+    for side in SIDES:
+        ids = ChangedRecord.objects.filter(mapping=mapping, side=side).values("external_id")
+        active = Link.objects.filter(**{"mapping": mapping, f"{side}_id__in": ids, "state": Link.State.ACTIVE})
+        number += active.update(state=Link.State.HELD)
+    return number
+
+
+# Links saved at once.
+HOLD_CHUNK = 1000
+
+
+def _hold_new(mapping: Mapping, side: str) -> int:
+    """Hold the records of `side` that wait for a twin: a link with one record, that nobody matches or copies."""
+    column = f"{side}_id"
+    waiting = ChangedRecord.objects.filter(mapping=mapping, side=side).order_by("pk")
+    tried = Link.objects.filter(
+        **{f"{column}__in": waiting.values("external_id")}, mapping=mapping, state=Link.State.CREATING
+    ).exclude(operations__state__in=Operation.OPEN)
+    number = Link.objects.filter(pk__in=list(tried.values_list("pk", flat=True))).update(state=Link.State.HELD)
+    linked = Link.objects.filter(**{f"{column}__isnull": False}, mapping=mapping).values(column)
+    new = waiting.exclude(external_id__in=linked)
+    after = 0
+    while rows := list(new.filter(pk__gt=after)[:HOLD_CHUNK]):
+        after = rows[-1].pk
+        ids = [row.external_id for row in rows]
+        noted = MatchKey.objects.filter(mapping=mapping, side=side, external_id__in=ids)
+        labels = dict(noted.values_list("external_id", "label"))
+        Link.objects.bulk_create(
+            [
+                Link(mapping=mapping, state=Link.State.HELD, **{column: one, f"{side}_key": labels.get(one, "")})
+                for one in ids
+            ]
+        )
+        noted.delete()
+        waiting.filter(external_id__in=ids).delete()
+        number += len(ids)
+    return number
+
+
 def include(link: Link, user: Any) -> None:
     """Sync a held record again."""
     with transaction.atomic():
-        if not Link.objects.filter(pk=link.pk, state=Link.State.HELD).update(state=Link.State.ACTIVE):
+        hints.lock(link.mapping_id)
+        held = Link.objects.filter(pk=link.pk, state=Link.State.HELD)
+        changes: dict[str, Any] = {"state": Link.State.ACTIVE}
+        if not (link.left_id and link.right_id):  # it goes on waiting for its twin
+            side = "left" if link.left_id else "right"
+            there = link.mapping.connection(side), link.mapping.object_type(side)
+            thing = link.identity or thing_of(*there, link.record_id(side) or "")
+            changes = {"state": Link.State.CREATING, "identity": thing}
+        changed = held.update(**changes)
+        if not changed:
             raise NotWaiting(f"{link} is not held.")
         for side in SIDES:
             hints.mark(link.mapping_id, side, [one for one in [link.record_id(side)] if one])

@@ -14,6 +14,7 @@ from connections.connectors.base import Change, Record
 from mappings.compiled import CompiledRule
 from sync import audit, hints
 from sync.identities import note_records
+from sync.matching import forget
 from sync.merge import MISSING, Agree
 from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, Operation
 from sync.plan import LinkPlan, PlannedConflict, PlannedOperation
@@ -59,6 +60,9 @@ def commit_links(
             for one in decided
             if one.bound and one.link.identity and (external_id := one.link.record_id(one.bound))
         )
+        for one in decided:
+            if one.bound:
+                forget(session, one.bound, [one.link.record_id(one.bound) or ""])
         save_links([one.link for one in decided], [one.link for one in decided if one.plan.state])
         audit.append(entries)
         hints.consume(consumed)

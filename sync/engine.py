@@ -15,21 +15,21 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, transaction
-from django.db.models import Count, F, Q, Sum
+from django.db.models import F, Q
 from django.utils import timezone
 
 from connections.connectors.base import Gone, NeedsAuthorization, NotAllowed, RateLimited, Refused, Retry
 from connections.models import Connection
 from mappings.models import Mapping as SyncMapping
-from sync import audit, first_run, hints, recover
+from sync import first_run, hints, recover
 from sync.apply import carry_out
-from sync.commit import Decided, commit_links
+from sync.brakes import Halted, halt, halt_empty, passed
+from sync.commit import commit_links
 from sync.decide import decide
 from sync.lease import LeaseLost, take
 from sync.matching import Unlinked, forget
 from sync.merge import OTHER
-from sync.models import Allowance, ChangedRecord, Cursor, Link, MappingState, Operation, Run
-from sync.plan import Brake, check_brakes
+from sync.models import ChangedRecord, Cursor, Link, MappingState, Operation, Run
 from sync.read import Reading, SideEmpty, SideFailed, poll, read_into, sweep, sweep_due
 from sync.session import SIDES, Session, open_session
 from sync.setbacks import lost_sign_in
@@ -64,10 +64,6 @@ class Outcome:
     state: str
     code: str = ""
     run_id: int | None = None
-
-
-class Halted(Exception):
-    """A brake stopped the run before the write."""
 
 
 def run(mapping_id: int, kind: str = Run.Kind.LIVE, lane: str = "live", started_by: str = "") -> Outcome:
@@ -340,7 +336,12 @@ def _look_at(session: Session, rung: list[ChangedRecord]) -> list[Operation]:
     if meeting:
         for twin, _ in meeting.twins:
             planned[(twin.side, "create")] += 1
-    _brake(session, planned, decided)
+    brake = passed(session, planned)
+    if brake is not None and 0 < brake.room < len(rung):
+        return _look_at(session, rung[: brake.room])  # so many were released: they go, the next batch halts
+    if brake is not None:
+        halt(session, brake, [str(one.link) for one in decided if one.plan.operations][:5])
+        raise Halted
     with transaction.atomic():  # one transaction per batch
         operations = commit_links(session, known, decided, [*consumed, *vanished])
         for side in SIDES:
@@ -366,79 +367,3 @@ def _read_counterparts(session: Session, reading: Reading, links: Sequence[Link]
             if gone or asked or (record is not None and differs_from_bases(session, link, side, record)):
                 wanted[OTHER[side]].append(other)
     read_into(session, reading, wanted)
-
-
-# Brakes. -------------------------------------------------------------------------------------------------------
-
-
-def _brake(session: Session, planned: Counter[tuple[str, str]], decided: Sequence[Decided]) -> None:
-    """Halt before the write where a limit would be passed. Raises Halted."""
-    if not planned:
-        return
-    now = timezone.now()
-    hour = now - timedelta(hours=1)
-    ledger = (
-        Operation.objects.filter(mapping=session.mapping, decided_at__gt=hour)
-        .exclude(state=Operation.State.SUPERSEDED)
-        .values("side", "kind", "clears")
-        .annotate(number=Count("pk"))
-    )
-    already: Counter[tuple[str, str]] = Counter()
-    for row in ledger:
-        already[(row["side"], "delete" if row["clears"] else row["kind"])] += row["number"]
-    allowed = {
-        (row["side"], row["kind"]): row["number"]
-        for row in Allowance.objects.filter(mapping=session.mapping, expires_at__gt=now)
-        .values("side", "kind")
-        .annotate(number=Sum("number"))
-    }
-    links = Link.objects.filter(mapping=session.mapping, state=Link.State.ACTIVE).count()
-    brake = check_brakes(planned, already, links, allowed, session.compiled.brakes)
-    if brake is None:
-        return
-    halt(session, brake, [str(one.link) for one in decided if one.plan.operations][:5])
-    raise Halted
-
-
-def halt(session: Session, brake: Brake, sample: Sequence[str]) -> None:
-    """Nothing of the plan is written; the hints stay, and a person releases or holds."""
-    params = {
-        "side": brake.side,
-        "kind": brake.kind,
-        "planned": brake.planned,
-        "already": brake.already,
-        "limit": brake.limit,
-        "sample": list(sample),
-    }
-    _halt(session, "brake", params)
-
-
-def halt_empty(session: Session, empty: SideEmpty) -> None:
-    """A side that suddenly lists nothing: released, it is believed, and its links are looked at one by one."""
-    params = {
-        "side": OTHER[empty.side],
-        "kind": "delete",
-        "planned": empty.links,
-        "already": 0,
-        "limit": 0,
-        "sample": [],
-        "system": session.system(empty.side),
-        "links": empty.links,
-    }
-    _halt(session, "side_empty", params)
-
-
-def _halt(session: Session, code: str, params: dict[str, Any]) -> None:
-    run = session.ensure_run()
-    params["waiting"] = ChangedRecord.objects.filter(mapping=session.mapping).count()
-    params["run"] = run.pk
-    reason = {"code": code, "params": params}
-    with transaction.atomic():
-        session.lease.renew()
-        MappingState.objects.filter(mapping=session.mapping).update(
-            halt=MappingState.Halt.BRAKE, halt_reason=reason, halted_at=timezone.now()
-        )
-        number = session.version.number
-        told = {"mapping_version": number, "run_id": run.pk, "side": params["side"], "params": params}
-        audit.append([audit.entry("brake", code, mapping=session.mapping, **told)])
-    _finish(session, Run.State.HALTED, reason)

@@ -33,10 +33,6 @@ from sync.merge import (
 OSCILLATION_WRITES = 5
 OSCILLATION_WINDOW_SECONDS = 600
 
-# Brakes per side and kind over a sliding hour: more than max(number, share of all links) halts until a person
-# releases an allowance. The numbers pass an ordinary busy hour and stop a mistaken bulk edit early.
-DEFAULT_BRAKES: Mapping[str, tuple[int, float]] = {"delete": (20, 0.05), "create": (100, 0.20), "update": (500, 0.50)}
-
 
 @dataclass(frozen=True, slots=True)
 class OwnWrite:
@@ -474,34 +470,3 @@ def plan_creation(
         if rule.may_write(target) and rule.id not in sent and rule.field(side).path in record.values
     }
     return MakeTwin(target, record, tuple(fields), extra, unsent)
-
-
-# Brakes. -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Brake:
-    """A limit that is passed: nothing of the plan is written."""
-
-    side: str
-    kind: str
-    planned: int
-    already: int  # in the last hour
-    limit: int
-
-
-def check_brakes(
-    planned: Mapping[tuple[str, str], int],
-    already: Mapping[tuple[str, str], int],
-    links: int,
-    allowed: Mapping[tuple[str, str], int],
-    limits: Mapping[str, Any],
-) -> Brake | None:
-    """The first limit that `planned` would pass. Keys are (side, kind); `allowed` are released allowances."""
-    for (side, kind), number in sorted(planned.items()):
-        least, share = limits.get(kind) or DEFAULT_BRAKES[kind]
-        limit = max(least, int(share * links)) + allowed.get((side, kind), 0)
-        before = already.get((side, kind), 0)
-        if number and before + number > limit:
-            return Brake(side, kind, number, before, limit)
-    return None
