@@ -57,6 +57,15 @@ def carry_out(session: Session, operations: Sequence[Operation]) -> None:
         claimed = claim(session, now)
         for answers in send(session, claimed):
             settle(session, [(answer.operation, answer.result) for answer in answers])
+        _expect(waiting, now)
+
+
+def _expect(waiting: Sequence[Operation], sent: Sequence[Operation]) -> None:
+    """The next part of a record meets the version that our own part before it left."""
+    confirmed = {(one.link_id, one.side) for one in sent if one.state == Operation.State.CONFIRMED}
+    for operation in waiting:
+        if (operation.link_id, operation.side) in confirmed:
+            operation.expected_version = getattr(operation.link, f"{operation.side}_version")
 
 
 def _next_to_send(session: Session, waiting: Sequence[Operation]) -> list[Operation]:
@@ -125,7 +134,7 @@ def claim(session: Session, operations: Sequence[Operation]) -> list[Operation]:
             operation.fence = session.lease.fence
             operation.attempts += 1
             sending.append(operation)
-        fields = ["state", "claim", "claimed_at", "fence", "attempts"]
+        fields = ["state", "claim", "claimed_at", "fence", "attempts", "expected_version"]
         try:
             with transaction.atomic():
                 Operation.objects.bulk_update(sending, fields)

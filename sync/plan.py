@@ -42,6 +42,7 @@ class OwnWrite:
     value: Any
     hops: int
     at: float  # seconds
+    arrived: bool = True  # False: one step along a way of several
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +245,7 @@ def _without_oscillation(
     recent = [
         own.value
         for own in link.own_writes.get((write.side, rule.field(write.side).path), ())
-        if own.at > now - OSCILLATION_WINDOW_SECONDS
+        if own.arrived and own.at > now - OSCILLATION_WINDOW_SECONDS
     ]
     repeats = sum(1 for value in recent if value == write.value)
     if len(recent) >= OSCILLATION_WRITES and repeats >= 2:  # twice: once may be a person's change of mind

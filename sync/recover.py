@@ -8,14 +8,16 @@ believed; anything else → the sent fields go to a person, naming what we may h
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from datetime import timedelta
 
 from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from connections.connectors.base import ConnectorError, Record, WriteResult
+from connections.connectors.base import Change, ConnectorError, Record, WriteResult
 from sync import audit
+from sync.apply import values_of
 from sync.commit import save_links
 from sync.lease import LeaseLost
 from sync.models import Instruction, Operation, Run
@@ -103,52 +105,59 @@ def _probe_update(session: Session, operation: Operation) -> None:
     if record is None or record.deleted:
         _plan_again(session, operation, "unreachable")
         return
-    sent = operation.fields.values()
-    if all(record.values.get(one["path"]) == one["value"] for one in sent):
+    sent = values_of(operation)
+    if all(path in record.values and record.values[path] == value for path, value in sent.items()):
         settle(session, [(operation, WriteResult(record))])
         return
     if connector.capabilities.exact_version and record.version == operation.expected_version:
         _plan_again(session, operation, "not_applied")
         return
-    if connector.capabilities.field_history and sent:
-        ours = _our_changes(session, operation)
-        if ours is not None:
-            if ours:
-                settle(session, [(operation, WriteResult(record, on_the_way=_reached(operation, record)))])
+    if not operation.fields:  # closing a twin says the same however often it is said; the plan looks first
+        _plan_again(session, operation, "not_applied")
+        return
+    if connector.capabilities.field_history:
+        written = _our_changes(session, operation)
+        if written is not None:
+            if written:
+                settle(session, [(operation, WriteResult(record, on_the_way=_reached(operation, written)))])
             else:
                 _plan_again(session, operation, "not_applied")
             return
     _ask_a_person(session, operation)
 
 
-def _reached(operation: Operation, record: Record) -> dict[str, object]:
-    """A separate write whose step happened but did not arrive: it goes on from where it is."""
+def _reached(operation: Operation, written: Sequence[Change]) -> dict[str, object]:
+    """A separate write whose step happened but did not arrive: it goes on from where our step led."""
     return {
-        one["path"]: record.values.get(one["path"])
+        one["path"]: written[-1].after
         for one in operation.fields.values()
-        if operation.part == one["path"] and record.values.get(one["path"]) != one["value"]
+        if operation.part == one["path"] and written[-1].after != one["value"]
     }
 
 
-def _our_changes(session: Session, operation: Operation) -> bool | None:
-    """Whether the vendor's history shows our write since the claim; None where it cannot tell."""
+def _our_changes(session: Session, operation: Operation) -> Sequence[Change] | None:
+    """⚑ What the vendor's history shows of our write since the read it was decided from; None where it cannot tell.
+
+    The account alone proves nothing: what we wrote before that read, or in its very moment, is not this write.
+    """
     side = operation.side
     connector, account = session.connectors[side], session.connection(side).account_id
-    if not account or operation.claimed_at is None:
+    stamp = getattr(operation.link, f"{side}_updated_at")
+    if not account or not stamp:
         return None
-    offset = session.connection(side).clock_offset or 0.0
-    since = operation.claimed_at + timedelta(seconds=offset - CLOCK_SLACK_SECONDS)
-    stamp = since.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     sent = {one["path"]: one["value"] for one in operation.fields.values()}
     history = connector.history(session.object_type(side), [operation.external_id], list(sent), stamp)
     changes = history.get(operation.external_id)
     if changes is None:
         return None
     own = [change for change in changes if change.by == account and change.field in sent]
-    if any(change.after == sent[change.field] for change in own):
-        return True
+    later = [change for change in own if seconds_of(change.at) > seconds_of(stamp)]
+    if operation.part and later:
+        return later  # we alone write this field, one step after the other
+    if any(change.after == sent[change.field] for change in later):
+        return later
     # A history without gaps that shows nothing of ours proves that it did not happen; any other proves nothing.
-    return False if connector.capabilities.complete_history and not own else None
+    return [] if connector.capabilities.complete_history and not own else None
 
 
 def _probe_create(session: Session, operation: Operation) -> None:

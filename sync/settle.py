@@ -14,6 +14,7 @@ from connections.connectors.base import (
     Record,
     WriteResult,
 )
+from mappings.compiled import CompiledRule
 from mappings.transforms.base import CannotExpress
 from sync import audit, hints
 from sync.commit import audit_entry, rule_of, save_links, take_over_read
@@ -80,7 +81,7 @@ def _confirmed(session: Session, operation: Operation, result: WriteResult) -> l
     link.left_settled = link.right_settled = ""
     link.changed_at = timezone.now()
     entries = []
-    again = bool(result.on_the_way)
+    again = bool(result.on_the_way) or (not creating and _edited_meanwhile(session, operation, record))
     for rule_id, sent in operation.fields.items():
         again = _settle_field(session, operation, rule_id, sent, record, result) or again
         entries.append(_write_entry(session, operation, rule_id, sent))
@@ -132,8 +133,7 @@ def _settle_field(
     sent["read_back"] = read_back
     bases, source_bases = link.bases(side), link.bases(source_side)
     if sent["path"] in result.on_the_way:
-        # One step along the way: this side's base follows our own step, the source's base waits for the arrival.
-        bases[rule_id] = read_back
+        _step(rule, operation, rule_id, sent, result.on_the_way[sent["path"]])
         return True
     link.agreed_differences.pop(rule_id, None)
     if sent["settle"] == "other":
@@ -152,6 +152,39 @@ def _settle_field(
     if written.cut_short:
         park(session, operation, rule_id, sent, "cut_short", "")
     return written.edited or written.cut_short
+
+
+def _step(rule: CompiledRule, operation: Operation, rule_id: str, sent: dict[str, Any], reached: Any) -> None:
+    """⚑ One step along the way: this side's base follows our own step, whatever the record says by now, and the
+    source's base waits for the arrival, so that the rest is an ordinary edit of the source."""
+    side, source_side, link = operation.side, OTHER[operation.side], operation.link
+    sent["read_back"], sent["on_the_way"] = reached, True
+    if sent["code"] != "one_way_enforced":  # there what we met is still not what the rule wants
+        link.bases(side)[rule_id] = reached
+    if rule_id not in link.bases(source_side):
+        try:
+            link.bases(source_side)[rule_id] = rule.lens.put(source_side, reached, None, None)
+        except CannotExpress:
+            link.bases(source_side)[rule_id] = None
+    instruction = operation.instruction
+    choice = instruction.choices.get(rule_id) if instruction else None
+    if instruction is not None and choice is not None:
+        # A person's choice goes on from here: what they saw is where our own step led.
+        if "seen" in choice:
+            choice["seen"] = {**choice["seen"], side: reached}
+        instruction.state = Instruction.State.WAITING
+        instruction.save(update_fields=["state", "choices"])
+
+
+def _edited_meanwhile(session: Session, operation: Operation, record: Record) -> bool:
+    """Whether the read-back shows fields that we did not send and that no longer are what was agreed."""
+    bases = operation.link.bases(operation.side)
+    return any(
+        rule.id in bases
+        and rule.id not in operation.fields
+        and record.values.get(rule.field(operation.side).path, bases[rule.id]) != bases[rule.id]
+        for rule in session.compiled.rules
+    )
 
 
 def _bases_of_new_record(session: Session, operation: Operation, record: Record) -> bool:

@@ -70,6 +70,7 @@ def load(session: Session, ids: Mapping[str, Iterable[str]]) -> Batch:
                             sent.get("read_back", sent["value"]),
                             operation.hops,
                             (operation.finished_at or since).timestamp(),
+                            not sent.get("on_the_way"),
                         )
                     )
     return batch

@@ -101,6 +101,8 @@ class World:
         self.before: Callable[[str, Any], None] = lambda verb, ids: None
         self.after: Callable[[str, Any], None] = lambda verb, ids: None
         self.on_write: Callable[[str, dict[str, Any], str], dict[str, Any]] = lambda id, values, by: values
+        # {path: (value, wanted) -> next value}: fields that reach a value in steps, one call each
+        self.ways: dict[str, Callable[[Any, Any], Any]] = {}
         World.registry[name] = self
 
     def stamp(self) -> str:
@@ -296,8 +298,14 @@ class MemoryConnector(Connector):
             if self.capabilities.conditional_write and expected_version and self._version(record) != expected_version:
                 raise VersionMismatch("The record changed.")
             self._validate(values)
-            self.world.edit(external_id, by=US, **values)
-            return WriteResult(self._seen(self.world.records[external_id], [*dict.fromkeys([*fields, *values])]))
+            steps = {
+                path: self.world.ways[path](record.values[path], wanted)
+                for path, wanted in values.items()
+                if path in self.world.ways
+            }
+            self.world.edit(external_id, by=US, **{**values, **steps})
+            now = self._seen(self.world.records[external_id], [*dict.fromkeys([*fields, *values])])
+            return WriteResult(now, on_the_way={path: step for path, step in steps.items() if step != values[path]})
 
         return self._call("update", external_id, change)
 
