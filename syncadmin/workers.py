@@ -20,6 +20,7 @@ from rq import SimpleWorker, Worker
 from rq.job import Job
 from rq.queue import Queue
 from rq.serializers import JSONSerializer
+from rq.worker import BaseWorker
 
 from syncadmin.processes import die_with
 
@@ -32,7 +33,7 @@ MONITORING_SECONDS = 5
 FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0  # seconds between tries to reach Redis
 
 
-class Remembered(Worker):
+class Remembered(BaseWorker):
     """A worker that makes itself known again with its next sign of life where Redis was emptied meanwhile: RQ
     registers a worker once, and a health page would miss it until its next start."""
 
@@ -54,7 +55,7 @@ class InProcessWorker(Remembered, SimpleWorker):
             close_old_connections()
 
 
-class ForkingWorker(Remembered):
+class ForkingWorker(Remembered, Worker):
     """Forks for each job. A database connection must not be shared with a fork, and a fork whose worker was
     killed must not go on beside the job's second run."""
 

@@ -21,6 +21,7 @@ def redis_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_live_jobs_run_in_the_workers_own_process() -> None:
     worker = workers.make_worker(["live"])
     assert isinstance(worker, SimpleWorker)
+    assert type(worker).execute_job is SimpleWorker.execute_job
     assert worker.queue_names() == ["live"]
     assert worker.serializer is JSONSerializer
 
@@ -28,7 +29,7 @@ def test_live_jobs_run_in_the_workers_own_process() -> None:
 def test_bulk_and_housekeeping_jobs_run_in_a_fork_whose_death_is_noticed_soon() -> None:
     worker = workers.make_worker(["bulk", "housekeeping"])
     assert isinstance(worker, Worker)
-    assert not isinstance(worker, SimpleWorker)
+    assert type(worker).execute_job is Worker.execute_job
     assert worker.job_monitoring_interval == 5
 
 
