@@ -30,13 +30,13 @@ for kind in map(connector_class, ("jira", "salesforce")):
 RECORDS = 45  # on each side after the first run
 EDITS = 40
 DOWN = {"kind": "status", "status": 503, "headers": {"Retry-After": "2"}, "path": "^/services/data", "times": 10**6}
-LATENCY = "0.02"
+CATCH_SECONDS = 0.005  # between looks at who holds the mapping: a run takes some tenths of a second
 COMING_BACK_SECONDS = 240.0  # most of it is the half minute for which a killed worker holds its mapping
 
 
 @pytest.fixture
 def demo() -> Iterator[Demo]:
-    with running_demo(before=BEFORE, DEMO_APPROVE="1", SANDBOX_LATENCY=LATENCY) as running:
+    with running_demo(before=BEFORE, DEMO_APPROVE="1") as running:
         running.wait(lambda: len(known_cases(running)) == RECORDS, "the first run has written", 180)
         yield running
 
@@ -106,7 +106,8 @@ def test_a_killed_worker_a_flushed_queue_and_a_vendor_that_is_down_lose_nothing_
 
     editing = threading.Thread(target=burst.edit, args=(range(22, EDITS),))
     editing.start()
-    killed = demo.wait(lambda: working(demo), "a live worker holds the mapping")
+    live = {pid for name in ("live-1", "live-2") if (pid := demo.pid_of(name))}
+    killed = demo.wait(lambda: live & {holder(demo)}, "a worker runs the mapping", every=CATCH_SECONDS).pop()
     os.kill(killed, signal.SIGKILL)
     editing.join()
 
@@ -141,8 +142,6 @@ def unclear(demo: Demo) -> dict[str, int]:
     return {one["record"]["left_key"]: one["id"] for one in conflicts(demo) if one["code"] == "maybe_written"}
 
 
-def working(demo: Demo) -> int | None:
-    """The live worker that runs the mapping now."""
-    holder = from_database(demo, "SELECT holder FROM sync_mappingstate").rpartition(":")[2]
-    live = [demo.pid_of("live-1"), demo.pid_of("live-2")]
-    return int(holder) if holder.isdecimal() and int(holder) in live else None
+def holder(demo: Demo) -> int:
+    """The process that runs the mapping now; 0 where none does."""
+    return int(from_database(demo, "SELECT holder FROM sync_mappingstate").rpartition(":")[2] or 0)
