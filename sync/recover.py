@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from connections.connectors.base import Change, ConnectorError, Record, WriteResult
 from sync import audit
+from sync.aftermath import release, tell_asker
 from sync.apply import values_of
 from sync.commit import save_links
 from sync.lease import LeaseLost
@@ -29,9 +30,7 @@ from sync.setbacks import (
     finish,
     park,
     refusal_conflict,
-    release_hints,
     supersede,
-    tell_asker,
 )
 from sync.settle import settle
 from sync.state import seconds_of
@@ -218,7 +217,7 @@ def _plan_again(session: Session, operation: Operation, code: str) -> None:
     with transaction.atomic():
         session.lease.renew()
         supersede(session, [operation], code, again_in=0)
-        release_hints(session, operation.link)
+        release(session, [operation.link])
 
 
 def _ask_a_person(session: Session, operation: Operation) -> None:
@@ -236,7 +235,7 @@ def _ask_a_person(session: Session, operation: Operation) -> None:
         Operation.objects.bulk_update([operation], OPERATION_FIELDS)
         save_links([operation.link], [])
         audit.append(entries)
-        release_hints(session, operation.link)
+        release(session, [operation.link])
 
 
 def _create_unclear(session: Session, operation: Operation, code: str, keys: list[str]) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Q
 from django.utils import timezone
 
 from connections.connectors.base import (
@@ -22,10 +21,11 @@ from connections.connectors.base import (
 )
 from connections.models import Connection
 from sync import hints
+from sync.aftermath import Aftermath, ring, tell_asker
 from sync.commit import audit_entry, rule_of
 from sync.merge import OTHER
-from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, Operation
-from sync.session import SIDES, Session
+from sync.models import AuditEntry, Conflict, Instruction, Operation
+from sync.session import Session
 
 OPERATION_FIELDS = ["state", "claim", "finished_at", "not_before", "external_id", "fields", "result"]
 
@@ -37,35 +37,15 @@ def finish(operation: Operation, state: str, code: str, **params: Any) -> None:
     operation.result = {"code": code, "params": params}
 
 
-def release_hints(session: Session, link: Link) -> None:
-    """Hints that waited for the link's operation are due now."""
-    these = Q()
-    for one in SIDES:
-        if link.record_id(one):
-            these |= Q(side=one, external_id=link.record_id(one))
-    ChangedRecord.objects.filter(these, mapping=session.mapping, attempts=0).update(not_before=timezone.now())
+# Tries after which an operation is listed as given up; by then about two hours have passed.
+DEAD_AFTER = 10
+# A sign-in that a person must renew: the runs stop at it, the write waits.
+SIGN_IN_SECONDS = 5.0
 
 
-def ring_again(session: Session, link: Link, **how: Any) -> None:
-    """Plan the link again. Both records are named: which of them holds the edit is not known here."""
-    for side in SIDES:
-        hints.mark(
-            session.mapping.pk, side, [external_id for external_id in [link.record_id(side)] if external_id], **how
-        )
-
-
-def tell_asker(operations: Sequence[Operation], state: str) -> None:
-    """What became of the instructions these operations carried out: they wait for the next plan, or are refused."""
-    asked = [operation.instruction_id for operation in operations if operation.instruction_id]
-    if asked:
-        ended = timezone.now() if state == Instruction.State.REFUSED else None
-        Instruction.objects.filter(pk__in=asked, state=Instruction.State.APPLYING).update(
-            state=state, finished_at=ended
-        )
-
-
-def failed(session: Session, operation: Operation, error: ConnectorError) -> list[AuditEntry]:
-    side, system = operation.side, session.system(operation.side)
+def failed(session: Session, operation: Operation, error: ConnectorError, after: Aftermath) -> list[AuditEntry]:
+    """What an answer that is no result leads to; what it leaves to do is noted in `after`."""
+    side, system, link = operation.side, session.system(operation.side), operation.link
     session.counts["failed"] += 1
     if isinstance(error, Uncertain):
         # The claim stays: nobody else writes this record before it is known what became of ours.
@@ -75,61 +55,32 @@ def failed(session: Session, operation: Operation, error: ConnectorError) -> lis
         operation.result = {"code": "not_answered", "params": {"system": system}}
         return []
     if isinstance(error, Refused | NotAllowed):
-        return _refused(session, operation, error)
+        return _refused(session, operation, error, after)
+    told = {"system": system, "message": error.message}
+    tell_asker([operation], Instruction.State.WAITING)  # a person's choice goes with the next plan
     if isinstance(error, VersionMismatch):
         # The first one is a race that a fresh read settles; a version that never fits must not be tried without end.
-        before = earlier_tries(operation, "version_moved")
-        supersede(
-            session, [operation], "version_moved", again_in=hints.backoff(before - 1) if before else 0, save=False
-        )
-        return []
-    if isinstance(error, Gone):
+        before = after.earlier_tries(operation, "version_moved")
+        finish(operation, Operation.State.SUPERSEDED, "version_moved")
+        after.again(link, hints.backoff(before - 1) if before else 0)
+    elif isinstance(error, Gone):
         finish(operation, Operation.State.SUPERSEDED, "unreachable")
-        tell_asker([operation], Instruction.State.WAITING)
-        hints.mark(session.mapping.pk, side, [operation.external_id], hints.Lane.RETRY, deleted=error.certain)
-        return []
-    if isinstance(error, NeedsAuthorization):
+        after.gone(side, operation.external_id, error.certain)
+    elif isinstance(error, NeedsAuthorization):
         lost_sign_in(session.connection(side), error.message)
-        supersede(session, [operation], "retry", again_in=5, save=False, system=system, message=error.message)
-        return []
-    after = error.after if isinstance(error, Retry) else 5.0
-    _try_again(session, operation, error.message, after, counts=not isinstance(error, RateLimited))
+        finish(operation, Operation.State.SUPERSEDED, "retry", **told)
+        after.later(link, SIGN_IN_SECONDS)
+    elif isinstance(error, RateLimited):
+        finish(operation, Operation.State.SUPERSEDED, "quota", **told)
+        after.later(link, error.after)
+    else:
+        tries = after.earlier_tries(operation, "retry", "gave_up") + 1
+        dead = tries >= DEAD_AFTER
+        finish(
+            operation, *((Operation.State.DEAD, "gave_up") if dead else (Operation.State.SUPERSEDED, "retry")), **told
+        )
+        after.fail(link, error.message, error.after if isinstance(error, Retry) else SIGN_IN_SECONDS, tries)
     return []
-
-
-# Tries after which an operation is listed as given up; by then about two hours have passed.
-DEAD_AFTER = 10
-
-
-def earlier_tries(operation: Operation, *codes: str) -> int:
-    """How many operations in a row before this one ended with one of `codes`: the hint of a failed write is a new one
-    each time, the ledger remembers."""
-    before = Operation.objects.filter(link_id=operation.link_id, side=operation.side, part=operation.part)
-    number = 0
-    for result in before.exclude(pk=operation.pk).order_by("-pk").values_list("result", flat=True)[: 2 * DEAD_AFTER]:
-        if result.get("code") in codes:
-            number += 1
-        elif result.get("code") != "planned_again":
-            break
-    return number
-
-
-def _try_again(session: Session, operation: Operation, message: str, after: float, counts: bool) -> None:
-    """Plan again later, from fresh reads; a person's choice goes with it."""
-    system, link = session.system(operation.side), operation.link
-    tries = earlier_tries(operation, "retry", "gave_up") + 1 if counts else 0
-    ring_again(session, link, lane=hints.Lane.RETRY)
-    rung = hints.of_link(link)
-    if counts:
-        for hint in rung:
-            hints.fail(hint, message, after, tries)
-    else:
-        hints.postpone(rung, after)
-    if tries >= DEAD_AFTER:
-        finish(operation, Operation.State.DEAD, "gave_up", system=system, message=message)
-    else:
-        finish(operation, Operation.State.SUPERSEDED, "retry" if counts else "quota", system=system, message=message)
-    tell_asker([operation], Instruction.State.WAITING)
 
 
 def supersede(
@@ -137,24 +88,17 @@ def supersede(
     operations: Sequence[Operation],
     code: str,
     again_in: float,
-    save: bool = True,
     **params: Any,
 ) -> None:
     """End planned operations without sending them; their links are planned again after `again_in` seconds."""
-    when = timezone.now() + timedelta(seconds=again_in)
-    again: dict[str, list[str]] = {side: [] for side in SIDES}
     for operation in operations:
         finish(operation, Operation.State.SUPERSEDED, code, **params)
-        for side in SIDES:
-            again[side] += [external_id for external_id in [operation.link.record_id(side)] if external_id]
-    for side in SIDES:
-        hints.mark(session.mapping.pk, side, again[side], not_before=when)
+    ring(session, [operation.link for operation in operations], hints.Lane.LIVE, again_in)
     tell_asker(operations, Instruction.State.WAITING)
-    if save:
-        Operation.objects.bulk_update(operations, OPERATION_FIELDS)
+    Operation.objects.bulk_update(operations, OPERATION_FIELDS)
 
 
-def _refused(session: Session, operation: Operation, error: Refused | NotAllowed) -> list[AuditEntry]:
+def _refused(session: Session, operation: Operation, error: Refused | NotAllowed, after: Aftermath) -> list[AuditEntry]:
     """⚑ Park (link, rule, value) of the fields named; the rest is planned and sent again at once."""
     named = error.fields if isinstance(error, Refused) else {}
     code = "refused" if isinstance(error, Refused) else "not_allowed"
@@ -169,13 +113,13 @@ def _refused(session: Session, operation: Operation, error: Refused | NotAllowed
         closing = operation.kind != Operation.Kind.DELETE
         told = {"system": system, "message": message, "side": OTHER[operation.side] if closing else operation.side}
         operation.link.parked[""] = {"code": "close_refused" if closing else "delete_refused", "params": told}
-        ring_again(session, operation.link)
+        after.again(operation.link)
     elif creating and _can_do_without(session, operation, hit):
         # The record is made at once without what was refused; these fields wait for a person.
         for rule_id, message in hit.items():
             park(session, operation, rule_id, operation.fields[rule_id], code, message)
             entries.append(refusal_conflict(session, operation, rule_id, code, message, system))
-        ring_again(session, operation.link)
+        after.again(operation.link)
     elif creating:
         operation.link.parked[""] = {"code": "create_refused", "fields": _sent(operation), "message": message}
         entries.append(refusal_conflict(session, operation, "", "create_refused", message, system))
@@ -185,9 +129,9 @@ def _refused(session: Session, operation: Operation, error: Refused | NotAllowed
             park(session, operation, rule_id, sent, code, hit.get(rule_id, error.message))
             entries.append(refusal_conflict(session, operation, rule_id, code, hit.get(rule_id, error.message), system))
         if hit and len(hit) < len(operation.fields):
-            ring_again(session, operation.link)
+            after.again(operation.link)
     tell_asker([operation], Instruction.State.REFUSED)
-    release_hints(session, operation.link)
+    after.end(operation.link)
     return entries
 
 

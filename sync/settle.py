@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from django.db import transaction
@@ -16,14 +16,15 @@ from connections.connectors.base import (
 )
 from mappings.compiled import CompiledRule
 from mappings.transforms.base import CannotExpress
-from sync import audit, hints
+from sync import audit
+from sync.aftermath import Aftermath
 from sync.commit import audit_entry, rule_of, save_links, take_over_read
 from sync.echo import proves_echo
 from sync.identities import note_records
 from sync.merge import OTHER, base_after_write, is_empty
-from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, Operation
+from sync.models import AuditEntry, Conflict, Instruction, Link, Operation
 from sync.session import SIDES, Session
-from sync.setbacks import OPERATION_FIELDS, create_unclear, failed, finish, park, release_hints, ring_again
+from sync.setbacks import OPERATION_FIELDS, create_unclear, failed, finish, park
 
 
 def settle(session: Session, answers: Sequence[tuple[Operation, WriteResult | ConnectorError | None]]) -> None:
@@ -34,16 +35,18 @@ def settle(session: Session, answers: Sequence[tuple[Operation, WriteResult | Co
         before = {operation.link_id: operation.link.state for operation, _ in answers}
         made = [(o, r.record) for o, r in answers if isinstance(r, WriteResult) and o.kind == Operation.Kind.CREATE]
         taken = _linked_elsewhere(session, made) if made else set()
+        read_back = [result.record.external_id for _, result in answers if isinstance(result, WriteResult)]
+        after = Aftermath.of(session, [operation for operation, _ in answers], read_back)
         for operation, result in answers:
             if operation.pk in taken and isinstance(result, WriteResult):
                 key = result.record.key or result.record.external_id
                 entries += create_unclear(session, operation, "key_twice", [key])
             elif isinstance(result, WriteResult):
-                entries += _confirmed(session, operation, result)
+                entries += _confirmed(session, operation, result, after)
             elif result is None:
-                entries += _deleted(session, operation)
+                entries += _deleted(session, operation, after)
             else:
-                entries += failed(session, operation, result)
+                entries += failed(session, operation, result, after)
         Operation.objects.bulk_update([operation for operation, _ in answers], OPERATION_FIELDS)
         links = {o.link_id: o.link for o, _ in answers}
         save_links(links.values(), [link for pk, link in links.items() if link.state != before[pk]])
@@ -52,6 +55,7 @@ def settle(session: Session, answers: Sequence[tuple[Operation, WriteResult | Co
             for o, record in made
             if o.pk not in taken and o.link.identity
         )
+        after.carry_out()
         audit.append(entries)
 
 
@@ -69,7 +73,7 @@ def _linked_elsewhere(session: Session, made: Sequence[tuple[Operation, Record]]
     }
 
 
-def _confirmed(session: Session, operation: Operation, result: WriteResult) -> list[AuditEntry]:
+def _confirmed(session: Session, operation: Operation, result: WriteResult, after: Aftermath) -> list[AuditEntry]:
     side, link, record = operation.side, operation.link, result.record
     creating, closing = operation.kind == Operation.Kind.CREATE, operation.result.get("code") == "twin_closed"
     if creating:
@@ -116,8 +120,14 @@ def _confirmed(session: Session, operation: Operation, result: WriteResult) -> l
         link.parked.pop("", None)
     finish(operation, Operation.State.CONFIRMED, "confirmed", **operation.result.get("params", {}))
     session.counts["created" if creating else "updated"] += 1
-    entries += _close_settled(session, operation, exclude=set(result.on_the_way))
-    _after(session, operation, record, again)
+    entries += _close_settled(session, operation, after, exclude=set(result.on_the_way))
+    rung = after.rang_alone(side, record.external_id)
+    # An echo costs no call: a verified delivery that rang alone and tells exactly what we just did.
+    if rung and proves_echo(rung.proof or {}, created=creating, sent=operation.read_back(), version=record.version):
+        after.drop(rung)
+    after.end(link)
+    if again:
+        after.again(link)
     return entries
 
 
@@ -238,7 +248,9 @@ def _request_id(operation: Operation) -> str:
     return str(operation.instruction.request_id) if operation.instruction else ""
 
 
-def _close_settled(session: Session, operation: Operation, exclude: set[str]) -> list[AuditEntry]:
+def _close_settled(
+    session: Session, operation: Operation, after: Aftermath, exclude: Collection[str] = ()
+) -> list[AuditEntry]:
     """Conflicts whose write is confirmed are closed, and what a person asked is done."""
     rules = [rule for rule, sent in operation.fields.items() if sent["path"] not in exclude]
     if operation.kind != Operation.Kind.UPDATE or not operation.fields:
@@ -247,10 +259,10 @@ def _close_settled(session: Session, operation: Operation, exclude: set[str]) ->
     instruction = operation.instruction
     by = instruction.by_name if instruction else ""
     settled = [rule for rule in rules if rule not in operation.link.parked]
-    questions = Conflict.objects.filter(link_id=operation.link_id, state__in=("open", "resolving"))
-    if operation.link.state != Link.State.DELETED:  # with the twin every question of the pair ends
-        questions = questions.filter(rule_id__in=settled)
-    for conflict in questions:
+    over = operation.link.state == Link.State.DELETED  # with the twin every question of the pair ends
+    for conflict in after.questions.get(operation.link_id, []):
+        if conflict.state == Conflict.State.CLOSED or not (over or conflict.rule_id in settled):
+            continue
         conflict.state = Conflict.State.CLOSED
         conflict.closed_at = timezone.now()
         conflict.closed_by = by
@@ -278,22 +290,7 @@ def _close_settled(session: Session, operation: Operation, exclude: set[str]) ->
     return entries
 
 
-def _after(session: Session, operation: Operation, record: Record, again: bool) -> None:
-    """Hints of the link once an operation ended: a proved echo is dropped, waiting ones may go, more work is marked."""
-    link, side = operation.link, operation.side
-    rung = ChangedRecord.objects.filter(
-        mapping=session.mapping, side=side, external_id=record.external_id, counter=1, proof__isnull=False
-    ).first()
-    created = operation.kind == Operation.Kind.CREATE
-    # An echo costs no call: a verified delivery that rang alone and tells exactly what we just did.
-    if rung and proves_echo(rung.proof or {}, created=created, sent=operation.read_back(), version=record.version):
-        hints.consume([rung])
-    release_hints(session, link)
-    if again:
-        ring_again(session, link)
-
-
-def _deleted(session: Session, operation: Operation) -> list[AuditEntry]:
+def _deleted(session: Session, operation: Operation, after: Aftermath) -> list[AuditEntry]:
     link = operation.link
     setattr(link, f"deleted_{operation.side}", True)
     link.state = Link.State.DELETED
@@ -311,4 +308,5 @@ def _deleted(session: Session, operation: Operation) -> list[AuditEntry]:
             params={"system": session.system(operation.side)},
         )
     ]
-    return entries + _close_settled(session, operation, exclude=set())
+    after.end(link)
+    return entries + _close_settled(session, operation, after)

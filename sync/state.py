@@ -59,9 +59,9 @@ def load(session: Session, ids: Mapping[str, Iterable[str]]) -> Batch:
     for operation in recent:
         for side in SIDES:
             # Own writes of other mappings to the same record count too: that is how circles are seen.
-            if operation.mapping.connection(operation.side).pk == session.connection(
-                side
-            ).pk and operation.mapping.object_type(operation.side) == session.object_type(side):
+            connection = getattr(operation.mapping, f"{operation.side}_connection_id")
+            there = (connection, operation.mapping.object_type(operation.side))
+            if there == (session.connection(side).pk, session.object_type(side)):
                 paths = batch.own_writes.setdefault((side, operation.external_id), {})
                 for sent in operation.fields.values():
                     paths.setdefault(sent["path"], []).append(

@@ -1,0 +1,158 @@
+"""What a group of answers leaves to do besides itself: records to look at again, echoes to drop, questions to close.
+
+Collected answer by answer and done at the end, so that it takes a fixed number of statements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from sync import hints
+from sync.models import ChangedRecord, Conflict, Instruction, Link, Operation
+from sync.session import SIDES, Session
+
+# Earlier operations looked through for tries of the same write, a link.
+EARLIER = 20
+# A write that has not been tried for so long begins anew.
+REMEMBERED = timedelta(days=1)
+
+
+@dataclass
+class Aftermath:
+    session: Session
+    questions: dict[int, list[Conflict]] = field(default_factory=dict)  # link -> open ones
+    _told: dict[tuple[str, str], ChangedRecord] = field(default_factory=dict)  # hints that may be proved echoes
+    _echoes: list[ChangedRecord] = field(default_factory=list)
+    _ended: list[Link] = field(default_factory=list)
+    _again: dict[float, list[Link]] = field(default_factory=dict)
+    _later: dict[float, list[Link]] = field(default_factory=dict)
+    _failed: dict[tuple[str, float, int], list[Link]] = field(default_factory=dict)
+    _gone: dict[tuple[str, bool], list[str]] = field(default_factory=dict)
+    _tries: dict[tuple[int, str, str], list[str]] | None = None
+    _operations: Sequence[Operation] = ()
+
+    @classmethod
+    def of(cls, session: Session, operations: Sequence[Operation], written: Iterable[str]) -> Aftermath:
+        """What is known before the answers are looked at. `written`: ids of the records that were read back."""
+        found = cls(session, _operations=operations)
+        open_ones = Conflict.objects.filter(
+            link__in={operation.link_id for operation in operations}, state__in=("open", "resolving")
+        )
+        for conflict in open_ones:
+            found.questions.setdefault(conflict.link_id or 0, []).append(conflict)
+        rung = ChangedRecord.objects.filter(
+            mapping=session.mapping, external_id__in=list(written), counter=1, proof__isnull=False
+        )
+        found._told = {(hint.side, hint.external_id): hint for hint in rung}
+        return found
+
+    # Collected. --------------------------------------------------------------------------------------------------
+
+    def rang_alone(self, side: str, external_id: str) -> ChangedRecord | None:
+        """The hint of a record, where one verified delivery alone rang it."""
+        return self._told.get((side, external_id))
+
+    def drop(self, echo: ChangedRecord) -> None:
+        self._echoes.append(echo)
+
+    def end(self, link: Link) -> None:
+        """Hints that waited for the link's operation are due now."""
+        self._ended.append(link)
+
+    def again(self, link: Link, seconds: float = 0) -> None:
+        """Plan the link again. Both records are named: which of them holds the edit is not known here."""
+        self._again.setdefault(seconds, []).append(link)
+
+    def later(self, link: Link, seconds: float) -> None:
+        """Plan the link again, not before `seconds` have passed."""
+        self._later.setdefault(seconds, []).append(link)
+
+    def fail(self, link: Link, message: str, seconds: float, tries: int) -> None:
+        """Plan the link again, ever later."""
+        self._failed.setdefault((message, seconds, tries), []).append(link)
+
+    def gone(self, side: str, external_id: str, certain: bool) -> None:
+        self._gone.setdefault((side, certain), []).append(external_id)
+
+    def earlier_tries(self, operation: Operation, *codes: str) -> int:
+        """How many operations in a row before this one ended with one of `codes`: the hint of a failed write is a new
+        one each time, the ledger remembers."""
+        if self._tries is None:
+            self._tries = self._read_tries()
+        number = 0
+        for code in self._tries.get((operation.link_id, operation.side, operation.part), ()):
+            if code in codes:
+                number += 1
+            elif code != "planned_again":
+                break
+        return number
+
+    def _read_tries(self) -> dict[tuple[int, str, str], list[str]]:
+        links = {operation.link_id for operation in self._operations}
+        rows = (
+            Operation.objects.filter(link__in=links, decided_at__gt=timezone.now() - REMEMBERED)
+            .exclude(pk__in=[operation.pk for operation in self._operations])
+            .order_by("-pk")
+            .values_list("link_id", "side", "part", "result")[: EARLIER * len(links)]
+        )
+        found: dict[tuple[int, str, str], list[str]] = {}
+        for link_id, side, part, result in rows:
+            found.setdefault((link_id, side, part), []).append(result.get("code", ""))
+        return found
+
+    # Done. -------------------------------------------------------------------------------------------------------
+
+    def carry_out(self) -> None:
+        hints.consume(self._echoes)
+        release(self.session, self._ended)
+        now = timezone.now()
+        for seconds, links in self._again.items():
+            ring(self.session, links, hints.Lane.LIVE, seconds)
+        for seconds, links in self._later.items():
+            ring(self.session, links, hints.Lane.RETRY)
+            of_links(self.session, links).update(not_before=now + timedelta(seconds=seconds))
+        for (message, seconds, tries), links in self._failed.items():
+            ring(self.session, links, hints.Lane.RETRY)
+            wait = max(hints.backoff(tries - 1), seconds)
+            of_links(self.session, links).update(
+                attempts=tries, error=message[:2000], lane=hints.Lane.RETRY, not_before=now + timedelta(seconds=wait)
+            )
+        for (side, certain), ids in self._gone.items():
+            hints.mark(self.session.mapping.pk, side, ids, hints.Lane.RETRY, deleted=certain)
+
+
+def of_links(session: Session, links: Iterable[Link]) -> QuerySet[ChangedRecord]:
+    """The hints of these links' records."""
+    these = Q(pk__in=())
+    for side in SIDES:
+        these |= Q(side=side, external_id__in=[id_ for link in links if (id_ := link.record_id(side))])
+    return ChangedRecord.objects.filter(these, mapping=session.mapping)
+
+
+def release(session: Session, links: Sequence[Link]) -> None:
+    """Hints that waited for these links' operations are due now."""
+    if links:
+        of_links(session, links).filter(attempts=0).update(not_before=timezone.now())
+
+
+def ring(session: Session, links: Sequence[Link], lane: int, seconds: float = 0) -> None:
+    """Mark both records of these links."""
+    when = timezone.now() + timedelta(seconds=seconds)
+    for side in SIDES:
+        ids = [external_id for link in links if (external_id := link.record_id(side))]
+        hints.mark(session.mapping.pk, side, ids, lane, not_before=when)
+
+
+def tell_asker(operations: Sequence[Operation], state: str) -> None:
+    """What became of the instructions these operations carried out: they wait for the next plan, or are refused."""
+    asked = [operation.instruction_id for operation in operations if operation.instruction_id]
+    if asked:
+        ended = timezone.now() if state == Instruction.State.REFUSED else None
+        Instruction.objects.filter(pk__in=asked, state=Instruction.State.APPLYING).update(
+            state=state, finished_at=ended
+        )

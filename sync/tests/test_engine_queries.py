@@ -1,0 +1,148 @@
+"""A batch takes a fixed number of statements, however many records it holds.
+
+SQLite takes a limited number of values in one statement, so that large ones come in a few pieces there: more than
+`PIECES` more statements for 35 more records would be a statement a record.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from connections.connectors.base import RateLimited
+from sync.models import ChangedRecord, Link
+from sync.tests.conftest import Pair
+
+pytestmark = pytest.mark.django_db
+
+FEW, MANY, PIECES = 5, 40, 10
+
+
+@pytest.fixture
+def bulk(pair: Pair) -> Pair:
+    """Both systems write in bulk, so that one answer settles a whole batch."""
+    for world in (pair.left, pair.right):
+        world.capabilities = replace(world.capabilities, bulk_write=200, bulk_read=500)
+    pair.publish(brakes={"create": [1000, 1.0], "update": [1000, 1.0], "delete": [1000, 1.0]})
+    return pair
+
+
+def linked(pair: Pair, number: int) -> list[str]:
+    have = len(pair.left.records)
+    ids = [pair.left.add(title=f"T{have + n}", ref=f"N{have + n}") for n in range(number)]
+    for n in range(number):
+        pair.right.add(title=f"T{have + n}", ref=f"N{have + n}")
+    pair.quiet()
+    return ids
+
+
+def statements(pair: Pair, prepare: Callable[[int], None]) -> tuple[int, int, str]:
+    """Statements of a run after `prepare` for few and for many records, and what there is more of."""
+    taken = []
+    for number in (FEW, MANY):
+        prepare(number)
+        with CaptureQueriesContext(
+            connection,
+        ) as queries:
+            pair.run("live")
+        taken.append(
+            Counter(query["sql"].split(" WHERE ")[0].split(" VALUES ")[0][:120] for query in queries.captured_queries)
+        )
+        pair.quiet()
+    more = taken[1] - taken[0]
+    return sum(taken[0].values()), sum(taken[1].values()), "\n".join(f"+{n} {sql}" for sql, n in more.most_common(12))
+
+
+def test_edits(bulk: Pair) -> None:
+    def prepare(number: int) -> None:
+        for external_id in linked(bulk, number):
+            bulk.left.edit(external_id, body="new")
+            bulk.ring("left", external_id)
+
+    few, many, more = statements(bulk, prepare)
+    assert many <= few + PIECES, more
+
+
+def test_edits_on_both_sides(bulk: Pair) -> None:
+    def prepare(number: int) -> None:
+        for external_id in linked(bulk, number):
+            bulk.left.edit(external_id, status="closed")
+            bulk.right.edit(Link.objects.get(left_id=external_id).right_id or "", body="theirs", status="open")
+            bulk.ring("left", external_id)
+
+    few, many, more = statements(bulk, prepare)
+    assert many <= few + PIECES, more
+
+
+def test_new_records_that_are_linked(bulk: Pair) -> None:
+    def prepare(number: int) -> None:
+        have = len(bulk.left.records)
+        for n in range(number):
+            bulk.right.add(title="x", ref=f"N{have + n}")
+            bulk.ring("left", bulk.left.add(title="x", ref=f"N{have + n}"))
+
+    few, many, more = statements(bulk, prepare)
+    assert many <= few + PIECES, more
+
+
+def test_new_records_that_are_created(bulk: Pair) -> None:
+    def prepare(number: int) -> None:
+        for _ in range(number):
+            bulk.ring("left", bulk.left.add(title="x", body="y"))
+
+    few, many, more = statements(bulk, prepare)
+    assert many <= few + PIECES, more
+
+
+def test_deletions(bulk: Pair) -> None:
+    bulk.publish(left={**bulk.mapping.published.document["left"], "on_delete": "unlink"})
+
+    def prepare(number: int) -> None:
+        for external_id in linked(bulk, number):
+            bulk.left.remove(external_id)
+            bulk.ring("left", external_id)
+
+    few, many, more = statements(bulk, prepare)
+    assert many <= few + PIECES, more
+
+
+def test_records_out_of_scope_are_asked_about_in_one_call(bulk: Pair) -> None:
+    bulk.publish(left={**bulk.mapping.published.document["left"], "scope": {"status": "open"}})
+    for number in range(10):
+        bulk.left.add(title=f"T{number}", ref=f"N{number}", status="open")
+        bulk.right.add(title=f"T{number}", ref=f"N{number}", status="open")
+    bulk.quiet()
+    for external_id in bulk.left.records:
+        bulk.left.edit(external_id, body="new")
+        bulk.ring("left", external_id)
+    asked = [verb for verb, _ in bulk.left.calls].count("scope")
+    bulk.run("live")
+    assert [verb for verb, _ in bulk.left.calls].count("scope") == asked + 1
+
+
+def test_writes_that_have_to_wait(bulk: Pair) -> None:
+    def prepare(number: int) -> None:
+        def limited(verb: str, ids: object) -> None:
+            if verb == "update":
+                raise RateLimited("slow down", after=60)
+
+        bulk.right.before = lambda *_: None
+        for external_id in linked(bulk, number):
+            bulk.left.edit(external_id, body="new")
+            bulk.ring("left", external_id)
+        bulk.right.before = limited
+
+    taken = []
+    for number in (FEW, MANY):
+        prepare(number)
+        with CaptureQueriesContext(connection) as queries:
+            bulk.run("live")
+        taken.append(len(queries))
+        bulk.right.before = lambda *_: None
+        ChangedRecord.objects.all().delete()
+    assert taken[1] <= taken[0] + PIECES
