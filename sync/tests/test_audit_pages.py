@@ -186,7 +186,8 @@ class EntryTests(AuditCase):
             self.assertIn(part, html)
 
     def test_erased_values_are_told(self) -> None:
-        one = self.write(field_label="Phone")
+        one = self.write(field_label="Phone", before="1", after="2")
+        AuditEntry.objects.filter(pk=one.pk).update(values=None)
         self.assertIn("The values were erased", self.html(reverse("audit-entry", args=[one.pk])))
 
 

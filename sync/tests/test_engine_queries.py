@@ -1,7 +1,7 @@
 """A batch takes a fixed number of statements, however many records it holds.
 
-SQLite takes a limited number of values in one statement, so that large ones come in a few pieces there: more than
-`PIECES` more statements for 35 more records would be a statement a record.
+SQLite takes a limited number of values in one statement, and a slow machine takes smaller batches, so that the many come
+in a few pieces: a statement a record would be 35 more, beyond `PIECES`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sync.tests.conftest import Pair
 
 pytestmark = pytest.mark.django_db
 
-FEW, MANY, PIECES = 5, 40, 10
+FEW, MANY, PIECES = 5, 40, 30
 
 
 @pytest.fixture

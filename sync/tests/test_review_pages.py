@@ -115,7 +115,8 @@ class Queue(ReviewCase):
             self.conflict(number)
         with CaptureQueriesContext(connection) as many:
             self.html(self.url("review-queue"))
-        self.assertEqual(len(few), len(many))
+        # What the frame keeps for a few seconds may run out in between: one query, not one a row.
+        self.assertLessEqual(len(many), len(few) + 1)
         self.assertLessEqual(len(many), MOST_QUERIES)
 
 
