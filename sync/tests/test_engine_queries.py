@@ -1,7 +1,7 @@
 """A batch takes a fixed number of statements, however many records it holds.
 
-SQLite takes a limited number of values in one statement, and a slow machine takes smaller batches, so that the many come
-in a few pieces: a statement a record would be 35 more, beyond `PIECES`.
+SQLite takes a limited number of values in one statement, and a slow machine takes smaller batches, so that the many
+come in a few pieces: a statement a record would be 35 more, beyond `PIECES`.
 """
 
 from __future__ import annotations
