@@ -199,6 +199,7 @@ def the_first_run_waits_and_is_approved(one: Story, admin: Page) -> None:
     writing = admin.get_by_role("row").filter(has_text="created").get_by_role("link", name=re.compile("^Run "))
     one.until(admin, runs, lambda: writing.count() > 0, "a run writes")
     writing.first.click()
+    admin.wait_for_url("**/runs/*/")
     # Where a vendor's quota is used up the run ends, the page says until when it waits, and another run goes on.
     done = admin.locator(".ph .acts").get_by_text("Done", exact=True)
     one.until(admin, admin.url, lambda: done.count() > 0, "the page shows that the run is done", FIRST_RUN_SECONDS)
@@ -250,6 +251,7 @@ def a_clash_is_settled_by_a_person(one: Story, vendor: Page, key: str, case: str
     one.clash(key, case, words["left"], words["right"])
     reviewer = one.log_in("reviewer")
     reviewer.get_by_role("link", name="Review queue").click()
+    reviewer.wait_for_url("**/review/")
     queue = reviewer.url
     row = reviewer.locator(".qr", has_text=words["left"])
     one.until(reviewer, queue, lambda: row.count() > 0, "the clash is in the review queue")
@@ -274,6 +276,7 @@ def the_auditor_reads_it_and_can_change_nothing(one: Story, key: str, words: dic
     auditor.get_by_role("link", name="Audit log").first.click()
     auditor.get_by_label(re.compile("^Record is called")).fill(key)
     auditor.get_by_role("button", name="Filter").click()
+    auditor.wait_for_url(f"**/audit/?*{key}*")
     log = auditor.url
     about = auditor.get_by_role("row").filter(has_text=key).filter(has_text=words["merged"])
     one.until(auditor, log, lambda: about.count() >= 2, "both writes of the answer are in the log")
@@ -333,12 +336,14 @@ def a_version_is_published_and_rolled_back(one: Story, admin: Page, key: str, ca
     admin.get_by_role("link", name=re.compile("Roll back to it… version 1")).click()
     expect(admin.get_by_text("Records written meanwhile stay as they are.")).to_be_visible()
     admin.get_by_role("button", name="Roll back to version 1").click()
+    expect(admin.get_by_text("Version 3")).not_to_have_count(0)
     admin.goto(f"{mapping}versions/")
     expect(admin.get_by_role("row").filter(has_text="Version 3")).to_contain_text("repeats version 1")
     assert one.summary(key) == one.subject(case) == f"Jira alone names {key}", "rolling back wrote to a record"
 
     one.clash(key, case, f"Jira about {key} again", f"Salesforce about {key} again")
     admin.get_by_role("link", name="Review queue").click()
+    admin.wait_for_url("**/review/")
     row = admin.locator(".qr", has_text=f"Jira about {key} again")
     one.until(admin, admin.url, lambda: row.count() > 0, "version 3 asks a person again")
     assert one.subject(case) == f"Salesforce about {key} again"
