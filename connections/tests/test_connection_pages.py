@@ -431,5 +431,7 @@ class BrowseAndWebhookTests(ConnectionPagesCase):
             self.client.get("/connections/")
         for number in range(5):
             Connection.objects.create(name=f"More {number}", kind="pretend", address="https://more.example")
-        with self.assertNumQueries(len(with_one)):
+        with CaptureQueriesContext(connection) as with_six:
             self.client.get("/connections/")
+        # What the frame keeps for a few seconds may run out in between: one query, not one a connection.
+        self.assertLessEqual(len(with_six), len(with_one) + 1)
