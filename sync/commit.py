@@ -100,11 +100,16 @@ LINK_FIELDS = [
 ]
 
 
-def take_over_read(session: Session, link: Link, side: str, record: Record, read_at: datetime) -> None:
-    """What the link remembers of a fresh read, whatever was decided from it."""
+def take_over_read(link: Link, side: str, record: Record, agreed_at: datetime | None) -> None:
+    """What the link remembers of a fresh read, whatever was decided from it.
+
+    `agreed_at`: when the read began, if nothing in it is left undecided. An edit that is still to be carried out or
+    asked about was made after the last read before it, not after this one.
+    """
     setattr(link, f"{side}_version", record.version)
     setattr(link, f"{side}_updated_at", record.updated_at or "")
-    setattr(link, f"{side}_read_at", read_at)
+    if agreed_at is not None:
+        setattr(link, f"{side}_read_at", agreed_at)
     if record.key:
         setattr(link, f"{side}_key", record.key[:200])
     if record.title and (side == "left" or not link.title):
@@ -112,12 +117,13 @@ def take_over_read(session: Session, link: Link, side: str, record: Record, read
 
 
 def _take_over_reads(session: Session, one: Decided) -> None:
-    now = timezone.now()
+    plan = one.plan
+    decided = plan.settled or (bool(plan.outcomes) and not plan.conflicts)
     for side in SIDES:
         record = one.records[side]
         if record is None:
             continue
-        take_over_read(session, one.link, side, record, now)
+        take_over_read(one.link, side, record, session.reading_since if decided else None)
         settled = settled_mark(session, record) if one.plan.settled else ""
         setattr(one.link, f"{side}_settled", settled)
     if one.plan.state:

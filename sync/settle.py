@@ -81,11 +81,12 @@ def _confirmed(session: Session, operation: Operation, result: WriteResult, afte
         link.state = Link.State.ACTIVE
         link.parked.pop("", None)
         operation.external_id = record.external_id
-    take_over_read(session, link, side, record, timezone.now())
+    moved = not creating and _edited_meanwhile(session, operation, record)
+    take_over_read(link, side, record, None if moved else operation.claimed_at)
     link.left_settled = link.right_settled = ""
     link.changed_at = timezone.now()
     entries = []
-    again = bool(result.on_the_way) or (not creating and _edited_meanwhile(session, operation, record))
+    again = bool(result.on_the_way) or moved
     for rule_id, sent in operation.fields.items():
         again = _settle_field(session, operation, rule_id, sent, record, result) or again
         entries.append(_write_entry(session, operation, rule_id, sent))

@@ -116,18 +116,23 @@ def instruction_views(batch: Batch, link: Link) -> list[InstructionView]:
 
 def edit_times(session: Session, link: Link, records: Mapping[str, Record]) -> dict[tuple[str, str], EditTime]:
     """When each side was edited, as far as reads can tell: between our last read with the old value and the record's
-    own stamp at the first read with the new one, both on our clock."""
+    own stamp at the first read with the new one, both on our clock. A stamp from before that read tells nothing: a
+    field can change without it."""
     found: dict[tuple[str, str], EditTime] = {}
+    now = timezone.now().timestamp()
     for side in SIDES:
         record = records[side]
         read_at = link.left_read_at if side == "left" else link.right_read_at
         offset = session.connection(side).clock_offset or 0.0
         if record.updated_at is None:
             continue
-        latest = seconds_of(record.updated_at) - offset
-        earliest = min(read_at.timestamp(), latest) if read_at else latest
+        stamp = seconds_of(record.updated_at) - offset
+        when = EditTime(stamp, stamp)
+        if read_at is not None:
+            read = read_at.timestamp()
+            when = EditTime(read, stamp) if read <= stamp else EditTime(stamp, now)
         for rule in session.compiled.rules:
-            found[(side, rule.id)] = EditTime(earliest, latest)
+            found[(side, rule.id)] = when
     return found
 
 
