@@ -121,7 +121,9 @@ def install(dev: bool) -> None:
     pip = [str(venv_python()), "-m", "pip"]
     if subprocess.run([*pip, "--version"], capture_output=True).returncode:
         subprocess.run([str(venv_python()), "-m", "ensurepip", "--upgrade"], capture_output=True)
-    command = [*pip, "install", "-qq", "--no-input", "--disable-pip-version-check", "--require-hashes"]
+    # The lock is complete. Left to look for dependencies itself, pip refuses a package that another one asks for with
+    # extras as soon as a newer release than the locked one is out.
+    command = [*pip, "install", "-qq", "--no-input", "--disable-pip-version-check", "--require-hashes", "--no-deps"]
     if subprocess.run([*command, "-r", str(lock_file(dev))]).returncode:
         raise Problem(
             "The packages could not be installed; pip says above why. No data was touched.\n"
