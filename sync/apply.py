@@ -31,6 +31,7 @@ from mappings.models import Mapping as SyncMapping
 from sync.identities import known_twins
 from sync.lease import RENEW_SECONDS
 from sync.models import ChangedRecord, Operation
+from sync.rows import save_rows
 from sync.session import SIDES, Session
 from sync.setbacks import supersede
 from sync.settle import settle
@@ -137,7 +138,7 @@ def claim(session: Session, operations: Sequence[Operation]) -> list[Operation]:
         fields = ["state", "claim", "claimed_at", "fence", "attempts", "expected_version"]
         try:
             with transaction.atomic():
-                Operation.objects.bulk_update(sending, fields)
+                save_rows(sending, fields)
         except IntegrityError:  # another mapping claimed one of these records just now
             late, sending = [*late, *sending], []
             for operation in late:

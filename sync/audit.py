@@ -13,6 +13,7 @@ from django.db import connection, models, transaction
 from sync import chain
 from sync.chain import Verdict
 from sync.models import AuditEntry
+from sync.rows import save_rows
 
 # Entries sealed in one transaction: large enough to catch up quickly, small enough to hold the lock for milliseconds.
 SEAL_BATCH = 500
@@ -113,7 +114,7 @@ def _seal_batch() -> int:
             number += 1
             one.number = number
             previous = one.seal = chain.seal(previous, row_of(one))
-        AuditEntry.objects.bulk_update(waiting, ["number", "seal"])
+        save_rows(waiting, ["number", "seal"])
     return len(waiting)
 
 

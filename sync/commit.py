@@ -19,6 +19,7 @@ from sync.merge import MISSING, Agree
 from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, Operation
 from sync.plan import LinkPlan, PlannedConflict, PlannedOperation
 from sync.read import settled_mark
+from sync.rows import save_rows
 from sync.session import SIDES, Session
 from sync.state import Batch
 
@@ -71,8 +72,8 @@ def commit_links(
 
 def save_links(links: Iterable[Link], moved: Iterable[Link]) -> None:
     """Save what was learnt about `links`, and the state of those that `moved`: a page may have changed the others'."""
-    Link.objects.bulk_update(links, LINK_FIELDS)
-    Link.objects.bulk_update(moved, ["state"])
+    save_rows(list(links), LINK_FIELDS)
+    save_rows(list(moved), ["state"])
 
 
 LINK_FIELDS = [

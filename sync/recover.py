@@ -23,6 +23,7 @@ from sync.commit import save_links
 from sync.lease import LeaseLost
 from sync.models import Instruction, Operation, Run
 from sync.read import SideFailed
+from sync.rows import save_rows
 from sync.session import Session
 from sync.setbacks import (
     OPERATION_FIELDS,
@@ -232,7 +233,7 @@ def _ask_a_person(session: Session, operation: Operation) -> None:
             operation.link.parked[rule_id]["params"]["value"] = sent["value"]
             entries.append(refusal_conflict(session, operation, rule_id, "maybe_written", "", system))
         tell_asker([operation], Instruction.State.REFUSED)
-        Operation.objects.bulk_update([operation], OPERATION_FIELDS)
+        save_rows([operation], OPERATION_FIELDS)
         save_links([operation.link], [])
         audit.append(entries)
         release(session, [operation.link])
@@ -242,6 +243,6 @@ def _create_unclear(session: Session, operation: Operation, code: str, keys: lis
     with transaction.atomic():
         session.lease.renew()
         entries = create_unclear(session, operation, code, keys)
-        Operation.objects.bulk_update([operation], OPERATION_FIELDS)
+        save_rows([operation], OPERATION_FIELDS)
         save_links([operation.link], [])
         audit.append(entries)

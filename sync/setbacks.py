@@ -25,6 +25,7 @@ from sync.aftermath import Aftermath, ring, tell_asker
 from sync.commit import audit_entry, rule_of
 from sync.merge import OTHER
 from sync.models import AuditEntry, Conflict, Instruction, Operation
+from sync.rows import save_rows
 from sync.session import Session
 
 OPERATION_FIELDS = ["state", "claim", "finished_at", "not_before", "external_id", "fields", "result"]
@@ -95,7 +96,7 @@ def supersede(
         finish(operation, Operation.State.SUPERSEDED, code, **params)
     ring(session, [operation.link for operation in operations], hints.Lane.LIVE, again_in)
     tell_asker(operations, Instruction.State.WAITING)
-    Operation.objects.bulk_update(operations, OPERATION_FIELDS)
+    save_rows(operations, OPERATION_FIELDS)
 
 
 def _refused(session: Session, operation: Operation, error: Refused | NotAllowed, after: Aftermath) -> list[AuditEntry]:

@@ -23,6 +23,7 @@ from sync.echo import proves_echo
 from sync.identities import note_records
 from sync.merge import OTHER, base_after_write, is_empty
 from sync.models import AuditEntry, Conflict, Instruction, Link, Operation
+from sync.rows import save_rows
 from sync.session import SIDES, Session
 from sync.setbacks import OPERATION_FIELDS, create_unclear, failed, finish, park
 
@@ -47,7 +48,7 @@ def settle(session: Session, answers: Sequence[tuple[Operation, WriteResult | Co
                 entries += _deleted(session, operation, after)
             else:
                 entries += failed(session, operation, result, after)
-        Operation.objects.bulk_update([operation for operation, _ in answers], OPERATION_FIELDS)
+        save_rows([operation for operation, _ in answers], OPERATION_FIELDS)
         links = {o.link_id: o.link for o, _ in answers}
         save_links(links.values(), [link for pk, link in links.items() if link.state != before[pk]])
         note_records(

@@ -23,6 +23,7 @@ from sync.merge import OTHER
 from sync.models import AuditEntry, Conflict, Identity, Link, MatchKey, Operation
 from sync.plan import Bind, Leave, MakeTwin, PlannedOperation, Wonder, plan_unlinked
 from sync.read import outside_scope
+from sync.rows import save_rows
 from sync.session import SIDES, Session
 
 # While our own create is open, an unlinked record of ours may be its result: look again after the create settled.
@@ -237,7 +238,7 @@ def _bind_all(session: Session, binds: Sequence[tuple[Bind, Unlinked]]) -> tuple
             linked[(side, external_id)] = link
         told.append((bind, link))
     Link.objects.bulk_create(links)
-    Link.objects.bulk_update(taken_over, ["left_id", "right_id", "left_key", "right_key", "state", "parked"])
+    save_rows(taken_over, ["left_id", "right_id", "left_key", "right_key", "state", "parked"])
     Conflict.objects.filter(link__in=[link.pk for link in taken_over], state__in=("open", "resolving")).update(
         state=Conflict.State.CLOSED, closed_at=timezone.now(), closed_code="moved"
     )
