@@ -254,7 +254,7 @@ def _conflicts(session: Session, one: Decided, batch: Batch) -> list[AuditEntry]
     over = one.plan.state in (Link.State.DELETED, Link.State.UNLINKED)
     asked = {planned.rule for planned in one.plan.conflicts}
     for rule_id, conflict in known.items():
-        if rule_id in written:
+        if rule_id in written and (conflict.kind != Conflict.Kind.CLOBBER or written[rule_id]):
             # Settled once the write is confirmed; a refusal opens it again.
             conflict.state = Conflict.State.RESOLVING
             conflict.instruction_id = written[rule_id] or conflict.instruction_id
@@ -291,6 +291,8 @@ def open_conflict(session: Session, one: Decided, planned: PlannedConflict, know
             and known.state == Conflict.State.OPEN
         ):
             return []
+        if "overwritten" in known.params:  # an edit that we overwrote can be restored until a person lets it go
+            params["overwritten"] = known.params["overwritten"]
         known.kind, known.code, known.params, known.state = planned.kind, planned.code, params, Conflict.State.OPEN
         known.left_value, known.right_value = values["left"], values["right"]
         _name_editors(known, one, rule)

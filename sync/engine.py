@@ -40,6 +40,7 @@ from sync.state import (
     load,
 )
 from sync.unlinked import commit_meeting, meet
+from sync.versions import take_up
 
 log = logging.getLogger("sync")
 
@@ -76,7 +77,7 @@ def run(mapping_id: int, kind: str = Run.Kind.LIVE, lane: str = "live", started_
         return Outcome("busy")
     session: Session | None = None
     try:
-        state = MappingState.objects.get(mapping_id=mapping_id)
+        state = MappingState.objects.select_related("version").get(mapping_id=mapping_id)
         if state.halt == MappingState.Halt.APPROVAL and first_run.outdated(mapping):
             first_run.begin_again(mapping, lease)
         elif state.halt in (MappingState.Halt.BRAKE, MappingState.Halt.APPROVAL):
@@ -131,6 +132,7 @@ def _run(session: Session, state: MappingState) -> Outcome:
         first_run.survey(session)
         return Outcome("approval", run_id=_run_id(session))
     started = time.monotonic()
+    take_up(session, state)
     try:
         if poll_due(session, state):
             _poll(session)

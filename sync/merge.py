@@ -287,7 +287,8 @@ def resolve_field(rule: CompiledRule, f: Field, choice: Mapping[str, Any]) -> Ou
             return Stale()
     take, side = choice["take"], choice.get("in", "left")
     if take == "ignore":
-        return Agree("agreed_to_differ", differ=True)
+        differ = not rule.lens.equal(f.left, f.right)
+        return Agree("agreed_to_differ" if differ else "left_as_it_is", differ=differ)
     if take == "before":
         return Write(side, choice["value"], "undone", settle="current")
     if take in ("left", "right"):

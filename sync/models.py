@@ -56,6 +56,8 @@ class MappingState(models.Model):
     approved_at = models.DateTimeField(null=True, blank=True)
     approved_by = models.CharField(max_length=150, blank=True)
     surveyed_at = models.DateTimeField(null=True, blank=True)  # both sides were listed completely
+    # the version of the last run: the next one looks at what was out of force until then
+    version = models.ForeignKey(MappingVersion, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     next_poll_at = models.DateTimeField(null=True, blank=True)
     last_poll_at = models.DateTimeField(null=True, blank=True)
     last_run_at = models.DateTimeField(null=True, blank=True)

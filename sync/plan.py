@@ -179,8 +179,10 @@ def plan_link(
             plan.agreed[rule.id] = outcome
         elif isinstance(outcome, Ask):
             plan.conflicts.append(PlannedConflict(rule.id, outcome.kind, outcome.code, outcome.params))
-        # A field that cannot be read now says nothing about its question.
-        if rule.id in link.open_conflicts and not isinstance(outcome, Ask | Write | Skip):
+        # A field that cannot be read now says nothing about its question, and that an edit was overwritten stays true
+        # whatever the field says by now: only a person ends that question.
+        asked_only = link.open_conflicts.get(rule.id) == "clobber" and instruction is None
+        if rule.id in link.open_conflicts and not asked_only and not isinstance(outcome, Ask | Write | Skip):
             plan.closed.append(rule.id)
         if rule.id in link.parked and not (isinstance(outcome, Skip) or _is_refusal(outcome)):
             plan.unparked.append(rule.id)
@@ -307,12 +309,7 @@ def plan_deletion(
     if survivor is None or survivor.deleted:
         plan.state = "deleted"
         return plan
-    edited = any(
-        rule.id in link.bases[other]
-        and rule.field(other).path in survivor.values
-        and survivor.values[rule.field(other).path] != link.bases[other][rule.id]
-        for rule in mapping.rules
-    )
+    edited = any(_says_more(rule, link, other, survivor) for rule in mapping.rules)
     policy = "delete" if released else mapping.side(gone).on_delete
     if policy in ("delete", "close") and not link.bases[other] and not released:
         policy = "review"  # linked a moment ago, never agreed: the survivor is no copy of what is gone
@@ -334,6 +331,16 @@ def plan_deletion(
     else:
         plan.state = "unlinked" if policy == "unlink" else "deleted"
     return plan
+
+
+def _says_more(rule: CompiledRule, link: LinkView, side: str, survivor: Record) -> bool:
+    """Whether a field of the survivor holds what was never agreed: an edit, or a value that a person is asked about."""
+    path, base = rule.field(side).path, link.bases[side].get(rule.id, MISSING)
+    if path not in survivor.values:
+        return False
+    value = survivor.values[path]
+    asked = rule.id in link.open_conflicts
+    return (base is MISSING and asked and not is_empty(value)) or (base is not MISSING and value != base)
 
 
 def _says(record: Record, values: Mapping[str, Any]) -> bool:

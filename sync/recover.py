@@ -22,6 +22,7 @@ from sync.apply import values_of
 from sync.commit import save_links
 from sync.lease import LeaseLost
 from sync.models import Instruction, Operation, Run
+from sync.overwritten import replaced_by
 from sync.read import SideFailed
 from sync.rows import save_rows
 from sync.session import Session
@@ -107,7 +108,8 @@ def _probe_update(session: Session, operation: Operation) -> None:
         return
     sent = values_of(operation)
     if all(path in record.values and record.values[path] == value for path, value in sent.items()):
-        settle(session, [(operation, WriteResult(record))])
+        ours = _our_changes(session, operation) if connector.capabilities.field_history else None
+        settle(session, [(operation, WriteResult(record, replaced=replaced_by(operation, ours or ())))])
         return
     if connector.capabilities.exact_version and record.version == operation.expected_version:
         _plan_again(session, operation, "not_applied")
@@ -119,7 +121,10 @@ def _probe_update(session: Session, operation: Operation) -> None:
         written = _our_changes(session, operation)
         if written is not None:
             if written:
-                settle(session, [(operation, WriteResult(record, on_the_way=_reached(operation, written)))])
+                told = WriteResult(
+                    record, on_the_way=_reached(operation, written), replaced=replaced_by(operation, written)
+                )
+                settle(session, [(operation, told)])
             else:
                 _plan_again(session, operation, "not_applied")
             return

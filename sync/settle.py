@@ -23,6 +23,7 @@ from sync.echo import proves_echo
 from sync.identities import note_records
 from sync.merge import OTHER, base_after_write, is_empty
 from sync.models import AuditEntry, Conflict, Instruction, Link, Operation
+from sync.overwritten import ask_about, edits_overwritten
 from sync.rows import save_rows
 from sync.session import SIDES, Session
 from sync.setbacks import OPERATION_FIELDS, create_unclear, failed, finish, park
@@ -123,6 +124,7 @@ def _confirmed(session: Session, operation: Operation, result: WriteResult, afte
     finish(operation, Operation.State.CONFIRMED, "confirmed", **operation.result.get("params", {}))
     session.counts["created" if creating else "updated"] += 1
     entries += _close_settled(session, operation, after, exclude=set(result.on_the_way))
+    entries += ask_about(session, operation, edits_overwritten(operation, result))
     rung = after.rang_alone(side, record.external_id)
     # An echo costs no call: a verified delivery that rang alone and tells exactly what we just did.
     if rung and proves_echo(rung.proof or {}, created=creating, sent=operation.read_back(), version=record.version):
@@ -161,6 +163,7 @@ def _settle_field(
         return False
     written = base_after_write(rule, side, sent["value"], read_back, sent["source"])
     bases[rule_id], source_bases[rule_id] = written.base, sent["source"]
+    sent["read_back"] = written.base  # what somebody wrote after us is not told as ours
     if written.cut_short:
         park(session, operation, rule_id, sent, "cut_short", "")
     return written.edited or written.cut_short
@@ -265,6 +268,8 @@ def _close_settled(
     for conflict in after.questions.get(operation.link_id, []):
         if conflict.state == Conflict.State.CLOSED or not (over or conflict.rule_id in settled):
             continue
+        if conflict.kind == Conflict.Kind.CLOBBER and not (over or instruction):
+            continue  # an ordinary write says nothing about an edit that was overwritten before
         conflict.state = Conflict.State.CLOSED
         conflict.closed_at = timezone.now()
         conflict.closed_by = by

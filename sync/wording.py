@@ -34,6 +34,7 @@ SENTENCES: dict[str, str] = {
     "one_way_target_kept": "Somebody edited the target of a one-way rule; it was left as it is.",
     "direction_keeps": "The rule does not write to that side; both values were left as they are.",
     "agreed_to_differ": "{by} agreed that the two values may differ.",
+    "left_as_it_is": "{by} left the field as it is.",
     "linked": "The records were found to be the same thing.",
     # why a person is asked
     "both_changed": "Both sides changed it after they last agreed. The policy “{policy}” leaves it to you.",
@@ -58,6 +59,8 @@ SENTENCES: dict[str, str] = {
     "cut_short": "{system} kept only the beginning of the text we sent.",
     "maybe_written": "{system} did not answer our write, and the field now says something else. "
     "We may have written “{value}”.",
+    "overwrote_an_edit": "Somebody changed this in {system} between our last look and our write, "
+    "and our write replaced it. Their value is kept here and can be restored.",
     "deleted_and_edited": "The record was deleted on the {side}, while the other side was edited.",
     "deleted_ask": "The record was deleted on the {side}. The mapping leaves what to do to you.",
     "several_fit": "More than one record fits: {fit}.",

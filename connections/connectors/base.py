@@ -150,12 +150,14 @@ class WriteResult:
 
     `record` is the read-back: as the write returned it, or read right after. `on_the_way` names fields that
     moved one step towards the value sent, with the value reached (a status along its workflow): the caller
-    sends again until it arrives.
+    sends again until it arrives. `replaced` says what each field held right before this write, where the system
+    itself can tell (its field history): what differs from our last read is an edit that we overwrote.
     """
 
     record: Record
     created: bool = False
     on_the_way: Values = field(default_factory=dict)
+    replaced: Values = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

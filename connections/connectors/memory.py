@@ -94,7 +94,9 @@ class World:
         self.calls: list[tuple[str, Any]] = []
         self.creates = 0
         self.lag: float = 0.0  # seconds lists are behind
+        self.key_lag: float = 0.0  # seconds the look-up by correlation key is behind
         self.hidden: set[str] = set()  # fields our account may not read
+        self.unseen: set[str] = set()  # records our account may not read
         self.lock = threading.RLock()
         # Called before and after each remote call with (verb, ids); may raise to imitate a fault. An exception of
         # `after` leaves the write in place: the lost answer.
@@ -202,6 +204,11 @@ class MemoryConnector(Connector):
     def _whole(self, record: Record) -> Record:
         return self._seen(record, list(record.values))
 
+    def _horizon(self, lag: float) -> str:
+        """Stamps up to this one are known to what is `lag` seconds behind."""
+        moment = self.world.now() - timedelta(seconds=lag)
+        return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
     def _within(self, record: Record, scope: Values) -> bool:
         """`scope`: {path: value}, all of which a record must have."""
         return all(record.values.get(path) == wanted for path, wanted in scope.items() if wanted)
@@ -228,7 +235,7 @@ class MemoryConnector(Connector):
     ) -> Iterator[Page]:
         world = self.world
         server_time = world.stamp()
-        horizon = (world.now() - timedelta(seconds=world.lag)).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        horizon = self._horizon(world.lag)
 
         def read() -> list[Record]:
             found = [
@@ -260,7 +267,11 @@ class MemoryConnector(Connector):
         return self._call(
             "get",
             list(ids),
-            lambda: {id: self._seen(self.world.records[id], fields) for id in ids if id in self.world.records},
+            lambda: {
+                id: self._seen(self.world.records[id], fields)
+                for id in ids
+                if id in self.world.records and id not in self.world.unseen
+            },
         )
 
     def in_scope(self, object_type: str, ids: Sequence[str], scope: Values) -> set[str]:
@@ -303,9 +314,14 @@ class MemoryConnector(Connector):
                 for path, wanted in values.items()
                 if path in self.world.ways
             }
+            replaced = {path: _normal(record.values.get(path)) for path in values}
             self.world.edit(external_id, by=US, **{**values, **steps})
             now = self._seen(self.world.records[external_id], [*dict.fromkeys([*fields, *values])])
-            return WriteResult(now, on_the_way={path: step for path, step in steps.items() if step != values[path]})
+            return WriteResult(
+                now,
+                on_the_way={path: step for path, step in steps.items() if step != values[path]},
+                replaced=replaced if self.capabilities.field_history else {},
+            )
 
         return self._call("update", external_id, change)
 
@@ -353,10 +369,13 @@ class MemoryConnector(Connector):
     def find_by_correlation_key(
         self, object_type: str, keys: Sequence[str], fields: Sequence[str], scope: Values
     ) -> Mapping[str, Sequence[Record]]:
+        horizon = self._horizon(self.world.key_lag)
+
         def find() -> dict[str, list[Record]]:
             found: dict[str, list[Record]] = {}
             for record in self.world.alive().values():
-                if record.correlation_key in keys and record.correlation_key is not None:
+                late = (record.created_at or "") > horizon
+                if record.correlation_key in keys and record.correlation_key is not None and not late:
                     found.setdefault(record.correlation_key, []).append(self._seen(record, fields))
             return found
 

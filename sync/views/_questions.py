@@ -75,6 +75,11 @@ class Question:
         return self.rule is None
 
     @property
+    def restores(self) -> bool:
+        """Whether it is about an edit that we overwrote: there is nothing to choose between, only to restore."""
+        return self.conflict.kind == Conflict.Kind.CLOBBER
+
+    @property
     def kind_word(self) -> str:
         return TYPE_WORDS.get(self.rule.left.kind, self.rule.left.kind) if self.rule else ""
 
@@ -156,6 +161,9 @@ def _with_choices(shown: Question, rule: CompiledRule, f: Field, raw: Mapping[st
     spec = rule.field(side)
     if not rule.may_write(side) or not spec.writable:
         return
+    if shown.conflict.kind == Conflict.Kind.CLOBBER:
+        _with_restore(shown, rule, f, side)
+        return
     both = merged(rule, f, side)
     shown.merged = both is not None
     entries = raw.get("entries") or []
@@ -168,10 +176,26 @@ def _with_choices(shown: Question, rule: CompiledRule, f: Field, raw: Mapping[st
     shown.choices["value"] = Choice("value", title, effects, note)
 
 
+def _with_restore(shown: Question, rule: CompiledRule, f: Field, side: str) -> None:
+    """What we overwrote is offered as the value to write back, chosen beforehand: one click restores it."""
+    system, other = shown.names[side], shown.names[OTHER[side]]
+    shown.control = control_for(rule.field(side), shown.conflict.params["overwritten"], [])
+    effects = [Effect(side, True, "writes the overwritten value back"), Effect(OTHER[side], True, "follows")]
+    note = f"{other} follows with what it means there."
+    shown.choices["value"] = Choice("value", f"Restore what we overwrote in {system}", effects, note)
+    shown.taken = "value"
+    unchanged = [Effect(one, False, "no write") for one in OTHER]
+    kept = "The overwritten value stays in the audit log."
+    shown.choices["ignore"] = Choice("ignore", "Leave it as it is", unchanged, kept)
+
+
 def _typed_side(rule: CompiledRule, conflict: Conflict) -> str:
     """The side in whose form a value is typed: the one that could not take it; plain text before rich text."""
-    side = str(conflict.params.get("side", "")) if conflict.kind in ("refused", "unmapped") else ""
+    named = conflict.kind in ("refused", "unmapped", "clobber")
+    side = str(conflict.params.get("side", "")) if named else ""
     side = side if side in OTHER else "left"
+    if conflict.kind == "clobber":
+        return side
     if not rule.may_write(side):
         side = OTHER[side]
     if _formatted(rule.field(side)) and not _formatted(rule.field(OTHER[side])) and rule.may_write(OTHER[side]):

@@ -300,7 +300,9 @@ def _settle(request: HttpRequest, one: Conflict) -> HttpResponse | dict[int, Que
     if not choices or one.link is None:
         messages.error(request, "Nothing was chosen. · Nothing was written. · Choose a value, then save.")
         return redirect("conflict", pk=one.pk)
-    asked = instructions.ask(one.link, Instruction.Kind.RESOLVE, choices, request.user)
+    restoring = one.kind == Conflict.Kind.CLOBBER and choices.get(one.rule_id, {}).get("take") == "value"
+    kind = Instruction.Kind.RESTORE if restoring else Instruction.Kind.RESOLVE
+    asked = instructions.ask(one.link, kind, choices, request.user)
     after = following(request.user, one) if "next" in request.POST else None
     return redirect(f"{reverse('conflict', args=[(after or one).pk])}?asked={asked.pk}")
 

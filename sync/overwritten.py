@@ -1,0 +1,83 @@
+"""Edits that we overwrote: made after our last read and before our write, in a system that could not refuse it.
+
+Nobody can prevent them where a system takes no condition with a write. Where its own history tells what a write
+replaced, a person is asked, with the overwritten value and one click to restore it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from connections.connectors.base import Change, WriteResult
+from sync.commit import audit_entry, rule_of
+from sync.merge import OTHER
+from sync.models import AuditEntry, Conflict, Operation
+from sync.session import Session
+
+CODE = "overwrote_an_edit"
+
+
+def edits_overwritten(operation: Operation, result: WriteResult) -> dict[str, Any]:
+    """{rule id: value that was there} of fields that no longer held what the write was decided from."""
+    found = {}
+    for rule_id, sent in operation.fields.items():
+        replaced = result.replaced.get(sent["path"], sent["before"])
+        if replaced not in (sent["before"], sent["value"], sent.get("read_back")):
+            found[rule_id] = replaced
+    return found
+
+
+def replaced_by(operation: Operation, ours: Sequence[Change]) -> dict[str, Any]:
+    """{path: value before} of our own changes among a field history, for a write whose answer was lost."""
+    sent = {one["path"]: one["value"] for one in operation.fields.values()}
+    return {change.field: change.before for change in ours if change.after == sent.get(change.field)}
+
+
+def ask_about(session: Session, operation: Operation, overwritten: Mapping[str, Any]) -> list[AuditEntry]:
+    """The questions, one a field; what the pair's two sides say by now does not end them."""
+    entries = []
+    side, other = operation.side, OTHER[operation.side]
+    for rule_id, value in overwritten.items():
+        rule, sent = rule_of(session, rule_id), operation.fields[rule_id]
+        params = {"system": session.system(side), "side": side, "overwritten": value, "sent": sent["value"]}
+        values = {f"{side}_value": sent.get("read_back", sent["value"]), f"{other}_value": sent["source"]}
+        told = {
+            "state": Conflict.State.OPEN,
+            "kind": Conflict.Kind.CLOBBER,
+            "code": CODE,
+            "params": params,
+            **values,
+        }
+        Conflict.objects.update_or_create(
+            link_id=operation.link_id,
+            rule_id=rule_id,
+            state__in=("open", "resolving"),
+            defaults=told,
+            create_defaults={
+                "mapping": session.mapping,
+                "version": session.version,
+                "title": operation.link.title,
+                "field_label": rule.label if rule else "",
+                "left_base": operation.link.left_bases.get(rule_id),
+                "right_base": operation.link.right_bases.get(rule_id),
+                "has_base": rule_id in operation.link.left_bases,
+                **told,
+            },
+        )
+        session.counts["conflicts"] += 1
+        entries.append(
+            audit_entry(
+                session,
+                "conflict",
+                CODE,
+                operation.link,
+                operation_id=operation.pk,
+                side=side,
+                field_label=rule.label if rule else "",
+                before=value,
+                after=sent.get("read_back", sent["value"]),
+                params={"system": session.system(side), "side": side},
+            )
+        )
+    return entries

@@ -1,0 +1,81 @@
+"""Many histories, one after the other: what they contained, how many failed, and each failure made small."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from sync.simulation.oracle import judge
+from sync.simulation.player import Played, Player
+from sync.simulation.script import Script, write_script
+from sync.simulation.shrink import smallest
+
+FAILURES_SHOWN = 3  # each takes a few hundred histories to make small
+
+
+@dataclass
+class Failure:
+    seed: int
+    findings: list[str]
+    script: Script
+    trace: list[str]
+
+
+@dataclass
+class Result:
+    histories: int = 0
+    seconds: float = 0.0
+    mix: Counter[str] = field(default_factory=Counter)
+    hashes: dict[int, str] = field(default_factory=dict)
+    undetectable: int = 0
+    failures: list[Failure] = field(default_factory=list)
+
+    def hash(self) -> str:
+        """One hash over all traces: the same seeds give the same."""
+        text = "".join(self.hashes[seed] for seed in sorted(self.hashes))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def add(self, other: Result) -> None:
+        self.histories += other.histories
+        self.seconds = max(self.seconds, other.seconds)
+        self.mix += other.mix
+        self.hashes |= other.hashes
+        self.undetectable += other.undetectable
+        self.failures += other.failures
+
+
+def findings_of(script: Script) -> tuple[Played, list[str], int]:
+    """Play and judge: what was played, what is wrong with it, overwritten edits that nobody could tell of."""
+    played = Player(script).play()
+    verdict = judge(played.evidence)
+    return played, [*verdict.findings, *([played.loop] if played.loop else [])], verdict.undetectable
+
+
+def run(seeds: Iterable[int]) -> Result:
+    result = Result()
+    started = time.monotonic()
+    for seed in seeds:
+        script = write_script(seed)
+        played, findings, undetectable = findings_of(script)
+        result.histories += 1
+        result.mix += played.mix
+        result.hashes[seed] = played.hash()
+        result.undetectable += undetectable
+        if findings:
+            result.failures.append(_failure(script, findings, small=len(result.failures) < FAILURES_SHOWN))
+    result.seconds = time.monotonic() - started
+    return result
+
+
+def _failure(script: Script, findings: list[str], small: bool) -> Failure:
+    kind = findings[0].partition(":")[0]
+
+    def fails(candidate: Script) -> bool:
+        return any(one.partition(":")[0] == kind for one in findings_of(candidate)[1])
+
+    least = smallest(script, fails) if small else script
+    played, found, _ = findings_of(least)
+    return Failure(script.seed, found or findings, least, played.trace)

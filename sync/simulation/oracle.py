@@ -1,0 +1,352 @@
+"""Judges a history from the systems' own logs and the audit log alone; it knows nothing of links, bases or hints.
+
+Every value a person writes is a word that occurs once, so that its way can be followed. For each of them one must hold
+in the end (reference: the definition of a lost update in docs/guarantees.md): it is there, or somebody who saw it wrote
+over it, or it lies in the audit log beside the question or the named policy that set it aside.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from connections.connectors.memory import US, LogLine
+from sync.simulation.remote import SimulatedWorld
+
+TEXTS = ("title", "body", "amount", "note")
+BOTH_WAYS = ("title", "body", "amount", "labels")
+# Writes that by their nature replace what nobody agreed to lose: only an older value may go that way.
+PLAIN_WRITES = frozenset({"edited", "created", "initial_fill", "initial_union"})
+ASKED_OF_BOTH = frozenset({"both_changed", "times_overlap", "edits_touch"})
+EXPLAINS = frozenset({"conflict", "ask"})
+DIFFER = frozenset({"agreed_to_differ", "one_way_target_kept", "direction_keeps", "one_way_source_empty"})
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the oracle reads of an audit line."""
+
+    action: str
+    code: str
+    label: str  # "L00001 = R00001"
+    field: str
+    before: Any
+    after: Any
+    at_line: int  # accepted writes before it
+
+
+@dataclass
+class Evidence:
+    worlds: Sequence[SimulatedWorld]
+    journal: Sequence[tuple[SimulatedWorld, LogLine]]
+    reads: Sequence[tuple[int, str, frozenset[str]]]  # (accepted writes before it, system, records read)
+    entries: Sequence[Entry]
+    typed: frozenset[str]
+    pairs: Sequence[tuple[int, int]]  # systems that mappings join
+
+
+@dataclass
+class Verdict:
+    findings: list[str] = field(default_factory=list)
+    undetectable: int = 0  # overwritten in a system that can neither refuse nor tell
+
+
+def words(value: Any) -> set[str]:
+    """Every word in a value of any shape."""
+    if isinstance(value, str):
+        return {part.strip() for part in value.split("\n") if part.strip()}
+    if isinstance(value, dict):
+        return set().union(*(words(one) for one in value.values()), set())
+    if isinstance(value, list):
+        return set().union(*(words(one) for one in value), set())
+    return set()
+
+
+def parts(path: str, value: Any) -> dict[str, str]:
+    """What of a value can be followed on its own: a text's lines."""
+    if not isinstance(value, str):
+        return {path: ""} if path != "body" else {}
+    lines = value.split("\n") if path == "body" else [value]
+    return {f"{path}.{number}": line.strip() for number, line in enumerate(lines)}
+
+
+def judge(evidence: Evidence) -> Verdict:
+    verdict = Verdict()
+    case = _Case(evidence)
+    for check in CHECKS:
+        check(case, verdict)
+    return verdict
+
+
+class _Case:
+    """The evidence put in order."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.evidence = evidence
+        self.thing: dict[tuple[str, str], str] = {}  # (system, record) -> ref
+        for world, line in evidence.journal:
+            if line.field == "ref":
+                self.thing[(world.name, line.external_id)] = str(line.after)
+        self.older: dict[str, set[str]] = defaultdict(set)  # word -> words that its writer saw gone
+        self.by_people: dict[str, tuple[SimulatedWorld, str]] = {}  # word -> where somebody wrote it first
+        self.removed: set[str] = set()  # labels that people took away
+        for world, line in evidence.journal:
+            if line.by != US:
+                self._follow(world, line)
+        self.deleted_by_people = {
+            (world.name, line.external_id)
+            for world, line in evidence.journal
+            if line.field == "" and line.after == "deleted" and line.by != US
+        }
+        self.kept = self._kept()
+
+    def _follow(self, world: SimulatedWorld, line: LogLine) -> None:
+        where = (world, line.external_id)
+        if line.field == "labels":
+            before, after = set(line.before or ()), set(line.after or ())
+            self.removed |= before - after
+            for word in after - before:
+                self.by_people.setdefault(word, where)
+        elif line.field in TEXTS:
+            before_parts = parts(line.field, line.before)
+            for name, word in parts(line.field, line.after).items():
+                old = before_parts.get(name, "")
+                if word and word != old:
+                    self.by_people.setdefault(word, where)
+                    self.older[word] |= {old, *self.older.get(old, ())} - {"", word}
+
+    def _kept(self) -> set[str]:
+        """Words that the audit log holds beside a question, an answer or a policy."""
+        kept: set[str] = set()
+        for entry in self.evidence.entries:
+            if entry.action == "conflict" or (entry.action == "agree" and entry.code in DIFFER):
+                kept |= words(entry.before) | words(entry.after)
+            elif entry.action == "write" and entry.code not in PLAIN_WRITES:
+                kept |= words(entry.before)
+        return kept.union(*(self.older.get(word, set()) for word in kept))
+
+    def last_values(self) -> Iterator[tuple[SimulatedWorld, str, dict[str, Any], bool]]:
+        """(system, record, values, alive) of every record that people left as it is."""
+        for world in self.evidence.worlds:
+            for external_id, record in world.records.items():
+                if not record.deleted or (world.name, external_id) in self.deleted_by_people:
+                    yield world, external_id, dict(record.values), not record.deleted
+
+    def entries_of(self, records: Sequence[str], path: str) -> list[Entry]:
+        return [
+            entry
+            for entry in self.evidence.entries
+            if entry.field == path.title() and all(record in entry.label for record in records)
+        ]
+
+
+# The checks. -----------------------------------------------------------------------------------------------------
+
+
+def nothing_is_lost(case: _Case, verdict: Verdict) -> None:
+    there: dict[str, set[str]] = defaultdict(set)  # ref -> words that are there or were seen gone
+    for world, external_id, values, _ in case.last_values():
+        found = there[case.thing.get((world.name, external_id), external_id)]
+        for path in TEXTS:
+            for word in parts(path, values.get(path)).values():
+                found |= {word} | case.older.get(word, set())
+        found |= set(values.get("labels") or ())
+    for word, (world, external_id) in case.by_people.items():
+        ref = case.thing.get((world.name, external_id), external_id)
+        if word in there[ref] or word in case.kept or word in case.removed:
+            continue
+        if _nobody_could_tell(case, word):
+            verdict.undetectable += 1
+            continue
+        verdict.findings.append(f"lost: {word} of {ref}, written to {world.name} {external_id}")
+
+
+def _nobody_could_tell(case: _Case, word: str) -> bool:
+    """Whether we overwrote the word between our last read and our write, in a system without versions and history, or
+    deleted the record it was written to: no system takes a condition with that."""
+    for index, (world, line) in enumerate(case.evidence.journal):
+        deleting = line.field == "" and line.after == "deleted"
+        if line.by != US or (not deleting and (word not in words(line.before) or word in words(line.after))):
+            continue
+        nature = world.nature
+        if not deleting and (nature.history or (nature.conditional and nature.exact_version)):
+            return False
+        before = [
+            number
+            for number, (where, one) in enumerate(case.evidence.journal[:index])
+            if where is world and one.external_id == line.external_id and word in words(one.after)
+        ]
+        if not before:
+            continue
+        written = max(before)
+        reads = [
+            at
+            for at, name, ids in case.evidence.reads
+            if name == world.name and line.external_id in ids and at <= index
+        ]
+        return not reads or max(reads) <= written
+    return False
+
+
+def sets_are_merged(case: _Case, verdict: Verdict) -> None:
+    """What somebody took away stays away."""
+    for world, external_id, values, alive in case.last_values():
+        if alive:
+            back = set(values.get("labels") or ()) & case.removed
+            if back - case.kept:
+                verdict.findings.append(f"resurrected: labels {sorted(back)} on {world.name} {external_id}")
+
+
+def both_sides_agree_or_say_why(case: _Case, verdict: Verdict) -> None:
+    records: dict[str, dict[str, tuple[str, dict[str, Any]]]] = defaultdict(dict)
+    for world, external_id, values, alive in case.last_values():
+        if alive:
+            records[case.thing.get((world.name, external_id), external_id)][world.name] = (external_id, values)
+    for ref, by_world in records.items():
+        for left, right in case.evidence.pairs:
+            names = [case.evidence.worlds[side].name for side in (left, right)]
+            if not all(name in by_world for name in names):
+                continue
+            (left_id, ours), (right_id, theirs) = (by_world[name] for name in names)
+            for path in BOTH_WAYS:
+                if words(ours.get(path)) != words(theirs.get(path)) and not _explained(case, left_id, right_id, path):
+                    verdict.findings.append(
+                        f"unequal: {path} of {ref}: {left_id} {ours.get(path)!r}, {right_id} {theirs.get(path)!r}"
+                    )
+
+
+def _explained(case: _Case, left_id: str, right_id: str, path: str) -> bool:
+    """The last word of the audit log about the field is a question, or says why it may differ."""
+    told = case.entries_of([left_id, right_id], path)
+    last = next((one for one in reversed(told) if one.action in ("conflict", "agree", "write", "resolve")), None)
+    if last is None:
+        return False
+    if last.action == "resolve":
+        return any(one.code in (*DIFFER, "undone") for one in told[-3:])
+    return last.action == "conflict" or last.code in DIFFER or last.code == "undone"
+
+
+def nothing_is_there_twice(case: _Case, verdict: Verdict) -> None:
+    made_by_people = {
+        (world.name, line.external_id)
+        for world, line in case.evidence.journal
+        if line.by != US and line.field == "ref" and line.before is None
+    }
+    for world in case.evidence.worlds:
+        seen: dict[str, list[str]] = defaultdict(list)
+        for external_id in world.alive():
+            seen[case.thing.get((world.name, external_id), external_id)].append(external_id)
+        for ref, ids in seen.items():
+            ours = [one for one in ids if (world.name, one) not in made_by_people]
+            if len(ids) > 1 and ours:
+                verdict.findings.append(f"duplicated: {ref} in {world.name}: {ids}")
+
+
+def nothing_comes_back_to_life(case: _Case, verdict: Verdict) -> None:
+    gone: set[tuple[str, str]] = set()
+    for world, line in case.evidence.journal:
+        ref = case.thing.get((world.name, line.external_id), "")
+        if (world.name, line.external_id) in case.deleted_by_people and line.field == "":
+            gone.add((world.name, ref))
+        if line.by == US and line.field == "ref" and line.before is None and (world.name, ref) in gone:
+            verdict.findings.append(f"resurrected: {ref} in {world.name} as {line.external_id}")
+
+
+def nothing_flips_back_and_forth(case: _Case, verdict: Verdict) -> None:
+    """v2 → v1 → v2 by us, though nobody wrote v1 anew."""
+    ours: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    undone = {str(entry.after) for entry in case.evidence.entries if entry.code in ("undone", "resolved")}
+    for world, line in case.evidence.journal:
+        if line.field not in TEXTS:
+            continue
+        key = (world.name, line.external_id, line.field)
+        if line.by != US:
+            ours[key].clear()
+            continue
+        value = str(line.after).strip()
+        if value in ours[key][:-1] and line.after is not None and str(line.after) not in undone:
+            verdict.findings.append(f"flip-flop: {line.field} of {world.name} {line.external_id} back to {value!r}")
+        ours[key].append(value)
+
+
+def nothing_is_invented(case: _Case, verdict: Verdict) -> None:
+    known = set(case.by_people) | case.evidence.typed
+    for world, line in case.evidence.journal:
+        strange = words(line.after) - known if line.by == US and line.field in (*TEXTS, "labels") else set()
+        if strange:
+            verdict.findings.append(f"invented: {sorted(strange)} in {world.name} {line.external_id}")
+
+
+def what_only_reads_is_never_written(case: _Case, verdict: Verdict) -> None:
+    targets = {case.evidence.worlds[right].name for _, right in case.evidence.pairs}
+    for world, line in case.evidence.journal:
+        if line.by == US and line.field == "note" and line.before is not None and world.name not in targets:
+            verdict.findings.append(f"written against the direction: note of {world.name} {line.external_id}")
+
+
+def every_write_is_audited(case: _Case, verdict: Verdict) -> None:
+    told: set[str] = set()
+    for entry in case.evidence.entries:
+        if entry.action in ("write", "create", "conflict"):
+            told |= words(entry.after) | words(entry.before)
+    for world, line in case.evidence.journal:
+        if line.by == US and line.field in TEXTS and (missing := words(line.after) - words(line.before) - told):
+            verdict.findings.append(f"not audited: {sorted(missing)} in {world.name} {line.external_id}")
+
+
+def nobody_is_asked_needlessly(case: _Case, verdict: Verdict) -> None:
+    """Where both are said to have edited, both did, since they last said the same."""
+    for entry in case.evidence.entries:
+        if entry.action != "conflict" or entry.code not in ASKED_OF_BOTH or entry.field.lower() not in BOTH_WAYS:
+            continue
+        path = entry.field.lower()
+        ids = [part.strip() for part in entry.label.split("=")]
+        things = {ref for (_, record), ref in case.thing.items() if record in ids}
+        now: dict[str, frozenset[str]] = {}
+        edited: set[str] = set()  # systems; another mapping may have carried an edit of a third one
+        for world, line in case.evidence.journal[: entry.at_line]:
+            if line.field != path or case.thing.get((world.name, line.external_id)) not in things:
+                continue
+            now[line.external_id] = frozenset(words(line.after))
+            if line.by != US:
+                edited.add(world.name)
+            if all(record in now for record in ids) and len(set(now.values())) == 1:
+                edited.clear()
+        if len(edited) < 2:
+            verdict.findings.append(f"needless question: {path} of {entry.label}, edited only in {sorted(edited)}")
+
+
+def no_question_comes_back_unchanged(case: _Case, verdict: Verdict) -> None:
+    last: dict[tuple[str, str], Entry] = {}
+    for entry in case.evidence.entries:
+        key = (entry.label, entry.field)
+        if entry.action != "conflict" or not entry.field:
+            continue
+        before = last.get(key)
+        last[key] = entry
+        if before is None or (before.code, before.after) != (entry.code, entry.after):
+            continue
+        ids = [part.strip() for part in entry.label.split("=")]
+        moved = any(
+            line.external_id in ids and line.field == entry.field.lower()
+            for _, line in case.evidence.journal[before.at_line : entry.at_line]
+        )
+        if not moved:
+            verdict.findings.append(f"asked again unchanged: {entry.field} of {entry.label} ({entry.code})")
+
+
+CHECKS = (
+    nothing_is_lost,
+    sets_are_merged,
+    both_sides_agree_or_say_why,
+    nothing_is_there_twice,
+    nothing_comes_back_to_life,
+    nothing_flips_back_and_forth,
+    nothing_is_invented,
+    what_only_reads_is_never_written,
+    every_write_is_audited,
+    nobody_is_asked_needlessly,
+    no_question_comes_back_unchanged,
+)

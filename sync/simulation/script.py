@@ -1,0 +1,217 @@
+"""A history before it is played: what people do, what fails, and how the two systems are made, all from one seed.
+
+Pure. Every step carries what it needs, so that leaving one out does not change the others: that is how a failing
+history is made small.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+LINKS = 3  # pairs both systems have from the start, at least
+EDITS = 30  # people's edits, most of them in the middle of a run
+CRASHES = 2
+FAULTS = 3
+# Every so many histories two mappings share records; every second of those closes a circle of three systems.
+SHARED_EVERY = 20
+LONGEST_RUN = 9  # remote calls into a run at which something may happen; most runs are shorter
+LONGEST_KILL = 90  # statements into a run at which a worker may die
+
+TEXT_POLICIES = ("review", "review", "left", "right", "newest")
+FIELDS = ("title", "body", "amount", "labels", "note")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that happens. `inside`: what happens during it, each at the n-th remote call."""
+
+    kind: str
+    args: dict[str, Any] = field(default_factory=dict)
+    inside: tuple[tuple[int, Step], ...] = ()
+
+    def __str__(self) -> str:
+        told = " ".join(f"{name}={value}" for name, value in self.args.items())
+        return f"{self.kind} {told}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Nature:
+    """How one system behaves."""
+
+    exact_version: bool
+    conditional: bool
+    history: bool
+    lookup_consistent: bool
+    idempotent_create: bool
+    lists_lag: bool
+    gone_means_gone: bool
+    lists_deletions: bool
+    lag: float  # seconds its lists and look-ups are behind
+    granularity: float  # seconds its stamps are cut to
+    clock: float  # seconds its clock is ahead of ours
+    bulk_write: int
+    trims: bool  # cuts white space off what is written
+    automation: bool  # answers some of our writes with an edit of its own
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    seed: int
+    systems: tuple[Nature, ...]
+    mappings: tuple[tuple[int, int], ...]  # (left system, right system)
+    policies: dict[str, str]
+    initial: str
+    on_delete: str
+    steps: tuple[Step, ...]
+
+    def only(self, steps: Sequence[Step]) -> Script:
+        return replace(self, steps=tuple(steps))
+
+
+def write_script(seed: int) -> Script:
+    dice = random.Random(seed)  # noqa: S311 - a test's dice
+    shared = seed % SHARED_EVERY == 0
+    circle = seed % (2 * SHARED_EVERY) == 0
+    systems = tuple(_nature(dice) for _ in range(3 if shared else 2))
+    mappings = ((0, 1), (1, 2), (2, 0)) if circle else ((0, 1), (1, 2)) if shared else ((0, 1),)
+    body = dice.choice((*TEXT_POLICIES, "merge_text"))
+    policies = {"title": dice.choice(TEXT_POLICIES), "body": body, "amount": dice.choice(TEXT_POLICIES)}
+    if shared:  # who decides in a chain of systems is a question of its own
+        policies = dict.fromkeys(policies, "review")
+    writer = _Writer(dice, len(systems), len(mappings))
+    return Script(
+        seed=seed,
+        systems=systems,
+        mappings=mappings,
+        policies=policies,
+        initial=dice.choice(("fill_empty", "fill_empty", "left", "review")),
+        on_delete=dice.choice(("review", "ignore", "unlink", "delete")),
+        steps=tuple(writer.steps()),
+    )
+
+
+def _nature(dice: random.Random) -> Nature:
+    exact = dice.random() < 0.5
+    return Nature(
+        exact_version=exact,
+        conditional=dice.random() < 0.4,
+        history=dice.random() < 0.6,
+        lookup_consistent=dice.random() < 0.5,
+        idempotent_create=dice.random() < 0.3,
+        lists_lag=dice.random() < 0.3,
+        gone_means_gone=dice.random() < 0.5,
+        lists_deletions=dice.random() < 0.6,
+        lag=dice.choice((0.0, 0.0, 1.0, 20.0)),
+        granularity=dice.choice((0.0, 0.0, 1.0, 60.0)),
+        clock=dice.choice((0.0, 0.0, 2.5, -40.0)),
+        bulk_write=dice.choice((1, 1, 10)),
+        trims=dice.random() < 0.2,
+        automation=dice.random() < 0.2,
+    )
+
+
+class _Writer:
+    """Puts the steps of one history together; it counts what must be in it."""
+
+    def __init__(self, dice: random.Random, systems: int, mappings: int) -> None:
+        self.dice, self.systems, self.mappings = dice, systems, mappings
+        self.token = 0
+        self.edits = 0
+
+    def steps(self) -> list[Step]:
+        dice = self.dice
+        found = [self._pair(number) for number in range(LINKS + dice.randrange(2))]
+        found.append(Step("run", {"mapping": 0, "poll": True}))
+        found += [Step("run", {"mapping": number, "poll": True}) for number in range(1, self.mappings)]
+        must = ["crash"] * CRASHES + ["fault"] * FAULTS + ["change", "instruct"]
+        must += dice.choices(["crash", "fault", "change", "instruct", "still", "create", "delete"], k=4)
+        dice.shuffle(must)
+        while self.edits < EDITS or must:
+            if dice.random() < 0.3:
+                found.append(self._edit())
+            found.append(self._wait())
+            what = must.pop() if must and dice.random() < 0.6 else ""
+            if what in ("change", "instruct", "create", "delete", "hide"):
+                found.append(getattr(self, f"_{what}")())
+                what = ""
+            found.append(self._run(what))
+        return found
+
+    def _word(self) -> str:
+        self.token += 1
+        return f"w{self.token}"
+
+    def _pair(self, number: int) -> Step:
+        """The same thing in the first two systems; some of its fields differ already."""
+        return Step("pair", {"ref": f"R{number}", "word": self._word(), "differ": self.dice.random() < 0.3})
+
+    def _edit(self) -> Step:
+        self.edits += 1
+        dice = self.dice
+        return Step(
+            "edit",
+            {
+                "system": dice.randrange(self.systems),
+                "record": dice.randrange(8),
+                "field": dice.choice(FIELDS),
+                "word": self._word() + (" " if dice.random() < 0.1 else ""),
+                "line": dice.randrange(3),
+                "remove": dice.random() < 0.4,
+                "bell": dice.choice(("now", "now", "late", "twice", "lost")),
+            },
+        )
+
+    def _create(self) -> Step:
+        return Step("create", {"system": self.dice.randrange(self.systems), "word": self._word(), "bell": "now"})
+
+    def _delete(self) -> Step:
+        return Step("delete", {"system": self.dice.randrange(self.systems), "record": self.dice.randrange(8)})
+
+    def _wait(self) -> Step:
+        return Step("wait", {"seconds": self.dice.choice((0.2, 1.0, 1.0, 3.0, 16.0, 40.0, 700.0))})
+
+    def _hide(self) -> Step:
+        """A field our account may not read for a while."""
+        return Step("hide", {"system": self.dice.randrange(self.systems), "field": self.dice.choice(FIELDS[:3])})
+
+    def _change(self) -> Step:
+        kind = self.dice.choice(("policy", "off", "pause"))
+        return Step(
+            "change",
+            {
+                "mapping": self.dice.randrange(self.mappings),
+                "what": kind,
+                "field": self.dice.choice(("title", "body", "amount")),
+                "policy": self.dice.choice(TEXT_POLICIES) if self.mappings == 1 else "review",
+            },
+        )
+
+    def _instruct(self) -> Step:
+        take = self.dice.choice(("left", "right", "value", "ignore", "base", "undo"))
+        return Step("instruct", {"which": self.dice.randrange(8), "take": take, "word": self._word()})
+
+    def _run(self, what: str) -> Step:
+        dice = self.dice
+        inside = [(dice.randrange(LONGEST_RUN), self._edit()) for _ in range(dice.choice((1, 2, 2, 3, 4, 5)))]
+        if self.mappings > 1 and dice.random() < 0.3:
+            other = {"mapping": dice.randrange(self.mappings), "poll": dice.random() < 0.5}
+            inside.append((dice.randrange(LONGEST_RUN), Step("run", other)))
+        if what == "fault":
+            inside.append((dice.randrange(LONGEST_RUN), self._fault()))
+        if what == "still":
+            inside.append((dice.randrange(LONGEST_RUN), Step("still", {"seconds": dice.choice((12.0, 35.0, 600.0))})))
+        args: dict[str, Any] = {"mapping": dice.randrange(self.mappings), "poll": dice.random() < 0.5}
+        if what == "crash":
+            if dice.random() < 0.5:
+                args["kill"] = dice.randrange(LONGEST_KILL)
+            else:
+                kill = Step("kill", {"when": dice.choice(("before", "after", "after")), "verb": "write"})
+                inside.append((0, kill))
+        return Step("run", args, tuple(sorted(inside, key=lambda one: one[0])))
+
+    def _fault(self) -> Step:
+        kinds = ("lost answer", "lost answer", "never arrived", "cut", "quota", "refused", "part", "unseen")
+        return Step("fault", {"kind": self.dice.choice(kinds), "system": self.dice.randrange(self.systems)})

@@ -1,0 +1,128 @@
+"""Edits made between our last look and our write: prevented where the system can, told where it has a history."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from connections.connectors.base import Uncertain
+from sync import instructions
+from sync.models import AuditEntry, Conflict, MappingState, Operation
+from sync.tests.conftest import Pair
+
+pytestmark = pytest.mark.django_db
+
+
+def edit_just_before_our_write(pair: Pair, right: str, lost: bool = False, **values: Any) -> None:
+    """The next update on the right meets an edit made a moment before it; `lost`: nor is it answered."""
+
+    def before(verb: str, ids: Any) -> None:
+        if verb == "update":
+            pair.right.before = lambda *_: None
+            pair.right.edit(right, by="bob", **values)
+
+    def after(verb: str, ids: Any) -> None:
+        if verb == "update" and lost:
+            pair.right.after = lambda *_: None
+            raise Uncertain("no answer")
+
+    pair.right.before, pair.right.after = before, after
+
+
+def overwritten(pair: Pair, lost: bool = False) -> tuple[str, str, Conflict]:
+    left, right, link = pair.linked(body="agreed")
+    pair.left.edit(left, body="ana's")
+    edit_just_before_our_write(pair, right, lost, body="bob's")
+    pair.quiet()
+    return left, right, Conflict.objects.get(link=link, kind="clobber")
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_an_edit_that_our_write_replaced_is_asked_about_with_its_value(pair: Pair, lost: bool) -> None:
+    left, right, conflict = overwritten(pair, lost)
+    assert pair.both(left, right, "body") == ("ana's", "ana's")
+    assert (conflict.state, conflict.code) == ("open", "overwrote_an_edit")
+    assert conflict.params["overwritten"] == "bob's"
+    entry = AuditEntry.objects.get(action="conflict", code="overwrote_an_edit")
+    assert entry.values == {"before": "bob's", "after": "ana's"}
+
+
+def test_the_question_stays_while_later_edits_flow(pair: Pair) -> None:
+    left, right, conflict = overwritten(pair)
+    pair.left.edit(left, body="later")
+    pair.quiet()
+    assert pair.both(left, right, "body") == ("later", "later")
+    conflict.refresh_from_db()
+    assert conflict.state == "open"
+    assert conflict.params["overwritten"] == "bob's"
+
+
+def test_a_conflict_about_the_same_field_keeps_the_overwritten_value(pair: Pair) -> None:
+    left, right, conflict = overwritten(pair)
+    pair.left.edit(left, body="left again")
+    pair.right.edit(right, body="right again")
+    pair.quiet()
+    conflict.refresh_from_db()
+    assert (conflict.state, conflict.kind, conflict.params["overwritten"]) == ("open", "field", "bob's")
+
+
+def test_restoring_writes_the_value_back_and_the_other_side_follows(pair: Pair) -> None:
+    left, right, conflict = overwritten(pair)
+    choice = {"take": "value", "value": "bob's", "in": "right", "seen": {"left": "ana's", "right": "ana's"}}
+    instructions.resolve(conflict, choice, "rita")
+    pair.quiet()
+    assert pair.both(left, right, "body") == ("bob's", "bob's")
+    conflict.refresh_from_db()
+    assert (conflict.state, conflict.closed_by) == ("closed", "rita")
+
+
+def test_leaving_it_ends_the_question_without_a_write(pair: Pair) -> None:
+    left, right, conflict = overwritten(pair)
+    writes = pair.writes()
+    instructions.resolve(conflict, {"take": "ignore", "seen": {"left": "ana's", "right": "ana's"}}, "rita")
+    pair.quiet()
+    assert pair.writes() == writes
+    conflict.refresh_from_db()
+    assert (conflict.state, conflict.closed_by) == ("closed", "rita")
+    assert AuditEntry.objects.filter(code="left_as_it_is").exists()
+
+
+def test_a_version_that_is_checked_prevents_it(pair: Pair) -> None:
+    pair.right.capabilities = replace(pair.right.capabilities, conditional_write=True, exact_version=True)
+    left, right, _ = pair.linked(body="agreed")
+    pair.left.edit(left, body="ana's")
+    edit_just_before_our_write(pair, right, body="bob's")
+    pair.quiet()
+    assert pair.both(left, right, "body") == ("ana's", "bob's"), "asked before anything was overwritten"
+    assert [one.kind for one in pair.open_conflicts()] == ["field"]
+
+
+def test_an_edit_of_another_field_is_not_touched(pair: Pair) -> None:
+    left, right, _ = pair.linked(body="agreed")
+    pair.left.edit(left, body="ana's")
+    edit_just_before_our_write(pair, right, title="Bob's title")
+    pair.quiet()
+    assert pair.both(left, right, "body") == ("ana's", "ana's")
+    assert pair.both(left, right, "title") == ("Bob's title", "Bob's title")
+    assert not pair.open_conflicts()
+
+
+def test_what_somebody_wrote_after_us_is_not_told_as_ours(pair: Pair) -> None:
+    left, right, link = pair.linked(body="agreed")
+    pair.left.edit(left, body="ana's")
+
+    def after(verb: str, ids: Any) -> None:
+        if verb == "update":
+            pair.right.after = lambda *_: None
+            pair.right.edit(right, by="bob", body="bob's")
+            raise Uncertain("no answer")
+
+    pair.right.after = after
+    pair.quiet()
+    MappingState.objects.update(lease_until=None)
+    pair.quiet()
+    written = Operation.objects.filter(link=link, side="right", state="confirmed").latest("pk")
+    assert [sent["read_back"] for sent in written.fields.values()] == ["ana's"]
+    assert pair.both(left, right, "body") == ("bob's", "bob's")

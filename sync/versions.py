@@ -1,0 +1,42 @@
+"""A mapping under a new version: what was out of force meanwhile is looked at again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sync import hints
+from sync.models import Link, MappingState
+from sync.session import SIDES, Session
+
+# Links whose records are marked at once.
+CHUNK = 1000
+
+
+def take_up(session: Session, state: MappingState) -> None:
+    """⚑ While a rule is off time stands still: once it is back, every pair is looked at, so that what people wrote
+    meanwhile is an ordinary edit. Done again from the beginning where a run breaks off. Raises LeaseLost."""
+    if state.version_id == session.version.pk:
+        return
+    if state.version is not None and _returned(session, state.version.document):
+        look_at_all(session)
+    MappingState.objects.filter(pk=state.pk).update(version=session.version)
+
+
+def _returned(session: Session, before: dict[str, Any]) -> bool:
+    """Whether a rule is in force again that was not in the version before, but in an older one."""
+    new = {rule.id for rule in session.compiled.rules} - {rule["id"] for rule in before["rules"]}
+    if not new:
+        return False
+    older = session.mapping.versions.exclude(pk=session.version.pk).values_list("document", flat=True)
+    return any(rule["id"] in new for document in older.iterator() for rule in document["rules"])
+
+
+def look_at_all(session: Session) -> None:
+    """Mark both records of every pair, behind everything else."""
+    after = 0
+    links = Link.objects.filter(mapping=session.mapping, state=Link.State.ACTIVE).order_by("pk")
+    while rows := list(links.filter(pk__gt=after).values_list("pk", "left_id", "right_id")[:CHUNK]):
+        after = rows[-1][0]
+        session.lease.renew()
+        for side, ids in zip(SIDES, ([row[1] for row in rows], [row[2] for row in rows]), strict=True):
+            hints.mark(session.mapping.pk, side, [one for one in ids if one], hints.Lane.BACKFILL)
