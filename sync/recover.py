@@ -55,9 +55,14 @@ def leftovers(session: Session) -> None:
             session.lease.renew()
             supersede(session, planned, "planned_again", again_in=0)
     now = timezone.now()
-    for operation in _open(session).filter(
+    unanswered = _open(session).filter(
         state__in=(Operation.State.SENDING, Operation.State.UNCERTAIN), not_before__lte=now
-    ):
+    )
+    for pk in list(unanswered.values_list("pk", flat=True)):
+        # ⚑ Each is read when its turn comes: two of one link must not save what the link was before the other.
+        operation = unanswered.filter(pk=pk).first()
+        if operation is None:
+            continue
         wait = timedelta(seconds=session.connectors[operation.side].capabilities.update_timeout)
         if operation.claimed_at and operation.claimed_at + wait > now:
             # It can still take effect; look later, and do not let the scheduler ring every second until then.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from connections.connectors.base import (
     RateLimited,
     Refused,
     Retry,
+    Uncertain,
     VersionMismatch,
 )
 from connections.connectors.memory import World
@@ -173,3 +175,19 @@ def test_a_choice_whose_write_may_have_happened_is_refused_and_asked_again(
     asked.refresh_from_db()
     conflict.refresh_from_db()
     assert (asked.state, conflict.state, conflict.code) == ("refused", "open", "maybe_written")
+
+
+def test_two_unanswered_writes_of_one_pair_are_both_remembered(pair: Pair) -> None:
+    for world in (pair.left, pair.right):
+        world.capabilities = replace(world.capabilities, field_history=False, complete_history=False)
+    left, right, link = pair.linked(title="One", body="b")
+    pair.left.edit(left, body="to the right")
+    pair.right.edit(right, title="To the left")
+    for world in (pair.left, pair.right):
+        fails(world, "update", lambda: Uncertain("no answer"))
+    pair.run()
+    runs(pair, 3)
+    link.refresh_from_db()
+    assert set(link.parked) == {"title", "body"}
+    assert pair.both(left, right, "title") == ("One", "To the left"), "what may have been written is not sent again"
+    assert pair.both(left, right, "body") == ("to the right", "b")
