@@ -133,6 +133,9 @@ def work(verification_id: int) -> str:
         return _end(one, State.STOPPED, _stop_reason(asked), walk)
     except SideFailed as failure:
         return _set_back(one, walk, failure)
+    except (KeyboardInterrupt, SystemExit):
+        _leave(one, walk, state=State.WAITING)  # the worker is asked to end: the next one goes on at once
+        raise
     except Exception as problem:
         log.exception("verification %s failed", one.pk)
         _end(one, State.FAILED, _failed(f"{problem.__class__.__name__}."), walk)

@@ -95,7 +95,7 @@ def before_call(world: World, number: int, act: Callable[[], Any]) -> None:
     world.before = hook
 
 
-def raising(error: Exception) -> Callable[[], None]:
+def raising(error: BaseException) -> Callable[[], None]:
     def fail() -> None:
         raise error
 
@@ -565,7 +565,7 @@ def killed(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> Verification:
     drift(pair, links[10])
     drift(pair, links[310])
     one = begun(pair)
-    before_call(pair.left, 4, raising(Killed()))  # type: ignore[arg-type]
+    before_call(pair.left, 4, raising(Killed()))
     with pytest.raises(Killed):
         verify.work(one.pk)
     one.refresh_from_db()
@@ -591,7 +591,7 @@ def test_a_killed_worker_s_verification_goes_on_where_it_was(pair: Pair, monkeyp
 def test_one_that_kills_its_workers_is_given_up(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs(pair, 1)
     one = begun(pair)
-    pair.left.before = lambda verb, ids: raising(Killed())()  # type: ignore[arg-type]
+    pair.left.before = lambda verb, ids: raising(Killed())()
     for _ in range(verify.MOST_TRIES):
         with pytest.raises(Killed):
             verify.work(one.pk)
