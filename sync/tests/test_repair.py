@@ -12,7 +12,7 @@ from sync import repair
 from sync.models import AuditEntry, Conflict, Instruction, Link, Operation, Verification, VerifiedDifference
 from sync.tests.conftest import Pair, rule
 from sync.tests.pair_cases import PRIORITY
-from sync.tests.test_verify import drift, pairs, put, verified
+from sync.tests.verify_cases import drift, pairs, put, verified
 
 pytestmark = pytest.mark.django_db
 

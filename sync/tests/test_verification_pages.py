@@ -17,7 +17,7 @@ from django.utils import timezone
 from sync import repair, verify
 from sync.models import AuditEntry, Instruction, Link, Verification, VerifiedDifference
 from sync.tests.pair_cases import PairCase
-from sync.tests.test_verify import drift, pairs
+from sync.tests.verify_cases import drift, pairs
 from syncadmin.spreadsheet import cell, lines
 
 EVERYBODY = {"admin", "operator", "reviewer", "auditor"}
@@ -165,7 +165,8 @@ class Showing(VerifyCase):
         self.assertIn("1 pair lacks a record", self.html(reverse("verification", args=[self.verified().pk])))
         Link.objects.update(state="held")
         text = self.html(reverse("verification", args=[self.verified().pk]))
-        self.assertIn("no drift in every pair", text)
+        self.assertIn("no pair drifted", text)
+        self.assertIn("no drift in 1 pair", self.html(reverse("verification", args=[self.verified("sample").pk])))
         self.assertIn("held by a person", text)
         Link.objects.update(state="unlinked")
         text = self.text(reverse("verification", args=[self.verified().pk]))

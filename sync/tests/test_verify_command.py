@@ -14,7 +14,7 @@ from sync import verify
 from sync.models import AuditEntry, Verification
 from sync.tests.conftest import Pair
 from sync.tests.test_commands import asked, command
-from sync.tests.test_verify import before_call, drift, pairs, raising, reads
+from sync.tests.verify_cases import before_call, drift, pairs, raising, reads
 
 pytestmark = pytest.mark.django_db
 

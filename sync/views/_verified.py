@@ -66,11 +66,11 @@ def answer(one: Verification) -> Answer:
     apart, pairs = counts["drift"] + counts["missing"], counts["pairs"]
     if one.state in Verification.OPEN:
         return Answer(f"{one.mapping}: comparing {_s(one.total, 'pair')}", "It reads both sides and writes nothing.")
-    looked = "every pair" if one.kind == Verification.Kind.COMPLETE and not one.reason else _s(pairs, "pair")
+    whole = one.kind == Verification.Kind.COMPLETE and one.state == Verification.State.DONE
     if not pairs:
         return Answer(f"{one.mapping}: nothing was compared", "There was no pair to look at.")
     if not apart:
-        head = f"{one.mapping}: no drift in {looked}"
+        head = f"{one.mapping}: {'no pair drifted' if whole else 'no drift in ' + _s(pairs, 'pair')}"
         rest = _s(counts["waiting"], "pair") + " waited, each with its reason below." if counts["waiting"] else ""
         return Answer(head, f"{_s(counts['equal'], 'pair')} said the same on both sides. {rest}".strip())
     parts = [
