@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,17 +11,20 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from mappings.models import Mapping as SyncMapping
 from sync import audit, hints, jobs
 from sync.approval import NotWaiting
 from sync.identities import note_records, thing_of
 from sync.models import Conflict, Instruction, Link, MatchKey, Operation
 from sync.session import SIDES
 
+Choices = Mapping[str, Mapping[str, Any]]  # {rule id: what to take}, as described at Instruction.choices
+
 
 def ask(
     link: Link,
     kind: str,
-    choices: Mapping[str, Mapping[str, Any]],
+    choices: Choices,
     user: Any,
     params: Mapping[str, Any] | None = None,
 ) -> Instruction:
@@ -29,50 +33,85 @@ def ask(
     The conflicts it answers show as being settled at once. Earlier, still waiting instructions on the same fields are
     replaced: the last word of a person counts.
     """
-    with transaction.atomic():
-        hints.lock(link.mapping_id)
-        instruction = Instruction.objects.create(
-            mapping=link.mapping,
+    return ask_all(link.mapping, [(link, choices)], kind, user, params)[0]
+
+
+def ask_all(
+    mapping: SyncMapping,
+    wishes: Sequence[tuple[Link, Choices]],
+    kind: str,
+    user: Any,
+    params: Mapping[str, Any] | None = None,
+) -> list[Instruction]:
+    """`ask` for many links of one mapping, each named once: one action of `user`, as many statements as for one."""
+    by_name = user.get_username() if hasattr(user, "get_username") else str(user)
+    request_id = str(uuid.uuid4())
+    asked = [
+        Instruction(
+            mapping=mapping,
             link=link,
             kind=kind,
             choices={rule: dict(choice) for rule, choice in choices.items()},
             params=dict(params or {}),
             by=user if getattr(user, "pk", None) else None,
-            by_name=user.get_username() if hasattr(user, "get_username") else str(user),
+            by_name=by_name,
+            request_id=request_id,
         )
-        _replace_waiting(instruction)
-        Conflict.objects.filter(link=link, rule_id__in=list(choices) or [""], state=Conflict.State.OPEN).update(
-            state=Conflict.State.RESOLVING, instruction=instruction
-        )
-        audit.write(
-            "ask",
-            "asked",
-            actor=instruction.by_name,
-            actor_kind="person",
-            mapping=link.mapping,
-            link_id=link.pk,
-            object_label=str(link),
-            request_id=instruction.request_id,
-            params={"by": instruction.by_name, "kind": kind, "choices": _shown(choices)},
+        for link, choices in wishes
+    ]
+    with transaction.atomic():
+        hints.lock(mapping.pk)
+        Instruction.objects.bulk_create(asked)
+        _replace_waiting(asked)
+        _being_settled(asked)
+        audit.append(
+            [
+                audit.entry(
+                    "ask",
+                    "asked",
+                    actor=by_name,
+                    actor_kind="person",
+                    mapping=mapping,
+                    link_id=link.pk,
+                    object_label=str(link),
+                    request_id=request_id,
+                    params={"by": by_name, "kind": kind, "choices": _shown(choices)},
+                )
+                for link, choices in wishes
+            ]
         )
         for side in SIDES:
-            hints.mark(link.mapping_id, side, [external_id for external_id in [link.record_id(side)] if external_id])
-        jobs.wake(link.mapping_id)
-    return instruction
+            hints.mark(mapping.pk, side, [id for link, _ in wishes if (id := link.record_id(side))])
+        jobs.wake(mapping.pk)
+    return asked
 
 
-def _replace_waiting(instruction: Instruction) -> None:
-    older = Instruction.objects.filter(link=instruction.link, state=Instruction.State.WAITING).exclude(
-        pk=instruction.pk
-    )
+def _replace_waiting(asked: Sequence[Instruction]) -> None:
+    """The last word of a person counts: what waits about the same fields is replaced."""
+    now = {one.link_id: one for one in asked}
+    waiting = Instruction.objects.filter(link__in=list(now), state=Instruction.State.WAITING)
+    older = [
+        one
+        for one in waiting.exclude(pk__in=[new.pk for new in asked])
+        if set(one.choices) & set(now[one.link_id].choices)
+    ]
     for one in older:
-        if set(one.choices) & set(instruction.choices):
-            one.state, one.finished_at = Instruction.State.STALE, timezone.now()
-            one.outcome = {"": "superseded"}
-            one.save(update_fields=["state", "finished_at", "outcome"])
+        one.state, one.finished_at = Instruction.State.STALE, timezone.now()
+        one.outcome = {"": "superseded"}
+    Instruction.objects.bulk_update(older, ["state", "finished_at", "outcome"])
 
 
-def _shown(choices: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+def _being_settled(asked: Sequence[Instruction]) -> None:
+    """The questions that these answer show as being settled at once."""
+    now = {one.link_id: one for one in asked}
+    open_ones = Conflict.objects.filter(link__in=list(now), state=Conflict.State.OPEN)
+    answered = [one for one in open_ones if one.rule_id in (now[one.link_id].choices or [""])]
+    for one in answered:
+        one.state, one.instruction = Conflict.State.RESOLVING, now[one.link_id]
+    Conflict.objects.bulk_update(answered, ["state", "instruction"])
+
+
+def _shown(choices: Choices) -> dict[str, str]:
     return {rule: str(choice.get("take")) for rule, choice in choices.items()}
 
 

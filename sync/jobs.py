@@ -66,6 +66,19 @@ def run_mapping(mapping_id: int, queue: str = "live") -> str:
     return outcome.state
 
 
+def verify_soon(verification_id: int) -> None:
+    """Ask for a worker for a verification once the current transaction is committed."""
+    transaction.on_commit(lambda: enqueue("housekeeping", "sync.jobs.carry_on_verification", verification_id))
+
+
+def carry_on_verification(verification_id: int) -> str:
+    """A slice of a verification, in the queue that nothing else waits behind."""
+    from sync import verify
+
+    _heard("sync.jobs.carry_on_verification", verification_id)
+    return verify.work(verification_id)
+
+
 def seal() -> None:
     """Let the sequencer number and seal what was audited."""
     audit.seal()

@@ -8,7 +8,7 @@ The last editor never decides, nor does the time of our own read.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mappings.compiled import CompiledRule
@@ -128,6 +128,17 @@ def is_empty(value: Any) -> bool:
     return value is None or value == "" or value == [] or value == {}
 
 
+def says_the_same(rule: CompiledRule, f: Field) -> bool:
+    """Whether both sides mean the same; for a one-way rule it is enough that the target says what the source means."""
+    if rule.direction == "both":
+        return rule.lens.equal(f.left, f.right)
+    target = "right" if rule.direction == "to_right" else "left"
+    try:
+        return bool(rule.lens.put(target, f.value(OTHER[target]), f.value(target), None) == f.value(target))
+    except CannotExpress:
+        return False
+
+
 def merge_field(rule: CompiledRule, f: Field) -> Outcome:
     """What to do about one field."""
     for side in ("left", "right"):
@@ -178,7 +189,7 @@ def _one_way(rule: CompiledRule, f: Field) -> Outcome:
     if f.changed(target):
         if rule.one_way_target == "enforce":
             return carry(rule, f, target, "one_way_enforced")
-        return Agree("one_way_target_kept")
+        return Agree("one_way_target_kept", differ=not says_the_same(rule, f))
     return Nothing()
 
 
@@ -301,6 +312,16 @@ def resolve_field(rule: CompiledRule, f: Field, choice: Mapping[str, Any]) -> Ou
             return Ask("field", "never_agreed")
         return settle_on(rule, f, side, f.base(side), "resolved")
     return settle_on(rule, f, side, choice["value"], "resolved")
+
+
+def repair_field(rule: CompiledRule, f: Field, choice: Mapping[str, Any]) -> Outcome:
+    """What a repair ({"take": "left" | "right", "seen": …}) does to the field: it writes what one side says to the
+    other. An Ask says why it cannot; a repair neither agrees to differ nor leaves a question behind."""
+    target = OTHER[choice["take"]]
+    if not rule.may_write(target):
+        return Ask("field", "direction_forbids", {"side": target})
+    outcome = resolve_field(rule, f, choice)
+    return replace(outcome, code="repaired") if isinstance(outcome, Write) else outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -505,6 +505,95 @@ class Allowance(models.Model):
         return f"{self.number} × {self.kind} {self.side} until {self.expires_at:%H:%M}"
 
 
+class Verification(models.Model):
+    """One comparison of a mapping's pairs, sampled or complete. It only reads; see sync/verify.py."""
+
+    class Kind(models.TextChoices):
+        SAMPLE = "sample", "Sample"
+        COMPLETE = "complete", "Complete"
+
+    class State(models.TextChoices):
+        WAITING = "waiting", "Waiting"  # for a worker, or for room in the rate budget
+        RUNNING = "running", "Comparing"
+        DONE = "done", "Done"
+        STOPPED = "stopped", "Stopped"
+        FAILED = "failed", "Failed"
+
+    OPEN = ("waiting", "running")
+
+    mapping = models.ForeignKey(Mapping, on_delete=models.CASCADE, related_name="verifications")
+    version = models.ForeignKey(MappingVersion, on_delete=models.PROTECT, related_name="+")
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.WAITING)
+    size = models.PositiveIntegerField(default=0)  # pairs wanted in a sample
+    seed = models.BigIntegerField(default=0)  # which pairs a sample has
+    started_by = models.CharField(max_length=150, blank=True)  # empty: by the clock
+    created_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    stop_asked_by = models.CharField(max_length=150, blank=True)
+    # One worker at a time; every commit of it is conditional on the fence.
+    fence = models.PositiveIntegerField(default=0)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    heartbeat_at = models.DateTimeField(null=True, blank=True)
+    rung_at = models.DateTimeField(null=True, blank=True)
+    not_before = models.DateTimeField(default=timezone.now)
+    moved_at = models.DateTimeField(default=timezone.now)  # the last pairs were counted
+    tries = models.PositiveIntegerField(default=0)  # in a row without getting on
+    cursor = models.BigIntegerField(default=0)  # key of the last link counted
+    last = models.BigIntegerField(default=0)  # key of the last link there was at the beginning
+    total = models.PositiveIntegerField(default=0)  # pairs to look at
+    done = models.PositiveIntegerField(default=0)  # pairs looked at
+    counts = models.JSONField(default=dict)  # see verify.Tally
+    calls = models.JSONField(default=dict)  # {"left": {"read": 3}, "right": {...}}
+    seconds = models.FloatField(default=0.0)  # of work, without waiting
+    reason = models.JSONField(default=dict, blank=True)  # why it waits or ended: {"code", "params"}
+
+    objects = OfMapping.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["mapping"], condition=Q(state__in=("waiting", "running")), name="one_open_verification"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["mapping", "-id"], name="verification_recent"),
+            models.Index(fields=["state", "not_before"], name="verification_due"),  # schedule.due_verifications
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} verification {self.pk} of {self.mapping}"
+
+
+class VerifiedDifference(models.Model):
+    """One field, or one record that is not there, as a verification found it."""
+
+    class Kind(models.TextChoices):
+        DRIFT = "drift", "Drift"
+        AGREED = "agreed", "May differ"
+        MISSING = "missing", "Not there"
+
+    verification = models.ForeignKey(Verification, on_delete=models.CASCADE, related_name="differences")
+    link = models.ForeignKey(Link, on_delete=models.CASCADE, related_name="+")
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    rule_id = models.CharField(max_length=12, blank=True)
+    field_label = models.CharField(max_length=200, blank=True)
+    side = models.CharField(max_length=5, choices=Side.choices, blank=True)  # where the record is not there
+    left_value = models.JSONField(null=True, blank=True)
+    right_value = models.JSONField(null=True, blank=True)
+    # What a person asked for on it: the side whose value was taken, and what became of it.
+    take = models.CharField(max_length=5, choices=Side.choices, blank=True)
+    instruction = models.ForeignKey(Instruction, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["verification", "rule_id", "kind"], name="difference_of_field")]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()}: {self.field_label or self.side}"
+
+
 class AuditEntry(models.Model):
     """Who did what, when, from what to what, why. Inserted by sync/audit.py only; the database refuses changes.
 

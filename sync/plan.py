@@ -26,6 +26,7 @@ from sync.merge import (
     carry,
     is_empty,
     merge_field,
+    repair_field,
     resolve_field,
 )
 
@@ -161,9 +162,13 @@ def plan_link(
         instruction, choice = choices.get(rule.id, (None, None))
         outcome: Outcome
         if choice is not None and instruction is not None:
-            outcome = resolve_field(rule, f, choice)
-            plan.instructions.setdefault(instruction.id, {})[rule.id] = _instruction_code(outcome)
-            if isinstance(outcome, Stale):
+            repair = instruction.kind == "repair"
+            outcome = repair_field(rule, f, choice) if repair else resolve_field(rule, f, choice)
+            answers = plan.instructions.setdefault(instruction.id, {})
+            answers[rule.id] = _instruction_code(outcome)
+            if isinstance(outcome, Ask) and repair:
+                answers["why"] = outcome.code
+            if isinstance(outcome, Stale) or (isinstance(outcome, Ask) and repair):
                 instruction, outcome = None, merge_field(rule, f)
         else:
             outcome = merge_field(rule, f)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, Max, OuterRef, Q
 from django.utils import timezone
 
 from mappings.models import Mapping
 from sync import audit
 from sync.jobs import enqueue
-from sync.models import ChangedRecord, MappingState, Operation
+from sync.models import ChangedRecord, MappingState, Operation, Verification, VerifiedDifference
 
 # Deliveries and finished runs that left nothing behind are of no use after this.
 KEEP_DELIVERIES = timedelta(days=30)
@@ -62,13 +62,85 @@ def tick() -> int:
     due = due_mappings()
     for mapping_id, queue in due:
         enqueue(queue, "sync.jobs.run_mapping", mapping_id, queue)
+    verifications = due_verifications()
+    for pk in verifications:
+        enqueue("housekeeping", "sync.jobs.carry_on_verification", pk)
     audit.seal()
-    return len(due)
+    return len(due) + len(verifications)
+
+
+# Verifications. --------------------------------------------------------------------------------------------------
+
+# Each mapping in force is verified by itself: a new sample a day notices what breaks everywhere, a complete comparison
+# a week what broke in one place. Of 10,000 pairs the week costs some 250 calls where a call reads a hundred records.
+SAMPLE_EVERY = timedelta(days=1)
+COMPLETE_EVERY = timedelta(days=7)
+# A verification that no worker took is rung again after this long: one ring a second would fill the queue.
+RING_AGAIN = timedelta(seconds=30)
+# Old ones, but for the newest of each mapping, and the lines that a month later speak of values long gone.
+KEEP_VERIFICATIONS, KEEP_DIFFERENCES = timedelta(days=365), timedelta(days=30)
+
+
+def due_verifications() -> list[int]:
+    """Open verifications that no worker holds and that may go on. Each is claimed for one ring by a conditional
+    UPDATE, so that several schedulers ring once."""
+    now = timezone.now()
+    waiting = Verification.objects.filter(
+        Q(lease_until=None) | Q(lease_until__lt=now),
+        Q(rung_at=None) | Q(rung_at__lt=now - RING_AGAIN),
+        state__in=Verification.OPEN,
+        not_before__lte=now,
+    )
+    return [pk for pk in waiting.values_list("pk", flat=True) if waiting.filter(pk=pk).update(rung_at=now)]
+
+
+def begin_verifications() -> int:
+    """Begin the samples and complete comparisons whose time has come; called once an hour. Returns their number."""
+    from sync import verify
+
+    now, begun = timezone.now(), 0
+    mappings = Mapping.objects.filter(
+        state=Mapping.State.ACTIVE, published__isnull=False, run_state__approved_at__isnull=False, run_state__halt=""
+    ).select_related("published", "left_connection", "right_connection", "run_state")
+    last: dict[tuple[int, str], datetime] = {}
+    for pk, kind, newest in (
+        Verification.objects.filter(mapping__in=mappings)
+        .order_by()
+        .values_list("mapping", "kind")
+        .annotate(newest=Max("created_at"))
+    ):
+        last[(pk, kind)] = newest
+    for mapping in mappings:
+        since = mapping.run_state.approved_at or now
+        complete = last.get((mapping.pk, Verification.Kind.COMPLETE), since)
+        sampled = max(complete, last.get((mapping.pk, Verification.Kind.SAMPLE), since))
+        if complete <= now - COMPLETE_EVERY:
+            kind = Verification.Kind.COMPLETE
+        elif sampled <= now - SAMPLE_EVERY:
+            kind = Verification.Kind.SAMPLE
+        else:
+            continue
+        try:
+            verify.begin(mapping, kind)
+            begun += 1
+        except verify.CannotBegin:
+            continue  # one is going on, or a connection needs a person: an hour later is early enough
+    return begun
+
+
+def _tidy_verifications(now: datetime) -> None:
+    newest = Verification.objects.order_by().values("mapping").annotate(newest=Max("pk")).values("newest")
+    ended = Verification.objects.exclude(state__in=Verification.OPEN).exclude(pk__in=newest)
+    ended.filter(created_at__lt=now - KEEP_VERIFICATIONS).delete()
+    VerifiedDifference.objects.filter(verification__in=ended.filter(created_at__lt=now - KEEP_DIFFERENCES)).delete()
 
 
 def tidy() -> None:
-    """Forget what nobody needs any more; called once an hour."""
+    """Forget what nobody needs any more, and begin what an hour more or less does not matter for; called hourly."""
     from connections.models import Delivery
+
+    begin_verifications()
+    _tidy_verifications(timezone.now())
 
     Delivery.objects.filter(received_at__lt=timezone.now() - KEEP_DELIVERIES).delete()
     ended = timezone.now() - timedelta(days=1)

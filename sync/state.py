@@ -41,7 +41,7 @@ def load(session: Session, ids: Mapping[str, Iterable[str]]) -> Batch:
     if not links:
         return batch
     keys = [link.pk for link in links]
-    batch.busy = _busy(session, links)
+    batch.busy = busy(session, links)
     for conflict in Conflict.objects.filter(link__in=keys, state__in=("open", "resolving")):
         batch.conflicts.setdefault(conflict.link_id or 0, {})[conflict.rule_id] = conflict
     waiting = Instruction.objects.filter(link__in=keys, state=Instruction.State.WAITING).order_by("pk")
@@ -76,7 +76,7 @@ def load(session: Session, ids: Mapping[str, Iterable[str]]) -> Batch:
     return batch
 
 
-def _busy(session: Session, links: Sequence[Link]) -> dict[int, bool]:
+def busy(session: Session, links: Sequence[Link]) -> dict[int, bool]:
     """⚑ Links that are not planned now: an operation is on its way, ours or another mapping's on the same record."""
     place = {side: f"{session.connection(side).pk}:{session.object_type(side)}" for side in SIDES}
     owners: dict[str | None, int] = {}
@@ -85,11 +85,11 @@ def _busy(session: Session, links: Sequence[Link]) -> dict[int, bool]:
             owners[f"{place[side]}:{link.record_id(side)}"] = link.pk
     keys = {link.pk for link in links}
     rows = Operation.objects.filter(Q(link__in=keys) | Q(claim__in=[*owners]), state__in=Operation.OPEN)
-    busy: dict[int, bool] = {}
+    found: dict[int, bool] = {}
     for link_id, claim, state in rows.values_list("link_id", "claim", "state"):
         pk = link_id if link_id in keys else owners[claim]
-        busy[pk] = busy.get(pk, False) or state == Operation.State.UNCERTAIN
-    return busy
+        found[pk] = found.get(pk, False) or state == Operation.State.UNCERTAIN
+    return found
 
 
 def link_view(link: Link, batch: Batch, edits: Mapping[tuple[str, str], EditTime] | None = None) -> LinkView:

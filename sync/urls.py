@@ -1,6 +1,6 @@
 from django.urls import path
 
-from sync.views import audit, records, review, runs
+from sync.views import audit, records, review, runs, verifications
 
 urlpatterns = [
     path("review/", review.queue, name="review-queue"),
@@ -23,6 +23,13 @@ urlpatterns = [
     path("runs/<int:pk>/approve/", runs.approve, name="run-approve"),
     path("runs/<int:pk>/release/", runs.release, name="run-release"),
     path("runs/<int:pk>/hold/", runs.hold, name="run-hold"),
+    path("mappings/<slug:slug>/verify/", verifications.listing, name="verifications"),
+    path("mappings/<slug:slug>/verify/start/", verifications.start, name="verification-start"),
+    path("verifications/<int:pk>/", verifications.verification, name="verification"),
+    path("verifications/<int:pk>/progress/", verifications.progress, name="verification-progress"),
+    path("verifications/<int:pk>/stop/", verifications.stop, name="verification-stop"),
+    path("verifications/<int:pk>/repair/", verifications.repairs, name="verification-repair"),
+    path("verifications/<int:pk>/differences.csv", verifications.export, name="verification-export"),
     path("audit/", audit.listing, name="audit"),
     path("audit/verify/", audit.verify, name="audit-verify"),
     path("audit/export/", audit.export, name="audit-export"),

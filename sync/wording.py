@@ -18,6 +18,7 @@ SENTENCES: dict[str, str] = {
     "policy_merge_text": "Both sides changed different parts of the text; both edits were merged.",
     "resolved": "{by} settled it.",
     "undone": "{by} undid an earlier write.",
+    "repaired": "{by} repaired what a verification found.",
     "created": "The record is new on the other side.",
     "initial_one_way": "At the first meeting, a one-way rule takes its source.",
     "initial_left": "At the first meeting the left decides.",
@@ -97,6 +98,17 @@ SENTENCES: dict[str, str] = {
     "found_by_key": "Our create had no answer; the record was found by its key.",
     "not_applied": "Our write had no answer and had not happened; it was planned again.",
     "unreachable": "The record cannot be read any more: deleted or hidden from our account. Nothing was written.",
+    # verifications
+    "verification_started": "{by} asked for a verification ({kind}, {pairs} pairs). It only reads.",
+    "verification_stopped": "{by} stopped it. What was compared until then stands.",
+    "verification_waits": "Live edits go first: the calls that {system} allows are used up. It goes on by itself.",
+    "verification_no_room": "It stopped itself: {system} left no room for it for half a day. "
+    "What was compared until then stands.",
+    "verification_version_moved": "It ended because another version of the mapping was published meanwhile. "
+    "What was compared until then stands.",
+    "verification_failed": "{message} What was compared until then stands.",
+    "verification_broke_off": "Its worker ended again and again, so it was not taken up any more. "
+    "What was compared until then stands.",
     # people and configuration
     "connection_created": "The connection was added.",
     "connection_changed": "The connection was changed.",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Min
+from django.db.models import Count, Max, Min
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
@@ -20,7 +20,7 @@ from connections.access import can
 from connections.models import Connection
 from connections.usage import visible_connections
 from mappings.models import Mapping
-from sync.models import AuditEntry, ChangedRecord, Conflict, Link, MappingState, Operation
+from sync.models import AuditEntry, ChangedRecord, Conflict, Link, MappingState, Operation, Verification
 from sync.wording import sentence
 from syncadmin.charts import percentile
 from syncadmin.templatetags.syncadmin_ui import spoken_duration
@@ -92,6 +92,7 @@ class Tile:
     conflicts: int
     oldest: datetime | None
     waiting: int
+    verified: Verification | None  # the newest one that came to its end
 
 
 @dataclass(slots=True)
@@ -131,8 +132,16 @@ def gather(user: Any, range_name: str) -> Overview:
     waiting = dict(
         ChangedRecord.objects.filter(mapping_id__in=ids).values_list("mapping_id").annotate(n=Count("pk")).order_by()
     )
+    verified = _verified(ids)
     tiles = [
-        _tile(mapping, ledger, open_conflicts.get(mapping.pk, {}), waiting.get(mapping.pk, 0)) for mapping in mappings
+        _tile(
+            mapping,
+            ledger,
+            open_conflicts.get(mapping.pk, {}),
+            waiting.get(mapping.pk, 0),
+            verified.get(mapping.pk),
+        )
+        for mapping in mappings
     ]
     since = ledger.starts[0]
     return Overview(
@@ -152,6 +161,13 @@ def _causes(user: Any) -> list[tuple[str, int, datetime]]:
     rows = Conflict.objects.visible_to(user).filter(state=Conflict.State.OPEN).order_by()
     found = rows.values_list("kind").annotate(number=Count("pk"), oldest=Min("opened_at"))
     return sorted(found, key=lambda row: -row[1])
+
+
+def _verified(ids: Sequence[int]) -> dict[int, Verification]:
+    """The newest verification of each mapping that looked at all it was to look at."""
+    done = Verification.objects.filter(mapping__in=ids, state=Verification.State.DONE).order_by()
+    newest = done.values("mapping").annotate(newest=Max("pk")).values("newest")
+    return {one.mapping_id: one for one in Verification.objects.filter(pk__in=newest)}
 
 
 def _sealed() -> int | None:
@@ -293,7 +309,9 @@ def _conflicts(mappings: Sequence[Mapping], conflicts: dict[int, dict[str, Any]]
 # Mappings ------------------------------------------------------------------------------------------------------
 
 
-def _tile(mapping: Mapping, ledger: Ledger, conflicts: dict[str, Any], waiting: int) -> Tile:
+def _tile(
+    mapping: Mapping, ledger: Ledger, conflicts: dict[str, Any], waiting: int, verified: Verification | None
+) -> Tile:
     buckets = ledger.by_mapping.get(mapping.pk) or _empty(len(ledger.starts))
     lag = percentile(buckets.all_waits, 0.95)
     kind, icon, word, note = _health(mapping, lag)
@@ -310,6 +328,7 @@ def _tile(mapping: Mapping, ledger: Ledger, conflicts: dict[str, Any], waiting: 
         conflicts=conflicts.get("number", 0),
         oldest=conflicts.get("oldest"),
         waiting=waiting,
+        verified=verified,
     )
 
 

@@ -1,4 +1,4 @@
-"""`manage.py sync`, `conflicts`, `resolve`: the exit codes and the JSON that docs/commands.md promises."""
+"""`manage.py sync`, `verify`, `conflicts`, `resolve`: the exit codes and the JSON that docs/commands.md promises."""
 
 from __future__ import annotations
 
@@ -59,6 +59,10 @@ def bodies(pair: Pair, conflict: Conflict) -> tuple[Any, Any]:
     [
         ["sync"],
         ["sync", "pair", "--fast"],
+        ["verify"],
+        ["verify", "pair", "--sample", "0"],
+        ["verify", "pair", "--sample", "some"],
+        ["verify", "pair", "--repair"],
         ["conflicts", "pair"],
         ["resolve"],
         ["resolve", "seven", "--take", "left", "--force"],

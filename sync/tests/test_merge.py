@@ -89,7 +89,8 @@ TABLE = [
     # one way
     ("source edited", rule(direction="to_right"), f("b", "a", "a", "a"), Write(R, "b", "source_edited")),
     ("source and target edited: never asked", rule(direction="to_right"), f("b", "c", "a", "a"), Write(R, "b", "source_edited")),
-    ("target edited, kept", rule(direction="to_right"), f("a", "b", "a", "a"), Agree("one_way_target_kept")),
+    ("target edited, kept", rule(direction="to_right"), f("a", "b", "a", "a"), Agree("one_way_target_kept", differ=True)),
+    ("target edited to what the source means", rule(direction="to_right"), f("a", "a", "a", "b"), Agree("one_way_target_kept")),
     ("target edited, enforced", rule(direction="to_right", target="enforce"), f("a", "b", "a", "a"), Write(R, "a", "one_way_enforced")),
     ("one way, neither", rule(direction="to_left"), f("a", "b", "a", "b"), Nothing()),
     ("one way to the left", rule(direction="to_left"), f("a", "b", "a", "a"), Write(L, "b", "source_edited")),

@@ -15,7 +15,7 @@ from sync.models import Conflict, Instruction, Operation
 from sync.session import SIDES
 from sync.views._questions import rules_of
 from sync.views._values import brief, system_names
-from sync.wording import sentence
+from sync.wording import SENTENCES, sentence
 
 # Why the pair could not do what was asked, by the engine's word for it.
 WHY_NOT: Mapping[str, str] = {
@@ -33,6 +33,7 @@ Kind, State = Instruction.Kind, Instruction.State
 
 DONE_WORDS: Mapping[str, str] = {
     Kind.UNDO: "Undone",
+    Kind.REPAIR: "Repaired",
     Kind.UNLINK: "Unlinked",
     Kind.RELINK: "Linked",
     Kind.DELETE_TWIN: "Deleted",
@@ -155,6 +156,8 @@ def _refused(one: Instruction, operations: Sequence[Operation]) -> Progress:
         head = sentence(refused.result.get("code", "refused"), refused.result.get("params"))
     elif one.outcome.get("why") in WHY_NOT:
         head = WHY_NOT[one.outcome["why"]]
+    elif one.kind == Kind.REPAIR and one.outcome.get("why") in SENTENCES:
+        head = sentence(one.outcome["why"])
     elif one.kind == Kind.RELINK:
         head = "That record is linked already"
     written_too = any(operation.state == Operation.State.CONFIRMED for operation in operations)

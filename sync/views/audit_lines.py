@@ -49,6 +49,7 @@ ACTIONS: dict[str, tuple[str, str]] = {
     "users": ("Users and roles", "users"),
     "login": ("Log-in", "user"),
     "denied": ("Not allowed", "lock"),
+    "verification": ("Verification", "search"),
     "verify": ("Log verified", "shield"),
     "export": ("Log exported", "dl"),
 }

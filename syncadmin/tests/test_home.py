@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from connections.models import Connection, RoleAssignment
 from mappings.models import Mapping, MappingVersion
-from sync.models import AuditEntry, ChangedRecord, Conflict, Link, MappingState, Operation, Run
+from sync.models import AuditEntry, ChangedRecord, Conflict, Link, MappingState, Operation, Run, Verification
 from syncadmin import charts
 from syncadmin.tests.cases import RolesCase
 
@@ -154,14 +154,40 @@ class FigureTests(HomeCase):
         with patch("syncadmin.overview.MOST_OPERATIONS", 2):
             self.assertIn("at least", self.page())
 
+    def verified(self, mapping: Mapping, drift: int = 0, missing: int = 0, state: str = "done") -> Verification:
+        counts = {"pairs": 1200, "drift": drift, "missing": missing}
+        return Verification.objects.create(
+            mapping=mapping,
+            version=mapping.versions.get(),
+            kind="sample",
+            state=state,
+            counts=counts,
+            finished_at=timezone.now() - timedelta(hours=3),
+        )
+
+    def test_a_tile_tells_what_the_newest_finished_verification_found(self) -> None:
+        mapping = self.make_mapping()
+        self.assertNotIn("Verified", self.page())
+        self.verified(mapping, drift=7)
+        done = self.verified(mapping, drift=2, missing=1)
+        self.verified(mapping, state="stopped")
+        html = self.page()
+        self.assertIn("3 of 1,200 differ", html)
+        self.assertIn(f'href="/verifications/{done.pk}/"', html)
+        self.verified(mapping)
+        self.assertIn("no drift in 1,200", self.page())
+
     def test_the_page_takes_the_same_queries_with_many_mappings_and_rows(self) -> None:
-        self.write(self.make_mapping("First"), number=2)
+        first = self.make_mapping("First")
+        self.write(first, number=2)
+        self.verified(first)
         with CaptureQueriesContext(connection) as few:
             self.page()
         for name in ("Second", "Third", "Fourth"):
             mapping = self.make_mapping(name)
             self.write(mapping, number=5)
             self.conflict(mapping, f"left:{name}")
+            self.verified(mapping, drift=1)
         with self.assertNumQueries(len(few)):
             self.page()
 

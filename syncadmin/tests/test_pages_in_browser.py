@@ -14,7 +14,8 @@ from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 from connections.models import Connection, Delivery, RoleAssignment
 from mappings.models import Mapping, MappingVersion
-from sync.models import Conflict, MappingState
+from sync.models import Conflict, Link, MappingState, Verification, VerifiedDifference
+from sync.verify_pairs import no_counts
 
 CHROMIUM = "/usr/bin/chromium"
 NARROW, WIDE = (360, 740), (1440, 900)
@@ -37,9 +38,23 @@ class PagesInBrowserTests(StaticLiveServerTestCase):
             right_connection=self.org,
             right_object_type="Case",
         )
-        MappingVersion.objects.create(mapping=mapping, number=1, document={})
+        version = MappingVersion.objects.create(mapping=mapping, number=1, document={"rules": []})
         MappingState.objects.create(mapping=mapping, halt="approval")
         Conflict.objects.create(mapping=mapping, subject="left:1", kind="field", code="both_changed")
+        fields = {"body": {"label": "Description", "drift": 1, "agreed": 0, "waiting": 2}}
+        counts = {**no_counts(), "pairs": 3, "drift": 1, "waiting": 2, "waits": {"hint": 2}, "fields": fields}
+        self.verification = Verification.objects.create(
+            mapping=mapping, version=version, kind="sample", state="done", total=3, done=3, counts=counts
+        )
+        VerifiedDifference.objects.create(
+            verification=self.verification,
+            link=Link.objects.create(mapping=mapping, left_id="1", left_key="SUP-4812", right_key="00103952"),
+            kind="drift",
+            rule_id="body",
+            field_label="Description",
+            left_value="A value that is rather long and has no place where a line could break: " + "x" * 80,
+            right_value="",
+        )
 
     def connection(self, name: str, kind: str, **changes: object) -> Connection:
         return Connection.objects.create(
@@ -83,6 +98,8 @@ class PagesInBrowserTests(StaticLiveServerTestCase):
             f"/users/{self.person.pk}/",
             "/queues/",
             "/password/",
+            "/mappings/support/verify/",
+            f"/verifications/{self.verification.pk}/",
         ]
 
     def overflow(self, page: Page) -> int:
