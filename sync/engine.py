@@ -18,10 +18,11 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from connections.connectors.base import Gone, NeedsAuthorization, NotAllowed, RateLimited, Refused, Retry
+from connections.connectors.base import Expired, Gone, NeedsAuthorization, NotAllowed, RateLimited, Refused, Retry
 from connections.models import Connection
+from connections.pauses import in_window
 from mappings.models import Mapping as SyncMapping
-from sync import first_run, hints, recover
+from sync import catch_up, first_run, hints, recover
 from sync.apply import carry_out
 from sync.brakes import Halted, halt, halt_empty, passed
 from sync.commit import commit_links
@@ -33,6 +34,7 @@ from sync.models import ChangedRecord, Cursor, Link, MappingState, Operation, Ru
 from sync.read import Reading, SideEmpty, SideFailed, poll, read_into, sweep, sweep_due
 from sync.session import SIDES, Session, open_session
 from sync.setbacks import lost_sign_in
+from sync.standing import may_write, still_on, unusable
 from sync.state import (
     Batch,
     both_ids,
@@ -72,6 +74,8 @@ def run(mapping_id: int, kind: str = Run.Kind.LIVE, lane: str = "live", started_
     mapping = SyncMapping.objects.select_related("published", "left_connection", "right_connection").get(pk=mapping_id)
     if mapping.state != SyncMapping.State.ACTIVE or mapping.published is None:
         return Outcome("inactive")
+    if any(in_window(row, timezone.now()) for row in (mapping, *map(mapping.connection, SIDES))):
+        return Outcome("waiting", "window")
     lease = take(mapping_id)
     if lease is None:
         return Outcome("busy")
@@ -103,18 +107,11 @@ def run(mapping_id: int, kind: str = Run.Kind.LIVE, lane: str = "live", started_
         lease.release()
 
 
-def unusable(connection: Connection) -> str:
-    """Why this connection may not be called now; "" if it may."""
-    if not connection.usable:
-        return connection.state_reason or connection.get_state_display()
-    if connection.retry_after and connection.retry_after > timezone.now():
-        return f"waiting until {connection.retry_after:%H:%M:%S}"
-    return ""
-
-
 def _stop(state: MappingState, connection: Connection, reason: str) -> Outcome:
     if connection.usable:
         return Outcome("waiting", "quota")
+    if connection.state == Connection.State.PAUSED:  # somebody wanted it: no trouble to tell of
+        return Outcome("halted", "connection_unusable")
     MappingState.objects.filter(pk=state.pk).update(
         halt=MappingState.Halt.CONNECTION,
         halt_reason={"code": "connection_unusable", "params": {"connection": connection.name, "reason": reason}},
@@ -134,6 +131,7 @@ def _run(session: Session, state: MappingState) -> Outcome:
     started = time.monotonic()
     take_up(session, state)
     try:
+        catch_up.look_for_silence(session, state)
         if poll_due(session, state):
             _poll(session)
         while time.monotonic() - started < RUN_SECONDS and still_on(session) and batch(session):
@@ -143,6 +141,9 @@ def _run(session: Session, state: MappingState) -> Outcome:
     except SideEmpty as empty:
         halt_empty(session, empty)
         return Outcome("halted", "side_empty", _run_id(session))
+    except StandsStill:
+        _finish(session, Run.State.DONE, {"code": "stood_still", "params": {}})
+        return Outcome("waiting", "window", _run_id(session))
     _answered(session)
     if session.run is None:
         calls = sum(sum(counter.values()) for counter in session.calls.values())
@@ -160,27 +161,31 @@ def poll_due(session: Session, state: MappingState) -> bool:
     return session.kind == Run.Kind.MANUAL or state.next_poll_at is None or state.next_poll_at <= timezone.now()
 
 
-def still_on(session: Session) -> bool:
-    """Whether the mapping still runs, under the version this run is pinned to, with both connections usable."""
-    same = SyncMapping.objects.filter(
-        pk=session.mapping.pk, state=SyncMapping.State.ACTIVE, published=session.version.pk
-    ).select_related("left_connection", "right_connection")
-    mapping = same.first()
-    return mapping is not None and not any(unusable(mapping.connection(side)) for side in SIDES)
+class StandsStill(Exception):
+    """A person or the clock stopped the run between two pages; the listing is made again afterwards."""
 
 
 def _poll(session: Session) -> None:
-    def live_edits() -> None:
-        """⚑ Whoever holds the lease drains hints before every page."""
-        while hints.any_live(session.mapping.pk) and still_on(session):
+    def between_pages() -> None:
+        """⚑ Whoever holds the lease drains hints before every page, and stops where everything stands still."""
+        while still_on(session) and hints.any_live(session.mapping.pk):
             batch(session)
+        if not may_write(session):
+            raise StandsStill
 
     now = timezone.now()
     for side in SIDES:
-        poll(session, side, between=live_edits)
+        try:
+            poll(session, side, between=between_pages)
+        except SideFailed as failure:
+            if not isinstance(failure.error, Expired):
+                raise
+            catch_up.expired(session, side)
+            poll(session, side, between=between_pages)
         cursor = Cursor.objects.get(mapping=session.mapping, side=side)
-        if sweep_due(cursor, session.connectors[side], now):
-            sweep(session, side, between=live_edits)
+        if side in session.behind or sweep_due(cursor, session.connectors[side], now):
+            sweep(session, side, between=between_pages)
+    catch_up.caught_up(session)
     now = timezone.now()
     MappingState.objects.filter(mapping=session.mapping).update(
         last_poll_at=now, next_poll_at=now + timedelta(seconds=session.compiled.poll_seconds)

@@ -7,10 +7,13 @@ from datetime import datetime, timedelta
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
+from connections.pauses import due_connections, resume_connection
+from mappings import pauses
 from mappings.models import Mapping
 from sync import audit
 from sync.jobs import enqueue
 from sync.models import ChangedRecord, MappingState, Operation
+from sync.standing import stands_still
 
 # Deliveries and finished runs that left nothing behind are of no use after this.
 KEEP_DELIVERIES = timedelta(days=30)
@@ -49,16 +52,29 @@ def due_mappings() -> list[tuple[int, str]]:
 
 
 def _stands_still(mapping: Mapping, state: MappingState | None, now: datetime) -> bool:
-    """Whether a run could do nothing: a system asked us to wait, or a connection needs a person and says so."""
+    """Whether a run could do nothing: it is paused or in a maintenance window, a system asked us to wait, or a
+    connection needs a person and says so."""
     connections = (mapping.left_connection, mapping.right_connection)
+    if stands_still(mapping, now) is not None:
+        return True
     if any(one.retry_after and one.retry_after > now for one in connections):
         return True
     told = state is not None and state.halt == MappingState.Halt.CONNECTION
     return told and not all(one.usable for one in connections)
 
 
+def end_pauses() -> None:
+    """Resume whatever a person paused until now. Windows need nobody: they are asked before each run."""
+    now = timezone.now()
+    for mapping in pauses.due_mappings(now):
+        pauses.resume_mapping(mapping)
+    for connection in due_connections(now):
+        resume_connection(connection)
+
+
 def tick() -> int:
-    """Ring everything that is due and seal the audit log. Returns the number of rings."""
+    """End pauses, ring everything that is due and seal the audit log. Returns the number of rings."""
+    end_pauses()
     due = due_mappings()
     for mapping_id, queue in due:
         enqueue(queue, "sync.jobs.run_mapping", mapping_id, queue)

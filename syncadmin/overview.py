@@ -21,6 +21,7 @@ from connections.models import Connection
 from connections.usage import visible_connections
 from mappings.models import Mapping
 from sync.models import AuditEntry, ChangedRecord, Conflict, Link, MappingState, Operation
+from sync.standing import stands_still
 from sync.wording import sentence
 from syncadmin.charts import percentile
 from syncadmin.templatetags.syncadmin_ui import spoken_duration
@@ -318,15 +319,15 @@ def _health(mapping: Mapping, lag: float | None) -> tuple[str, str, str, str]:
     state = _state(mapping)
     if mapping.state == Mapping.State.DRAFT:
         return "info", "edit", "Draft", "Not published yet; nothing is read or written."
-    if mapping.state == Mapping.State.PAUSED:
-        return "", "pause", "Paused", "Changes wait until somebody resumes it."
+    still = stands_still(mapping, timezone.now())
+    if still is not None:
+        word = "Paused" if still.kind == "paused" else "In a window"
+        return "", "pause", word, " ".join(part for part in (f"{still.head}.", still.why, "Changes wait.") if part)
     if state is not None and state.halt:
         if state.halt == MappingState.Halt.CONNECTION:
             return "bad", "lock", "Needs you", _reason(state)
         return "bad", "hand", "Needs you", _reason(state)
     for connection in (mapping.left_connection, mapping.right_connection):
-        if connection.state == Connection.State.PAUSED:
-            return "", "pause", "Paused", f"{connection} is paused. Changes wait."
         if not connection.usable:
             return "bad", "lock", "Needs you", f"{connection}: {connection.get_state_display()}. Changes wait."
         if connection.retry_after and connection.retry_after > timezone.now():

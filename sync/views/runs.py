@@ -17,6 +17,7 @@ from connections.access import check, mappings_for, requires
 from mappings.models import Mapping, MappingVersion
 from sync import approval, audit, jobs
 from sync.models import MappingState, Operation, Run
+from sync.standing import stands_still
 from sync.views import _run_story as run_story
 from sync.views import filters
 from sync.views._changes import Shown, shown
@@ -150,6 +151,10 @@ def start(request: HttpRequest, slug: str) -> HttpResponse:
             f"{mapping.name} does not run: it is {mapping.get_state_display().lower()}. · Nothing was read or written. "
             "· Publish or resume it on its page.",
         )
+    elif (still := stands_still(mapping, timezone.now())) is not None:
+        messages.error(
+            request, f"{mapping.name} does not run: {still.head}. · Nothing was read or written; changes wait."
+        )
     elif state is not None and state.halt in (MappingState.Halt.BRAKE, MappingState.Halt.APPROVAL):
         messages.error(
             request,
@@ -198,6 +203,7 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
         "live": one.state == Run.State.RUNNING,
         "progress": run_story.progress_of(one, timezone.now()),
         "trouble": _trouble(one),
+        "notice": sentence(one.notice["code"], one.notice.get("params")) if one.notice else "",
         "approval": one.state == Run.State.APPROVAL and state is not None and state.halt == "approval",
         "preview": _preview(one),
         "brake": run_story.braked(one, state),
