@@ -13,7 +13,7 @@ from mappings.models import Mapping
 from sync import audit
 from sync.jobs import enqueue
 from sync.models import ChangedRecord, MappingState, Operation
-from sync.standing import stands_still
+from sync.standing import stands_still, waits_for_a_person
 
 # Deliveries and finished runs that left nothing behind are of no use after this.
 KEEP_DELIVERIES = timedelta(days=30)
@@ -39,10 +39,11 @@ def due_mappings() -> list[tuple[int, str]]:
         state = states.get(mapping.pk)
         if _stands_still(mapping, state, now):
             continue
-        if state is None or (state.approved_at is None and not state.halt):
+        compare = state is not None and state.halt == MappingState.Halt.RESTORED and state.compared_at is None
+        if state is None or compare or (state.approved_at is None and not state.halt):
             found.append((mapping.pk, "bulk"))
             continue
-        if state.halt in (MappingState.Halt.APPROVAL, MappingState.Halt.BRAKE):
+        if waits_for_a_person(state):
             continue
         if state.lease_until and state.lease_until > now:
             continue

@@ -9,7 +9,12 @@ from django.utils import timezone
 from connections.models import Connection
 from connections.pauses import Standstill, in_window, standstill
 from mappings.models import Mapping
+from sync.models import MappingState
 from sync.session import SIDES, Session
+
+
+class StandsStill(Exception):
+    """A person or the clock stopped the run between two pages; the listing is made again afterwards."""
 
 
 def stands_still(mapping: Mapping, now: datetime) -> Standstill | None:
@@ -25,6 +30,12 @@ def unusable(connection: Connection) -> str:
     if connection.retry_after and connection.retry_after > timezone.now():
         return f"waiting until {connection.retry_after:%H:%M:%S}"
     return ""
+
+
+def waits_for_a_person(state: MappingState) -> bool:
+    """Whether nothing is read before somebody has decided about what was found."""
+    Halt = MappingState.Halt
+    return state.halt in (Halt.BRAKE, Halt.APPROVAL) or (state.halt == Halt.RESTORED and state.compared_at is not None)
 
 
 def may_write(session: Session) -> bool:

@@ -84,6 +84,17 @@ SENTENCES: dict[str, str] = {
     "Nothing was written. Release it with a reason, or hold the records.",
     "side_empty": "{system} suddenly lists no records although {links} are linked. Nothing was written.",
     "failed": "{message} Nothing was lost; it is tried again.",
+    # restores and copies
+    "restored_from_backup": "The database is older than what is noted outside of it: it was restored from a backup. "
+    "Everything is compared first; nothing is written before a person approves.",
+    "restored_elsewhere": "This database was at another place before ({was}; now {here}): it is a copy, or it has "
+    "moved. Everything is compared first; nothing is written before a person approves.",
+    "restored_declared": "{by} said that the database was restored from a backup. "
+    "Everything is compared first; nothing is written before a person approves.",
+    "restore_approved": "The comparison after the restore was approved; writing goes on: {reason}",
+    "place_accepted": "The place of the database was accepted: {here}; it was {was}.",
+    "made_by_us": "{keys} carries a key of ours that this database does not know: we made it, and a restore forgot it. "
+    "Say whose twin it is; it is not copied.",
     "stood_still": "It stopped between two pages, because the mapping or a connection stands still. Nothing was lost; "
     "it is listed again afterwards.",
     "feed_not_read": "{system} was not read for {hours}, longer than it keeps its changes ({kept}): "

@@ -213,10 +213,18 @@ def _reason(state: MappingState) -> str:
 
 def _halted(user: Any, mapping: Mapping) -> Need | None:
     state = _state(mapping)
-    if state is None or state.halt not in (MappingState.Halt.BRAKE, MappingState.Halt.APPROVAL):
+    Halt = MappingState.Halt
+    if state is None or state.halt not in (Halt.BRAKE, Halt.APPROVAL, Halt.RESTORED):
         return None
     run = mapping.runs.order_by("-pk").first()
     url = link("run", run.pk) if run else link("runs")
+    if state.halt == Halt.RESTORED:
+        if state.compared_at is None:
+            return Need(
+                "bad", "redo", "Being compared", f"{mapping}: writes nothing", _reason(state), url, "Look at it"
+            )
+        head = f"{mapping}: the comparison waits for approval"
+        return Need("bad", "hand", "After a restore", head, _reason(state), url, "Look at the numbers")
     if state.halt == MappingState.Halt.APPROVAL:
         return Need(
             "warn",

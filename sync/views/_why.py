@@ -123,6 +123,11 @@ def _of_the_mapping(mapping: SyncMapping, known: Known) -> Why | None:
         return Why(
             "warn", "The first run waits for approval", "Nothing is written before.", _url("runs"), "See the runs"
         )
+    if halt == MappingState.Halt.RESTORED:
+        said = sentence(reason.get("code", ""), reason.get("params"))
+        return Why(
+            "bad", "Nothing is written: the mapping is compared after a restore", said, _url("runs"), "See the runs"
+        )
     if halt == MappingState.Halt.BRAKE:
         said = sentence(reason.get("code", "brake"), reason.get("params"))
         return Why("bad", "A brake halted the mapping", said, _url("runs"), "See the runs")
