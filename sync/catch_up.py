@@ -8,6 +8,7 @@ says that it knows that position no more: no change is missed either way.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from django.utils import timezone
@@ -41,7 +42,7 @@ def look_for_silence(session: Session, state: MappingState) -> None:
 
 
 def fall_behind(
-    session: Session, side: str, code: str, params: dict[str, object], since: datetime | None = None
+    session: Session, side: str, code: str, params: Mapping[str, str], since: datetime | None = None
 ) -> None:
     """From here on nothing on `side` is believed deleted until `caught_up`; the run and the audit log tell why."""
     session.behind.add(side)

@@ -176,16 +176,16 @@ def _take_over(session: Session, looked: Looked, found: _Found, asking: bool) ->
     meeting, newly = looked.meeting, 0
     if meeting is not None:
         newly = len(meeting.binds)
-        for twin, one in meeting.twins:
+        for twin, unlinked in meeting.twins:
             found.create[twin.side] += 1
-            found.name("create", one.record.key or one.record.external_id)
+            found.name("create", unlinked.record.key or unlinked.record.external_id)
         found.alone += len(meeting.twins)
         meeting.twins = []  # their hints stay
-        ours = [one for one in meeting.questions if one[0].code == "made_by_us"]
+        ours = [asked for asked in meeting.questions if asked[0].code == "made_by_us"]
         found.ours += len(ours)
         found.alone += len(ours)
         if not asking:  # what they were made from may still turn up
-            meeting.questions = [one for one in meeting.questions if one not in ours]
+            meeting.questions = [asked for asked in meeting.questions if asked not in ours]
     with transaction.atomic():
         commit_links(session, looked.known, quiet, [*consumed, *looked.vanished])
         for side in SIDES:

@@ -69,7 +69,7 @@ def _write_file(notes: Mapping[str, int]) -> None:
 
 def _redis() -> dict[str, int]:
     with contextlib.suppress(RedisError, OSError, ValueError):
-        noted = django_rq.get_connection("live").hgetall(REDIS_KEY)
+        noted: dict[bytes, bytes] = django_rq.get_connection("live").hgetall(REDIS_KEY)
         return {database.decode(): int(number) for database, number in noted.items()}
     return {}
 
@@ -86,10 +86,10 @@ def here() -> dict[str, str]:
         number = _row("SELECT oid FROM pg_database WHERE datname = current_database()")
         return {**place, "database": f"PostgreSQL {_cluster()}, database {number}"}
     path = Path(str(connection.settings_dict["NAME"])).resolve()
-    number = path.stat().st_ino if path.exists() else 0
+    inode = path.stat().st_ino if path.exists() else 0
     machine = Path("/etc/machine-id")
     name = machine.read_text().strip() if machine.exists() else ""
-    return {**place, "database": f"{path}, file {number}", "machine": name}
+    return {**place, "database": f"{path}, file {inode}", "machine": name}
 
 
 def _cluster() -> str:

@@ -219,8 +219,8 @@ def _bind_all(session: Session, binds: Sequence[tuple[Bind, Unlinked]]) -> tuple
     new = [(b, one) for b, one in binds if not (b.thing or b.left_id in known["left"] or b.right_id in known["right"])]
     made: dict[str, Identity] = {}  # by the left record
     for side in SIDES:
-        mine = {bind.record(side): bind.left_id for bind, one in new if _first_met(bind, one) == side}
-        made |= {mine[external_id]: thing for external_id, thing in things_of(session, side, mine).items()}
+        left_of = {bind.record(side): bind.left_id for bind, one in new if _first_met(bind, one) == side}
+        made |= {left_of[external_id]: thing for external_id, thing in things_of(session, side, left_of).items()}
     links: list[Link] = []
     taken_over: list[Link] = []
     waiting: list[Unlinked] = []
