@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import django_rq
 from django.conf import settings
@@ -69,7 +70,7 @@ def _write_file(notes: Mapping[str, int]) -> None:
 
 def _redis() -> dict[str, int]:
     with contextlib.suppress(RedisError, OSError, ValueError):
-        noted: dict[bytes, bytes] = django_rq.get_connection("live").hgetall(REDIS_KEY)
+        noted: Any = django_rq.get_connection("live").hgetall(REDIS_KEY)
         return {database.decode(): int(number) for database, number in noted.items()}
     return {}
 
