@@ -63,11 +63,11 @@ def begin_again(mapping: Mapping, lease: Lease) -> None:
         forget(mapping)
 
 
-def forget(mapping: Mapping) -> None:
-    """Whatever a survey noted; the next run lists both sides anew. Inside a transaction."""
+def forget(mapping: Mapping, why: str = "version_moved_on") -> None:
+    """Whatever a survey noted; the next run lists both sides anew. `why`: a reason code for its run."""
     with transaction.atomic():
         Run.objects.filter(mapping=mapping, kind=Run.Kind.FIRST, state=Run.State.APPROVAL).update(
-            state=Run.State.LOST, error={"code": "version_moved_on", "params": {}}
+            state=Run.State.LOST, error={"code": why, "params": {}}
         )
         ChangedRecord.objects.filter(mapping=mapping).delete()
         MatchKey.objects.filter(mapping=mapping).delete()

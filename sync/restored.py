@@ -116,7 +116,7 @@ def halt_all(code: str, params: Mapping[str, Any], by: str = "") -> list[SyncMap
         Allowance.objects.filter(expires_at__gt=now).update(expires_at=now)
         for mapping in SyncMapping.objects.filter(run_state__approved_at__isnull=True):
             MappingState.objects.filter(mapping=mapping).update(fence=F("fence") + 1, lease_until=None, holder="")
-            first_run.forget(mapping)
+            first_run.forget(mapping, "preview_too_old")
         kind = "person" if by else "system"
         audit.write(
             "restored", code, actor=by, actor_kind=kind, params={**params, "mappings": [one.name for one in halted]}

@@ -79,6 +79,7 @@ SENTENCES: dict[str, str] = {
     "lease_lost": "Another worker took this run over. Nothing was lost; it goes on from the ledger.",
     "connection_unusable": "{connection} cannot be used: {reason} Nothing was lost; changes wait.",
     "version_moved_on": "Another version was published before this preview was approved; it was made again.",
+    "preview_too_old": "The database was restored before this preview was approved; it was made again.",
     "waits_for_approval": "The first run waits for approval. Nothing was written.",
     "brake": "This would {kind} {planned} records on the {side} ({already} in the last hour; the limit is {limit}). "
     "Nothing was written. Release it with a reason, or hold the records.",

@@ -398,10 +398,15 @@ def release(request: HttpRequest, pk: int) -> HttpResponse:
 def hold(request: HttpRequest, pk: int) -> HttpResponse:
     """Take the records whose changes wait out of the run; nothing is written to them."""
     one = _find(request, pk, "brakes.release")
-    reason = _reason(request) or f"held after the brake of run {one.pk}"
+    reason = _reason(request)
     try:
         if run_story.braked(one, _state(one.mapping)) is None:
             raise approval.NotWaiting(f"{one.mapping} does not wait for a decision about run {one.pk}.")
+        if not reason:
+            messages.error(
+                request, "Holding takes a reason. · Nothing was held; the brake holds. · Type it, then hold."
+            )
+            return redirect("run", pk=pk)
         number = approval.hold(one.mapping, reason, request.user)
     except approval.NotWaiting as problem:
         _not_waiting(request, problem)
