@@ -403,9 +403,7 @@ def hold(request: HttpRequest, pk: int) -> HttpResponse:
         if run_story.braked(one, _state(one.mapping)) is None:
             raise approval.NotWaiting(f"{one.mapping} does not wait for a decision about run {one.pk}.")
         if not reason:
-            messages.error(
-                request, "Holding takes a reason. · Nothing was held; the brake holds. · Type it, then hold."
-            )
+            messages.error(request, "Holding takes a reason. · Nothing was held. · Type it, then hold them.")
             return redirect("run", pk=pk)
         number = approval.hold(one.mapping, reason, request.user)
     except approval.NotWaiting as problem:
