@@ -27,6 +27,6 @@ def wake(mapping_id: int) -> None:
 
 
 def object_types(connection_id: int) -> list[str]:
-    """The object types of a connection that active mappings keep in agreement, by name."""
+    """The object types of a connection that published mappings keep in agreement, by name."""
     found: list[str] = import_string(settings.OBJECT_TYPES)(connection_id)
     return found

@@ -37,6 +37,7 @@ from connections.connectors.base import (
 )
 from connections.models import Connection
 from connections.open import open_connector
+from connections.pauses import in_window
 
 log = logging.getLogger("connections.listener")
 
@@ -119,10 +120,15 @@ def keep_listening(ears: dict[int, Ear]) -> None:
 
 
 def wanted_ears() -> list[Ear]:
-    """Ears, not started, for all usable connections with a change stream that an active mapping needs."""
+    """Ears, not started, for all usable connections with a change stream that a published mapping needs.
+
+    None during a maintenance window: afterwards the stream is replayed from where we stopped.
+    """
     ears = []
+    now = timezone.now()
     for connection in Connection.objects.all():
-        object_types = tuple(hooks.object_types(connection.pk)) if connection.usable and _streams(connection) else ()
+        on = connection.usable and not in_window(connection, now) and _streams(connection)
+        object_types = tuple(hooks.object_types(connection.pk)) if on else ()
         if object_types:
             looks = (object_types, connection.kind, connection.address, connection.updated_at)
             ears.append(Ear(connection.pk, object_types, looks))

@@ -15,7 +15,22 @@ def new_webhook_token() -> str:
     return random_secrets.token_urlsafe(32)
 
 
-class Connection(models.Model):
+class Pausable(models.Model):
+    """What stands still when a person or the clock says so; see pauses.py. `state` "paused" is a person's pause."""
+
+    pause_reason = models.CharField(max_length=500, blank=True)
+    paused_by = models.CharField(max_length=150, blank=True)
+    paused_at = models.DateTimeField(null=True, blank=True)
+    paused_until = models.DateTimeField(null=True, blank=True)  # empty: until a person resumes it
+    windows = models.JSONField(default=list, blank=True)  # maintenance by the clock, see windows.py
+
+    state: models.CharField[str, str]
+
+    class Meta:
+        abstract = True
+
+
+class Connection(Pausable):
     """One configured account at one system."""
 
     class State(models.TextChoices):

@@ -1,7 +1,7 @@
 from django.urls import path
 
 from connections import webhooks
-from connections.views import act, browse, overview, setup
+from connections.views import act, browse, overview, pauses, setup
 
 urlpatterns = [
     path("hooks/<str:webhook_token>/", webhooks.receive, name="webhook"),
@@ -12,8 +12,9 @@ urlpatterns = [
     path("connections/<int:pk>/edit/", setup.edit, name="connection-edit"),
     path("connections/<int:pk>/delete/", setup.delete, name="connection-delete"),
     path("connections/<int:pk>/test/", act.test, name="connection-test"),
-    path("connections/<int:pk>/pause/", act.pause, name="connection-pause"),
-    path("connections/<int:pk>/resume/", act.resume, name="connection-resume"),
+    path("connections/<int:pk>/pause/", pauses.pause, name="connection-pause"),
+    path("connections/<int:pk>/resume/", pauses.resume, name="connection-resume"),
+    path("connections/<int:pk>/windows/", pauses.change, name="connection-windows"),
     path("connections/<int:pk>/accept/", act.accept, name="connection-accept"),
     path("connections/<int:pk>/webhook/", act.subscribe, name="connection-subscribe"),
     path("connections/<int:pk>/browse/", browse.page, name="connection-browse"),

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mappings import brakes
+
 Document = Mapping[str, Any]
 
 MAPPING_LABELS = {
@@ -180,6 +182,8 @@ def _plain(value: Any) -> Any:
 def _words(key: str, value: Any) -> str:
     if key == "policy" and isinstance(value, Mapping):
         return str(value["name"])
+    if key == "brakes":
+        return brakes.words(value or {})
     if key == "entries":
         return "; ".join(f"{shown(entry['left'])} = {shown(entry['right'])}" for entry in value or []) or "empty"
     if key == "match_keys":

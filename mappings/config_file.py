@@ -24,6 +24,8 @@ from typing import Any
 
 import yaml
 
+from mappings import brakes
+
 FORMAT = 1
 SIZE_LIMIT = 2 * 1024 * 1024  # a hundred mappings with a hundred rules each take about 1.5 MB
 DEPTH_LIMIT = 20  # our own deepest path is 7; a parser recurses on what it is given
@@ -162,7 +164,7 @@ MAPPING = {
     "match_keys": _Key("match_keys", []),
     "initial": _Key("text", "fill_empty", INITIAL),
     "poll_seconds": _Key("count", 15),
-    "brakes": _Key("object", {}),
+    "brakes": _Key("brakes", {}),
     "rules": _Key("rules", []),
 }
 RULE = {
@@ -284,6 +286,13 @@ class _Checker:
                 self.say(place, "left and right must be plain values")
             entries.append({"left": entry.get("left"), "right": entry.get("right")})
         return entries
+
+    def check_brakes(self, value: Any, where: str) -> dict[str, Any]:
+        wrong = brakes.problem(value)
+        if wrong:
+            self.say(where, wrong)
+            return {}
+        return dict(value)
 
     def check_match_keys(self, value: Any, where: str) -> list[list[dict[str, str]]]:
         ways = []

@@ -13,6 +13,7 @@ from django.utils.text import slugify
 from connections.connectors.base import Field, FormField
 from connections.models import Connection
 from mappings import models
+from mappings.brakes import DEFAULT_BRAKES, LABELS, MOST, percent
 from mappings.models import ConflictPolicy, FieldMapping, Side
 from mappings.transforms import TRANSFORMS, fitting
 
@@ -108,6 +109,10 @@ class SettingsForm(forms.ModelForm):
         self.fields["initial"].label = "First agreement: when a pair never agreed on a field"
         self.fields["poll_seconds"].label = "Seconds between polls"
         self.fields["poll_seconds"].validators.append(forms.IntegerField(min_value=1).validators[0])
+        for kind, (number, share) in DEFAULT_BRAKES.items():
+            mine = self.instance.brakes.get(kind)
+            for name, field in brake_fields(kind, number, share, mine).items():
+                self.fields[name] = field
         for side, form in scope_forms.items():
             scope = self.instance.left_scope if side == Side.LEFT else self.instance.right_scope
             for entry in form:
@@ -128,6 +133,39 @@ class SettingsForm(forms.ModelForm):
         return [self[name] for name in ("on_delete_left", "on_delete_right")]
 
     @property
+    def brake_rows(self) -> list[tuple[str, Any, Any]]:
+        """(what is limited, its number, its share) of each kind."""
+        return [(LABELS[kind], self[f"brake_{kind}_number"], self[f"brake_{kind}_share"]) for kind in DEFAULT_BRAKES]
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        for kind in DEFAULT_BRAKES:
+            number, share = (data.get(f"brake_{kind}_{part}") for part in ("number", "share"))
+            for part, mine, other in (("number", number, share), ("share", share, number)):
+                if mine is None and other is not None and f"brake_{kind}_{part}" not in self.errors:
+                    self.add_error(f"brake_{kind}_{part}", "Fill in both, or leave both empty for the default.")
+        return data
+
+    def brakes(self) -> dict[str, list[Any]]:
+        """The cleaned limits, those that are as by default left out."""
+        typed = {
+            kind: [self.cleaned_data[f"brake_{kind}_number"], self.cleaned_data[f"brake_{kind}_share"]]
+            for kind in DEFAULT_BRAKES
+            if self.cleaned_data[f"brake_{kind}_number"] is not None
+        }
+        # A share that reads the same is the same: 0.125 does not become 0.13 by saving.
+        stored = self.instance.brakes
+        return {
+            kind: [
+                number,
+                stored[kind][1]
+                if kind in stored and percent(stored[kind][1]) == percent(share / 100)
+                else round(share / 100, 6),
+            ]
+            for kind, (number, share) in typed.items()
+        }
+
+    @property
     def left_scope_fields(self) -> list[Any]:
         return [self[name] for name in self.scope_names["left"]]
 
@@ -142,6 +180,29 @@ class SettingsForm(forms.ModelForm):
         known = {name.removeprefix(prefix): self.cleaned_data[name] for name in self.scope_names[side]}
         kept = {name: value for name, value in stored.items() if name not in known}
         return kept | {name: value for name, value in known.items() if value not in ("", None)}
+
+
+def brake_fields(kind: str, number: int, share: float, mine: Sequence[Any] | None) -> dict[str, forms.Field]:
+    """Two fields of a limit. `number`, `share`: the default; `mine`: [number, share] as stored, if there is one."""
+    label = LABELS[kind]
+    return {
+        f"brake_{kind}_number": forms.IntegerField(
+            label=f"{label}: number in an hour",
+            required=False,
+            min_value=0,
+            max_value=MOST,
+            initial=mine[0] if mine else None,
+            help_text=f"Default {number:,}",
+        ),
+        f"brake_{kind}_share": forms.FloatField(
+            label=f"{label}: or percent of the linked records",
+            required=False,
+            min_value=0,
+            max_value=100,
+            initial=percent(mine[1]) if mine else None,
+            help_text=f"Default {percent(share)} %",
+        ),
+    }
 
 
 def scope_field(entry: FormField, value: Any) -> forms.Field:

@@ -1,4 +1,7 @@
-"""Which of a connection's object types matter: those that an active mapping keeps in agreement."""
+"""Which of a connection's object types matter: those that a published mapping keeps in agreement.
+
+A paused mapping counts: what is told while it stands still waits for it as a hint.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from mappings.models import Mapping
 
 
 def object_types(connection_id: int) -> list[str]:
-    active = Mapping.objects.filter(state=Mapping.State.ACTIVE)
-    left = active.filter(left_connection=connection_id).values_list("left_object_type", flat=True)
-    right = active.filter(right_connection=connection_id).values_list("right_object_type", flat=True)
+    published = Mapping.objects.exclude(state=Mapping.State.DRAFT)
+    left = published.filter(left_connection=connection_id).values_list("left_object_type", flat=True)
+    right = published.filter(right_connection=connection_id).values_list("right_object_type", flat=True)
     return sorted({*left, *right})

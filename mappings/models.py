@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import models
 
 from connections.access import grants_of
-from connections.models import Connection, RoleAssignment
+from connections.models import Connection, Pausable, RoleAssignment
 
 
 def new_rule_id() -> str:
@@ -73,7 +73,7 @@ class MappingQuerySet(models.QuerySet["Mapping"]):
         return self.filter(pk__in=[pk for mappings in held for pk in mappings or ()])
 
 
-class Mapping(models.Model):
+class Mapping(Pausable):
     """Two object types kept in agreement. The fields here and its FieldMappings are the *draft*."""
 
     class State(models.TextChoices):

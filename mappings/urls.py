@@ -1,6 +1,6 @@
 from django.urls import path
 
-from mappings.views import editor, listing, policies, rules, settings, value_maps, versions
+from mappings.views import editor, listing, pauses, policies, rules, settings, value_maps, versions
 
 urlpatterns = [
     path("mappings/", listing.listing, name="mappings"),
@@ -8,7 +8,9 @@ urlpatterns = [
     path("mappings/<slug:slug>/", editor.editor, name="mapping"),
     path("mappings/<slug:slug>/sample/", editor.rules_with_sample, name="mapping-sample"),
     path("mappings/<slug:slug>/suggestions/", editor.take_suggestions, name="mapping-suggestions"),
-    path("mappings/<slug:slug>/state/", listing.set_state, name="mapping-state"),
+    path("mappings/<slug:slug>/pause/", pauses.pause, name="mapping-pause"),
+    path("mappings/<slug:slug>/resume/", pauses.resume, name="mapping-resume"),
+    path("mappings/<slug:slug>/windows/", pauses.change, name="mapping-windows"),
     path("mappings/<slug:slug>/settings/", settings.settings, name="mapping-settings"),
     path("mappings/<slug:slug>/rules/new/", rules.new, name="mapping-rule-new"),
     path("mappings/<slug:slug>/rules/trial/", rules.trial, name="mapping-rule-trial"),

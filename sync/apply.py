@@ -27,7 +27,6 @@ from connections.connectors.base import (
     Update,
     WriteResult,
 )
-from mappings.models import Mapping as SyncMapping
 from sync.identities import known_twins
 from sync.lease import RENEW_SECONDS
 from sync.models import ChangedRecord, Operation
@@ -35,6 +34,7 @@ from sync.rows import save_rows
 from sync.session import SIDES, Session
 from sync.setbacks import supersede
 from sync.settle import settle
+from sync.standing import may_write
 
 # ⚑ A decision older than this is made again from fresh reads before anything is sent.
 DECISION_SECONDS = 10
@@ -103,12 +103,10 @@ def claim(session: Session, operations: Sequence[Operation]) -> list[Operation]:
 
     ⚑ One that waited too long, was decided under another mapping version, or whose link was hinted since it was
     decided is superseded and planned again; so is one whose record another mapping is writing, and everything once
-    the mapping is paused.
+    the mapping or one of its connections is paused or in a maintenance window.
     """
     now = timezone.now()
-    pinned = SyncMapping.objects.filter(
-        pk=session.mapping.pk, state=SyncMapping.State.ACTIVE, published=session.version.pk
-    ).exists()
+    pinned = may_write(session)
     links = {operation.link_id: operation.link for operation in operations}
     records = [external_id for link in links.values() for side in SIDES if (external_id := link.record_id(side))]
     with transaction.atomic():

@@ -55,6 +55,44 @@ def approve(mapping: Mapping, user: Any) -> None:
         jobs.wake(mapping.pk, queue="bulk")
 
 
+def approve_restored(mapping: Mapping, reason: str, user: Any) -> None:
+    """Let a mapping write again after a restore was compared. Raises NotWaiting if none waits.
+
+    Nothing is allowed beyond the brakes: what the comparison showed is written up to their limits, then they halt.
+    """
+    with transaction.atomic():
+        hints.lock(mapping.pk)
+        waiting = MappingState.objects.filter(
+            mapping=mapping, halt=MappingState.Halt.RESTORED, compared_at__isnull=False
+        )
+        if not waiting.update(halt="", halt_reason={}, halted_at=None, compared_at=None, next_poll_at=None):
+            raise NotWaiting(f"No comparison of {mapping} waits for approval.")
+        runs = Run.objects.filter(mapping=mapping, kind=Run.Kind.RESTORED, state=Run.State.APPROVAL)
+        run = runs.order_by("-pk").first()
+        runs.update(state=Run.State.DONE)
+        audit.write(
+            "approve",
+            "restore_approved",
+            actor=_name(user),
+            actor_kind="person",
+            mapping=mapping,
+            run_id=run.pk if run else None,
+            params={"reason": reason, **({"numbers": totals(run.preview)} if run else {})},
+        )
+        jobs.wake(mapping.pk, queue="bulk")
+
+
+def totals(preview: dict[str, Any]) -> dict[str, int]:
+    """What a comparison after a restore found, in numbers."""
+    rows = preview.get("differences", [])
+    return {
+        "write": sum(row["write_left"] + row["write_right"] for row in rows),
+        "create": sum(preview.get("create", {}).values()),
+        "delete": sum(preview.get("delete", {}).values()),
+        "review": sum(row["review"] for row in rows),
+    }
+
+
 def _allow_first_run(mapping: Mapping, preview: dict[str, Any], user: Any) -> None:
     expires = timezone.now() + timedelta(hours=24)  # a large first run takes longer than an hour
     updates = {

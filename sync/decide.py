@@ -29,6 +29,8 @@ log = logging.getLogger("sync")
 SECOND_SIGHTING = timedelta(hours=1)
 # Two links that fit the same record: the second one sees what became of the first.
 NEXT_BATCH_SECONDS = 1.0
+# A deletion told of before a complete listing was made; the listing ends within one run.
+BEHIND_SECONDS = 5.0
 UNREADABLE = "This record cannot be read any more: deleted, or hidden from our account."
 OLDER = "The system showed an older state of this record than it did before. It is read again."
 
@@ -140,6 +142,10 @@ def _decide_link(look: Look, link: Link, mine: Sequence[ChangedRecord]) -> Decid
         return None
     gone = {side for side in SIDES if _gone(look, link, side, mine)}
     unsure = {side for side in SIDES if link.record_id(side) in look.reading.absent[side]} - gone
+    if gone & look.session.behind:
+        # ⚑ What was missed may explain it: nothing is believed deleted before the complete listing.
+        hints.postpone(mine, BEHIND_SECONDS)
+        return None
     if unsure:
         _see_again(look, link, unsure, mine)
         return None

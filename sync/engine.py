@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,38 +17,30 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from connections.connectors.base import Gone, NeedsAuthorization, NotAllowed, RateLimited, Refused, Retry
+from connections.connectors.base import Expired, Gone, NeedsAuthorization, NotAllowed, RateLimited, Refused, Retry
 from connections.models import Connection
+from connections.pauses import in_window
 from mappings.models import Mapping as SyncMapping
-from sync import first_run, hints, recover
+from sync import catch_up, first_run, hints, recover, restored
+from sync.after_restore import compare
 from sync.apply import carry_out
 from sync.brakes import Halted, halt, halt_empty, passed
 from sync.commit import commit_links
-from sync.decide import decide
 from sync.lease import LeaseLost, take
-from sync.matching import Unlinked, forget
-from sync.merge import OTHER
-from sync.models import ChangedRecord, Cursor, Link, MappingState, Operation, Run
-from sync.read import Reading, SideEmpty, SideFailed, poll, read_into, sweep, sweep_due
+from sync.look import look
+from sync.matching import forget
+from sync.models import ChangedRecord, Cursor, MappingState, Operation, Run
+from sync.read import SideEmpty, SideFailed, poll, sweep, sweep_due
 from sync.session import SIDES, Session, open_session
 from sync.setbacks import lost_sign_in
-from sync.state import (
-    Batch,
-    both_ids,
-    differs_from_bases,
-    load,
-)
-from sync.unlinked import commit_meeting, meet
+from sync.standing import StandsStill, may_write, still_on, unusable, waits_for_a_person
+from sync.unlinked import commit_meeting
 from sync.versions import take_up
 
 log = logging.getLogger("sync")
 
 # A run hands the lease on after this long, well inside RQ's 600 s, so that no job is ever killed in the middle.
 RUN_SECONDS = 240
-# A link with an operation in flight is looked at again after this long, unless the operation ends earlier.
-BUSY_SECONDS = 1.0
-# One whose write was not answered waits for the probe, which rings.
-UNCLEAR_SECONDS = 5.0
 # A system that does not answer is tried again after this long at first.
 UNREACHABLE_SECONDS = 5
 # A mapping whose lists or records are refused, or whose run broke off, is tried again after this long.
@@ -72,6 +63,9 @@ def run(mapping_id: int, kind: str = Run.Kind.LIVE, lane: str = "live", started_
     mapping = SyncMapping.objects.select_related("published", "left_connection", "right_connection").get(pk=mapping_id)
     if mapping.state != SyncMapping.State.ACTIVE or mapping.published is None:
         return Outcome("inactive")
+    if any(in_window(row, timezone.now()) for row in (mapping, *map(mapping.connection, SIDES))):
+        return Outcome("waiting", "window")
+    restored.look_outside()
     lease = take(mapping_id)
     if lease is None:
         return Outcome("busy")
@@ -80,7 +74,7 @@ def run(mapping_id: int, kind: str = Run.Kind.LIVE, lane: str = "live", started_
         state = MappingState.objects.select_related("version").get(mapping_id=mapping_id)
         if state.halt == MappingState.Halt.APPROVAL and first_run.outdated(mapping):
             first_run.begin_again(mapping, lease)
-        elif state.halt in (MappingState.Halt.BRAKE, MappingState.Halt.APPROVAL):
+        elif waits_for_a_person(state):
             return Outcome("halted", state.halt)
         for side in SIDES:
             stopped = unusable(mapping.connection(side))
@@ -103,18 +97,11 @@ def run(mapping_id: int, kind: str = Run.Kind.LIVE, lane: str = "live", started_
         lease.release()
 
 
-def unusable(connection: Connection) -> str:
-    """Why this connection may not be called now; "" if it may."""
-    if not connection.usable:
-        return connection.state_reason or connection.get_state_display()
-    if connection.retry_after and connection.retry_after > timezone.now():
-        return f"waiting until {connection.retry_after:%H:%M:%S}"
-    return ""
-
-
 def _stop(state: MappingState, connection: Connection, reason: str) -> Outcome:
     if connection.usable:
         return Outcome("waiting", "quota")
+    if connection.state == Connection.State.PAUSED:  # somebody wanted it: no trouble to tell of
+        return Outcome("halted", "connection_unusable")
     MappingState.objects.filter(pk=state.pk).update(
         halt=MappingState.Halt.CONNECTION,
         halt_reason={"code": "connection_unusable", "params": {"connection": connection.name, "reason": reason}},
@@ -126,6 +113,10 @@ def _stop(state: MappingState, connection: Connection, reason: str) -> Outcome:
 def _run(session: Session, state: MappingState) -> Outcome:
     if state.halt == MappingState.Halt.CONNECTION:
         MappingState.objects.filter(pk=state.pk).update(halt="", halt_reason={}, halted_at=None)
+    if state.halt == MappingState.Halt.RESTORED:
+        session.kind = Run.Kind.RESTORED
+        recover.leftovers(session)
+        return _compare(session)
     recover.leftovers(session)
     if state.approved_at is None:
         session.kind = Run.Kind.FIRST
@@ -134,6 +125,7 @@ def _run(session: Session, state: MappingState) -> Outcome:
     started = time.monotonic()
     take_up(session, state)
     try:
+        catch_up.look_for_silence(session, state)
         if poll_due(session, state):
             _poll(session)
         while time.monotonic() - started < RUN_SECONDS and still_on(session) and batch(session):
@@ -143,6 +135,9 @@ def _run(session: Session, state: MappingState) -> Outcome:
     except SideEmpty as empty:
         halt_empty(session, empty)
         return Outcome("halted", "side_empty", _run_id(session))
+    except StandsStill:
+        _finish(session, Run.State.DONE, {"code": "stood_still", "params": {}})
+        return Outcome("waiting", "window", _run_id(session))
     _answered(session)
     if session.run is None:
         calls = sum(sum(counter.values()) for counter in session.calls.values())
@@ -155,32 +150,42 @@ def _run(session: Session, state: MappingState) -> Outcome:
     return Outcome("done", run_id=_run_id(session))
 
 
+def _compare(session: Session) -> Outcome:
+    """After a restore: everything is compared, nothing is written, and a person decides."""
+    try:
+        compare(session)
+    except StandsStill:
+        _finish(session, Run.State.DONE, {"code": "stood_still", "params": {}})
+        return Outcome("waiting", "window", _run_id(session))
+    return Outcome("approval", "restored", _run_id(session))
+
+
 def poll_due(session: Session, state: MappingState) -> bool:
     """A run by hand always reads the lists; any other does when its time has come."""
     return session.kind == Run.Kind.MANUAL or state.next_poll_at is None or state.next_poll_at <= timezone.now()
 
 
-def still_on(session: Session) -> bool:
-    """Whether the mapping still runs, under the version this run is pinned to, with both connections usable."""
-    same = SyncMapping.objects.filter(
-        pk=session.mapping.pk, state=SyncMapping.State.ACTIVE, published=session.version.pk
-    ).select_related("left_connection", "right_connection")
-    mapping = same.first()
-    return mapping is not None and not any(unusable(mapping.connection(side)) for side in SIDES)
-
-
 def _poll(session: Session) -> None:
-    def live_edits() -> None:
-        """⚑ Whoever holds the lease drains hints before every page."""
-        while hints.any_live(session.mapping.pk) and still_on(session):
+    def between_pages() -> None:
+        """⚑ Whoever holds the lease drains hints before every page, and stops where everything stands still."""
+        while still_on(session) and hints.any_live(session.mapping.pk):
             batch(session)
+        if not may_write(session):
+            raise StandsStill
 
     now = timezone.now()
     for side in SIDES:
-        poll(session, side, between=live_edits)
+        try:
+            poll(session, side, between=between_pages)
+        except SideFailed as failure:
+            if not isinstance(failure.error, Expired):
+                raise
+            catch_up.expired(session, side)
+            poll(session, side, between=between_pages)
         cursor = Cursor.objects.get(mapping=session.mapping, side=side)
-        if sweep_due(cursor, session.connectors[side], now):
-            sweep(session, side, between=live_edits)
+        if side in session.behind or sweep_due(cursor, session.connectors[side], now):
+            sweep(session, side, between=between_pages)
+    catch_up.caught_up(session)
     now = timezone.now()
     MappingState.objects.filter(mapping=session.mapping).update(
         last_poll_at=now, next_poll_at=now + timedelta(seconds=session.compiled.poll_seconds)
@@ -302,70 +307,18 @@ def _look_at_each(session: Session, rung: Sequence[ChangedRecord]) -> list[Opera
 
 def _look_at(session: Session, rung: list[ChangedRecord]) -> list[Operation]:
     """Read what these hints name and whatever belongs to it, decide, commit. Returns what is to be sent."""
-    session.reading_since = timezone.now()
-    ids = {side: [hint.external_id for hint in rung if hint.side == side] for side in SIDES}
-    known = load(session, ids)
-    of_record = known.by_record()
-    there = {(hint.side, hint.external_id) for hint in rung}
-    linked = {side: [id for id in found if (side, id) not in there] for side, found in both_ids(known.links).items()}
-    rung += hints.of_counterparts(session.mapping.pk, linked)
-    busy = [hint for hint in rung if (link := of_record.get((hint.side, hint.external_id))) and link.pk in known.busy]
-    unclear = [hint for hint in busy if known.busy[of_record[(hint.side, hint.external_id)].pk]]
-    hints.postpone([hint for hint in busy if hint not in unclear], BUSY_SECONDS)
-    hints.postpone(unclear, UNCLEAR_SECONDS)
-    rung = [hint for hint in rung if hint not in busy]
-    links = [link for link in known.links if link.pk not in known.busy]
-    reading = Reading()
-    read_into(session, reading, {side: [hint.external_id for hint in rung if hint.side == side] for side in SIDES})
-    _read_counterparts(session, reading, links, known)
-    unlinked = [
-        Unlinked(hint.side, record, hint)
-        for hint in rung
-        if (hint.side, hint.external_id) not in of_record
-        and (record := reading.get(hint.side, hint.external_id)) is not None
-    ]
-    vanished = [
-        hint
-        for hint in rung
-        if (hint.side, hint.external_id) not in of_record and hint not in [u.hint for u in unlinked]
-    ]
-    decided, consumed = decide(session, links, known, reading, rung, of_record)
-    meeting = meet(session, unlinked) if unlinked else None
-    planned: Counter[tuple[str, str]] = Counter()
-    for one in decided:
-        for operation in one.plan.operations:
-            planned[(operation.side, "delete" if operation.clears() else operation.kind)] += 1
-    if meeting:
-        for twin, _ in meeting.twins:
-            planned[(twin.side, "create")] += 1
-    brake = passed(session, planned)
-    if brake is not None and 0 < brake.room < len(rung):
-        return _look_at(session, rung[: brake.room])  # so many were released: they go, the next batch halts
+    looked = look(session, rung)
+    brake = passed(session, looked.planned())
+    if brake is not None and 0 < brake.room < len(looked.rung):
+        return _look_at(session, looked.rung[: brake.room])  # so many were released: they go, the next batch halts
     if brake is not None:
-        halt(session, brake, [str(one.link) for one in decided if one.plan.operations][:5])
+        halt(session, brake, looked.sample(brake.side, brake.kind))
         raise Halted
     with transaction.atomic():  # one transaction per batch
-        operations = commit_links(session, known, decided, [*consumed, *vanished])
+        operations = commit_links(session, looked.known, looked.decided, [*looked.consumed, *looked.vanished])
         for side in SIDES:
-            forget(session, side, [hint.external_id for hint in vanished if hint.side == side])
-        if meeting:
-            operations += commit_meeting(session, meeting)
-    session.done += len(rung)
+            forget(session, side, [hint.external_id for hint in looked.vanished if hint.side == side])
+        if looked.meeting:
+            operations += commit_meeting(session, looked.meeting)
+    session.done += len(looked.rung)
     return operations
-
-
-def _read_counterparts(session: Session, reading: Reading, links: Sequence[Link], known: Batch) -> None:
-    """Re-read in bulk just the counterparts about to be written or asked about."""
-    wanted: dict[str, list[str]] = {side: [] for side in SIDES}
-    for link in links:
-        asked = link.pk in known.instructions
-        if link.state not in (Link.State.HELD, Link.State.UNLINKED):  # there time stands still unless a person asks
-            asked = asked or link.pk in known.conflicts or link.state != Link.State.ACTIVE
-        for side in SIDES:
-            record, other = reading.get(side, link.record_id(side)), link.record_id(OTHER[side])
-            if other is None or reading.get(OTHER[side], other) is not None:
-                continue
-            gone = link.record_id(side) in reading.absent[side] or (record is not None and record.deleted)
-            if gone or asked or (record is not None and differs_from_bases(session, link, side, record)):
-                wanted[OTHER[side]].append(other)
-    read_into(session, reading, wanted)

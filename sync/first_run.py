@@ -60,8 +60,14 @@ def begin_again(mapping: Mapping, lease: Lease) -> None:
     """Forget a survey that nobody approved: the new version may look at other records. Nothing was written by it."""
     with transaction.atomic():
         lease.renew()
+        forget(mapping)
+
+
+def forget(mapping: Mapping, why: str = "version_moved_on") -> None:
+    """Whatever a survey noted; the next run lists both sides anew. `why`: a reason code for its run."""
+    with transaction.atomic():
         Run.objects.filter(mapping=mapping, kind=Run.Kind.FIRST, state=Run.State.APPROVAL).update(
-            state=Run.State.LOST, error={"code": "version_moved_on", "params": {}}
+            state=Run.State.LOST, error={"code": why, "params": {}}
         )
         ChangedRecord.objects.filter(mapping=mapping).delete()
         MatchKey.objects.filter(mapping=mapping).delete()

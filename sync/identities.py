@@ -36,15 +36,24 @@ def _things(connection: Connection, object_type: str, ids: list[str]) -> dict[st
     missing = [external_id for external_id in dict.fromkeys(ids) if external_id not in found]
     if not missing:
         return found
-    made = Identity.objects.bulk_create([Identity(key=f"syncadmin-{uuid.uuid4().hex}") for _ in missing])
-    note_records(
-        (identity, connection, object_type, external_id) for identity, external_id in zip(made, missing, strict=True)
-    )
+    keys = {key_of(connection, object_type, external_id): external_id for external_id in missing}
+    Identity.objects.bulk_create([Identity(key=key) for key in keys], ignore_conflicts=True)
+    made = Identity.objects.filter(key__in=keys)
+    note_records((identity, connection, object_type, keys[identity.key]) for identity in made)
     # Another mapping may have been first: its row counts.
     found.update({row.external_id: row.identity for row in _rows(connection, object_type, missing)})
-    used = {identity.pk for identity in found.values()}
-    Identity.objects.filter(pk__in=[identity.pk for identity in made if identity.pk not in used]).delete()
+    Identity.objects.filter(key__in=keys, records__isnull=True, links__isnull=True).delete()
     return found
+
+
+def key_of(connection: Connection, object_type: str, external_id: str) -> str:
+    """The key of a thing that is first met as this record.
+
+    It follows from the record and from the connection's own secret name, and so survives the loss of this database's
+    newest rows: after a restore the record that was made from it is found by it.
+    """
+    name = f"{connection.webhook_token}/{object_type}/{external_id}"
+    return f"syncadmin-{uuid.uuid5(uuid.NAMESPACE_OID, name).hex}"
 
 
 def note_records(rows: Iterable[tuple[Identity, Connection, str, str]]) -> None:

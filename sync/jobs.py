@@ -85,11 +85,14 @@ def seal() -> None:
 
 
 def bell(connection_id: int, rung: Sequence[Hint]) -> None:
-    """A connection rang: mark its records in every mapping that has them, unless the ledger proves an echo."""
+    """A connection rang: mark its records in every mapping that has them, unless the ledger proves an echo.
+
+    ⚑ Paused mappings too: their hints wait, in order, until somebody or the clock resumes them.
+    """
     connection = Connection.objects.get(pk=connection_id)
     mappings = Mapping.objects.filter(
-        Q(left_connection=connection) | Q(right_connection=connection), state=Mapping.State.ACTIVE
-    )
+        Q(left_connection=connection) | Q(right_connection=connection), published__isnull=False
+    ).exclude(state=Mapping.State.DRAFT)
     for mapping in mappings:
         woken = False
         for side in SIDES:
@@ -100,7 +103,7 @@ def bell(connection_id: int, rung: Sequence[Hint]) -> None:
                 _poll_now(mapping)
                 woken = True
             woken = _mark(mapping, side, [hint for hint in mine if hint.external_id != "*"]) or woken
-        if woken:
+        if woken and mapping.state == Mapping.State.ACTIVE:
             wake(mapping.pk)
 
 

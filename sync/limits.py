@@ -1,4 +1,8 @@
-"""The limits of the brakes. Pure: counts of the ledger, releases and the time are inputs."""
+"""The limits of the brakes. Pure: counts of the ledger, releases and the time are inputs.
+
+Per side and kind over a sliding hour: more than max(number, share of all links) halts until a person releases an
+allowance.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# Per side and kind over a sliding hour: more than max(number, share of all links) halts until a person releases an
-# allowance. The numbers pass an ordinary busy hour and stop a mistaken bulk edit early.
-DEFAULT_BRAKES: Mapping[str, tuple[int, float]] = {"delete": (20, 0.05), "create": (100, 0.20), "update": (500, 0.50)}
+from mappings.brakes import DEFAULT_BRAKES
 
 Key = tuple[str, str]  # (side, kind)
 

@@ -14,9 +14,10 @@ from django.utils import timezone
 from connections.connectors.base import ConnectorError, Record
 from connections.open import cached_fields
 from sync import hints
+from sync.identities import key_of
 from sync.merge import OTHER
 from sync.models import ChangedRecord, Conflict, Link, MatchKey
-from sync.plan import Candidate
+from sync.plan import BY_KEY, Candidate
 from sync.read import Reading, SideFailed, outside_scope, read_into
 from sync.session import SIDES, Session
 
@@ -84,11 +85,15 @@ def note_match_keys(session: Session, side: str, records: Sequence[Record]) -> N
             label=(record.key or record.external_id)[:200],
         )
         for record in records
-        for alternative, digest in digests(session, side, record).items()
+        for alternative, digest in {**digests(session, side, record), **_carried(record)}.items()
     ]
     with transaction.atomic():
         _of(session, side, [record.external_id for record in records]).delete()
         MatchKey.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def _carried(record: Record) -> dict[int, str]:
+    return {BY_KEY: record.correlation_key} if record.correlation_key else {}
 
 
 def forget(session: Session, side: str, ids: Sequence[str]) -> None:
@@ -149,7 +154,13 @@ def look_up(session: Session, records: Sequence[Unlinked]) -> Mapping[int, Fits]
 
 
 def _wanted(session: Session, records: Sequence[Unlinked]) -> dict[int, dict[int, str]]:
-    return {id(one): digests(session, one.side, one.record) for one in records}
+    """{id of each: {way to match: digest}}; a record that carries no key would have given its own to a twin."""
+    return {id(one): {**digests(session, one.side, one.record), BY_KEY: _key(session, one)} for one in records}
+
+
+def _key(session: Session, one: Unlinked) -> str:
+    carried = one.record.correlation_key
+    return carried or key_of(session.connection(one.side), session.object_type(one.side), one.record.external_id)
 
 
 Rows = dict[tuple[str, int, str], list[MatchKey]]
@@ -190,7 +201,7 @@ def _linked(session: Session, side: str, ids: Iterable[str]) -> set[str]:
 
 
 def _noted(one: Unlinked, mine: Mapping[int, str], rows: Rows) -> Fits:
-    for alternative, digest in sorted(mine.items()):
+    for alternative, digest in sorted(mine.items(), key=lambda way: (way[0] != BY_KEY, way[0])):
         fit = rows.get((OTHER[one.side], alternative, digest), [])
         if fit:  # a stronger key that fits outweighs all weaker ones
             candidates = [Candidate(row.external_id, alternative, row.label) for row in fit]

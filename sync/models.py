@@ -45,6 +45,7 @@ class MappingState(models.Model):
         APPROVAL = "approval", "Waits for approval"
         BRAKE = "brake", "Halted by a brake"
         CONNECTION = "connection", "A connection fails"
+        RESTORED = "restored", "Compared after a restore"
 
     mapping = models.OneToOneField(Mapping, on_delete=models.CASCADE, related_name="run_state")
     fence = models.PositiveBigIntegerField(default=0)  # grows with every holder; commits are conditional on it
@@ -58,6 +59,8 @@ class MappingState(models.Model):
     surveyed_at = models.DateTimeField(null=True, blank=True)  # both sides were listed completely
     # the version of the last run: the next one looks at what was out of force until then
     version = models.ForeignKey(MappingVersion, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    # Halt "restored": everything was compared without a write, a person decides. Empty: still to be compared.
+    compared_at = models.DateTimeField(null=True, blank=True)
     next_poll_at = models.DateTimeField(null=True, blank=True)
     last_poll_at = models.DateTimeField(null=True, blank=True)
     last_run_at = models.DateTimeField(null=True, blank=True)
@@ -68,6 +71,19 @@ class MappingState(models.Model):
         return f"state of {self.mapping}"
 
 
+class Epoch(models.Model):
+    """Which database this is, how far it has counted, and where it lives: one row; see epoch.py."""
+
+    only = models.BooleanField(default=True, unique=True, editable=False)
+    database = models.UUIDField(default=uuid.uuid4)  # a copy has the same one
+    number = models.PositiveBigIntegerField(default=0)
+    moved_at = models.DateTimeField(default=timezone.now)
+    place = models.JSONField(default=dict, blank=True)  # as epoch.here() tells; empty: never noted
+
+    def __str__(self) -> str:
+        return f"epoch {self.number} of {self.database}"
+
+
 class Cursor(models.Model):
     """Read position of one side of a mapping."""
 
@@ -76,6 +92,9 @@ class Cursor(models.Model):
     watermark = models.CharField(max_length=300, null=True, blank=True)
     deep_at = models.DateTimeField(null=True, blank=True)  # last poll that looked back far, see read.since
     swept_at = models.DateTimeField(null=True, blank=True)  # last complete listing compared with the links
+    read_at = models.DateTimeField(null=True, blank=True)  # when a poll last came to its end
+    # Changes may have been missed since then: no deletion is believed before a complete listing (catch_up.py)
+    behind_since = models.DateTimeField(null=True, blank=True)
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
@@ -253,6 +272,7 @@ class Run(models.Model):
         LIVE = "live", "Live"
         POLL = "poll", "Poll"
         MANUAL = "manual", "By hand"
+        RESTORED = "restored", "After a restore"
         DRY = "dry", "Dry run"
 
     class State(models.TextChoices):
@@ -280,6 +300,7 @@ class Run(models.Model):
     counts = models.JSONField(default=dict)  # {"updated": 1, "created": 0, "converged": 2, "conflict": 0, ...}
     preview = models.JSONField(default=dict, blank=True)  # first and dry runs: what would happen
     error = models.JSONField(default=dict, blank=True)  # {"code", "params"}: rendered by sync/wording.py
+    notice = models.JSONField(default=dict, blank=True)  # likewise: what was special about it, no trouble
 
     objects = OfMapping.as_manager()
 

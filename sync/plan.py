@@ -356,12 +356,17 @@ def _says(record: Record, values: Mapping[str, Any]) -> bool:
 # Records without a link. ---------------------------------------------------------------------------------------
 
 
+# ⚑ Our correlation key as a way to match, before all match keys: a record that carries a key which this database does
+# not know was made by us and forgotten with a restore.
+BY_KEY = 32_000
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """An unlinked record of the other side that has an equal match key."""
 
     external_id: str
-    alternative: int  # which of the mapping's match keys; smaller is stronger
+    alternative: int  # which of the mapping's match keys, smaller is stronger; or BY_KEY
     label: str = ""
 
 
@@ -372,6 +377,9 @@ class Bind:
     code: str  # match_key or correlation_key
     params: Mapping[str, Any] = field(default_factory=dict)
     thing: int | None = None  # the identity that joins them, where it is known
+
+    def record(self, side: str) -> str:
+        return self.left_id if side == "left" else self.right_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,6 +430,8 @@ def plan_unlinked(
     if len(best) == 1 and not rivals:
         ids = (record.external_id, best[0].external_id)
         left_id, right_id = ids if side == "left" else ids[::-1]
+        if best[0].alternative == BY_KEY:
+            return Bind(left_id, right_id, "correlation_key")
         return Bind(left_id, right_id, "match_key", {"alternative": best[0].alternative})
     if best:
         names = [c.label or c.external_id for c in best]

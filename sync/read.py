@@ -109,7 +109,7 @@ def poll(session: Session, side: str, lane: int = hints.Lane.LIVE, between: Call
     `between`: called after each page, so that live edits do not wait for a long list.
 
     The list names ids only: the batch reads the records itself. The time filter saves work; it decides nothing.
-    Raises SideFailed.
+    Raises SideFailed; its error is Expired where the system no longer knows our position.
     """
     connector = session.connectors[side]
     cursor, _ = Cursor.objects.get_or_create(mapping=session.mapping, side=side)
@@ -122,9 +122,11 @@ def poll(session: Session, side: str, lane: int = hints.Lane.LIVE, between: Call
                 session.lease.renew()
                 fresh = _unsettled(session, side, page.records)
                 mark_changed(session.mapping.pk, side, fresh, lane if seen < LIVE_PAGE_RECORDS else hints.Lane.BACKFILL)
-                if page.watermark is not None and page.last:
+                if page.last:
                     # Only a complete listing moves the cursor: an interrupted one is read again.
-                    moved = {"watermark": page.watermark, **({"deep_at": now} if deep else {})}
+                    moved: dict[str, object] = {"read_at": now}
+                    if page.watermark is not None:
+                        moved |= {"watermark": page.watermark, **({"deep_at": now} if deep else {})}
                     Cursor.objects.filter(pk=cursor.pk).update(**moved)
             seen += len(page.records)
             between()

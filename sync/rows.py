@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 from django.db import connection, models
 
@@ -16,7 +17,7 @@ def save_rows(rows: Sequence[models.Model], fields: Sequence[str]) -> None:
     if not rows:
         return
     model = type(rows[0])
-    columns = [model._meta.get_field(name) for name in fields]
+    columns = [_column(model, name) for name in fields]
     values = [
         [*(column.get_db_prep_save(getattr(row, column.attname), connection) for column in columns), row.pk]
         for row in rows
@@ -29,5 +30,10 @@ def save_rows(rows: Sequence[models.Model], fields: Sequence[str]) -> None:
 def _statement(model: type[models.Model], fields: tuple[str, ...], vendor: str) -> str:
     """`vendor` is part of the key: each quotes names its own way."""
     quote = connection.ops.quote_name
-    assigned = ", ".join(f"{quote(model._meta.get_field(name).column)} = %s" for name in fields)
-    return f"UPDATE {quote(model._meta.db_table)} SET {assigned} WHERE {quote(model._meta.pk.column)} = %s"  # noqa: S608
+    assigned = ", ".join(f"{quote(_column(model, name).column)} = %s" for name in fields)
+    key = quote(_column(model, "pk").column)
+    return f"UPDATE {quote(model._meta.db_table)} SET {assigned} WHERE {key} = %s"  # noqa: S608
+
+
+def _column(model: type[models.Model], name: str) -> Any:
+    return model._meta.pk if name == "pk" else model._meta.get_field(name)

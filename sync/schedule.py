@@ -7,10 +7,13 @@ from datetime import datetime, timedelta
 from django.db.models import Exists, Max, OuterRef, Q
 from django.utils import timezone
 
+from connections.pauses import due_connections, resume_connection
+from mappings import pauses
 from mappings.models import Mapping
 from sync import audit
 from sync.jobs import enqueue
 from sync.models import ChangedRecord, MappingState, Operation, Verification, VerifiedDifference
+from sync.standing import stands_still, waits_for_a_person
 
 # Deliveries and finished runs that left nothing behind are of no use after this.
 KEEP_DELIVERIES = timedelta(days=30)
@@ -36,10 +39,11 @@ def due_mappings() -> list[tuple[int, str]]:
         state = states.get(mapping.pk)
         if _stands_still(mapping, state, now):
             continue
-        if state is None or (state.approved_at is None and not state.halt):
+        compare = state is not None and state.halt == MappingState.Halt.RESTORED and state.compared_at is None
+        if state is None or compare or (state.approved_at is None and not state.halt):
             found.append((mapping.pk, "bulk"))
             continue
-        if state.halt in (MappingState.Halt.APPROVAL, MappingState.Halt.BRAKE):
+        if waits_for_a_person(state):
             continue
         if state.lease_until and state.lease_until > now:
             continue
@@ -49,16 +53,29 @@ def due_mappings() -> list[tuple[int, str]]:
 
 
 def _stands_still(mapping: Mapping, state: MappingState | None, now: datetime) -> bool:
-    """Whether a run could do nothing: a system asked us to wait, or a connection needs a person and says so."""
+    """Whether a run could do nothing: it is paused or in a maintenance window, a system asked us to wait, or a
+    connection needs a person and says so."""
     connections = (mapping.left_connection, mapping.right_connection)
+    if stands_still(mapping, now) is not None:
+        return True
     if any(one.retry_after and one.retry_after > now for one in connections):
         return True
     told = state is not None and state.halt == MappingState.Halt.CONNECTION
     return told and not all(one.usable for one in connections)
 
 
+def end_pauses() -> None:
+    """Resume whatever a person paused until now. Windows need nobody: they are asked before each run."""
+    now = timezone.now()
+    for mapping in pauses.due_mappings(now):
+        pauses.resume_mapping(mapping)
+    for connection in due_connections(now):
+        resume_connection(connection)
+
+
 def tick() -> int:
-    """Ring everything that is due and seal the audit log. Returns the number of rings."""
+    """End pauses, ring everything that is due and seal the audit log. Returns the number of rings."""
+    end_pauses()
     due = due_mappings()
     for mapping_id, queue in due:
         enqueue(queue, "sync.jobs.run_mapping", mapping_id, queue)

@@ -43,6 +43,8 @@ class Session:
     calls: dict[str, Counter[str]] = field(default_factory=lambda: {side: Counter() for side in SIDES})
     done: int = 0
     bulk_batch: int = BULK_BATCH  # follows how long the last bulk batch took
+    # Sides whose changes may have been missed: nothing there is believed deleted before a complete listing.
+    behind: set[str] = field(default_factory=set)
     # When the batch began to read: what was rung later is news to its decisions.
     reading_since: datetime = field(default_factory=timezone.now)
 

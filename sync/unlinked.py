@@ -91,10 +91,18 @@ def meet(session: Session, records: Sequence[Unlinked]) -> Meeting:
             meeting.waiting.append(one)
             continue
         decision = _decision(session, one, fits[id(one)])
+        if isinstance(decision, MakeTwin) and one.record.correlation_key and made_by_us(session, one):
+            shown = one.record.key or one.record.external_id
+            decision = Wonder(one.side, one.record.external_id, "duplicate", "made_by_us", {"keys": [shown]})
         if isinstance(decision, Bind):
             taken |= {("left", decision.left_id), ("right", decision.right_id)}
         meeting.take(decision, one)
     return meeting
+
+
+def made_by_us(session: Session, one: Unlinked) -> bool:
+    """⚑ Whether it is a twin that we made and forgot with a restore: one that carries our key is never copied."""
+    return one.record.created_by == session.connection(one.side).account_id
 
 
 def _decision(
@@ -208,8 +216,11 @@ def _bind_all(session: Session, binds: Sequence[tuple[Bind, Unlinked]]) -> tuple
     )
     known = {side: known_things(session, side, ids[side]) for side in SIDES}
     keyed = Identity.objects.in_bulk([bind.thing for bind, _ in binds if bind.thing])
-    new = [b.left_id for b, _ in binds if not (b.thing or b.left_id in known["left"] or b.right_id in known["right"])]
-    made = things_of(session, "left", new)
+    new = [(b, one) for b, one in binds if not (b.thing or b.left_id in known["left"] or b.right_id in known["right"])]
+    made: dict[str, Identity] = {}  # by the left record
+    for side in SIDES:
+        left_of = {bind.record(side): bind.left_id for bind, one in new if _first_met(bind, one) == side}
+        made |= {left_of[external_id]: thing for external_id, thing in things_of(session, side, left_of).items()}
     links: list[Link] = []
     taken_over: list[Link] = []
     waiting: list[Unlinked] = []
@@ -257,6 +268,13 @@ def _bind_all(session: Session, binds: Sequence[tuple[Bind, Unlinked]]) -> tuple
     return [
         audit_entry(session, "link", "linked", link, params={"by": bind.code, **bind.params}) for bind, link in told
     ], waiting
+
+
+def _first_met(bind: Bind, one: Unlinked) -> str:
+    """The side whose record gives the thing its key: where one of them carries that key already, the other one."""
+    if bind.code != "correlation_key":
+        return "left"
+    return OTHER[one.side] if one.record.correlation_key else one.side
 
 
 def _new_link(session: Session, thing: Identity, one: Unlinked) -> Link:

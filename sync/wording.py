@@ -80,11 +80,29 @@ SENTENCES: dict[str, str] = {
     "lease_lost": "Another worker took this run over. Nothing was lost; it goes on from the ledger.",
     "connection_unusable": "{connection} cannot be used: {reason} Nothing was lost; changes wait.",
     "version_moved_on": "Another version was published before this preview was approved; it was made again.",
+    "preview_too_old": "The database was restored before this preview was approved; it was made again.",
     "waits_for_approval": "The first run waits for approval. Nothing was written.",
     "brake": "This would {kind} {planned} records on the {side} ({already} in the last hour; the limit is {limit}). "
     "Nothing was written. Release it with a reason, or hold the records.",
     "side_empty": "{system} suddenly lists no records although {links} are linked. Nothing was written.",
     "failed": "{message} Nothing was lost; it is tried again.",
+    # restores and copies
+    "restored_from_backup": "The database is older than what is noted outside of it: it was restored from a backup. "
+    "Everything is compared first; nothing is written before a person approves.",
+    "restored_elsewhere": "This database was at another place before ({was}; now {here}): it is a copy, or it has "
+    "moved. Everything is compared first; nothing is written before a person approves.",
+    "restored_declared": "{by} said that the database was restored from a backup. "
+    "Everything is compared first; nothing is written before a person approves.",
+    "restore_approved": "The comparison after the restore was approved; writing goes on: {reason}",
+    "place_accepted": "The place of the database was accepted: {here}; it was {was}.",
+    "made_by_us": "{keys} carries a key of ours that this database does not know: we made it, and a restore forgot it. "
+    "Say whose twin it is; it is not copied.",
+    "stood_still": "It stopped between two pages, because the mapping or a connection stands still. Nothing was lost; "
+    "it is listed again afterwards.",
+    "feed_not_read": "{system} was not read for {hours}, longer than it keeps its changes ({kept}): "
+    "both sides are compared completely before anything is believed deleted.",
+    "position_expired": "{system} no longer knows the position we had read to: everything is listed again, "
+    "and both sides are compared completely before anything is believed deleted.",
     # outcomes
     "out_of_scope": "The record left the scope of the mapping; it is not written until it returns.",
     "creation_off": "The mapping does not create records on the other side.",
@@ -116,7 +134,12 @@ SENTENCES: dict[str, str] = {
     "connection_tested": "The connection was tested.",
     "connection_test_failed": "The connection was tested and did not work.",
     "connection_paused": "The connection was paused.",
+    "connection_paused_for": "The connection was paused: {reason}",
+    "connection_paused_until": "The connection was paused until {until}: {reason}",
     "connection_resumed": "The connection was resumed.",
+    "connection_resumed_by_clock": "The time for which the connection was paused is over; it goes on.",
+    "window_added": "A maintenance window of {name} was added: {window}",
+    "window_removed": "A maintenance window of {name} was removed: {window}",
     "connection_account_accepted": "The changed account was accepted.",
     "webhook_set_up": "The webhook was set up.",
     "user_created": "The user was added.",
@@ -128,7 +151,10 @@ SENTENCES: dict[str, str] = {
     "password_changed": "The password was changed by its owner.",
     "mapping_created": "The mapping was made.",
     "mapping_paused": "The mapping was paused; changes wait.",
+    "mapping_paused_for": "The mapping was paused, changes wait: {reason}",
+    "mapping_paused_until": "The mapping was paused until {until}, changes wait: {reason}",
     "mapping_resumed": "The mapping was resumed.",
+    "mapping_resumed_by_clock": "The time for which the mapping was paused is over; it goes on.",
     "draft_saved": "The draft was saved; what runs did not change.",
     "draft_replaced": "The draft was replaced by an older version's; what it said is kept here.",
     "value_map_created": "The value map was made.",

@@ -21,6 +21,7 @@ from connections.models import Connection
 from connections.usage import visible_connections
 from mappings.models import Mapping
 from sync.models import AuditEntry, ChangedRecord, Conflict, Link, MappingState, Operation, Verification
+from sync.standing import stands_still
 from sync.wording import sentence
 from syncadmin.charts import percentile
 from syncadmin.templatetags.syncadmin_ui import spoken_duration
@@ -228,10 +229,18 @@ def _reason(state: MappingState) -> str:
 
 def _halted(user: Any, mapping: Mapping) -> Need | None:
     state = _state(mapping)
-    if state is None or state.halt not in (MappingState.Halt.BRAKE, MappingState.Halt.APPROVAL):
+    Halt = MappingState.Halt
+    if state is None or state.halt not in (Halt.BRAKE, Halt.APPROVAL, Halt.RESTORED):
         return None
     run = mapping.runs.order_by("-pk").first()
     url = link("run", run.pk) if run else link("runs")
+    if state.halt == Halt.RESTORED:
+        if state.compared_at is None:
+            return Need(
+                "bad", "redo", "Being compared", f"{mapping}: writes nothing", _reason(state), url, "Look at it"
+            )
+        head = f"{mapping}: the comparison waits for approval"
+        return Need("bad", "hand", "After a restore", head, _reason(state), url, "Look at the numbers")
     if state.halt == MappingState.Halt.APPROVAL:
         return Need(
             "warn",
@@ -337,15 +346,15 @@ def _health(mapping: Mapping, lag: float | None) -> tuple[str, str, str, str]:
     state = _state(mapping)
     if mapping.state == Mapping.State.DRAFT:
         return "info", "edit", "Draft", "Not published yet; nothing is read or written."
-    if mapping.state == Mapping.State.PAUSED:
-        return "", "pause", "Paused", "Changes wait until somebody resumes it."
+    still = stands_still(mapping, timezone.now())
+    if still is not None:
+        word = "Paused" if still.kind == "paused" else "In a window"
+        return "", "pause", word, " ".join(part for part in (f"{still.head}.", still.why, "Changes wait.") if part)
     if state is not None and state.halt:
         if state.halt == MappingState.Halt.CONNECTION:
             return "bad", "lock", "Needs you", _reason(state)
         return "bad", "hand", "Needs you", _reason(state)
     for connection in (mapping.left_connection, mapping.right_connection):
-        if connection.state == Connection.State.PAUSED:
-            return "", "pause", "Paused", f"{connection} is paused. Changes wait."
         if not connection.usable:
             return "bad", "lock", "Needs you", f"{connection}: {connection.get_state_display()}. Changes wait."
         if connection.retry_after and connection.retry_after > timezone.now():

@@ -102,6 +102,8 @@ else:
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# Notes how far the database has counted, so that a restored backup is noticed: best on a disk that no backup covers.
+EPOCH_FILE = env("EPOCH_FILE", default=str(DATA_DIR / "epoch.json"))
 REDIS_URL = env("REDIS_URL", default="")  # empty: the embedded Valkey of `manage.py up` and `demo`
 _queue = {"URL": REDIS_URL or embedded.url(DATA_DIR), "SERIALIZER": "rq.serializers.JSONSerializer"}
 RQ_QUEUES = {name: dict(_queue, DEFAULT_TIMEOUT=600) for name in ("live", "bulk", "housekeeping")}

@@ -12,3 +12,4 @@ STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.Static
 ALLOWED_PRIVATE_ADDRESSES = ["127.0.0.0/8"]
 ALLOWED_HOSTS = ["*"]
 AXES_ENABLED = False
+EPOCH_FILE = ""  # each test has a database of its own, while a file would stay

@@ -295,6 +295,10 @@ class NeedsAuthorization(ConnectorError):
     """The system no longer accepts our sign-in; a person must sign in again."""
 
 
+class Expired(ConnectorError):
+    """The position we would read on from is older than the system keeps: everything has to be listed again."""
+
+
 class Uncertain(ConnectorError):
     """A write was sent and not answered: it may or may not have happened. Probe, never resend blindly."""
 
@@ -370,7 +374,7 @@ class Connector:
         """Records changed at or after `watermark` (inclusive), oldest first; None: all of them.
 
         The caller subtracts the overlap or, now and then, twice the lookback. Where `lists_lag`, records carry no
-        values.
+        values. Raises Expired where `watermark` is older than the system keeps changes.
         """
         raise NotImplementedError
 

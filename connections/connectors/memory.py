@@ -20,6 +20,7 @@ from connections.connectors.base import (
     ConnectorError,
     Context,
     Creation,
+    Expired,
     Field,
     Gone,
     ObjectType,
@@ -95,6 +96,7 @@ class World:
         self.creates = 0
         self.lag: float = 0.0  # seconds lists are behind
         self.key_lag: float = 0.0  # seconds the look-up by correlation key is behind
+        self.forgets: float = 0.0  # seconds for which changes are listed; 0: for ever
         self.hidden: set[str] = set()  # fields our account may not read
         self.unseen: set[str] = set()  # records our account may not read
         self.lock = threading.RLock()
@@ -238,6 +240,8 @@ class MemoryConnector(Connector):
         horizon = self._horizon(world.lag)
 
         def read() -> list[Record]:
+            if world.forgets and watermark and watermark < self.shift_watermark(server_time, world.forgets):
+                raise Expired("Changes are not kept for that long.")
             found = [
                 record
                 for record in world.records.values()

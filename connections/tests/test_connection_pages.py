@@ -145,7 +145,7 @@ class AccessTests(ConnectionPagesCase):
 
     def test_acts_are_not_done_by_following_a_link(self) -> None:
         self.as_("admin")
-        for verb in ("test/", "pause/", "resume/", "accept/", "webhook/"):
+        for verb in ("test/", "windows/", "resume/", "accept/", "webhook/"):
             self.assertEqual(self.client.get(self.url(verb)).status_code, 405)
 
     def test_an_auditor_sees_no_button_that_writes(self) -> None:
@@ -173,7 +173,7 @@ class AccessTests(ConnectionPagesCase):
         self.assertNotIn("hidden.example", html)
         self.assertEqual(self.client.get(f"/connections/{hidden.pk}/").status_code, 404)
         self.assertEqual(self.client.post(f"/connections/{hidden.pk}/test/").status_code, 404)
-        self.assertEqual(self.client.post(self.url("pause/")).status_code, 403)
+        self.assertEqual(self.client.post(self.url("pause/"), {"reason": "their upgrade"}).status_code, 403)
 
 
 class FormTests(ConnectionPagesCase):
@@ -365,7 +365,7 @@ class TestTests(ConnectionPagesCase):
     def test_a_pause_is_ended_by_a_person_alone_and_wakes_what_waited(self) -> None:
         mapping = self.make_mapping()
         self.as_("operator")
-        self.client.post(self.url("pause/"))
+        self.client.post(self.url("pause/"), {"reason": "their upgrade"})
         self.client.post(self.url("test/"))
         self.connection.refresh_from_db()
         self.assertEqual(self.connection.state, "paused")
@@ -373,14 +373,14 @@ class TestTests(ConnectionPagesCase):
         self.connection.refresh_from_db()
         self.assertEqual((self.connection.state, WOKEN), ("untested", [mapping.pk]))
         codes = set(AuditEntry.objects.values_list("code", flat=True))
-        self.assertLessEqual({"connection_paused", "connection_resumed"}, codes)
+        self.assertLessEqual({"connection_paused_for", "connection_resumed"}, codes)
 
     def test_pausing_does_not_hide_that_another_account_answers(self) -> None:
         self.as_("admin")
         self.client.post(self.url("test/"))
         Pretend.answer = CheckResult("a-2", "Somebody Else", tenant="site-1")
         self.client.post(self.url("test/"))
-        self.client.post(self.url("pause/"))
+        self.client.post(self.url("pause/"), {"reason": "their upgrade"})
         self.client.post(self.url("resume/"))
         self.connection.refresh_from_db()
         self.assertEqual(self.connection.state, "account_changed")

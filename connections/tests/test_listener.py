@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
 from django.core.management import call_command
 from django.db import DatabaseError
+from django.utils import timezone
 
 from connections import listener
 from connections.connectors.base import Hint, NeedsAuthorization, RateLimited, Retry
@@ -81,13 +83,25 @@ def streaming(monkeypatch, *batches: Sequence[Hint], kept: list[str] | None = No
 # Who listens to what -------------------------------------------------------------------------------------------------
 
 
-def test_only_usable_connections_with_a_stream_and_an_active_mapping_are_listened_to(salesforce, mapping):
+def test_only_usable_connections_with_a_stream_and_a_published_mapping_are_listened_to(salesforce, mapping):
     assert [(e.connection_id, e.object_types) for e in listener.wanted_ears()] == [(salesforce.pk, ("Case",))]
     Connection.objects.filter(pk=salesforce.pk).update(state=Connection.State.PAUSED)
     assert listener.wanted_ears() == []
     Connection.objects.filter(pk=salesforce.pk).update(state=Connection.State.OK)
     Mapping.objects.update(state=Mapping.State.PAUSED)
+    assert len(listener.wanted_ears()) == 1, "what is told meanwhile waits for a paused mapping"
+    Mapping.objects.update(state=Mapping.State.DRAFT)
     assert listener.wanted_ears() == []
+
+
+def test_nobody_listens_during_a_maintenance_window(salesforce, mapping):
+    now = timezone.now()
+    window = {"id": "w", "start": now.isoformat(), "end": (now + timedelta(hours=1)).isoformat(), "note": ""}
+    Connection.objects.filter(pk=salesforce.pk).update(windows=[window])
+    assert listener.wanted_ears() == []
+    window["end"] = (now + timedelta(microseconds=1)).isoformat()
+    Connection.objects.filter(pk=salesforce.pk).update(windows=[window])
+    assert len(listener.wanted_ears()) == 1
 
 
 def test_a_connection_whose_connector_is_gone_is_passed_over(salesforce, mapping):
@@ -115,7 +129,7 @@ def test_ears_start_stop_and_change_with_their_connections(salesforce, mapping, 
     listener.keep_listening(ears)
     assert len(heard) == 2 and heard[0].stopping.is_set() and not heard[1].stopping.is_set()
 
-    Mapping.objects.update(state=Mapping.State.PAUSED)
+    Mapping.objects.update(state=Mapping.State.DRAFT)
     listener.keep_listening(ears)
     heard[1].thread.join(5)
     listener.keep_listening(ears)

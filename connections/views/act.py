@@ -1,4 +1,4 @@
-"""What people do with a connection: test it, pause and resume it, accept another account, set up its webhook."""
+"""What people do with a connection: test it, accept another account, set up its webhook."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
-from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from connections import hooks
@@ -70,42 +69,6 @@ def test(request: HttpRequest, pk: int) -> HttpResponse:
     if before != State.OK and connection.state == State.OK:
         _wake_mappings(connection)
     return redirect("connection", pk)
-
-
-@requires("connections.pause")
-@require_POST
-def pause(request: HttpRequest, pk: int) -> HttpResponse:
-    connection = _found(request, pk)
-    if connection.state != State.PAUSED:
-        _set_state(connection, State.PAUSED, f"{request.user.get_username()} paused it.")
-        _audit(request, "config", "connection_paused", connection)
-        messages.success(request, f"{connection.name} is paused. · Nothing is lost; changes wait until you resume it.")
-    return redirect("connection", pk)
-
-
-@requires("connections.pause")
-@require_POST
-def resume(request: HttpRequest, pk: int) -> HttpResponse:
-    connection = _found(request, pk)
-    if connection.state == State.PAUSED:
-        # The account found last may have changed while it was paused: that halt stays.
-        found = connection.check_result or {}
-        other = connection.tenant and found.get("tenant", connection.tenant) != connection.tenant
-        other = other or (
-            connection.account_id and found.get("account_id", connection.account_id) != connection.account_id
-        )
-        _set_state(connection, State.ACCOUNT_CHANGED if other else State.UNTESTED, "")
-        _audit(request, "config", "connection_resumed", connection)
-        _wake_mappings(connection)
-        messages.success(request, f"{connection.name} goes on.")
-    return redirect("connection", pk)
-
-
-def _set_state(connection: Connection, state: str, reason: str) -> None:
-    connection.state = state
-    connection.state_reason = reason
-    connection.state_since = timezone.now()
-    connection.save(update_fields=["state", "state_reason", "state_since", "updated_at"])
 
 
 @requires("connections.edit")

@@ -18,8 +18,10 @@ from connections.connectors.base import Capabilities
 from connections.credentials import masked
 from connections.forms import dict_of
 from connections.models import Connection
+from connections.pauses import standstill
 from connections.usage import calls_last_hour, uses_of, visible_connections
 from connections.views.kinds import kind_of
+from connections.windows import is_over, words
 
 DELIVERIES_SHOWN = 20
 
@@ -64,6 +66,8 @@ def show(request: HttpRequest, pk: int) -> HttpResponse:
         "connection": connection,
         "kind": kind,
         "uses": uses,
+        "still": standstill(connection, timezone.now()),
+        "window_words": [words(one) for one in connection.windows if not is_over(one, timezone.now())],
         "findings": findings(connection),
         "behaviour": behaviour(kind.capabilities) if kind else [],
         "secrets": stored_secrets(connection),

@@ -185,9 +185,9 @@ class AccessTest(PagesCase):
 
     def test_operators_pause(self):
         self.published()
-        self.assert_access(
-            self.url("mapping-state", "support"), allowed={"admin", "operator"}, method="post", data={"state": "paused"}
-        )
+        for name, data in (("mapping-pause", {"reason": "closing"}), ("mapping-resume", {}), ("mapping-windows", {})):
+            self.assert_access(self.url(name, "support"), allowed={"admin", "operator"}, method="post", data=data)
+        self.assert_access(self.url("mapping-pause", "support"), allowed={"admin", "operator", "auditor"})
 
     def test_an_auditor_sees_no_button_that_writes(self):
         self.published()
@@ -281,19 +281,19 @@ class ListAndNewTest(PagesCase):
     def test_pause_and_resume_are_audited_and_resuming_wakes(self):
         self.published()
         woken.clear()
-        self.post(self.url("mapping-state", "support"), state="paused")
+        self.post(self.url("mapping-pause", "support"), reason="month-end closing")
         self.mapping.refresh_from_db()
         self.assertEqual((self.mapping.state, woken), ("paused", []))
-        self.post(self.url("mapping-state", "support"), state="active")
+        self.post(self.url("mapping-resume", "support"))
         self.mapping.refresh_from_db()
         self.assertEqual((self.mapping.state, woken), ("active", [self.mapping.pk]))
         self.assertEqual(
-            list(AuditEntry.objects.values_list("code", flat=True)[:2]), ["mapping_resumed", "mapping_paused"]
+            list(AuditEntry.objects.values_list("code", flat=True)[:2]), ["mapping_resumed", "mapping_paused_for"]
         )
 
     def test_a_draft_that_was_never_published_cannot_be_started(self):
         self.as_("admin")
-        self.post(self.url("mapping-state", "support"), state="active")
+        self.post(self.url("mapping-resume", "support"))
         self.mapping.refresh_from_db()
         self.assertEqual(self.mapping.state, "draft")
 
@@ -529,6 +529,33 @@ class SettingsTest(PagesCase):
         self.assertEqual(self.mapping.create_defaults_left, {"points": 3, "labels": ["a", "b"]})
         self.assertEqual(self.mapping.close_values_right, {"Status": "Closed"})
         self.assertEqual(AuditEntry.objects.get().code, "draft_saved")
+
+    def test_brakes_of_its_own_are_saved_and_an_empty_row_means_the_default(self):
+        form = settings_form(brake_update_number="2000", brake_update_share="12.5", brake_delete_number="0")
+        page = self.post(self.address, **form | {"brake_delete_share": "0"})
+        self.assertRedirects(page, self.address)
+        self.mapping.refresh_from_db()
+        self.assertEqual(self.mapping.brakes, {"update": [2000, 0.125], "delete": [0, 0]})
+        page = self.client.get(self.address)
+        for text in ('value="2000"', 'value="12.5"', "Default 100", "Default 20 %"):
+            self.assertContains(page, text)
+        Mapping.objects.update(brakes={"update": [7, 0.123456]})
+        self.mapping.refresh_from_db()
+        self.post(self.address, **settings_form(brake_update_number="8", brake_update_share="12.35"))
+        self.mapping.refresh_from_db()
+        self.assertEqual(self.mapping.brakes, {"update": [8, 0.123456]}, "a share that reads the same is the same")
+
+    def test_a_limit_that_is_none_is_refused_at_its_field(self):
+        for changes, why in (
+            ({"brake_create_number": "5"}, "Fill in both"),
+            ({"brake_create_share": "5"}, "Fill in both"),
+            ({"brake_create_number": "-1", "brake_create_share": "5"}, "greater than or equal to 0"),
+            ({"brake_create_number": "5", "brake_create_share": "101"}, "less than or equal to 100"),
+            ({"brake_create_number": "5000000", "brake_create_share": "1"}, "less than or equal to 1000000"),
+        ):
+            self.assertContains(self.post(self.address, **settings_form(**changes)), why)
+        self.mapping.refresh_from_db()
+        self.assertEqual(self.mapping.brakes, {})
 
     def test_what_cannot_be_is_refused_at_its_row(self):
         form = settings_form(poll_seconds="0") | {

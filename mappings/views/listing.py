@@ -1,4 +1,4 @@
-"""All mappings, a new one, pause and resume."""
+"""All mappings, and a new one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from django.db import transaction
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_POST
 
 from connections import access, hooks
 from connections.access import requires
@@ -17,7 +16,6 @@ from connections.connectors.base import ConnectorError
 from mappings.forms import NewMappingForm
 from mappings.models import Mapping, Side
 from mappings.remote import object_types
-from mappings.views.drafts import find
 
 
 @requires("mappings.read")
@@ -96,37 +94,3 @@ def _create(request: HttpRequest, data: dict[str, Any]) -> Mapping:
         request, f"{mapping.name} is there as a draft. · Nothing is synced yet. · Set its scope, then pair fields."
     )
     return mapping
-
-
-@requires("runs.pause")
-@require_POST
-def set_state(request: HttpRequest, slug: str) -> HttpResponse:
-    """Pause or resume. Writes that were already sent finish; nothing new starts while paused."""
-    mapping = find(request, slug, "runs.pause")
-    wanted = Mapping.State.PAUSED if request.POST.get("state") == "paused" else Mapping.State.ACTIVE
-    with transaction.atomic():
-        changed = (
-            Mapping.objects.filter(pk=mapping.pk, published__isnull=False).exclude(state=wanted).update(state=wanted)
-        )
-        if changed:
-            code = "mapping_paused" if wanted == Mapping.State.PAUSED else "mapping_resumed"
-            hooks.audit(
-                "config",
-                code,
-                user=request.user,
-                mapping=mapping,
-                before={"state": mapping.state},
-                after={"state": wanted},
-            )
-            if wanted == Mapping.State.ACTIVE:
-                hooks.wake(mapping.pk)
-    if not changed:
-        messages.info(request, f"{mapping.name} was that already. · Nothing changed.")
-    elif wanted == Mapping.State.PAUSED:
-        messages.success(
-            request, f"{mapping.name} is paused. · Changes on both sides are kept and wait. · Resume it to go on."
-        )
-    else:
-        messages.success(request, f"{mapping.name} runs again. · What waited is read and decided now.")
-    back = request.POST.get("next", "")
-    return redirect("mapping", slug=slug) if back != "list" else redirect("mappings")

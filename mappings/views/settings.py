@@ -1,4 +1,4 @@
-"""The settings of a draft: name, scopes, match keys, creation, deletions, first agreement, polling."""
+"""The settings of a draft: name, scopes, match keys, creation, deletions, first agreement, polling, brakes."""
 
 from __future__ import annotations
 
@@ -94,6 +94,7 @@ def _values(form: SettingsForm, match: Any, extras: dict[str, Any]) -> dict[str,
         "left_scope": form.scope("left"),
         "right_scope": form.scope("right"),
         "match_keys": match_keys_of(match),
+        "brakes": form.brakes(),
         **{name: extra_values_of(formset) for name, formset in extras.items()},
     }
 

@@ -438,8 +438,8 @@ class Player:
         for number in range(MOST_ROUNDS):
             self.clock.advance(CALM[min(number, len(CALM) - 1)])
             before = len(self.journal)
-            for mapping in range(len(self.mappings)):
-                self._engine_run(mapping, poll=True)
+            for which in range(len(self.mappings)):
+                self._engine_run(which, poll=True)
                 self._ring()
             waits = Operation.objects.filter(state__in=Operation.OPEN).exists()
             quiet = 0 if len(self.journal) > before or waits or number < len(CALM) - 2 else quiet + 1

@@ -76,12 +76,13 @@ def test_what_was_decided_under_an_older_version_is_not_sent(pair: Pair) -> None
     assert [verb for verb, _ in pair.right.calls].count("update") == 1, "the new version has no such rule"
 
 
-def test_pausing_a_connection_stops_the_run_after_its_batch(pair: Pair) -> None:
+def test_pausing_a_connection_stops_the_run_before_its_next_write(pair: Pair) -> None:
     made = pairs(pair, hints.LIVE_BATCH + 5)
     edit_all(pair, made, body="new")
     once(pair.left, "get", lambda: Connection.objects.filter(name="Right").update(state="paused"))
     pair.run("live")
-    assert ChangedRecord.objects.filter(side="left").count() == 5
+    assert "update" not in [verb for verb, _ in pair.right.calls], "not even what was decided already"
+    assert ChangedRecord.objects.filter(side="left").count() == hints.LIVE_BATCH + 5
     pair.mapping.refresh_from_db()
     assert pair.run("live").code == "connection_unusable"
 

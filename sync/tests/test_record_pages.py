@@ -184,7 +184,7 @@ class Answer(RecordCase):
         self.assertEqual(self.answer(), "The first run waits for approval")
         self.pair.mapping.state = "paused"
         self.pair.mapping.save()
-        self.assertEqual(self.answer(), "Nothing moves: the mapping Pair is paused")
+        self.assertEqual(self.answer(), "Nothing moves: Pair is paused until somebody resumes it")
 
     def test_trouble_with_a_connection_says_what_it_means(self) -> None:
         Connection.objects.filter(name="Right").update(state="sign_in", state_reason="The password expired.")

@@ -292,15 +292,18 @@ class BrakeTests(PagesCase):
         self.assertEqual(AuditEntry.objects.get(action="release").params["reason"], "we cleaned up")
         self.assertEqual(MappingState.objects.get().halt, "")
 
-    def test_holding_takes_the_waiting_records_out(self) -> None:
+    def test_holding_takes_the_waiting_records_out_with_a_reason(self) -> None:
         run = self.braked_run()
         link = self.make_operation(run).link
         ChangedRecord.objects.create(mapping=self.mapping, side="left", external_id=link.left_id)
+        url = reverse("run-hold", args=[run.pk])
         with patch("sync.jobs.enqueue"):
-            response = self.client.post(reverse("run-hold", args=[run.pk]), {"reason": ""}, follow=True)
+            self.assertContains(self.client.post(url, {"reason": " "}, follow=True), "Holding takes a reason")
+            self.assertEqual((Link.objects.get().state, MappingState.objects.get().halt), ("active", "brake"))
+            response = self.client.post(url, {"reason": "not meant"}, follow=True)
         self.assertContains(response, "1 record is held")
         self.assertEqual(Link.objects.get().state, "held")
-        self.assertIn(f"run {run.pk}", AuditEntry.objects.get(action="hold").params["reason"])
+        self.assertEqual(AuditEntry.objects.get(action="hold").params["reason"], "not meant")
 
     def test_a_decision_about_a_run_that_no_longer_waits_does_nothing(self) -> None:
         run = self.braked_run()

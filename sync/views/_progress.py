@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from mappings.compiled import field_spec
 from mappings.models import Mapping as SyncMapping
 from sync.models import Conflict, Instruction, Operation
 from sync.session import SIDES
+from sync.standing import stands_still
 from sync.views._questions import rules_of
 from sync.views._values import brief, system_names
 from sync.wording import SENTENCES, sentence
@@ -109,6 +111,11 @@ def _waiting(one: Instruction) -> Progress:
     if mapping.state != SyncMapping.State.ACTIVE:
         return Progress(
             one, one.state, True, "warn", "Saved, but the mapping is paused", "Nothing is written until it is resumed."
+        )
+    still = stands_still(mapping, timezone.now())
+    if still is not None:
+        return Progress(
+            one, one.state, True, "warn", f"Saved, but {still.head}", "Nothing is written until it goes on."
         )
     halt = getattr(getattr(mapping, "run_state", None), "halt", "")
     if halt:

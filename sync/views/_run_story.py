@@ -26,6 +26,7 @@ TITLES: dict[str, str] = {
     Run.Kind.LIVE: "live run",
     Run.Kind.POLL: "run after a look at the lists",
     Run.Kind.MANUAL: "run by hand",
+    Run.Kind.RESTORED: "comparison after a restore",
     Run.Kind.DRY: "dry run",
 }
 FIRST_PHASES = (("read", "Read", "lists both sides"), ("match", "Match", "finds the pairs"))
@@ -66,6 +67,15 @@ TROUBLES: dict[str, tuple[str, str, str]] = {
         "Look at what it would do, then approve it.",
     ),
 }
+
+_AFTER = "Nothing is written; everything is compared, and what changes meanwhile is kept."
+_THEN = "Look at what would be written, then approve it. In a copy for trials do not: switch its connections first."
+for _code, _what in (
+    ("restored_from_backup", "The database was restored from a backup"),
+    ("restored_declared", "{by} said that the database was restored from a backup"),
+    ("restored_elsewhere", "The database is a copy or has moved: it was at {was}, now it is at {here}"),
+):
+    TROUBLES[_code] = (_what, _AFTER, _THEN)
 
 KIND_WORDS = {"create": "create", "update": "change", "delete": "delete or empty"}
 NOUNS = {"create": "creations", "update": "changes", "delete": "deletions and emptied fields"}
@@ -165,7 +175,7 @@ def progress_of(run: Run, now: datetime) -> Progress:
 
 def phases_of(run: Run) -> list[Phase]:
     """The phases as a bar. A run that ended well did all of them; one that did not stopped in the last it told of."""
-    first = run.kind == Run.Kind.FIRST
+    first = run.kind in (Run.Kind.FIRST, Run.Kind.RESTORED)
     plan = FIRST_PHASES if first else LIVE_PHASES
     names = [name for name, _, _ in plan]
     if run.state == Run.State.RUNNING:
@@ -184,7 +194,7 @@ def phases_of(run: Run) -> list[Phase]:
 def _end(run: Run) -> Phase:
     if run.state == Run.State.APPROVAL:
         return Phase("now", "hand", "Approval", "a person decides")
-    if run.kind == Run.Kind.FIRST:
+    if run.kind in (Run.Kind.FIRST, Run.Kind.RESTORED):
         done = run.state == Run.State.DONE
         return Phase("done" if done else "", "check" if done else "", "Approval", "given" if done else "to come")
     endings = {

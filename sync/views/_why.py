@@ -11,9 +11,11 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
 from connections.models import Connection
+from connections.pauses import Standstill
 from mappings.models import Mapping as SyncMapping
 from sync.models import ChangedRecord, Conflict, Instruction, Link, MappingState, Operation
 from sync.session import SIDES
+from sync.standing import stands_still
 from sync.views._queue import cause_of
 from sync.wording import sentence
 
@@ -107,25 +109,37 @@ def _decision(one: Conflict, names: Mapping[str, str], more: int = 0) -> Why:
 
 
 def _of_the_mapping(mapping: SyncMapping, known: Known) -> Why | None:
-    if mapping.state != SyncMapping.State.ACTIVE:
-        word = "paused" if mapping.state == SyncMapping.State.PAUSED else "not published"
-        return Why(
-            "warn",
-            f"Nothing moves: the mapping {mapping.name} is {word}",
-            "Changes are noted and wait; nothing is lost.",
-            _url("mapping", mapping.slug),
-            "See the mapping",
-        )
+    waits = "Changes are noted and wait; nothing is lost."
+    still = stands_still(mapping, timezone.now())
+    if mapping.state == SyncMapping.State.DRAFT:
+        head = f"Nothing moves: the mapping {mapping.name} is not published"
+        return Why("warn", head, waits, _url("mapping", mapping.slug), "See the mapping")
+    if still is not None:
+        head = f"Nothing moves: {still.head}"
+        return Why("warn", head, " ".join(part for part in (still.why, waits) if part), *_place(mapping, still))
     halt = known.state.halt if known.state else ""
     reason = known.state.halt_reason if known.state else {}
     if halt == MappingState.Halt.APPROVAL:
         return Why(
             "warn", "The first run waits for approval", "Nothing is written before.", _url("runs"), "See the runs"
         )
+    if halt == MappingState.Halt.RESTORED:
+        said = sentence(reason.get("code", ""), reason.get("params"))
+        return Why(
+            "bad", "Nothing is written: the mapping is compared after a restore", said, _url("runs"), "See the runs"
+        )
     if halt == MappingState.Halt.BRAKE:
         said = sentence(reason.get("code", "brake"), reason.get("params"))
         return Why("bad", "A brake halted the mapping", said, _url("runs"), "See the runs")
     return None
+
+
+def _place(mapping: SyncMapping, still: Standstill) -> tuple[str, str]:
+    """Where the pause or window stands: (address, button)."""
+    for side in SIDES:
+        if still.name == mapping.connection(side).name and still.name != mapping.name:
+            return _url("connection", mapping.connection(side).pk), "See the connection"
+    return _url("mapping", mapping.slug), "See the mapping"
 
 
 def _of_the_systems(mapping: SyncMapping) -> Why | None:

@@ -38,6 +38,8 @@ ACTIONS: dict[str, tuple[str, str]] = {
     "deletion": ("Deletion seen", "trash"),
     "refused": ("Refused", "xc"),
     "brake": ("Halted by brake", "hand"),
+    "restored": ("Restored", "redo"),
+    "catch_up": ("Compared completely", "redo"),
     "approve": ("First run approved", "check"),
     "release": ("Brake released", "warn"),
     "hold": ("Records held", "hand"),

@@ -17,6 +17,7 @@ from connections.access import check, mappings_for, requires
 from mappings.models import Mapping, MappingVersion
 from sync import approval, audit, jobs
 from sync.models import MappingState, Operation, Run
+from sync.standing import stands_still, waits_for_a_person
 from sync.views import _run_story as run_story
 from sync.views import filters
 from sync.views._changes import Shown, shown
@@ -125,7 +126,7 @@ def _halt(mapping: Mapping) -> dict[str, Any] | None:
                 url, label = reverse("connection", args=[mapping.connection(side).pk]), "Open the connection"
     else:
         url = reverse("run", args=[run]) if run else ""
-        label = "Look and approve" if state.halt == MappingState.Halt.APPROVAL else "Look and decide"
+        label = "Look and decide" if state.halt == MappingState.Halt.BRAKE else "Look and approve"
     return {
         "kind": "warn" if state.halt == MappingState.Halt.APPROVAL else "bad",
         "what": f"{mapping.name}: {trouble[0]}",
@@ -150,7 +151,11 @@ def start(request: HttpRequest, slug: str) -> HttpResponse:
             f"{mapping.name} does not run: it is {mapping.get_state_display().lower()}. · Nothing was read or written. "
             "· Publish or resume it on its page.",
         )
-    elif state is not None and state.halt in (MappingState.Halt.BRAKE, MappingState.Halt.APPROVAL):
+    elif (still := stands_still(mapping, timezone.now())) is not None:
+        messages.error(
+            request, f"{mapping.name} does not run: {still.head}. · Nothing was read or written; changes wait."
+        )
+    elif state is not None and waits_for_a_person(state):
         messages.error(
             request,
             f"{mapping.name} is halted and waits for a person. · Nothing was read or written; changes are kept. · "
@@ -198,8 +203,10 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
         "live": one.state == Run.State.RUNNING,
         "progress": run_story.progress_of(one, timezone.now()),
         "trouble": _trouble(one),
+        "notice": sentence(one.notice["code"], one.notice.get("params")) if one.notice else "",
         "approval": one.state == Run.State.APPROVAL and state is not None and state.halt == "approval",
         "preview": _preview(one),
+        "compared": _compared(one, state),
         "brake": run_story.braked(one, state),
         "outcome": chip,
         "troubles": [_row(operation, labels) for operation in troubles[:MOST_TROUBLES]] if first_page else [],
@@ -242,6 +249,37 @@ def _preview(one: Run) -> dict[str, Any] | None:
         for side in ("left", "right")
     ]
     return {**one.preview, "sides": sides, "cannot_create": one.preview.get("samples", {}).get("cannot_create", [])}
+
+
+def _compared(one: Run, state: MappingState | None) -> dict[str, Any] | None:
+    """What a comparison after a restore found; `waits`: it is this one that a person decides about."""
+    if one.kind != Run.Kind.RESTORED or not one.preview:
+        return None
+    halted = state is not None and state.halt == MappingState.Halt.RESTORED and state.compared_at is not None
+    reason = state.halt_reason if state is not None and halted else {}
+    names = {side: one.mapping.connection(side).name for side in ("left", "right")}
+    rows = [
+        {**row, "samples": [{**sample, "system": names[sample["side"]]} for sample in row["samples"]]}
+        for row in one.preview["differences"]
+        if row["write_left"] or row["write_right"] or row["review"]
+    ]
+    return {
+        **one.preview,
+        **approval.totals(one.preview),
+        "rows": rows,
+        "sides": [
+            {
+                "side": side,
+                "system": names[side],
+                "create": one.preview["create"][side],
+                "delete": one.preview["delete"][side],
+                "empty": side in one.preview["empty"],
+            }
+            for side in names
+        ],
+        "waits": halted and (reason.get("params") or {}).get("run") == one.pk,
+        "why": run_story.trouble_of(reason),
+    }
 
 
 def _labels(version: MappingVersion) -> dict[str, dict[str, str]]:
@@ -298,6 +336,8 @@ def approve(request: HttpRequest, pk: int) -> HttpResponse:
     try:
         if one.state != Run.State.APPROVAL:
             raise approval.NotWaiting(f"Run {one.pk} does not wait for approval.")
+        if one.kind == Run.Kind.RESTORED:
+            return _approve_restored(request, one)
         approval.approve(one.mapping, request.user)
     except approval.NotWaiting as problem:
         _not_waiting(request, problem)
@@ -306,6 +346,21 @@ def approve(request: HttpRequest, pk: int) -> HttpResponse:
             request, f"You approved the first run of {one.mapping.name}. · Writing begins now. · Follow it under Runs."
         )
     return redirect("run", pk=pk)
+
+
+def _approve_restored(request: HttpRequest, one: Run) -> HttpResponse:
+    """Raises NotWaiting where another comparison has taken its place."""
+    found, reason = _compared(one, _state(one.mapping)), _reason(request)
+    if found is None or not found["waits"]:
+        raise approval.NotWaiting(f"Run {one.pk} does not wait for approval.")
+    if not reason:
+        messages.error(request, "An approval takes a reason. · Nothing was approved. · Type it, then approve again.")
+        return redirect("run", pk=one.pk)
+    approval.approve_restored(one.mapping, reason, request.user)
+    messages.success(
+        request, f"{one.mapping.name} writes again. · Everything is read afresh; the brakes hold what goes beyond them."
+    )
+    return redirect("run", pk=one.pk)
 
 
 @requires("brakes.release")
@@ -343,10 +398,13 @@ def release(request: HttpRequest, pk: int) -> HttpResponse:
 def hold(request: HttpRequest, pk: int) -> HttpResponse:
     """Take the records whose changes wait out of the run; nothing is written to them."""
     one = _find(request, pk, "brakes.release")
-    reason = _reason(request) or f"held after the brake of run {one.pk}"
+    reason = _reason(request)
     try:
         if run_story.braked(one, _state(one.mapping)) is None:
             raise approval.NotWaiting(f"{one.mapping} does not wait for a decision about run {one.pk}.")
+        if not reason:
+            messages.error(request, "Holding takes a reason. · Nothing was held. · Type it, then hold them.")
+            return redirect("run", pk=pk)
         number = approval.hold(one.mapping, reason, request.user)
     except approval.NotWaiting as problem:
         _not_waiting(request, problem)

@@ -125,6 +125,7 @@ def prepare(port: int, folder: Path = FOLDER) -> dict[str, str]:
     settings = {
         "DATA_DIR": str(folder),
         "PUBLIC_URL": f"http://{LOOPBACK}:{port}",
+        "EPOCH_FILE": "",  # a demo that starts at another port has not moved in any way that matters
         "ALLOWED_PRIVATE_ADDRESSES": f"{LOOPBACK}:{jira},{LOOPBACK}:{salesforce}",
         "DEMO_JIRA_URL": f"http://{LOOPBACK}:{jira}",
         "DEMO_SALESFORCE_URL": f"http://{LOOPBACK}:{salesforce}",

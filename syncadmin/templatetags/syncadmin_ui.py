@@ -16,6 +16,8 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from connections import access
+from connections.pauses import Standstill
+from sync import standing
 from syncadmin import diffs
 
 register = template.Library()
@@ -79,6 +81,12 @@ STATES: dict[str, tuple[str, str, str]] = {
     "delivery.verified": ("ok", "check", "Verified"),
     "delivery.refused": ("bad", "xc", "Refused"),
 }
+
+
+@register.simple_tag
+def stands_still(mapping: Any) -> Standstill | None:
+    """What a person or the clock stopped of a mapping and its two connections, or None."""
+    return standing.stands_still(mapping, timezone.now())
 
 
 @register.simple_tag

@@ -92,6 +92,8 @@ class PagesInBrowserTests(StaticLiveServerTestCase):
             jira,
             f"{jira}edit/",
             f"{jira}delete/",
+            f"{jira}pause/",
+            "/mappings/support/pause/",
             f"/connections/{self.org.pk}/",
             "/users/",
             "/users/add/",

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from django.core.management.base import BaseCommand
 from django.db.models import Q
+from django.utils import timezone
 
 from connections.models import Connection
 from mappings.models import Mapping
@@ -18,6 +19,7 @@ from sync import audit, engine
 from sync.dry_run import dry_run
 from sync.models import ChangedRecord, Conflict, MappingState, Run
 from sync.read import SideFailed
+from sync.standing import stands_still
 from sync.wording import sentence
 
 # Other programs rely on these; docs/commands.md lists them.
@@ -94,6 +96,9 @@ class Command(BaseCommand):
 
 def why(mapping: Mapping, run: Run | None) -> str:
     """What keeps the mapping from going on, as a sentence; "" where nothing is noted."""
+    still = stands_still(mapping, timezone.now())
+    if still is not None:
+        return f"{still.head}. {still.why} Nothing is lost; changes wait.".replace("  ", " ")
     state = MappingState.objects.filter(mapping=mapping).first()
     reason = (state.halt_reason if state and state.halt else None) or (run.error if run else None) or {}
     if reason.get("code"):

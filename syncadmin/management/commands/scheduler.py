@@ -10,7 +10,7 @@ import redis
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, close_old_connections
 
-from sync import jobs, schedule
+from sync import jobs, restored, schedule
 from syncadmin.health import record_tick
 from syncadmin.workers import clean_up_after_dead_workers
 
@@ -29,11 +29,14 @@ class Command(BaseCommand):
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
-        cleaned = tidied = told = float("-inf")
+        cleaned = tidied = told = counted = float("-inf")
         while not stop.is_set():
             started = time.monotonic()
             try:
                 close_old_connections()
+                if started - counted > restored.EPOCH_SECONDS:
+                    restored.move_on()  # before anything is rung: a restored database must be noticed first
+                    counted = started
                 schedule.tick()
                 record_tick()
                 if started - cleaned > CLEAN_UP_SECONDS:

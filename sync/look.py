@@ -1,0 +1,119 @@
+"""One look at a batch of hints: read what they name and whatever belongs to it, decide, save nothing of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from django.utils import timezone
+
+from sync import hints
+from sync.commit import Decided
+from sync.decide import decide
+from sync.matching import Unlinked
+from sync.merge import OTHER
+from sync.models import ChangedRecord, Link
+from sync.read import Reading, read_into
+from sync.session import SIDES, Session
+from sync.state import Batch, both_ids, differs_from_bases, load
+from sync.unlinked import Meeting, meet
+
+# A link with an operation in flight is looked at again after this long, unless the operation ends earlier.
+BUSY_SECONDS = 1.0
+# One whose write was not answered waits for the probe, which rings.
+UNCLEAR_SECONDS = 5.0
+# Records named as examples of what a brake stopped.
+SAMPLES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a batch came to. `consumed`: hints that the plans use up; `vanished`: hints of records nobody has."""
+
+    rung: list[ChangedRecord]
+    known: Batch
+    of_record: Mapping[tuple[str, str], Link]
+    decided: Sequence[Decided]
+    consumed: Sequence[ChangedRecord]
+    vanished: Sequence[ChangedRecord]
+    meeting: Meeting | None
+
+    def planned(self) -> Counter[tuple[str, str]]:
+        """{(side, kind): number} of the writes, as the brakes count them."""
+        planned: Counter[tuple[str, str]] = Counter()
+        for one in self.decided:
+            for operation in one.plan.operations:
+                planned[(operation.side, "delete" if operation.clears() else operation.kind)] += 1
+        for twin, _ in self.meeting.twins if self.meeting else ():
+            planned[(twin.side, "create")] += 1
+        return planned
+
+    def sample(self, side: str, kind: str) -> list[str]:
+        """A few of the records that `planned` counts under (side, kind), by name."""
+        names = [
+            str(one.link)
+            for one in self.decided
+            if any(
+                operation.side == side and kind == ("delete" if operation.clears() else operation.kind)
+                for operation in one.plan.operations
+            )
+        ]
+        if kind == "create" and self.meeting:
+            names += [
+                unlinked.record.key or unlinked.record.external_id
+                for twin, unlinked in self.meeting.twins
+                if twin.side == side
+            ]
+        return names[:SAMPLES]
+
+
+def look(session: Session, rung: list[ChangedRecord]) -> Looked:
+    """Raises SideFailed, LeaseLost."""
+    session.reading_since = timezone.now()
+    ids = {side: [hint.external_id for hint in rung if hint.side == side] for side in SIDES}
+    known = load(session, ids)
+    of_record = known.by_record()
+    there = {(hint.side, hint.external_id) for hint in rung}
+    linked = {side: [id for id in found if (side, id) not in there] for side, found in both_ids(known.links).items()}
+    rung += hints.of_counterparts(session.mapping.pk, linked)
+    busy = [hint for hint in rung if (link := of_record.get((hint.side, hint.external_id))) and link.pk in known.busy]
+    unclear = [hint for hint in busy if known.busy[of_record[(hint.side, hint.external_id)].pk]]
+    hints.postpone([hint for hint in busy if hint not in unclear], BUSY_SECONDS)
+    hints.postpone(unclear, UNCLEAR_SECONDS)
+    rung = [hint for hint in rung if hint not in busy]
+    links = [link for link in known.links if link.pk not in known.busy]
+    reading = Reading()
+    read_into(session, reading, {side: [hint.external_id for hint in rung if hint.side == side] for side in SIDES})
+    _read_counterparts(session, reading, links, known)
+    unlinked = [
+        Unlinked(hint.side, record, hint)
+        for hint in rung
+        if (hint.side, hint.external_id) not in of_record
+        and (record := reading.get(hint.side, hint.external_id)) is not None
+    ]
+    vanished = [
+        hint
+        for hint in rung
+        if (hint.side, hint.external_id) not in of_record and hint not in [u.hint for u in unlinked]
+    ]
+    decided, consumed = decide(session, links, known, reading, rung, of_record)
+    meeting = meet(session, unlinked) if unlinked else None
+    return Looked(rung, known, of_record, decided, consumed, vanished, meeting)
+
+
+def _read_counterparts(session: Session, reading: Reading, links: Sequence[Link], known: Batch) -> None:
+    """Re-read in bulk just the counterparts about to be written or asked about."""
+    wanted: dict[str, list[str]] = {side: [] for side in SIDES}
+    for link in links:
+        asked = link.pk in known.instructions
+        if link.state not in (Link.State.HELD, Link.State.UNLINKED):  # there time stands still unless a person asks
+            asked = asked or link.pk in known.conflicts or link.state != Link.State.ACTIVE
+        for side in SIDES:
+            record, other = reading.get(side, link.record_id(side)), link.record_id(OTHER[side])
+            if other is None or reading.get(OTHER[side], other) is not None:
+                continue
+            gone = link.record_id(side) in reading.absent[side] or (record is not None and record.deleted)
+            if gone or asked or (record is not None and differs_from_bases(session, link, side, record)):
+                wanted[OTHER[side]].append(other)
+    read_into(session, reading, wanted)
