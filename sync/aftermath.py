@@ -34,6 +34,7 @@ class Aftermath:
     _failed: dict[tuple[str, float, int], list[Link]] = field(default_factory=dict)
     _gone: dict[tuple[str, bool], list[str]] = field(default_factory=dict)
     _tries: dict[tuple[int, str, str], list[str]] | None = None
+    _standing: dict[tuple[int, str, str], Operation] | None = None
     _operations: Sequence[Operation] = ()
 
     @classmethod
@@ -105,6 +106,22 @@ class Aftermath:
             found.setdefault((link_id, side, part), []).append(result.get("code", ""))
         return found
 
+    def failing(self, operation: Operation) -> Operation | None:
+        """The failure of the same write that stands so far."""
+        if self._standing is None:
+            links = {one.link_id for one in self._operations}
+            rows = Operation.objects.filter(link__in=links, failing_since__isnull=False)
+            self._standing = {(one.link_id, one.side, one.part): one for one in rows}
+        return self._standing.get((operation.link_id, operation.side, operation.part))
+
+    def give_way(self) -> None:
+        """A failed write is listed until its next answer: call before the answers are saved."""
+        ended = (Operation.State.CONFIRMED, Operation.State.REFUSED, Operation.State.DEAD)
+        answered = [one for one in self._operations if one.failing_since or one.state in ended]
+        over = [standing.pk for one in answered if (standing := self.failing(one)) is not None]
+        if over:
+            Operation.objects.filter(pk__in=over).update(failing_since=None, ignored=None)
+
     # Done. -------------------------------------------------------------------------------------------------------
 
     def carry_out(self) -> None:
@@ -120,7 +137,11 @@ class Aftermath:
             ring(self.session, links, hints.Lane.RETRY)
             wait = max(hints.backoff(tries - 1), seconds)
             of_links(self.session, links).update(
-                attempts=tries, error=message[:2000], lane=hints.Lane.RETRY, not_before=now + timedelta(seconds=wait)
+                attempts=tries,
+                error=message[:2000],
+                lane=hints.Lane.RETRY,
+                not_before=now + timedelta(seconds=wait),
+                **hints.NOT_LISTED,  # the write itself is listed
             )
         for (side, certain), ids in self._gone.items():
             hints.mark(self.session.mapping.pk, side, ids, hints.Lane.RETRY, deleted=certain)

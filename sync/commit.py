@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from connections.connectors.base import Change, Record
 from mappings.compiled import CompiledRule
-from sync import audit, hints
+from sync import audit, causes, hints
 from sync.identities import note_records
 from sync.matching import forget
 from sync.merge import MISSING, Agree
@@ -53,6 +53,8 @@ def commit_links(
                 operation_row(session, one.link, planned, batch) for one in decided for planned in one.plan.operations
             ]
         )
+        _end_failures(decided)
+        _take_up(decided, batch)
         for one in decided:
             entries += _conflicts(session, one, batch)
             entries += _instructions(session, one, batch)
@@ -68,6 +70,22 @@ def commit_links(
         audit.append(entries)
         hints.consume(consumed)
     return operations
+
+
+def _end_failures(decided: Sequence[Decided]) -> None:
+    """A write that failed is over once it is not planned again: the values agree, a person is asked, the pair ended."""
+    planned = {(one.link.pk, call.side, call.part) for one in decided for call in one.plan.operations}
+    rows = Operation.objects.filter(link__in=[one.link.pk for one in decided], failing_since__isnull=False)
+    over = [pk for pk, *write in rows.values_list("pk", "link_id", "side", "part") if tuple(write) not in planned]
+    if over:
+        Operation.objects.filter(pk__in=over).update(failing_since=None, ignored=None)
+
+
+def _take_up(decided: Sequence[Decided], batch: Batch) -> None:
+    """What was asked to be tried again is tried with this plan."""
+    links = {one.link.pk for one in decided}
+    if taken := [pk for pk, link in batch.lifted.items() if link in links]:
+        Conflict.objects.filter(pk__in=taken).update(retry="")
 
 
 def save_links(links: Iterable[Link], moved: Iterable[Link]) -> None:
@@ -293,6 +311,9 @@ def open_conflict(session: Session, one: Decided, planned: PlannedConflict, know
             return []
         if "overwritten" in known.params:  # an edit that we overwrote can be restored until a person lets it go
             params["overwritten"] = known.params["overwritten"]
+        cause = causes.of_conflict(session.mapping.pk, planned.kind, planned.rule, planned.code, params)
+        if moved or known.fingerprint != cause:
+            known.ignored = None
         known.kind, known.code, known.params, known.state = planned.kind, planned.code, params, Conflict.State.OPEN
         known.left_value, known.right_value = values["left"], values["right"]
         _name_editors(known, one, rule)

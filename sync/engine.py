@@ -21,7 +21,7 @@ from django.utils import timezone
 from connections.connectors.base import Gone, NeedsAuthorization, NotAllowed, RateLimited, Refused, Retry
 from connections.models import Connection
 from mappings.models import Mapping as SyncMapping
-from sync import first_run, hints, recover
+from sync import first_run, hints, parking, recover
 from sync.apply import carry_out
 from sync.brakes import Halted, halt, halt_empty, passed
 from sync.commit import commit_links
@@ -131,6 +131,7 @@ def _run(session: Session, state: MappingState) -> Outcome:
         session.kind = Run.Kind.FIRST
         first_run.survey(session)
         return Outcome("approval", run_id=_run_id(session))
+    parking.compare_versions(session, state)
     started = time.monotonic()
     take_up(session, state)
     try:
@@ -290,7 +291,7 @@ def _look_at_each(session: Session, rung: Sequence[ChangedRecord]) -> list[Opera
             if not isinstance(failure.error, OF_THE_MAPPING):
                 raise
             refused = failure
-            hints.fail(hint, failure.error.message or failure.error.__class__.__name__)
+            hints.fail(hint, failure.error.message or failure.error.__class__.__name__, "not_read")
         except Exception as problem:
             log.exception("%s %s cannot be decided", hint.side, hint.external_id)
             hints.fail(hint, f"This record could not be taken over: {problem.__class__.__name__}: {problem}")

@@ -49,6 +49,7 @@ def settle(session: Session, answers: Sequence[tuple[Operation, WriteResult | Co
                 entries += _deleted(session, operation, after)
             else:
                 entries += failed(session, operation, result, after)
+        after.give_way()
         save_rows([operation for operation, _ in answers], OPERATION_FIELDS)
         links = {o.link_id: o.link for o, _ in answers}
         save_links(links.values(), [link for pk, link in links.items() if link.state != before[pk]])
