@@ -222,7 +222,9 @@ def fail_all(failures: Sequence[Failed]) -> None:
             hint.ignored_id = before.ignored_id if told and same else None
             hint.failing_since = (before.failing_since or now) if told else None
             hint.failed_at = now if told else None
-            hint.fingerprint, hint.failed_version = (cause, one.version) if told else ("", "")
+            hint.fingerprint, hint.failed_code, hint.failed_version = (
+                (cause, one.code, one.version) if told else ("", "", "")
+            )
             hint.link_id = pair if told else None
             if told and pair is not None:
                 named.add(pair)
@@ -238,6 +240,7 @@ NOT_LISTED: Mapping[str, Any] = {
     "fingerprint": "",
     "failing_since": None,
     "failed_at": None,
+    "failed_code": "",
     "failed_version": "",
     "link": None,
     "ignored": None,

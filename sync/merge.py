@@ -288,8 +288,8 @@ def resolve_field(rule: CompiledRule, f: Field, choice: Mapping[str, Any]) -> Ou
     """What a person's choice does to the field.
 
     `choice`: {"take": "left" | "right" | "base" | "ignore" | "value" | "before" | "send", "value": …, "in": side,
-    "seen": {"left": …, "right": …}, "force": bool}. "send" writes the value to that side alone. ⚑ It applies if the *field's* values are still those the person
-    saw; record versions do not matter.
+    "seen": {"left": …, "right": …}, "force": bool}; "send" writes the value to that side alone. ⚑ It applies if the
+    *field's* values are still those the person saw; record versions do not matter.
     """
     for side in ("left", "right"):
         if f.value(side) is MISSING:

@@ -25,6 +25,11 @@ class Migration(migrations.Migration):
     operations = [
         migrations.AddField(
             model_name='changedrecord',
+            name='failed_code',
+            field=models.CharField(blank=True, max_length=20),
+        ),
+        migrations.AddField(
+            model_name='changedrecord',
             name='failed_version',
             field=models.CharField(blank=True, max_length=200),
         ),
