@@ -256,5 +256,5 @@ def _links_of(failed: Sequence[ChangedRecord]) -> dict[tuple[str, str], int]:
     found: dict[tuple[str, str], int] = {}
     rows = Link.objects.filter(these, mapping=failed[0].mapping_id).values_list("pk", "left_id", "right_id")
     for pk, left_id, right_id in rows:
-        found |= {("left", left_id): pk, ("right", right_id): pk}
+        found |= {(side, id_): pk for side, id_ in (("left", left_id), ("right", right_id)) if id_}
     return found

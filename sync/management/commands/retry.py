@@ -42,8 +42,8 @@ class Command(BaseCommand):
             self.stdout.write("Nothing of it stands any more. Nothing was tried.")
         if asked.left_out and not options["json"]:
             self.stdout.write(
-                f"{asked.left_out} left out: whether these records were created is not known, and a second create could "
-                "make another one. Say which it is in the review queue."
+                f"{asked.left_out} left out: whether these records were created is not known, and a second create "
+                "could make another one. Say which it is in the review queue."
             )
         if not asked.number:
             sys.exit(EXIT_PERSON if asked.left_out else EXIT_NOTHING)
