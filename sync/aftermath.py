@@ -13,6 +13,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from sync import hints
+from sync.commit import save_questions
 from sync.models import ChangedRecord, Conflict, Instruction, Link, Operation
 from sync.session import SIDES, Session
 
@@ -26,6 +27,7 @@ REMEMBERED = timedelta(days=1)
 class Aftermath:
     session: Session
     questions: dict[int, list[Conflict]] = field(default_factory=dict)  # link -> open ones
+    _asked: list[Conflict] = field(default_factory=list)
     _told: dict[tuple[str, str], ChangedRecord] = field(default_factory=dict)  # hints that may be proved echoes
     _echoes: list[ChangedRecord] = field(default_factory=list)
     _ended: list[Link] = field(default_factory=list)
@@ -53,6 +55,18 @@ class Aftermath:
         return found
 
     # Collected. --------------------------------------------------------------------------------------------------
+
+    def question(self, link_id: int, rule_id: str) -> Conflict | None:
+        """The open question about this rule of the link."""
+        mine = self.questions.get(link_id, ())
+        return next((one for one in mine if one.rule_id == rule_id and one.state != Conflict.State.CLOSED), None)
+
+    def ask(self, conflict: Conflict) -> None:
+        """Save the question, new or changed, with all the others."""
+        if conflict not in self._asked:
+            self._asked.append(conflict)
+        if not conflict.pk:
+            self.questions.setdefault(conflict.link_id or 0, []).append(conflict)
 
     def rang_alone(self, side: str, external_id: str) -> ChangedRecord | None:
         """The hint of a record, where one verified delivery alone rang it."""
@@ -125,6 +139,7 @@ class Aftermath:
     # Done. -------------------------------------------------------------------------------------------------------
 
     def carry_out(self) -> None:
+        save_questions(self._asked)
         hints.consume(self._echoes)
         release(self.session, self._ended)
         now = timezone.now()

@@ -58,6 +58,7 @@ def commit_links(
         for one in decided:
             entries += _conflicts(session, one, batch)
             entries += _instructions(session, one, batch)
+        save_questions(batch.asked)
         note_records(
             (one.link.identity, session.connection(one.bound), session.object_type(one.bound), external_id)
             for one in decided
@@ -79,6 +80,42 @@ def _end_failures(decided: Sequence[Decided]) -> None:
     over = [pk for pk, *write in rows.values_list("pk", "link_id", "side", "part") if tuple(write) not in planned]
     if over:
         Operation.objects.filter(pk__in=over).update(failing_since=None, ignored=None)
+
+
+def save_questions(questions: Sequence[Conflict]) -> None:
+    """Save these questions, new or known, in two statements; what ends makes room for what begins."""
+    for question in questions:
+        question.note_cause()
+    save_rows([question for question in questions if question.pk], QUESTION_FIELDS)
+    Conflict.objects.bulk_create([question for question in questions if not question.pk])
+
+
+def heed(question: Conflict) -> None:
+    """Its value or cause changed: it is listed again, if somebody ignored it."""
+    if question.ignored_id:
+        Conflict.objects.filter(pk=question.pk).update(ignored=None)
+        question.ignored = None
+
+
+# What an answer or a plan may change; what a person marked meanwhile (retry, ignored) is not theirs to take back.
+QUESTION_FIELDS = [
+    "kind",
+    "state",
+    "left_value",
+    "right_value",
+    "left_by",
+    "right_by",
+    "left_at",
+    "right_at",
+    "code",
+    "params",
+    "fingerprint",
+    "instruction",
+    "moved_at",
+    "closed_at",
+    "closed_by",
+    "closed_code",
+]
 
 
 def _take_up(decided: Sequence[Decided], batch: Batch) -> None:
@@ -267,7 +304,7 @@ def _conflicts(session: Session, one: Decided, batch: Batch) -> list[AuditEntry]
     entries = []
     known = batch.conflicts.get(one.link.pk, {})
     for planned in one.plan.conflicts:
-        entries += open_conflict(session, one, planned, known.get(planned.rule))
+        entries += open_conflict(session, one, planned, known.get(planned.rule), batch)
     written = {rule: planned.instruction for planned in one.plan.operations for rule in _rules(planned)}
     over = one.plan.state in (Link.State.DELETED, Link.State.UNLINKED)
     asked = {planned.rule for planned in one.plan.conflicts}
@@ -276,13 +313,13 @@ def _conflicts(session: Session, one: Decided, batch: Batch) -> list[AuditEntry]
             # Settled once the write is confirmed; a refusal opens it again.
             conflict.state = Conflict.State.RESOLVING
             conflict.instruction_id = written[rule_id] or conflict.instruction_id
-            conflict.save(update_fields=["state", "instruction"])
+            batch.asked.append(conflict)
         elif rule_id in one.plan.closed or over:
             entries.append(close_conflict(session, conflict, one, batch))
         elif rule_id not in asked and conflict.state == Conflict.State.RESOLVING:
             # What a person asked for was not carried out: the question is theirs again.
             conflict.state = Conflict.State.OPEN
-            conflict.save(update_fields=["state"])
+            batch.asked.append(conflict)
     return entries
 
 
@@ -292,7 +329,9 @@ def _rules(planned: PlannedOperation) -> list[str]:
     return [*(f.rule for f in planned.fields), *([""] if whole else [])]
 
 
-def open_conflict(session: Session, one: Decided, planned: PlannedConflict, known: Conflict | None) -> list[AuditEntry]:
+def open_conflict(
+    session: Session, one: Decided, planned: PlannedConflict, known: Conflict | None, batch: Batch
+) -> list[AuditEntry]:
     """One open row per link and rule; it follows the live values."""
     rule = rule_of(session, planned.rule) if planned.rule else None
     values = {}
@@ -313,13 +352,13 @@ def open_conflict(session: Session, one: Decided, planned: PlannedConflict, know
             params["overwritten"] = known.params["overwritten"]
         cause = causes.of_conflict(session.mapping.pk, planned.kind, planned.rule, planned.code, params)
         if moved or known.fingerprint != cause:
-            known.ignored = None
+            heed(known)
         known.kind, known.code, known.params, known.state = planned.kind, planned.code, params, Conflict.State.OPEN
         known.left_value, known.right_value = values["left"], values["right"]
         _name_editors(known, one, rule)
         if moved:
             known.moved_at = timezone.now()
-        known.save()
+        batch.asked.append(known)
         return []
     has_base = rule is not None and rule.id in one.link.left_bases and rule.id in one.link.right_bases
     conflict = Conflict(
@@ -340,7 +379,7 @@ def open_conflict(session: Session, one: Decided, planned: PlannedConflict, know
         agreed_at=one.link.changed_at if has_base else None,
     )
     _name_editors(conflict, one, rule)
-    conflict.save()
+    batch.asked.append(conflict)
     session.counts["conflicts"] += 1
     return [
         audit_entry(
@@ -387,8 +426,8 @@ def close_conflict(session: Session, conflict: Conflict, one: Decided, batch: Ba
     conflict.closed_at = timezone.now()
     conflict.closed_by = instruction.by_name if instruction else ""
     conflict.closed_code = "resolved" if instruction else "moved"
-    conflict.instruction = instruction or conflict.instruction
-    conflict.save(update_fields=["state", "closed_at", "closed_by", "closed_code", "instruction"])
+    conflict.instruction_id = instruction.pk if instruction else conflict.instruction_id
+    batch.asked.append(conflict)
     return audit_entry(
         session,
         "resolve" if instruction else "conflict_closed",

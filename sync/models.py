@@ -540,11 +540,14 @@ class Conflict(models.Model):
         return f"{self.get_kind_display()}: {self.field_label or self.title}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """The fingerprint follows what it is made of."""
-        self.fingerprint = causes.of_conflict(self.mapping_id, self.kind, self.rule_id, self.code, self.params)
+        self.note_cause()
         if kwargs.get("update_fields") is not None:
             kwargs["update_fields"] = {*kwargs["update_fields"], "fingerprint"}
         super().save(*args, **kwargs)
+
+    def note_cause(self) -> None:
+        """The fingerprint follows what it is made of: call before a statement that saves many."""
+        self.fingerprint = causes.of_conflict(self.mapping_id, self.kind, self.rule_id, self.code, self.params)
 
 
 class Allowance(models.Model):

@@ -22,7 +22,7 @@ from connections.connectors.base import (
 from connections.models import Connection
 from sync import causes, hints
 from sync.aftermath import Aftermath, ring, tell_asker
-from sync.commit import audit_entry, rule_of
+from sync.commit import audit_entry, heed, rule_of
 from sync.merge import OTHER
 from sync.models import AuditEntry, Conflict, Instruction, Operation
 from sync.rows import save_rows
@@ -149,16 +149,17 @@ def _refused(session: Session, operation: Operation, error: Refused | NotAllowed
         # The record is made at once without what was refused; these fields wait for a person.
         for rule_id, message in hit.items():
             park(session, operation, rule_id, operation.fields[rule_id], code, message)
-            entries.append(refusal_conflict(session, operation, rule_id, code, message, system))
+            entries.append(refusal_conflict(session, operation, rule_id, code, message, system, after=after))
         after.again(operation.link)
     elif creating:
         operation.link.parked[""] = {"code": "create_refused", "fields": _sent(operation), "message": message}
-        entries.append(refusal_conflict(session, operation, "", "create_refused", message, system))
+        entries.append(refusal_conflict(session, operation, "", "create_refused", message, system, after=after))
     else:
         for rule_id in hit or operation.fields:
             sent = operation.fields[rule_id]
-            park(session, operation, rule_id, sent, code, hit.get(rule_id, error.message))
-            entries.append(refusal_conflict(session, operation, rule_id, code, hit.get(rule_id, error.message), system))
+            said = hit.get(rule_id, error.message)
+            park(session, operation, rule_id, sent, code, said)
+            entries.append(refusal_conflict(session, operation, rule_id, code, said, system, after=after))
         if hit and len(hit) < len(operation.fields):
             after.again(operation.link)
     tell_asker([operation], Instruction.State.REFUSED)
@@ -195,15 +196,17 @@ def refusal_conflict(
     system: str,
     kind: str = Conflict.Kind.REFUSED,
     params: Mapping[str, Any] | None = None,
+    after: Aftermath | None = None,
 ) -> AuditEntry:
-    """The refusal as a question for a person; an open one of the same rule turns into it."""
+    """The refusal as a question for a person; an open one of the same rule turns into it.
+
+    With `after` it is saved together with all others of the answers, else at once.
+    """
     rule = rule_of(session, rule_id)
     sent = operation.fields.get(rule_id, {})
     source_side = OTHER[operation.side]
     told = {"system": system, "message": message, "side": operation.side, "sent": sent.get("value"), **(params or {})}
-    conflict = Conflict.objects.filter(
-        link_id=operation.link_id, rule_id=rule_id, state__in=("open", "resolving")
-    ).first() or Conflict(
+    conflict = _open_question(operation, rule_id, after) or Conflict(
         mapping=session.mapping,
         link_id=operation.link_id,
         rule_id=rule_id,
@@ -222,8 +225,11 @@ def refusal_conflict(
     if conflict.pk and moved:
         conflict.moved_at = timezone.now()
     if moved or conflict.fingerprint != causes.of_conflict(session.mapping.pk, kind, rule_id, code, told):
-        conflict.ignored = None
-    conflict.save()
+        heed(conflict)
+    if after is None:
+        conflict.save()
+    else:
+        after.ask(conflict)
     session.counts["conflicts"] += 1
     return audit_entry(
         session,
@@ -239,13 +245,22 @@ def refusal_conflict(
     )
 
 
-def create_unclear(session: Session, operation: Operation, code: str, keys: Sequence[str]) -> list[AuditEntry]:
+def _open_question(operation: Operation, rule_id: str, after: Aftermath | None) -> Conflict | None:
+    if after is not None:
+        return after.question(operation.link_id, rule_id)
+    rows = Conflict.objects.filter(link_id=operation.link_id, rule_id=rule_id, state__in=("open", "resolving"))
+    return rows.first()
+
+
+def create_unclear(
+    session: Session, operation: Operation, code: str, keys: Sequence[str], after: Aftermath | None = None
+) -> list[AuditEntry]:
     """⚑ Never a second create: a person says whether the record exists, or which one it is."""
     system = session.system(operation.side)
     finish(operation, Operation.State.DEAD, code, system=system, count=len(keys), keys=list(keys))
     kind = Conflict.Kind.DUPLICATE if code == "key_twice" else Conflict.Kind.UNCERTAIN_CREATE
     told = {"count": len(keys), "keys": list(keys)}
-    entry = refusal_conflict(session, operation, "", code, "", system, kind, told)
+    entry = refusal_conflict(session, operation, "", code, "", system, kind, told, after)
     operation.link.parked[""] = {"code": code, "fields": {"": "waits for a person"}}
     tell_asker([operation], Instruction.State.REFUSED)
     return [entry]

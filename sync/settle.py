@@ -42,7 +42,7 @@ def settle(session: Session, answers: Sequence[tuple[Operation, WriteResult | Co
         for operation, result in answers:
             if operation.pk in taken and isinstance(result, WriteResult):
                 key = result.record.key or result.record.external_id
-                entries += create_unclear(session, operation, "key_twice", [key])
+                entries += create_unclear(session, operation, "key_twice", [key], after)
             elif isinstance(result, WriteResult):
                 entries += _confirmed(session, operation, result, after)
             elif result is None:
@@ -275,7 +275,7 @@ def _close_settled(
         conflict.closed_at = timezone.now()
         conflict.closed_by = by
         conflict.closed_code = "resolved" if by else "moved"
-        conflict.save(update_fields=["state", "closed_at", "closed_by", "closed_code"])
+        after.ask(conflict)
         entries.append(
             audit_entry(
                 session,
