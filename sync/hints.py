@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from sync import causes
 from sync.models import ChangedRecord, Link, MappingState
-from sync.rows import save_rows
+from sync.rows import add_rows, save_rows
 
 Lane = ChangedRecord.Lane
 
@@ -70,7 +70,7 @@ def mark(
         waiting.filter(attempts=0, not_before__gt=when).update(not_before=when)
         known = set(waiting.values_list("external_id", flat=True))
         new = [external_id for external_id in wanted if external_id not in known]
-        ChangedRecord.objects.bulk_create(
+        add_rows(
             [
                 ChangedRecord(
                     mapping_id=mapping_id,

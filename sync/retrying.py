@@ -45,6 +45,7 @@ def _mappings(those: Standing) -> list[SyncMapping]:
 def _chunks(rows: QuerySet[Any]) -> Iterator[list[Any]]:
     """The rows in pieces, by key; each is read afresh, so that what changed meanwhile is not acted on."""
     after = 0
+    rows = rows.select_related("link").defer("link__left_bases", "link__right_bases", "link__parked")
     while part := list(rows.filter(pk__gt=after).order_by("pk")[:CHUNK]):
         after = part[-1].pk
         yield part
@@ -61,7 +62,7 @@ def retry(those: Standing, user: Any) -> Asked:
         with transaction.atomic():
             hints.lock(mapping.pk)
             for source, rows in {QUESTION: sure, WRITE: mine.writes, RECORD: mine.records}.items():
-                for part in _chunks(rows.select_related("link")):
+                for part in _chunks(rows):
                     _ring(mapping, source, part)
                     told = {"by": _name(user), "number": len(part)}
                     _tell(mapping, part, "retry", "failure_retried", user, request_id, told)
@@ -117,7 +118,7 @@ def _mark(those: Standing, reason: str | None, user: Any) -> int:
         with transaction.atomic():
             hints.lock(mapping.pk)
             for rows in mine.lists.values():
-                for part in _chunks(rows.select_related("link")):
+                for part in _chunks(rows):
                     for fingerprint in sorted({one.fingerprint for one in part}):
                         same = [one for one in part if one.fingerprint == fingerprint]
                         mark = None
