@@ -21,7 +21,7 @@ from django.utils import timezone
 from connections.connectors.base import Gone, NeedsAuthorization, NotAllowed, RateLimited, Refused, Retry
 from connections.models import Connection
 from mappings.models import Mapping as SyncMapping
-from sync import first_run, hints, parking, recover
+from sync import first_run, hints, recover
 from sync.apply import carry_out
 from sync.brakes import Halted, halt, halt_empty, passed
 from sync.commit import commit_links
@@ -131,7 +131,6 @@ def _run(session: Session, state: MappingState) -> Outcome:
         session.kind = Run.Kind.FIRST
         first_run.survey(session)
         return Outcome("approval", run_id=_run_id(session))
-    parking.compare_versions(session, state)
     started = time.monotonic()
     take_up(session, state)
     try:

@@ -64,8 +64,6 @@ class MappingState(models.Model):
     last_run_at = models.DateTimeField(null=True, blank=True)
     idle_polls = models.PositiveBigIntegerField(default=0)  # polls that found nothing and left no run
     idle_calls = models.PositiveBigIntegerField(default=0)  # what they cost
-    # Version whose changes were last compared with what is parked; see parking.compare_versions
-    unparked_for = models.PositiveBigIntegerField(null=True, blank=True)
 
     def __str__(self) -> str:
         return f"state of {self.mapping}"

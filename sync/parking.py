@@ -14,12 +14,11 @@ from django.db.models import QuerySet
 
 from mappings.compiled import CompiledRule
 from mappings.models import Mapping as SyncMapping
-from mappings.models import MappingVersion
 from mappings.transforms.base import CannotExpress
 from sync import causes, hints
 from sync.merge import OTHER
-from sync.models import Conflict, Link, MappingState
-from sync.session import SIDES, Session
+from sync.models import Conflict, Link
+from sync.session import SIDES
 from sync.state import Batch
 
 # Why a parked value is tried once more.
@@ -75,19 +74,6 @@ def changed_rules(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     sides = ("create", "create_defaults", "on_delete", "close_values")
     whole = any(old.get(side, {}).get(name) != new.get(side, {}).get(name) for side in SIDES for name in sides)
     return [*found, ""] if found or whole else []
-
-
-def compare_versions(session: Session, state: MappingState) -> None:
-    """Once per version: what waits on the rules it changed is tried again. Under the lease."""
-    number = session.version.number
-    if state.unparked_for == number:
-        return
-    old = MappingVersion.objects.filter(mapping=session.mapping, number=state.unparked_for or 0).first()
-    with transaction.atomic():
-        session.lease.renew()
-        if old is not None and (changed := changed_rules(old.document, session.version.document)):
-            unpark(session.mapping, changed, VERSION_CHANGED)
-        MappingState.objects.filter(pk=state.pk).update(unparked_for=number)
 
 
 # Under the lease. ------------------------------------------------------------------------------------------------

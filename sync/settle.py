@@ -125,7 +125,7 @@ def _confirmed(session: Session, operation: Operation, result: WriteResult, afte
     finish(operation, Operation.State.CONFIRMED, "confirmed", **operation.result.get("params", {}))
     session.counts["created" if creating else "updated"] += 1
     entries += _close_settled(session, operation, after, exclude=set(result.on_the_way))
-    entries += ask_about(session, operation, edits_overwritten(operation, result))
+    entries += ask_about(session, operation, edits_overwritten(operation, result), after)
     rung = after.rang_alone(side, record.external_id)
     # An echo costs no call: a verified delivery that rang alone and tells exactly what we just did.
     if rung and proves_echo(rung.proof or {}, created=creating, sent=operation.read_back(), version=record.version):

@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('mappings', '0001_initial'),
-        ('sync', '0003_sweep_and_record_index'),
+        ('sync', '0004_version_of_last_run'),
     ]
 
     operations = [
@@ -62,11 +62,6 @@ class Migration(migrations.Migration):
             model_name='conflict',
             name='retry',
             field=models.CharField(blank=True, max_length=20),
-        ),
-        migrations.AddField(
-            model_name='mappingstate',
-            name='unparked_for',
-            field=models.PositiveBigIntegerField(blank=True, null=True),
         ),
         migrations.AddField(
             model_name='operation',
