@@ -24,6 +24,7 @@ ROLES: dict[str, str] = dict(Role.choices)
 _ADMIN = frozenset({Role.ADMIN})
 _OPERATE = frozenset({Role.ADMIN, Role.OPERATOR})
 _SETTLE = frozenset({Role.ADMIN, Role.REVIEWER})
+_ANSWER = frozenset({Role.ADMIN, Role.OPERATOR, Role.REVIEWER})
 _INSPECT = frozenset({Role.ADMIN, Role.AUDITOR})
 _SET_UP = frozenset({Role.ADMIN, Role.OPERATOR, Role.AUDITOR})
 _ALL = frozenset(Role)
@@ -33,6 +34,7 @@ ACTIONS: dict[str, frozenset[str]] = {
     "home.read": _ALL,
     "records.read": _ALL,
     "review.read": _ALL,
+    "failures.read": _ALL,
     "policies.read": _ALL,
     "value_maps.read": _ALL,
     "runs.read": _SET_UP,
@@ -47,13 +49,15 @@ ACTIONS: dict[str, frozenset[str]] = {
     "review.settle": _SETTLE,
     "records.repair": _SETTLE,
     "verify.repair": _SETTLE,
+    "failures.answer": _ANSWER,  # retry and edit what also waits in the review queue
     # running
     "runs.start": _OPERATE,
     "runs.approve": _OPERATE,
     "runs.pause": _OPERATE,
-    "runs.retry": _OPERATE,
     "verify.start": _OPERATE,
     "verify.stop": _OPERATE,
+    "failures.retry": _OPERATE,  # any failure
+    "failures.ignore": _OPERATE,
     "brakes.release": _OPERATE,
     "connections.test": _OPERATE,
     "connections.pause": _OPERATE,

@@ -13,6 +13,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from sync import hints
+from sync.commit import save_questions
 from sync.models import ChangedRecord, Conflict, Instruction, Link, Operation
 from sync.session import SIDES, Session
 
@@ -26,6 +27,7 @@ REMEMBERED = timedelta(days=1)
 class Aftermath:
     session: Session
     questions: dict[int, list[Conflict]] = field(default_factory=dict)  # link -> open ones
+    _asked: list[Conflict] = field(default_factory=list)
     _told: dict[tuple[str, str], ChangedRecord] = field(default_factory=dict)  # hints that may be proved echoes
     _echoes: list[ChangedRecord] = field(default_factory=list)
     _ended: list[Link] = field(default_factory=list)
@@ -34,6 +36,7 @@ class Aftermath:
     _failed: dict[tuple[str, float, int], list[Link]] = field(default_factory=dict)
     _gone: dict[tuple[str, bool], list[str]] = field(default_factory=dict)
     _tries: dict[tuple[int, str, str], list[str]] | None = None
+    _standing: dict[tuple[int, str, str], Operation] | None = None
     _operations: Sequence[Operation] = ()
 
     @classmethod
@@ -52,6 +55,18 @@ class Aftermath:
         return found
 
     # Collected. --------------------------------------------------------------------------------------------------
+
+    def question(self, link_id: int, rule_id: str) -> Conflict | None:
+        """The open question about this rule of the link."""
+        mine = self.questions.get(link_id, ())
+        return next((one for one in mine if one.rule_id == rule_id and one.state != Conflict.State.CLOSED), None)
+
+    def ask(self, conflict: Conflict) -> None:
+        """Save the question, new or changed, with all the others."""
+        if conflict not in self._asked:
+            self._asked.append(conflict)
+        if not conflict.pk:
+            self.questions.setdefault(conflict.link_id or 0, []).append(conflict)
 
     def rang_alone(self, side: str, external_id: str) -> ChangedRecord | None:
         """The hint of a record, where one verified delivery alone rang it."""
@@ -105,9 +120,26 @@ class Aftermath:
             found.setdefault((link_id, side, part), []).append(result.get("code", ""))
         return found
 
+    def failing(self, operation: Operation) -> Operation | None:
+        """The failure of the same write that stands so far."""
+        if self._standing is None:
+            links = {one.link_id for one in self._operations}
+            rows = Operation.objects.filter(link__in=links, failing_since__isnull=False)
+            self._standing = {(one.link_id, one.side, one.part): one for one in rows}
+        return self._standing.get((operation.link_id, operation.side, operation.part))
+
+    def give_way(self) -> None:
+        """A failed write is listed until its next answer: call before the answers are saved."""
+        ended = (Operation.State.CONFIRMED, Operation.State.REFUSED, Operation.State.DEAD)
+        answered = [one for one in self._operations if one.failing_since or one.state in ended]
+        over = [standing.pk for one in answered if (standing := self.failing(one)) is not None]
+        if over:
+            Operation.objects.filter(pk__in=over).update(failing_since=None, ignored=None)
+
     # Done. -------------------------------------------------------------------------------------------------------
 
     def carry_out(self) -> None:
+        save_questions(self._asked)
         hints.consume(self._echoes)
         release(self.session, self._ended)
         now = timezone.now()
@@ -120,7 +152,11 @@ class Aftermath:
             ring(self.session, links, hints.Lane.RETRY)
             wait = max(hints.backoff(tries - 1), seconds)
             of_links(self.session, links).update(
-                attempts=tries, error=message[:2000], lane=hints.Lane.RETRY, not_before=now + timedelta(seconds=wait)
+                attempts=tries,
+                error=message[:2000],
+                lane=hints.Lane.RETRY,
+                not_before=now + timedelta(seconds=wait),
+                **hints.NOT_LISTED,  # the write itself is listed
             )
         for (side, certain), ids in self._gone.items():
             hints.mark(self.session.mapping.pk, side, ids, hints.Lane.RETRY, deleted=certain)

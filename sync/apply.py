@@ -13,7 +13,6 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db import connections as databases
@@ -32,7 +31,7 @@ from sync.lease import RENEW_SECONDS
 from sync.models import ChangedRecord, Operation
 from sync.rows import save_rows
 from sync.session import SIDES, Session
-from sync.setbacks import supersede
+from sync.setbacks import supersede, values_of
 from sync.settle import settle
 from sync.standing import may_write
 
@@ -210,11 +209,6 @@ def _calls(session: Session, operations: Sequence[Operation]) -> list[_Call]:
                     calls.append(_Call(side, partial(_send_bulk, session, part, kind)))
             calls += [_Call(side, partial(_send_alone, session, one)) for one in these]
     return calls
-
-
-def values_of(operation: Operation) -> dict[str, Any]:
-    """{path: value} as sent."""
-    return {**operation.extra, **{sent["path"]: sent["value"] for sent in operation.fields.values()}}
 
 
 def _send_one(session: Session, operation: Operation) -> Answer:

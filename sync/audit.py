@@ -13,7 +13,7 @@ from django.db import connection, models, transaction
 from sync import chain
 from sync.chain import Verdict
 from sync.models import AuditEntry
-from sync.rows import save_rows
+from sync.rows import add_rows, save_rows
 
 # Entries sealed in one transaction: large enough to catch up quickly, small enough to hold the lock for milliseconds.
 SEAL_BATCH = 500
@@ -68,7 +68,7 @@ def entry(
 
 def append(entries: list[AuditEntry]) -> None:
     """Insert entries in the caller's transaction, so that no act is without its line and no line without its act."""
-    AuditEntry.objects.bulk_create(entries)
+    add_rows(entries)
 
 
 def write(action: str, code: str, **details: Any) -> None:

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from connections.connectors.base import Change, Record
 from mappings.compiled import CompiledRule
-from sync import audit, hints
+from sync import audit, causes, hints
 from sync.identities import note_records
 from sync.matching import forget
 from sync.merge import MISSING, Agree
@@ -53,9 +53,12 @@ def commit_links(
                 operation_row(session, one.link, planned, batch) for one in decided for planned in one.plan.operations
             ]
         )
+        _end_failures(decided)
+        _take_up(decided, batch)
         for one in decided:
             entries += _conflicts(session, one, batch)
             entries += _instructions(session, one, batch)
+        save_questions(batch.asked)
         note_records(
             (one.link.identity, session.connection(one.bound), session.object_type(one.bound), external_id)
             for one in decided
@@ -68,6 +71,58 @@ def commit_links(
         audit.append(entries)
         hints.consume(consumed)
     return operations
+
+
+def _end_failures(decided: Sequence[Decided]) -> None:
+    """A write that failed is over once it is not planned again: the values agree, a person is asked, the pair ended."""
+    planned = {(one.link.pk, call.side, call.part) for one in decided for call in one.plan.operations}
+    rows = Operation.objects.filter(link__in=[one.link.pk for one in decided], failing_since__isnull=False)
+    over = [pk for pk, *write in rows.values_list("pk", "link_id", "side", "part") if tuple(write) not in planned]
+    if over:
+        Operation.objects.filter(pk__in=over).update(failing_since=None, ignored=None)
+
+
+def save_questions(questions: Sequence[Conflict]) -> None:
+    """Save these questions, new or known, in two statements; what ends makes room for what begins."""
+    for question in questions:
+        question.note_cause()
+    save_rows([question for question in questions if question.pk], QUESTION_FIELDS)
+    Conflict.objects.bulk_create([question for question in questions if not question.pk])
+
+
+def heed(question: Conflict) -> None:
+    """Its value or cause changed: it is listed again, if somebody ignored it."""
+    if question.ignored_id:
+        Conflict.objects.filter(pk=question.pk).update(ignored=None)
+        question.ignored = None
+
+
+# What an answer or a plan may change; what a person marked meanwhile (retry, ignored) is not theirs to take back.
+QUESTION_FIELDS = [
+    "kind",
+    "state",
+    "left_value",
+    "right_value",
+    "left_by",
+    "right_by",
+    "left_at",
+    "right_at",
+    "code",
+    "params",
+    "fingerprint",
+    "instruction",
+    "moved_at",
+    "closed_at",
+    "closed_by",
+    "closed_code",
+]
+
+
+def _take_up(decided: Sequence[Decided], batch: Batch) -> None:
+    """What was asked to be tried again is tried with this plan."""
+    links = {one.link.pk for one in decided}
+    if taken := [pk for pk, link in batch.lifted.items() if link in links]:
+        Conflict.objects.filter(pk__in=taken).update(retry="")
 
 
 def save_links(links: Iterable[Link], moved: Iterable[Link]) -> None:
@@ -249,7 +304,7 @@ def _conflicts(session: Session, one: Decided, batch: Batch) -> list[AuditEntry]
     entries = []
     known = batch.conflicts.get(one.link.pk, {})
     for planned in one.plan.conflicts:
-        entries += open_conflict(session, one, planned, known.get(planned.rule))
+        entries += open_conflict(session, one, planned, known.get(planned.rule), batch)
     written = {rule: planned.instruction for planned in one.plan.operations for rule in _rules(planned)}
     over = one.plan.state in (Link.State.DELETED, Link.State.UNLINKED)
     asked = {planned.rule for planned in one.plan.conflicts}
@@ -258,13 +313,13 @@ def _conflicts(session: Session, one: Decided, batch: Batch) -> list[AuditEntry]
             # Settled once the write is confirmed; a refusal opens it again.
             conflict.state = Conflict.State.RESOLVING
             conflict.instruction_id = written[rule_id] or conflict.instruction_id
-            conflict.save(update_fields=["state", "instruction"])
+            batch.asked.append(conflict)
         elif rule_id in one.plan.closed or over:
             entries.append(close_conflict(session, conflict, one, batch))
         elif rule_id not in asked and conflict.state == Conflict.State.RESOLVING:
             # What a person asked for was not carried out: the question is theirs again.
             conflict.state = Conflict.State.OPEN
-            conflict.save(update_fields=["state"])
+            batch.asked.append(conflict)
     return entries
 
 
@@ -274,7 +329,9 @@ def _rules(planned: PlannedOperation) -> list[str]:
     return [*(f.rule for f in planned.fields), *([""] if whole else [])]
 
 
-def open_conflict(session: Session, one: Decided, planned: PlannedConflict, known: Conflict | None) -> list[AuditEntry]:
+def open_conflict(
+    session: Session, one: Decided, planned: PlannedConflict, known: Conflict | None, batch: Batch
+) -> list[AuditEntry]:
     """One open row per link and rule; it follows the live values."""
     rule = rule_of(session, planned.rule) if planned.rule else None
     values = {}
@@ -293,12 +350,15 @@ def open_conflict(session: Session, one: Decided, planned: PlannedConflict, know
             return []
         if "overwritten" in known.params:  # an edit that we overwrote can be restored until a person lets it go
             params["overwritten"] = known.params["overwritten"]
+        cause = causes.of_conflict(session.mapping.pk, planned.kind, planned.rule, planned.code, params)
+        if moved or known.fingerprint != cause:
+            heed(known)
         known.kind, known.code, known.params, known.state = planned.kind, planned.code, params, Conflict.State.OPEN
         known.left_value, known.right_value = values["left"], values["right"]
         _name_editors(known, one, rule)
         if moved:
             known.moved_at = timezone.now()
-        known.save()
+        batch.asked.append(known)
         return []
     has_base = rule is not None and rule.id in one.link.left_bases and rule.id in one.link.right_bases
     conflict = Conflict(
@@ -319,7 +379,7 @@ def open_conflict(session: Session, one: Decided, planned: PlannedConflict, know
         agreed_at=one.link.changed_at if has_base else None,
     )
     _name_editors(conflict, one, rule)
-    conflict.save()
+    batch.asked.append(conflict)
     session.counts["conflicts"] += 1
     return [
         audit_entry(
@@ -366,8 +426,8 @@ def close_conflict(session: Session, conflict: Conflict, one: Decided, batch: Ba
     conflict.closed_at = timezone.now()
     conflict.closed_by = instruction.by_name if instruction else ""
     conflict.closed_code = "resolved" if instruction else "moved"
-    conflict.instruction = instruction or conflict.instruction
-    conflict.save(update_fields=["state", "closed_at", "closed_by", "closed_code", "instruction"])
+    conflict.instruction_id = instruction.pk if instruction else conflict.instruction_id
+    batch.asked.append(conflict)
     return audit_entry(
         session,
         "resolve" if instruction else "conflict_closed",

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from connections.connectors.base import Change, ConnectorError, Record
 from mappings.models import Mapping as SyncMapping
-from sync import asked, hints
+from sync import asked, hints, parking
 from sync.commit import Decided, audit_entry
 from sync.lease import LeaseLost
 from sync.matching import same_thing
@@ -81,11 +81,13 @@ def decide(
     for hint in rung:
         if link := of_record.get((hint.side, hint.external_id)):
             hints_of.setdefault(link.pk, []).append(hint)
+    parking.lift(known, session.compiled.rules)
     outside = _outside(session, links, reading)
     twins = _twins(session, links, reading, outside)
     look = Look(session, known, reading, hints_of, outside, twins, max_hops())
     decided: list[Decided] = []
     consumed: list[ChangedRecord] = []
+    failed: list[hints.Failed] = []
     for link in links:
         mine = hints_of.get(link.pk, [])
         try:
@@ -94,17 +96,24 @@ def decide(
             raise
         except Exception as problem:  # poison: this record waits with its error, the others go on
             log.exception("link %s cannot be planned", link.pk)
-            for hint in mine:
-                hints.fail(hint, f"This record could not be planned: {problem.__class__.__name__}: {problem}")
+            told = f"This record could not be planned: {problem.__class__.__name__}: {problem}"
+            failed.append(hints.Failed(mine, told, version=_version(look.records(link))))
             continue
         if one is None:
             continue
         decided.append(one)
         consumed += mine
+    hints.fail_all(failed)
     _with_history(look, decided)
     for one in decided:
         asked.answer_rest(one.plan, one.link, known)
     return decided, consumed
+
+
+def _version(records: Records) -> str:
+    """What tells whether a record that failed has changed since."""
+    seen = [record.version or record.updated_at or "" for record in records.values() if record is not None]
+    return " ".join(seen)[:200]
 
 
 def max_hops() -> int:
@@ -137,8 +146,7 @@ def _decide_link(look: Look, link: Link, mine: Sequence[ChangedRecord]) -> Decid
     if link.state == Link.State.DELETED:
         return _tombstone(look, link, records)
     if any(_stale(link, side, records[side]) for side in SIDES):
-        for hint in mine:
-            hints.fail(hint, OLDER)
+        hints.fail_all([hints.Failed(mine, OLDER, "older")])
         return None
     gone = {side for side in SIDES if _gone(look, link, side, mine)}
     unsure = {side for side in SIDES if link.record_id(side) in look.reading.absent[side]} - gone
@@ -228,15 +236,16 @@ def _see_again(look: Look, link: Link, unsure: set[str], mine: Sequence[ChangedR
     now = timezone.now()
     for side in unsure:
         hints.mark(look.session.mapping.pk, side, [str(link.record_id(side))], hints.Lane.VERIFY)
-    these = hints.of_link(link)
-    for hint in these:
+    failed = []
+    for hint in sorted(hints.of_link(link), key=lambda hint: hint.side not in unsure):  # listed is what is not there
         if hint.side in unsure:
             first = hint.first_rung_at if hint.error == UNREADABLE else now
             again = first + SECOND_SIGHTING if first + SECOND_SIGHTING > now else now + SECOND_SIGHTING
             ChangedRecord.objects.filter(pk=hint.pk).update(first_rung_at=first)
         else:
             again = now + SECOND_SIGHTING
-        hints.fail(hint, UNREADABLE, (again - now).total_seconds(), attempts=1)
+        failed.append(hints.Failed([hint], UNREADABLE, "unreadable", (again - now).total_seconds(), attempts=1))
+    hints.fail_all(failed)
 
 
 def _deletion(look: Look, link: Link, records: Records, gone: set[str]) -> Decided:

@@ -295,7 +295,7 @@ def _look_at_each(session: Session, rung: Sequence[ChangedRecord]) -> list[Opera
             if not isinstance(failure.error, OF_THE_MAPPING):
                 raise
             refused = failure
-            hints.fail(hint, failure.error.message or failure.error.__class__.__name__)
+            hints.fail(hint, failure.error.message or failure.error.__class__.__name__, "not_read")
         except Exception as problem:
             log.exception("%s %s cannot be decided", hint.side, hint.external_id)
             hints.fail(hint, f"This record could not be taken over: {problem.__class__.__name__}: {problem}")

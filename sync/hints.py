@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,9 @@ from django.db.models import F, Q
 from django.db.models.functions import Least
 from django.utils import timezone
 
+from sync import causes
 from sync.models import ChangedRecord, Link, MappingState
+from sync.rows import add_rows, save_rows
 
 Lane = ChangedRecord.Lane
 
@@ -67,7 +70,7 @@ def mark(
         waiting.filter(attempts=0, not_before__gt=when).update(not_before=when)
         known = set(waiting.values_list("external_id", flat=True))
         new = [external_id for external_id in wanted if external_id not in known]
-        ChangedRecord.objects.bulk_create(
+        add_rows(
             [
                 ChangedRecord(
                     mapping_id=mapping_id,
@@ -83,6 +86,18 @@ def mark(
             ignore_conflicts=True,
         )
     return new
+
+
+def try_again(mapping_id: int, side: str, ids: Sequence[str]) -> None:
+    """Look at these records now, behind live edits, also where a failed look made them wait: a person asks, or what
+    they failed for is gone."""
+    if not ids:
+        return
+    with transaction.atomic():
+        mark(mapping_id, side, ids, Lane.RETRY)
+        now = timezone.now()
+        waiting = ChangedRecord.objects.filter(mapping_id=mapping_id, side=side, external_id__in=list(ids))
+        waiting.filter(not_before__gt=now).update(not_before=now)
 
 
 def lock(mapping_id: int) -> None:
@@ -156,15 +171,90 @@ def backoff(attempts: int) -> float:
     return BACKOFF[min(attempts, len(BACKOFF) - 1)]
 
 
-def fail(hint: ChangedRecord, error: str, after: float | None = None, attempts: int | None = None) -> None:
-    """Keep the hint with its error; the next try waits longer each time, and never stops.
+# A failure that is over by itself in a moment (a copy that lags behind, a restart) is listed from this one in a row.
+LISTED_AFTER = 3
 
-    `attempts`: how often it failed by now, where somebody else counts; else one more than the hint says.
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Hints of one record or pair that could not be decided, and why.
+
+    `code`: not_planned, not_read, unreadable or older; see sync/remedies.py. `after`: seconds until the next try at
+    least; `attempts`: how often it failed by now, where somebody else counts; `version`: of the record as it was read.
     """
-    failures = hint.attempts + 1 if attempts is None else attempts
-    ChangedRecord.objects.filter(pk=hint.pk).update(
-        attempts=failures,
-        error=error[:2000],
-        lane=Least(F("lane"), Lane.RETRY) if hint.lane > Lane.RETRY else Lane.RETRY,
-        not_before=timezone.now() + timedelta(seconds=max(backoff(failures - 1), after or 0)),
-    )
+
+    hints: Sequence[ChangedRecord]
+    error: str
+    code: str = "not_planned"
+    after: float = 0
+    attempts: int | None = None
+    version: str = ""
+
+
+def fail(hint: ChangedRecord, error: str, code: str = "not_planned") -> None:
+    """Keep the hint with its error; the next try waits longer each time, and never stops."""
+    fail_all([Failed([hint], error, code)])
+
+
+def fail_all(failures: Sequence[Failed]) -> None:
+    """Keep these hints with their errors, in a fixed number of statements.
+
+    A pair is listed at one of its hints alone, and stays ignored while it fails for the same cause in the same version.
+    """
+    failed = [hint for one in failures for hint in one.hints]
+    if not failed:
+        return
+    now = timezone.now()
+    links = _links_of(failed)
+    listed = {hint.link_id: hint for hint in ChangedRecord.objects.filter(link__in=set(links.values()))}
+    given_way: list[int] = []
+    named: set[int] = set()
+    for one in failures:
+        for hint in one.hints:
+            pair = links.get((hint.side, hint.external_id))
+            before = listed.get(pair) or hint
+            hint.attempts = hint.attempts + 1 if one.attempts is None else one.attempts
+            hint.error, hint.lane = one.error[:2000], Lane.RETRY
+            hint.not_before = now + timedelta(seconds=max(backoff(hint.attempts - 1), one.after))
+            told = (pair is None or pair not in named) and (hint.attempts >= LISTED_AFTER or one.code != "older")
+            cause = causes.fingerprint(hint.mapping_id, causes.RECORD, hint.side, "", one.code, one.error)
+            same = before.fingerprint == cause and before.failed_version == one.version
+            hint.ignored_id = before.ignored_id if told and same else None
+            hint.failing_since = (before.failing_since or now) if told else None
+            hint.failed_at = now if told else None
+            hint.fingerprint, hint.failed_code, hint.failed_version = (
+                (cause, one.code, one.version) if told else ("", "", "")
+            )
+            hint.link_id = pair if told else None
+            if told and pair is not None:
+                named.add(pair)
+                given_way += [before.pk] if before.pk != hint.pk else []
+    with transaction.atomic():
+        lock(failed[0].mapping_id)
+        ChangedRecord.objects.filter(pk__in=given_way).update(**NOT_LISTED)
+        save_rows(failed, FAILURE_FIELDS)
+
+
+# What says that a hint is listed as a failure, when it is not.
+NOT_LISTED: Mapping[str, Any] = {
+    "fingerprint": "",
+    "failing_since": None,
+    "failed_at": None,
+    "failed_code": "",
+    "failed_version": "",
+    "link": None,
+    "ignored": None,
+}
+FAILURE_FIELDS = ["attempts", "error", "lane", "not_before", *NOT_LISTED]
+
+
+def _links_of(failed: Sequence[ChangedRecord]) -> dict[tuple[str, str], int]:
+    """{(side, external id): primary key of the record's link}"""
+    these = Q(pk__in=())
+    for side in ("left", "right"):
+        these |= Q(**{f"{side}_id__in": [hint.external_id for hint in failed if hint.side == side]})
+    found: dict[tuple[str, str], int] = {}
+    rows = Link.objects.filter(these, mapping=failed[0].mapping_id).values_list("pk", "left_id", "right_id")
+    for pk, left_id, right_id in rows:
+        found |= {(side, id_): pk for side, id_ in (("left", left_id), ("right", right_id)) if id_}
+    return found

@@ -287,9 +287,9 @@ def settle_on(rule: CompiledRule, f: Field, side: str, value: Any, code: str) ->
 def resolve_field(rule: CompiledRule, f: Field, choice: Mapping[str, Any]) -> Outcome:
     """What a person's choice does to the field.
 
-    `choice`: {"take": "left" | "right" | "base" | "ignore" | "value" | "before", "value": …, "in": side,
-    "seen": {"left": …, "right": …}, "force": bool}. ⚑ It applies if the *field's* values are still those the person
-    saw; record versions do not matter.
+    `choice`: {"take": "left" | "right" | "base" | "ignore" | "value" | "before" | "send", "value": …, "in": side,
+    "seen": {"left": …, "right": …}, "force": bool}; "send" writes the value to that side alone. ⚑ It applies if the
+    *field's* values are still those the person saw; record versions do not matter.
     """
     for side in ("left", "right"):
         if f.value(side) is MISSING:
@@ -302,6 +302,8 @@ def resolve_field(rule: CompiledRule, f: Field, choice: Mapping[str, Any]) -> Ou
         return Agree("agreed_to_differ" if differ else "left_as_it_is", differ=differ)
     if take == "before":
         return Write(side, choice["value"], "undone", settle="current")
+    if take == "send":
+        return _send(rule, f, side, choice["value"])
     if take in ("left", "right"):
         if not rule.may_write(OTHER[take]):
             return Agree("agreed_to_differ", differ=True)
@@ -322,6 +324,18 @@ def repair_field(rule: CompiledRule, f: Field, choice: Mapping[str, Any]) -> Out
         return Ask("field", "direction_forbids", {"side": target})
     outcome = resolve_field(rule, f, choice)
     return replace(outcome, code="repaired") if isinstance(outcome, Write) else outcome
+
+
+def _send(rule: CompiledRule, f: Field, side: str, value: Any) -> Outcome:
+    """A person edited what is sent to `side`; the other side keeps its value, and the two differ by agreement."""
+    if not rule.may_write(side):
+        return Ask("field", "direction_forbids", {"side": side})
+    if rule.field(side).required and is_empty(value):
+        return Ask("unmapped", "required_would_be_emptied", {"side": side})
+    equal = rule.lens.equal(*((value, f.right) if side == "left" else (f.left, value)))
+    if value == f.value(side):
+        return Agree("converged" if equal else "agreed_to_differ", differ=not equal)
+    return Write(side, value, "retried", settle="source" if equal else "current")
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,6 +376,9 @@ def _cut_short(sent: Any, read_back: Any) -> bool:
 def _still_parked(rule: CompiledRule, f: Field, outcome: Outcome) -> bool:
     """A refused value is not sent again until it changes."""
     assert f.parked is not None
+    if isinstance(outcome, Write) and f.parked.get("typed") and outcome.side == f.parked["side"]:
+        # A person's own value was refused after the ordinary one: neither is sent again for the same source.
+        return outcome.value == f.parked["value"] or f.value(OTHER[outcome.side]) == f.parked.get("source")
     if isinstance(outcome, Write):
         return outcome.side == f.parked["side"] and outcome.value == f.parked["value"]
     # Cut short: bases moved, the sides still differ for as long as the source says what was cut.

@@ -16,6 +16,7 @@ from django.utils import timezone
 from connections.access import grants_of
 from connections.models import Connection
 from mappings.models import Mapping, MappingVersion, Side
+from sync import causes
 from sync.chain import values_digest
 
 
@@ -104,6 +105,19 @@ class Cursor(models.Model):
         return f"{self.mapping} {self.side}: {self.watermark}"
 
 
+class Ignoring(models.Model):
+    """A person's word that some failures are known: they are listed apart until their value or cause changes."""
+
+    mapping = models.ForeignKey(Mapping, on_delete=models.CASCADE, related_name="ignorings")
+    fingerprint = models.CharField(max_length=16)
+    reason = models.CharField(max_length=500)
+    by_name = models.CharField(max_length=150)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"ignored by {self.by_name}: {self.reason}"
+
+
 class ChangedRecord(models.Model):
     """A hint: this record may have changed. Consumed by a DELETE conditional on the counter."""
 
@@ -126,14 +140,28 @@ class ChangedRecord(models.Model):
     proof = models.JSONField(null=True, blank=True)
     error = models.TextField(blank=True)  # why the last attempt failed, for people
     attempts = models.PositiveIntegerField(default=0)
+    # A record that keeps failing: its cause (see causes.py, "" where it does not count), since when, and the pair it
+    # stands for, so that a pair is listed once though both of its records failed.
+    fingerprint = models.CharField(max_length=16, blank=True)
+    failing_since = models.DateTimeField(null=True, blank=True)
+    failed_at = models.DateTimeField(null=True, blank=True)  # the last failure
+    failed_code = models.CharField(max_length=20, blank=True)  # not_planned, not_read, unreadable, older
+    failed_version = models.CharField(max_length=200, blank=True)  # of the record at the last failure
+    link = models.ForeignKey("Link", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    ignored = models.ForeignKey(Ignoring, null=True, blank=True, on_delete=models.SET_NULL, related_name="hints")
 
     objects = OfMapping.as_manager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["mapping", "side", "external_id"], name="one_hint_per_record")]
+        constraints = [
+            models.UniqueConstraint(fields=["mapping", "side", "external_id"], name="one_hint_per_record"),
+            models.UniqueConstraint(fields=["link"], condition=~Q(fingerprint=""), name="one_failing_hint_per_link"),
+        ]
         indexes = [
             # hints.due: what is due, live first
             models.Index(fields=["mapping", "lane", "not_before"], name="hint_due"),
+            # failures: groups and rows of those that count
+            models.Index(fields=["mapping", "fingerprint"], condition=~Q(fingerprint=""), name="hint_failing"),
         ]
 
     def __str__(self) -> str:
@@ -204,7 +232,7 @@ class Link(models.Model):
     # (version, mapping version) of a read in which every readable mapped field equalled its base
     left_settled = models.CharField(max_length=230, blank=True)
     right_settled = models.CharField(max_length=230, blank=True)
-    # refusals: {rule id: {"side", "value", "message"}}; the rule waits until the value changes
+    # refusals: {rule id: {"side", "value", "source", "code", "params"}}; the rule waits, see parking.py
     parked = models.JSONField(default=dict)
     # values agreed to differ: {rule id: true}
     agreed_differences = models.JSONField(default=dict)
@@ -363,6 +391,10 @@ class Operation(models.Model):
     claimed_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     result = models.JSONField(default=dict, blank=True)  # {"code", "params", ...} for people
+    # A write that keeps failing: since when, and why (see causes.py); empty once a later answer took its place
+    failing_since = models.DateTimeField(null=True, blank=True)
+    fingerprint = models.CharField(max_length=16, blank=True)
+    ignored = models.ForeignKey(Ignoring, null=True, blank=True, on_delete=models.SET_NULL, related_name="operations")
 
     objects = OfMapping.as_manager()
 
@@ -373,13 +405,21 @@ class Operation(models.Model):
                 fields=["link", "side", "part"],
                 condition=Q(state__in=("planned", "sending", "uncertain")),
                 name="one_open_operation_per_link_side_and_part",
-            )
+            ),
+            models.UniqueConstraint(
+                fields=["link", "side", "part"],
+                condition=Q(failing_since__isnull=False),
+                name="one_failing_operation_per_link_side_and_part",
+            ),
         ]
         indexes = [
             models.Index(fields=["mapping", "state", "not_before"], name="operation_due"),  # recover, schedule
             models.Index(fields=["mapping", "side", "kind", "decided_at"], name="operation_brakes"),  # brake counts
             models.Index(fields=["link", "-id"], name="operation_of_link"),  # record page
             models.Index(fields=["external_id", "finished_at"], name="operation_of_record"),  # state.load: own writes
+            models.Index(
+                fields=["mapping", "fingerprint"], condition=Q(failing_since__isnull=False), name="operation_failing"
+            ),  # failures
         ]
 
     def __str__(self) -> str:
@@ -415,7 +455,7 @@ class Instruction(models.Model):
     link = models.ForeignKey(Link, null=True, on_delete=models.CASCADE, related_name="instructions")
     kind = models.CharField(max_length=12, choices=Kind.choices)
     state = models.CharField(max_length=10, choices=State.choices, default=State.WAITING)
-    # {rule id: {"take": "left|right|base|value|ignore", "value": …, "write_to": "left|right",
+    # {rule id: {"take": "left|right|base|value|ignore|before|send", "value": …, "write_to": "left|right",
     #            "seen": {"left": …, "right": …}, "force": bool}}
     choices = models.JSONField(default=dict)
     params = models.JSONField(default=dict, blank=True)
@@ -478,6 +518,10 @@ class Conflict(models.Model):
     agreed_at = models.DateTimeField(null=True, blank=True)
     code = models.CharField(max_length=60)  # reason, a code of sync/wording.py
     params = models.JSONField(default=dict, blank=True)
+    fingerprint = models.CharField(max_length=16, blank=True)  # of its cause, see causes.py; "" where nothing failed
+    # Why what is parked is tried once more: a code of sync/parking.py, "" while it waits. The next plan takes it up.
+    retry = models.CharField(max_length=20, blank=True)
+    ignored = models.ForeignKey(Ignoring, null=True, blank=True, on_delete=models.SET_NULL, related_name="conflicts")
     version = models.ForeignKey(MappingVersion, null=True, on_delete=models.SET_NULL, related_name="+")
     instruction = models.ForeignKey(Instruction, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     opened_at = models.DateTimeField(default=timezone.now)
@@ -504,10 +548,25 @@ class Conflict(models.Model):
         ]
         indexes = [
             models.Index(fields=["mapping", "state", "opened_at"], name="conflict_queue"),  # review queue, oldest first
+            models.Index(
+                fields=["mapping", "fingerprint"],
+                condition=Q(state__in=("open", "resolving")) & ~Q(fingerprint=""),
+                name="conflict_failing",
+            ),  # failures
         ]
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()}: {self.field_label or self.title}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.note_cause()
+        if kwargs.get("update_fields") is not None:
+            kwargs["update_fields"] = {*kwargs["update_fields"], "fingerprint"}
+        super().save(*args, **kwargs)
+
+    def note_cause(self) -> None:
+        """The fingerprint follows what it is made of: call before a statement that saves many."""
+        self.fingerprint = causes.of_conflict(self.mapping_id, self.kind, self.rule_id, self.code, self.params)
 
 
 class Allowance(models.Model):

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from connections.connectors.base import Change, WriteResult
+from sync.aftermath import Aftermath
 from sync.commit import audit_entry, rule_of
 from sync.merge import OTHER
 from sync.models import AuditEntry, Conflict, Operation
@@ -34,7 +35,9 @@ def replaced_by(operation: Operation, ours: Sequence[Change]) -> dict[str, Any]:
     return {change.field: change.before for change in ours if change.after == sent.get(change.field)}
 
 
-def ask_about(session: Session, operation: Operation, overwritten: Mapping[str, Any]) -> list[AuditEntry]:
+def ask_about(
+    session: Session, operation: Operation, overwritten: Mapping[str, Any], after: Aftermath
+) -> list[AuditEntry]:
     """The questions, one a field; what the pair's two sides say by now does not end them."""
     entries = []
     side, other = operation.side, OTHER[operation.side]
@@ -42,29 +45,22 @@ def ask_about(session: Session, operation: Operation, overwritten: Mapping[str, 
         rule, sent = rule_of(session, rule_id), operation.fields[rule_id]
         params = {"system": session.system(side), "side": side, "overwritten": value, "sent": sent["value"]}
         values = {f"{side}_value": sent.get("read_back", sent["value"]), f"{other}_value": sent["source"]}
-        told = {
-            "state": Conflict.State.OPEN,
-            "kind": Conflict.Kind.CLOBBER,
-            "code": CODE,
-            "params": params,
-            **values,
-        }
-        Conflict.objects.update_or_create(
+        conflict = after.question(operation.link_id, rule_id) or Conflict(
+            mapping=session.mapping,
             link_id=operation.link_id,
             rule_id=rule_id,
-            state__in=("open", "resolving"),
-            defaults=told,
-            create_defaults={
-                "mapping": session.mapping,
-                "version": session.version,
-                "title": operation.link.title,
-                "field_label": rule.label if rule else "",
-                "left_base": operation.link.left_bases.get(rule_id),
-                "right_base": operation.link.right_bases.get(rule_id),
-                "has_base": rule_id in operation.link.left_bases,
-                **told,
-            },
+            version=session.version,
+            title=operation.link.title,
+            field_label=rule.label if rule else "",
+            left_base=operation.link.left_bases.get(rule_id),
+            right_base=operation.link.right_bases.get(rule_id),
+            has_base=rule_id in operation.link.left_bases,
         )
+        conflict.state, conflict.kind, conflict.code = Conflict.State.OPEN, Conflict.Kind.CLOBBER, CODE
+        conflict.params = params
+        for name, shown in values.items():
+            setattr(conflict, name, shown)
+        after.ask(conflict)
         session.counts["conflicts"] += 1
         entries.append(
             audit_entry(

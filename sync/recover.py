@@ -18,7 +18,6 @@ from django.utils import timezone
 from connections.connectors.base import Change, ConnectorError, Record, WriteResult
 from sync import audit
 from sync.aftermath import release, tell_asker
-from sync.apply import values_of
 from sync.commit import save_links
 from sync.lease import LeaseLost
 from sync.models import Instruction, Operation, Run
@@ -33,6 +32,7 @@ from sync.setbacks import (
     park,
     refusal_conflict,
     supersede,
+    values_of,
 )
 from sync.settle import settle
 from sync.state import seconds_of

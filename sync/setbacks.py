@@ -20,15 +20,26 @@ from connections.connectors.base import (
     VersionMismatch,
 )
 from connections.models import Connection
-from sync import hints
+from sync import causes, hints
 from sync.aftermath import Aftermath, ring, tell_asker
-from sync.commit import audit_entry, rule_of
+from sync.commit import audit_entry, heed, rule_of
 from sync.merge import OTHER
 from sync.models import AuditEntry, Conflict, Instruction, Operation
 from sync.rows import save_rows
 from sync.session import Session
 
-OPERATION_FIELDS = ["state", "claim", "finished_at", "not_before", "external_id", "fields", "result"]
+OPERATION_FIELDS = [
+    "state",
+    "claim",
+    "finished_at",
+    "not_before",
+    "external_id",
+    "fields",
+    "result",
+    "failing_since",
+    "fingerprint",
+    "ignored",
+]
 
 
 def finish(operation: Operation, state: str, code: str, **params: Any) -> None:
@@ -36,6 +47,7 @@ def finish(operation: Operation, state: str, code: str, **params: Any) -> None:
     operation.claim = None
     operation.finished_at = timezone.now()
     operation.result = {"code": code, "params": params}
+    operation.failing_since = operation.ignored = None
 
 
 # Tries after which an operation is listed as given up; by then about two hours have passed.
@@ -80,8 +92,26 @@ def failed(session: Session, operation: Operation, error: ConnectorError, after:
         finish(
             operation, *((Operation.State.DEAD, "gave_up") if dead else (Operation.State.SUPERSEDED, "retry")), **told
         )
+        if tries >= hints.LISTED_AFTER:
+            _list(operation, error.message, after.failing(operation))
         after.fail(link, error.message, error.after if isinstance(error, Retry) else SIGN_IN_SECONDS, tries)
     return []
+
+
+def _list(operation: Operation, message: str, before: Operation | None) -> None:
+    """A write that keeps failing is listed, in the place of its failure `before`; ignored while nothing changes."""
+    mapping, side, part = operation.mapping_id, operation.side, operation.part
+    operation.fingerprint = causes.fingerprint(mapping, causes.WRITE, side, part, "write_failed", message)
+    operation.failing_since = operation.finished_at
+    if before is not None:
+        operation.failing_since = before.failing_since
+        if before.fingerprint == operation.fingerprint and values_of(before) == values_of(operation):
+            operation.ignored_id = before.ignored_id
+
+
+def values_of(operation: Operation) -> dict[str, Any]:
+    """{path: value} as sent."""
+    return {**operation.extra, **{sent["path"]: sent["value"] for sent in operation.fields.values()}}
 
 
 def supersede(
@@ -119,16 +149,17 @@ def _refused(session: Session, operation: Operation, error: Refused | NotAllowed
         # The record is made at once without what was refused; these fields wait for a person.
         for rule_id, message in hit.items():
             park(session, operation, rule_id, operation.fields[rule_id], code, message)
-            entries.append(refusal_conflict(session, operation, rule_id, code, message, system))
+            entries.append(refusal_conflict(session, operation, rule_id, code, message, system, after=after))
         after.again(operation.link)
     elif creating:
         operation.link.parked[""] = {"code": "create_refused", "fields": _sent(operation), "message": message}
-        entries.append(refusal_conflict(session, operation, "", "create_refused", message, system))
+        entries.append(refusal_conflict(session, operation, "", "create_refused", message, system, after=after))
     else:
         for rule_id in hit or operation.fields:
             sent = operation.fields[rule_id]
-            park(session, operation, rule_id, sent, code, hit.get(rule_id, error.message))
-            entries.append(refusal_conflict(session, operation, rule_id, code, hit.get(rule_id, error.message), system))
+            said = hit.get(rule_id, error.message)
+            park(session, operation, rule_id, sent, code, said)
+            entries.append(refusal_conflict(session, operation, rule_id, code, said, system, after=after))
         if hit and len(hit) < len(operation.fields):
             after.again(operation.link)
     tell_asker([operation], Instruction.State.REFUSED)
@@ -150,48 +181,55 @@ def park(session: Session, operation: Operation, rule_id: str, sent: dict[str, A
         "side": operation.side,
         "value": sent["value"],
         "source": sent["source"],
+        "typed": sent["settle"] != "source",
         "code": code,
         "params": {"system": session.system(operation.side), "message": message, "side": operation.side},
     }
 
 
 def refusal_conflict(
-    session: Session, operation: Operation, rule_id: str, code: str, message: str, system: str
+    session: Session,
+    operation: Operation,
+    rule_id: str,
+    code: str,
+    message: str,
+    system: str,
+    kind: str = Conflict.Kind.REFUSED,
+    params: Mapping[str, Any] | None = None,
+    after: Aftermath | None = None,
 ) -> AuditEntry:
-    """The refusal as a question for a person; an open one of the same rule turns into it."""
+    """The refusal as a question for a person; an open one of the same rule turns into it.
+
+    With `after` it is saved together with all others of the answers, else at once.
+    """
     rule = rule_of(session, rule_id)
     sent = operation.fields.get(rule_id, {})
     source_side = OTHER[operation.side]
-    values: dict[str, Any] = {
-        f"{operation.side}_value": sent.get("before"),
-        f"{source_side}_value": sent.get("source"),
-    }
-    Conflict.objects.update_or_create(
+    told = {"system": system, "message": message, "side": operation.side, "sent": sent.get("value"), **(params or {})}
+    conflict = _open_question(operation, rule_id, after) or Conflict(
+        mapping=session.mapping,
         link_id=operation.link_id,
         rule_id=rule_id,
-        state__in=("open", "resolving"),
-        defaults={
-            "state": Conflict.State.OPEN,
-            "kind": Conflict.Kind.REFUSED,
-            "code": code,
-            "params": {"system": system, "message": message, "side": operation.side, "sent": sent.get("value")},
-            **values,
-        },
-        create_defaults={
-            "mapping": session.mapping,
-            "state": Conflict.State.OPEN,
-            "kind": Conflict.Kind.REFUSED,
-            "code": code,
-            "params": {"system": system, "message": message, "side": operation.side, "sent": sent.get("value")},
-            "version": session.version,
-            "title": operation.link.title,
-            "field_label": rule.label if rule else "",
-            "left_base": operation.link.left_bases.get(rule_id),
-            "right_base": operation.link.right_bases.get(rule_id),
-            "has_base": rule_id in operation.link.left_bases,
-            **values,
-        },
+        version=session.version,
+        title=operation.link.title,
+        field_label=rule.label if rule else "",
+        left_base=operation.link.left_bases.get(rule_id),
+        right_base=operation.link.right_bases.get(rule_id),
+        has_base=rule_id in operation.link.left_bases,
     )
+    before = (conflict.params.get("sent"), conflict.left_value, conflict.right_value)
+    conflict.state, conflict.kind, conflict.code, conflict.params = Conflict.State.OPEN, kind, code, told
+    setattr(conflict, f"{operation.side}_value", sent.get("before"))
+    setattr(conflict, f"{source_side}_value", sent.get("source"))
+    moved = before != (sent.get("value"), conflict.left_value, conflict.right_value)
+    if conflict.pk and moved:
+        conflict.moved_at = timezone.now()
+    if moved or conflict.fingerprint != causes.of_conflict(session.mapping.pk, kind, rule_id, code, told):
+        heed(conflict)
+    if after is None:
+        conflict.save()
+    else:
+        after.ask(conflict)
     session.counts["conflicts"] += 1
     return audit_entry(
         session,
@@ -207,15 +245,22 @@ def refusal_conflict(
     )
 
 
-def create_unclear(session: Session, operation: Operation, code: str, keys: Sequence[str]) -> list[AuditEntry]:
+def _open_question(operation: Operation, rule_id: str, after: Aftermath | None) -> Conflict | None:
+    if after is not None:
+        return after.question(operation.link_id, rule_id)
+    rows = Conflict.objects.filter(link_id=operation.link_id, rule_id=rule_id, state__in=("open", "resolving"))
+    return rows.first()
+
+
+def create_unclear(
+    session: Session, operation: Operation, code: str, keys: Sequence[str], after: Aftermath | None = None
+) -> list[AuditEntry]:
     """⚑ Never a second create: a person says whether the record exists, or which one it is."""
     system = session.system(operation.side)
     finish(operation, Operation.State.DEAD, code, system=system, count=len(keys), keys=list(keys))
-    entry = refusal_conflict(session, operation, "", code, "", system)
-    Conflict.objects.filter(link_id=operation.link_id, rule_id="", state=Conflict.State.OPEN).update(
-        kind=Conflict.Kind.DUPLICATE if code == "key_twice" else Conflict.Kind.UNCERTAIN_CREATE,
-        params={"system": system, "count": len(keys), "keys": list(keys), "side": operation.side},
-    )
+    kind = Conflict.Kind.DUPLICATE if code == "key_twice" else Conflict.Kind.UNCERTAIN_CREATE
+    told = {"count": len(keys), "keys": list(keys)}
+    entry = refusal_conflict(session, operation, "", code, "", system, kind, told, after)
     operation.link.parked[""] = {"code": code, "fields": {"": "waits for a person"}}
     tell_asker([operation], Instruction.State.REFUSED)
     return [entry]

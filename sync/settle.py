@@ -42,13 +42,14 @@ def settle(session: Session, answers: Sequence[tuple[Operation, WriteResult | Co
         for operation, result in answers:
             if operation.pk in taken and isinstance(result, WriteResult):
                 key = result.record.key or result.record.external_id
-                entries += create_unclear(session, operation, "key_twice", [key])
+                entries += create_unclear(session, operation, "key_twice", [key], after)
             elif isinstance(result, WriteResult):
                 entries += _confirmed(session, operation, result, after)
             elif result is None:
                 entries += _deleted(session, operation, after)
             else:
                 entries += failed(session, operation, result, after)
+        after.give_way()
         save_rows([operation for operation, _ in answers], OPERATION_FIELDS)
         links = {o.link_id: o.link for o, _ in answers}
         save_links(links.values(), [link for pk, link in links.items() if link.state != before[pk]])
@@ -124,7 +125,7 @@ def _confirmed(session: Session, operation: Operation, result: WriteResult, afte
     finish(operation, Operation.State.CONFIRMED, "confirmed", **operation.result.get("params", {}))
     session.counts["created" if creating else "updated"] += 1
     entries += _close_settled(session, operation, after, exclude=set(result.on_the_way))
-    entries += ask_about(session, operation, edits_overwritten(operation, result))
+    entries += ask_about(session, operation, edits_overwritten(operation, result), after)
     rung = after.rang_alone(side, record.external_id)
     # An echo costs no call: a verified delivery that rang alone and tells exactly what we just did.
     if rung and proves_echo(rung.proof or {}, created=creating, sent=operation.read_back(), version=record.version):
@@ -274,7 +275,7 @@ def _close_settled(
         conflict.closed_at = timezone.now()
         conflict.closed_by = by
         conflict.closed_code = "resolved" if by else "moved"
-        conflict.save(update_fields=["state", "closed_at", "closed_by", "closed_code"])
+        after.ask(conflict)
         entries.append(
             audit_entry(
                 session,

@@ -26,6 +26,8 @@ class Batch:
     conflicts: dict[int, dict[str, Conflict]] = field(default_factory=dict)  # link -> rule id -> open conflict
     instructions: dict[int, list[Instruction]] = field(default_factory=dict)
     own_writes: dict[tuple[str, str], dict[str, list[OwnWrite]]] = field(default_factory=dict)
+    asked: list[Conflict] = field(default_factory=list)  # questions that the plans open, follow or close
+    lifted: dict[int, int] = field(default_factory=dict)  # conflicts taken up again (see parking.lift) -> link
 
     def by_record(self) -> dict[tuple[str, str], Link]:
         return {

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from sync.views import audit, records, review, runs, verifications
+from sync.views import audit, failures, records, review, runs, verifications
 
 urlpatterns = [
     path("review/", review.queue, name="review-queue"),
@@ -10,6 +10,10 @@ urlpatterns = [
     path("review/<int:pk>/alike/", review.same, name="review-same"),
     path("review/<int:pk>/candidates/", review.candidates, name="review-candidates"),
     path("review/<int:pk>/whole/", review.whole, name="conflict-whole"),
+    path("failures/", failures.listing, name="failures"),
+    path("failures/do/", failures.act, name="failures-act"),
+    path("failures/<slug:fingerprint>/", failures.group, name="failure-group"),
+    path("failures/<slug:fingerprint>/<slug:key>/edit/", failures.edit, name="failure-edit"),
     path("records/", records.listing, name="records"),
     path("records/search/", records.search, name="records-search"),
     path("records/<int:pk>/", records.record, name="record"),

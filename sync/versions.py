@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sync import hints
+from sync import hints, parking
 from sync.models import Link, MappingState
 from sync.session import SIDES, Session
 
@@ -14,11 +14,18 @@ CHUNK = 1000
 
 def take_up(session: Session, state: MappingState) -> None:
     """⚑ While a rule is off time stands still: once it is back, every pair is looked at, so that what people wrote
-    meanwhile is an ordinary edit. Done again from the beginning where a run breaks off. Raises LeaseLost."""
+    meanwhile is an ordinary edit. What waits on a rule that changed is tried again.
+
+    Done again from the beginning where a run breaks off. Raises LeaseLost.
+    """
     if state.version_id == session.version.pk:
         return
-    if state.version is not None and _returned(session, state.version.document):
-        look_at_all(session)
+    if state.version is not None:
+        if _returned(session, state.version.document):
+            look_at_all(session)
+        if changed := parking.changed_rules(state.version.document, session.version.document):
+            session.lease.renew()
+            parking.unpark(session.mapping, changed, parking.VERSION_CHANGED)
     MappingState.objects.filter(pk=state.pk).update(version=session.version)
 
 

@@ -11,6 +11,7 @@ from django.urls import NoReverseMatch, reverse
 
 from connections.access import can
 from connections.models import Connection
+from sync import failures
 from sync.models import Conflict, Run
 
 
@@ -54,6 +55,10 @@ def open_conflicts(user: Any) -> int:
     return Conflict.objects.visible_to(user).filter(state=Conflict.State.OPEN).count()
 
 
+def failing(user: Any) -> int:
+    return failures.visible_to(user).listed().count()
+
+
 def running(user: Any) -> int:
     return Run.objects.visible_to(user).filter(state=Run.State.RUNNING).count()
 
@@ -69,6 +74,7 @@ GROUPS = (
         (
             Entry("Home", "home", "home", "home.read"),
             Entry("Review queue", "inbox", "review-queue", "review.read", open_conflicts, "waiting", hot=True),
+            Entry("Failures", "warn", "failures", "failures.read", failing, "stand"),
             Entry("Records", "record", "records", "records.read"),
             Entry("Runs", "run", "runs", "runs.read", running, "running"),
         ),

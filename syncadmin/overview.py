@@ -20,6 +20,7 @@ from connections.access import can
 from connections.models import Connection
 from connections.usage import visible_connections
 from mappings.models import Mapping
+from sync import failures
 from sync.models import AuditEntry, ChangedRecord, Conflict, Link, MappingState, Operation, Verification
 from sync.standing import stands_still
 from sync.wording import sentence
@@ -213,9 +214,9 @@ def _empty(number: int) -> Buckets:
 def _needs(
     user: Any, mappings: Sequence[Mapping], conflicts: dict[int, dict[str, Any]], waiting: dict[int, int]
 ) -> list[Need]:
-    """Worst first: halted mappings, connections, operations that gave up, conflicts."""
+    """Worst first: halted mappings, connections, what keeps failing, conflicts."""
     halted = [need for mapping in mappings if (need := _halted(user, mapping))]
-    return halted + _connections(user, mappings, waiting) + _dead(user) + _conflicts(mappings, conflicts)
+    return halted + _connections(user, mappings, waiting) + _failing(mappings) + _conflicts(mappings, conflicts)
 
 
 def _state(mapping: Mapping) -> MappingState | None:
@@ -276,21 +277,24 @@ def _connections(user: Any, mappings: Sequence[Mapping], waiting: dict[int, int]
     return needs
 
 
-def _dead(user: Any) -> list[Need]:
-    dead = Operation.objects.visible_to(user).filter(state=Operation.State.DEAD)
-    rows = dead.order_by().values("mapping__name").annotate(number=Count("pk"))
-    url = link("runs") if can(user, "runs.read") else link("records")
+def _failing(mappings: Sequence[Mapping]) -> list[Need]:
+    """Writes and records that keep failing; what was refused waits in the review queue and is counted there."""
+    numbers: Counter[int] = Counter()
+    those = failures.standing().where(mapping__in=[mapping.pk for mapping in mappings]).listed()
+    for rows in (those.writes, those.records):
+        numbers.update(dict(rows.order_by().values_list("mapping_id").annotate(number=Count("pk"))))
     return [
         Need(
             "bad",
             "stop",
-            "Gave up",
-            f"{row['mapping__name']}: {row['number']:,} {'write' if row['number'] == 1 else 'writes'} gave up",
-            "Each is listed with its reason and tried again every hour. Nothing was lost.",
-            url,
-            "Look at them",
+            "Keeps failing",
+            f"{mapping}: {numbers[mapping.pk]:,} {'keeps' if numbers[mapping.pk] == 1 else 'keep'} failing",
+            "Each is listed with its cause and what to do, and tried again at least every hour. Nothing was lost.",
+            link("failures"),
+            "See the causes",
         )
-        for row in rows
+        for mapping in mappings
+        if numbers[mapping.pk]
     ]
 
 

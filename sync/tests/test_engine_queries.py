@@ -14,7 +14,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from connections.connectors.base import RateLimited
+from connections.connectors.base import RateLimited, Refused
+from sync import failures, retrying
 from sync.models import ChangedRecord, Link
 from sync.tests.conftest import Pair
 
@@ -146,3 +147,58 @@ def test_writes_that_have_to_wait(bulk: Pair) -> None:
         bulk.right.before = lambda *_: None
         ChangedRecord.objects.all().delete()
     assert taken[1] <= taken[0] + PIECES
+
+
+def test_refusals_that_are_tried_again(bulk: Pair) -> None:
+    def prepare(number: int) -> None:
+        bulk.right.before = lambda *_: None
+        ids = linked(bulk, number)
+        bulk.right.before = refuse
+        for external_id in ids:
+            bulk.left.edit(external_id, body="new")
+            bulk.ring("left", external_id)
+        bulk.run("live")
+        bulk.right.before = lambda *_: None
+        assert retrying.retry(failures.standing(), "ana").number == number
+        ChangedRecord.objects.update(lane=ChangedRecord.Lane.LIVE)  # in one batch: other lanes begin with small ones
+
+    def refuse(verb: str, ids: object) -> None:
+        if verb == "update":
+            raise Refused("No.", {"body": "not this"})
+
+    few, many, more = statements(bulk, prepare)
+    assert many <= few + PIECES, more
+
+
+def test_values_that_are_refused(bulk: Pair) -> None:
+    def refuse(verb: str, ids: object) -> None:
+        if verb == "update":
+            raise Refused("No.", {"body": "not this"})
+
+    def prepare(number: int) -> None:
+        bulk.right.before = lambda *_: None
+        ids = linked(bulk, number)
+        bulk.right.before = refuse
+        for external_id in ids:
+            bulk.left.edit(external_id, body="new")
+            bulk.ring("left", external_id)
+
+    few, many, more = statements(bulk, prepare)
+    assert many <= few + PIECES, more
+
+
+def test_records_that_cannot_be_planned(bulk: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: object, **more: object) -> None:
+        raise ValueError("no")
+
+    def prepare(number: int) -> None:
+        monkeypatch.undo()
+        monkeypatch.setattr("sync.jobs.enqueue", lambda *args: None)
+        ids = linked(bulk, number)
+        for external_id in ids:
+            bulk.left.edit(external_id, body="new")
+            bulk.ring("left", external_id)
+        monkeypatch.setattr("sync.decide.plan_link", broken)
+
+    few, many, more = statements(bulk, prepare)
+    assert many <= few + PIECES, more

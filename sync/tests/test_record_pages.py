@@ -218,6 +218,7 @@ class Answer(RecordCase):
             kind="update",
             state="dead",
             finished_at=timezone.now(),
+            failing_since=timezone.now(),
             result={"code": "gave_up", "params": {"system": "Right", "message": "busy"}},
         )
         self.assertEqual(self.answer(), "The last write gave up")

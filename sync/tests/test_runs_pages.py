@@ -130,11 +130,13 @@ class ListTests(PagesCase):
 
     def test_writes_that_gave_up_are_listed_whatever_their_run(self) -> None:
         run = self.make_run()
-        params = {"system": "Org", "message": "503"}
-        self.make_operation(run, "SUP-7", state="dead", result={"code": "gave_up", "params": params})
+        gave_up = {"state": "dead", "result": {"code": "gave_up", "params": {"system": "Org", "message": "503"}}}
+        self.make_operation(run, "SUP-7", failing_since=timezone.now(), **gave_up)
+        self.make_operation(run, "SUP-8", **gave_up)
         html = self.html(reverse("runs"))
         self.assertIn("SUP-7 = C1", html)
         self.assertIn("Org kept failing: 503. It is listed", html)
+        self.assertNotIn("SUP-8", html, "a later write of it arrived")
 
 
 class StartTests(PagesCase):

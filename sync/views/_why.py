@@ -38,12 +38,13 @@ class Known:
     conflicts: Sequence[Conflict]
     hints: Sequence[ChangedRecord]
     instruction: Instruction | None
-    operation: Operation | None  # open or given up, the newest
+    operation: Operation | None  # the newest
+    failing: Operation | None  # the newest one that keeps failing
     state: MappingState | None
 
 
 def known_of(link: Link) -> Known:
-    """Four queries."""
+    """Five queries."""
     of_record = Q(pk__in=[])
     for side in SIDES:
         if external_id := link.record_id(side):
@@ -55,6 +56,7 @@ def known_of(link: Link) -> Known:
             link=link, state__in=(Instruction.State.WAITING, Instruction.State.APPLYING)
         ).first(),
         operation=Operation.objects.filter(link=link).order_by("-pk").first(),
+        failing=Operation.objects.filter(link=link, failing_since__isnull=False).order_by("-pk").first(),
         state=getattr(link.mapping, "run_state", None),
     )
 
@@ -178,12 +180,25 @@ def _of_the_record(link: Link, known: Known, names: Mapping[str, str]) -> Why | 
                 "bad" if hint.attempts > 2 else "warn",
                 f"The last look failed: {hint.error.rstrip('.') or 'no reason was given'}",
                 f"Nothing is lost. Tried {hint.attempts} times, the next try is at {again:%H:%M:%S}.",
+                *_cause(_fingerprint(known)),
             )
-    last = known.operation
-    if last is not None and last.state == Operation.State.DEAD and last.finished_at:
+    last, newest = known.failing, known.operation
+    if last is not None and newest is not None and newest.state not in Operation.OPEN:
         said = sentence(last.result.get("code", "gave_up"), last.result.get("params"))
-        return Why("bad", "The last write gave up", said)
+        word = "gave up" if last.state == Operation.State.DEAD else "keeps failing"
+        return Why("bad", f"The last write {word}", said, *_cause(last.fingerprint))
     return None
+
+
+def _fingerprint(known: Known) -> str:
+    """Of the failure under which the pair is listed, if it is."""
+    listed = (one.fingerprint for one in (*known.hints, known.failing) if one is not None)
+    return next((fingerprint for fingerprint in listed if fingerprint), "")
+
+
+def _cause(fingerprint: str) -> tuple[str, str]:
+    """The way to the page of the cause: (address, button)."""
+    return (reverse("failure-group", args=[fingerprint]), "See the cause") if fingerprint else ("", "")
 
 
 def _on_its_way(known: Known) -> Why | None:

@@ -105,8 +105,8 @@ def listing(request: HttpRequest) -> HttpResponse:
 
 
 def _gave_up(mapping_ids: list[int]) -> list[dict[str, Any]]:
-    """The newest writes that gave up, of any run; one more than is shown."""
-    dead = Operation.objects.filter(mapping__in=mapping_ids, state=Operation.State.DEAD)
+    """The newest writes that gave up and still stand, of any run; one more than is shown."""
+    dead = Operation.objects.filter(mapping__in=mapping_ids, state=Operation.State.DEAD, failing_since__isnull=False)
     found = dead.select_related("link", "version").order_by("-pk")[: MOST_TROUBLES + 1]
     return [_row(operation, _labels(operation.version)) for operation in found]
 

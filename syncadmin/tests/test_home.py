@@ -77,13 +77,14 @@ class AnswerTests(HomeCase):
         )
         other = self.make_mapping("Other")
         self.conflict(other, "left:1", opened_at=timezone.now() - timedelta(hours=3, minutes=12))
-        self.write(other, state="dead", finished_at=None)
+        self.write(other, state="dead", failing_since=timezone.now())
         self.right.state = "sign_in"
         self.right.save()
         html = self.page()
         self.assertIn("<h1>4 things need you</h1>", html)
         places = [
-            html.index(text) for text in ("Halted: a run was stopped", "accepts our sign-in", "gave up", "3 h 12 min")
+            html.index(text)
+            for text in ("Halted: a run was stopped", "accepts our sign-in", "keeps failing", "3 h 12 min")
         ]
         self.assertEqual(places, sorted(places))
         self.assertIn("1204", html)

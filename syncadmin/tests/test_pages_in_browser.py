@@ -55,6 +55,9 @@ class PagesInBrowserTests(StaticLiveServerTestCase):
             left_value="A value that is rather long and has no place where a line could break: " + "x" * 80,
             right_value="",
         )
+        self.failed = Conflict.objects.create(
+            mapping=mapping, subject="left:2", kind="unmapped", code="value_not_in_map", params={"value": "Won't do"}
+        )
 
     def connection(self, name: str, kind: str, **changes: object) -> Connection:
         return Connection.objects.create(
@@ -86,6 +89,8 @@ class PagesInBrowserTests(StaticLiveServerTestCase):
         jira = f"/connections/{self.jira.pk}/"
         return [
             "/",
+            "/failures/",
+            f"/failures/{self.failed.fingerprint}/",
             "/connections/",
             "/connections/add/",
             "/connections/add/salesforce/",
