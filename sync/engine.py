@@ -21,7 +21,7 @@ from django.utils import timezone
 from connections.connectors.base import Gone, NeedsAuthorization, NotAllowed, RateLimited, Refused, Retry
 from connections.models import Connection
 from mappings.models import Mapping as SyncMapping
-from sync import first_run, hints, recover
+from sync import first_run, hints, recover, schema_watch
 from sync.apply import carry_out
 from sync.brakes import Halted, halt, halt_empty, passed
 from sync.commit import commit_links
@@ -126,17 +126,21 @@ def _stop(state: MappingState, connection: Connection, reason: str) -> Outcome:
 def _run(session: Session, state: MappingState) -> Outcome:
     if state.halt == MappingState.Halt.CONNECTION:
         MappingState.objects.filter(pk=state.pk).update(halt="", halt_reason={}, halted_at=None)
-    recover.leftovers(session)
+    schema_watch.at_start(session, state)
+    schema_watch.survive(session, lambda: recover.leftovers(session))
     if state.approved_at is None:
         session.kind = Run.Kind.FIRST
-        first_run.survey(session)
+        schema_watch.idle(session)
+        schema_watch.survive(session, lambda: first_run.survey(session))
         return Outcome("approval", run_id=_run_id(session))
     started = time.monotonic()
     take_up(session, state)
     try:
         if poll_due(session, state):
-            _poll(session)
-        while time.monotonic() - started < RUN_SECONDS and still_on(session) and batch(session):
+            schema_watch.survive(session, lambda: _poll(session))
+        while time.monotonic() - started < RUN_SECONDS and still_on(session):
+            if not batch(session) and not schema_watch.idle(session):
+                break
             session.progress(phase="write")
     except Halted:
         return Outcome("halted", "brake", _run_id(session))
@@ -178,6 +182,7 @@ def _poll(session: Session) -> None:
     now = timezone.now()
     for side in SIDES:
         poll(session, side, between=live_edits)
+        schema_watch.listed(session, side)
         cursor = Cursor.objects.get(mapping=session.mapping, side=side)
         if sweep_due(cursor, session.connectors[side], now):
             sweep(session, side, between=live_edits)
@@ -258,7 +263,7 @@ def batch(session: Session) -> bool:
     session.lane = "live" if live else "backfill"
     started = time.monotonic()
     try:
-        operations = _look_at(session, rung)
+        operations = schema_watch.survive(session, lambda: _look_at(session, list(rung)))
     except (LeaseLost, Halted, OperationalError, InterfaceError):
         raise
     except SideFailed as failure:
@@ -318,6 +323,7 @@ def _look_at(session: Session, rung: list[ChangedRecord]) -> list[Operation]:
     reading = Reading()
     read_into(session, reading, {side: [hint.external_id for hint in rung if hint.side == side] for side in SIDES})
     _read_counterparts(session, reading, links, known)
+    schema_watch.noticed(session, reading)
     unlinked = [
         Unlinked(hint.side, record, hint)
         for hint in rung
