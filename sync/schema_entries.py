@@ -120,8 +120,9 @@ def look_again(session: Session, tombstones: bool = False) -> None:
     after = 0
     while rows := list(links.filter(pk__gt=after).values_list("pk", "left_id", "right_id")[:CHUNK]):
         after = rows[-1][0]
-        for index, side in enumerate(SIDES, start=1):
-            hints.mark(session.mapping.pk, side, [row[index] for row in rows if row[index]], hints.Lane.BACKFILL)
+        ids = {"left": [left for _, left, _ in rows if left], "right": [right for _, _, right in rows if right]}
+        for side in SIDES:
+            hints.mark(session.mapping.pk, side, ids[side], hints.Lane.BACKFILL)
         session.lease.renew()
     waiting = ChangedRecord.objects.filter(mapping=session.mapping, attempts=0, not_before__gt=timezone.now())
     waiting.update(not_before=timezone.now())

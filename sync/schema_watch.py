@@ -22,11 +22,13 @@ from django.db.models import Q
 from django.utils import timezone
 
 from connections.connectors.base import Connector, ConnectorError, Field, Option, Record, Refused
+from mappings.models import Mapping as SyncMapping
 from sync import schema, schema_entries
-from sync.models import MappingState, SchemaFinding, SchemaLook
+from sync.lease import LeaseLost, take
+from sync.models import MappingState, Run, SchemaFinding, SchemaLook
 from sync.read import Reading, SideFailed
 from sync.schema import Finding
-from sync.session import SIDES, Session, finding_of
+from sync.session import SIDES, Session, finding_of, open_session
 
 log = logging.getLogger("sync")
 
@@ -146,6 +148,34 @@ def suspect(session: Session, side: str, odd: Mapping[str, str] = NOTHING_ODD, s
     take_look(look, session.lanes["backfill"][side], session.object_type(side), session.scope(side), odd)
     session.lease.renew()
     judge(session, looks)
+
+
+def look_now(mapping: SyncMapping) -> bool:
+    """A person asks: read the fields of both sides and judge them. False where a run is at it, which looks next.
+
+    Raises ConnectorError, and then nothing changed.
+    """
+    lease = take(mapping.pk)
+    if lease is None:
+        places = {(mapping.connection(side).pk, mapping.object_type(side)) for side in SIDES}
+        for connection, object_type in places:
+            rows = SchemaLook.objects.filter(connection=connection, object_type=object_type)
+            rows.update(due_at=timezone.now())
+        return False
+    try:
+        session = open_session(mapping, lease, Run.Kind.MANUAL, "live")
+        looks = _looks(session)
+        for side, look in _places(looks).items():
+            connector = session.connectors[side]
+            take_look(look, connector, session.object_type(side), session.scope(side), strict=True)
+            lease.renew()
+        judge(session, looks)
+        MappingState.objects.filter(mapping=mapping).update(next_poll_at=None)  # whether its filter works shows a list
+    except LeaseLost:
+        return False
+    finally:
+        lease.release()
+    return True
 
 
 # Looking. --------------------------------------------------------------------------------------------------------

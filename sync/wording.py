@@ -170,6 +170,7 @@ SENTENCES: dict[str, str] = {
     "matched_again": "{by} let the record be matched again.",
     "asked": "{by} asked for it.",
     "stale": "The field moved while you were deciding; nothing was written.",
+    "schema_looked": "The fields of both systems were read again.",
     "audit_exported": "The audit log was exported.",
     "audit_verified": "The audit log was checked and holds to number {number}.",
     "audit_broken": "The audit log was checked: {why} Up to number {number} it is still proved.",
