@@ -12,15 +12,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from connections.connectors.base import Field
-from mappings.compiled import CompiledMapping, Standstill
+from mappings.compiled import CompiledMapping, CompiledRule, Standstill
 from mappings.validation import UNMATCHABLE_KINDS
 from sync.merge import OTHER
 
 SIDES = ("left", "right")
 # What a finding stops.
 RULE, WRITES, VALUES, CREATES, MATCHING, READING = "rule", "writes", "values", "creates", "matching", "reading"
+LATER = "later"  # nothing: the field is written right after the record is made instead of with it
 # Findings about one field, the gravest first: it gives the entry in the queue its name.
-GRAVITY = (READING, RULE, WRITES, VALUES, MATCHING, CREATES)
+GRAVITY = (READING, RULE, WRITES, VALUES, MATCHING, CREATES, LATER)
 MISSING_CODES = frozenset({"field_removed", "field_renamed", "field_hidden"})
 # A field whose values have another form than its kind has must not be merged: which types a kind's values are of.
 FORMS: Mapping[str, tuple[type, ...]] = {
@@ -44,7 +45,7 @@ class Finding:
     `subject`: what the queue has one entry for: "rule:<id>", "create:<side>", "match:<side>", "scope:<side>".
     `stops`: rule (neither side is looked at), writes (to `side`), values (writes of some values to `side`), creates (on
     `side`, as long as `path` stays empty; all of them where `path` is ""), matching, reading (the whole mapping).
-    `params`: for the sentence; JSON values.
+    later: nobody needs to be told. `params`: for the sentence; JSON values.
     """
 
     subject: str
@@ -108,6 +109,8 @@ def _of_rule(
     if spec.get("writable", True) and not field_now.writable:
         yield finding("read_only", WRITES)
         return
+    if spec.get("creatable", True) and not field_now.creatable:
+        yield finding("not_creatable", LATER)
     if gone := _options_gone(rule, side, field_now):
         yield finding("option_removed", VALUES, values=gone)
     was, limit = spec.get("max_length"), field_now.max_length
@@ -239,16 +242,27 @@ def standing(compiled: CompiledMapping, findings: Sequence[Finding]) -> Compiled
     for one in findings:
         if one.code in MISSING_CODES or one.code in ("match_field_removed", "match_field_hidden"):
             missing[one.side].add(one.path)
-        if one.subject.startswith("rule:"):
+        if one.subject.startswith("rule:") and one.stops != LATER:
             still[one.rule] = _with(still.get(one.rule), one)
     waits = {side: _waits(compiled, side, findings, still, missing) for side in SIDES}
     return replace(
         compiled,
+        rules=tuple(_as_now(rule, findings) for rule in compiled.rules),
         still=still,
         missing={side: frozenset(paths) for side, paths in missing.items()},
         creates_wait=waits,
         matching_waits=any(one.stops == MATCHING for one in findings),
     )
+
+
+def _as_now(rule: CompiledRule, findings: Sequence[Finding]) -> CompiledRule:
+    """The rule with what its fields demand now: not with the create, or not empty."""
+    for one in findings:
+        if one.rule == rule.id and one.stops in (LATER, CREATES):
+            changes = {"creatable": False} if one.stops == LATER else {"required": True}
+            spec = replace(rule.field(one.side), **changes)
+            rule = replace(rule, left=spec) if one.side == "left" else replace(rule, right=spec)
+    return rule
 
 
 def _with(known: Standstill | None, one: Finding) -> Standstill:

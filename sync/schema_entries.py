@@ -14,7 +14,7 @@ from django.utils import timezone
 from mappings.compiled import CompiledMapping
 from sync import audit, hints
 from sync.models import AuditEntry, ChangedRecord, Conflict, Link, SchemaFinding
-from sync.schema import Finding, gravest
+from sync.schema import LATER, Finding, gravest
 from sync.session import SIDES, Session
 
 # Links whose records are marked at once: few statements, and the lease is renewed in between.
@@ -34,8 +34,10 @@ def tell(session: Session, before: Mapping[str, list[Finding]], after: Mapping[s
             continue
         stored = [asdict(one) for one in found]
         SchemaFinding.objects.update_or_create(mapping=mapping, subject=subject, defaults={"findings": stored})
-        entries += _open(session, subject, found)
-    entries += _close(session, [subject for subject in before if subject not in after])
+        if any(one.stops != LATER for one in found):
+            entries += _open(session, subject, [one for one in found if one.stops != LATER])
+    told = [subject for subject, found in after.items() if any(one.stops != LATER for one in found)]
+    entries += _close(session, [subject for subject in before if subject not in told])
     audit.append(entries)
 
 

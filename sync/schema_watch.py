@@ -145,7 +145,7 @@ def suspect(session: Session, side: str, odd: Mapping[str, str] = NOTHING_ODD, s
         SchemaLook.objects.filter(pk=look.pk, due_at__gt=soon).update(due_at=soon)
         return
     session.lease.renew()
-    take_look(look, session.lanes["backfill"][side], session.object_type(side), session.scope(side), odd)
+    take_look(look, session.connectors[side], session.object_type(side), session.scope(side), odd)
     session.lease.renew()
     judge(session, looks)
 
@@ -229,7 +229,7 @@ def take_look(
     try:
         found = connector.described(object_type, scope)
     except ConnectorError as error:
-        log.warning("the fields of %s cannot be listed: %s", look, error)
+        log.warning("%s cannot be listed: %s", look, error)
         if strict:
             raise
     finally:

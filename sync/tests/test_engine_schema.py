@@ -434,6 +434,28 @@ def test_a_new_record_is_made_without_a_field_that_stands_still_and_gets_it_late
     assert known.right.value(link.right_id, "body") == "text" and known.left.value(left, "body") == "text"
 
 
+def test_a_field_that_left_the_form_for_new_records_is_written_right_after(known: Pair) -> None:
+    linked(known)
+    known.right.change("body", creatable=False)
+    much_later(known)
+    known.run()
+    left = known.left.add(title="New", body="text")
+    known.quiet()
+    assert known.right.value(Link.objects.get(left_id=left).right_id, "body") == "text"
+    assert not known.open_conflicts() and not Operation.objects.filter(state="refused").exists()
+
+
+def test_emptying_a_field_that_became_required_is_asked_about_and_not_tried(known: Pair) -> None:
+    ids, _ = linked(known)
+    known.right.change("body", required=True)
+    much_later(known)
+    known.run()
+    known.left.edit(ids["left"], body=None)
+    known.quiet()
+    assert {one.code for one in known.open_conflicts()} == {"newly_required", "required_would_be_emptied"}
+    assert not Operation.objects.filter(state="refused").exists() and known.right.value(ids["right"], "body") == "b"
+
+
 # Match keys and scopes. ------------------------------------------------------------------------------------------
 
 

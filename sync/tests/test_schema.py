@@ -216,6 +216,18 @@ def test_only_the_writes_that_cannot_be_done_wait() -> None:
     assert shorter.holds("right", "123456") and not shorter.holds("right", "12345") and not shorter.holds("right", None)
 
 
+def test_what_cannot_go_with_a_create_any_more_is_written_after_it_and_nobody_is_asked() -> None:
+    (one,) = found("right", with_field("body", creatable=False), document())
+    assert (one.code, one.stops) == ("not_creatable", "later")
+    compiled = standing(compile_document(document()), [one])
+    assert not compiled.still and not next(r for r in compiled.rules if r.id == "body").right.creatable
+
+
+def test_a_field_that_became_required_is_not_emptied_by_its_rule() -> None:
+    compiled = standing(compile_document(document()), found("right", with_field("body", required=True), document()))
+    assert next(r for r in compiled.rules if r.id == "body").right.required and not compiled.still
+
+
 def test_a_required_field_whose_rule_stands_still_holds_the_creates() -> None:
     compiled = standing(compile_document(document()), found("left", without("title"), document()))
     assert compiled.creates_wait == {"left": {}, "right": {"title": "field_removed"}}, "what is gone demands nothing"
