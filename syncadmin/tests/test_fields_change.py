@@ -61,11 +61,13 @@ class Demo:
 
     def run(self) -> None:
         """Look at the pair until nothing waits; the lists of the whole demo are not read."""
+        for side in SIDES:
+            hints.mark(self.mapping.pk, side, [self.link.record_id(side) or ""])
         for _ in range(6):
             ChangedRecord.objects.filter(attempts=0).update(not_before=timezone.now())
-            for side in SIDES:
-                hints.mark(self.mapping.pk, side, [self.link.record_id(side) or ""])
             assert engine.run(self.mapping.pk).state == "done"
+            if not ChangedRecord.objects.exists():
+                break
         self.link.refresh_from_db()
 
     def look(self) -> None:
