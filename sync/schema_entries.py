@@ -14,6 +14,7 @@ from django.utils import timezone
 from mappings.compiled import CompiledMapping
 from sync import audit, hints
 from sync.models import AuditEntry, ChangedRecord, Conflict, Link, SchemaFinding
+from sync.rows import save_rows
 from sync.schema import LATER, Finding, gravest
 from sync.session import SIDES, Session
 
@@ -150,7 +151,7 @@ def supersede(session: Session, standing: CompiledMapping) -> None:
     now = timezone.now()
     for conflict in over:
         conflict.state, conflict.closed_at, conflict.closed_code = Conflict.State.CLOSED, now, "superseded"
-    Conflict.objects.bulk_update(over, ["state", "closed_at", "closed_code"], batch_size=CHUNK)
+    save_rows(over, ["state", "closed_at", "closed_code"])
     audit.append(
         [
             audit.entry(
@@ -190,7 +191,7 @@ def values_may_fit_again(
         if again:
             link.parked = {rule: held for rule, held in link.parked.items() if rule not in again}
             freed.append(link)
-    Link.objects.bulk_update(freed, ["parked"], batch_size=CHUNK)
+    save_rows(freed, ["parked"])
     for side in SIDES:
         ids = [external_id for link in freed if (external_id := link.record_id(side))]
         for start in range(0, len(ids), CHUNK):
