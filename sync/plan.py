@@ -166,7 +166,7 @@ def plan_link(
         if still is not None and still.whole:
             outcome = Skip(_changed_side(f), still.code)
             if instruction is not None:
-                plan.instructions.setdefault(instruction.id, {})[rule.id] = "refused"
+                plan.instructions.setdefault(instruction.id, {}).update({rule.id: "refused", "why": "stands_still"})
         elif choice is not None and instruction is not None:
             repair = instruction.kind == "repair"
             outcome = repair_field(rule, f, choice) if repair else resolve_field(rule, f, choice)
@@ -186,7 +186,7 @@ def plan_link(
         if still is not None and (side := _held_side(still, outcome, f)):
             outcome = Skip(side, still.code)
             if instruction is not None:
-                plan.instructions.setdefault(instruction.id, {})[rule.id] = "refused"
+                plan.instructions.setdefault(instruction.id, {}).update({rule.id: "refused", "why": "stands_still"})
         plan.outcomes[rule.id] = outcome
         plan.waiting = plan.waiting or (isinstance(outcome, Skip) and _shows_an_edit(f))
         if isinstance(outcome, Write):

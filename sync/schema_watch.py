@@ -138,7 +138,7 @@ def suspect(session: Session, side: str, odd: Mapping[str, str] = NOTHING_ODD, s
     """
     looks = _looks(session)
     look, now = looks[side], timezone.now()
-    if odd and odd.items() <= look.odd.items():
+    if odd and odd.keys() <= look.odd.keys():
         return  # looked into before: the system lists them, these records do not have them
     if not sure and look.looked_at is not None and now - look.looked_at < timedelta(seconds=LOOK_AGAIN_SECONDS):
         soon = look.looked_at + timedelta(seconds=LOOK_AGAIN_SECONDS)
@@ -182,12 +182,16 @@ def look_now(mapping: SyncMapping) -> bool:
 
 
 def _looks(session: Session) -> dict[str, SchemaLook]:
-    """The last look at each side's object type. One query, where both were looked at before."""
+    """The last look at each side's object type. One query, where both were looked at before; a list of fields can be
+    long, and is fetched where it is needed."""
     keys = {side: (session.connection(side).pk, session.object_type(side), _scope(session, side)) for side in SIDES}
     wanted = Q()
     for connection, object_type, digest in keys.values():
         wanted |= Q(connection=connection, object_type=object_type, scope_digest=digest)
-    rows = {(row.connection_id, row.object_type, row.scope_digest): row for row in SchemaLook.objects.filter(wanted)}
+    rows = {
+        (row.connection_id, row.object_type, row.scope_digest): row
+        for row in SchemaLook.objects.filter(wanted).defer("fields")
+    }
     for connection, object_type, digest in keys.values():
         if (connection, object_type, digest) not in rows:
             rows[(connection, object_type, digest)], _ = SchemaLook.objects.get_or_create(
@@ -242,7 +246,8 @@ def take_look(
     look.fields = [asdict(one) for one in found]
     look.digest = hashlib.sha256(json.dumps(look.fields, sort_keys=True).encode()).hexdigest()
     there = {one.path for one in found}
-    look.odd = {**{path: how for path, how in look.odd.items() if path not in there}, **odd}
+    gone = {path: how for path, how in look.odd.items() if path not in there}
+    look.odd = {**gone, **{path: "listed" if path in there else how for path, how in odd.items()}}
     look.looked_at, look.due_at = now, now + timedelta(seconds=LOOK_SECONDS)
     look.save(update_fields=["fields", "digest", "odd", "looked_at", "due_at"])
 
@@ -276,8 +281,7 @@ def judge(session: Session, looks: Mapping[str, SchemaLook]) -> bool:
 
 def _hidden(look: SchemaLook) -> list[str]:
     """Paths that are not listed, and that records name as hidden from us."""
-    there = {one["path"] for one in look.fields}
-    return sorted(path for path, how in look.odd.items() if how == "hidden" and path not in there)
+    return sorted(path for path, how in look.odd.items() if how == "hidden")
 
 
 def _hidden_mark(look: SchemaLook) -> str:

@@ -657,7 +657,7 @@ def test_an_answer_about_a_field_that_stands_still_is_not_applied_and_stays_aske
     known.quiet()
     asked.refresh_from_db()
     one.refresh_from_db()
-    assert (asked.state, one.state) == ("refused", "open")
+    assert (asked.state, asked.outcome["why"], one.state) == ("refused", "stands_still", "open")
     assert known.right.value(ids["right"], "body") == "right"
     known.right.change("body", writable=True)
     much_later(known)

@@ -185,6 +185,7 @@ class Elsewhere(SchemaCase):
         self.assertIn("Stands still", live)
         self.assertIn(self.at, live)
         self.assertNotIn("could not be read now", live)
+        self.assertIn("1 field stands still, the others say the same", live)
 
     def test_a_system_that_refuses_the_whole_read_is_still_shown(self) -> None:
         self.pair.right.refuses_unknown = True

@@ -58,7 +58,11 @@ class Now:
 
     @property
     def differing(self) -> list[Row]:
-        return [row for row in self.rows if row.word and row.kind != "ok"]
+        return [row for row in self.rows if row.word not in ("", STILL[2]) and row.kind != "ok"]
+
+    @property
+    def standing(self) -> list[Row]:
+        return [row for row in self.rows if row.word == STILL[2]]
 
     @property
     def read(self) -> bool:

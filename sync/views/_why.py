@@ -190,7 +190,7 @@ def _of_a_field(mapping: SyncMapping, known: Known) -> Why | None:
     if not rules:
         return None
     one = rules[0]
-    head = _schema.title(one) if len(rules) == 1 else f"{len(rules)} fields stand still"
+    head = _schema.title(one) if len(rules) == 1 else f"{len(rules)} fields wait, because a system changed them"
     text = f"{_schema.what(one)} {_schema.meaning(one)}"
     return Why("warn", head, text, reverse("conflict", args=[one.pk]), "See what to do")
 
