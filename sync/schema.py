@@ -114,7 +114,7 @@ def _of_rule(
     if gone := _options_gone(rule, side, field_now):
         yield finding("option_removed", VALUES, values=gone)
     was, limit = spec.get("max_length"), field_now.max_length
-    if limit is not None and (was is None or limit < was):
+    if limit is not None and was is not None and limit < was:  # where no limit was told, none is known to be shorter
         yield finding("shortened", VALUES, was=was, limit=limit)
 
 

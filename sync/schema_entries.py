@@ -17,8 +17,9 @@ from sync.models import AuditEntry, ChangedRecord, Conflict, Link, SchemaFinding
 from sync.rows import save_rows
 from sync.schema import LATER, Finding, gravest
 from sync.session import SIDES, Session
+from sync.versions import look_at_all
 
-# Links whose records are marked at once: few statements, and the lease is renewed in between.
+# Records marked at once.
 CHUNK = 1000
 # Codes of refusals that another list of fields may make obsolete. What a system cut short has moved its bases: sent
 # again it would only be cut again.
@@ -118,15 +119,7 @@ def look_again(session: Session, tombstones: bool = False) -> None:
 
     New records that were held are due again. Short transactions, the lease renewed in between. Raises LeaseLost.
     """
-    states = [Link.State.ACTIVE, Link.State.CREATING, *([Link.State.DELETED] if tombstones else [])]
-    links = Link.objects.filter(mapping=session.mapping, state__in=states).order_by("pk")
-    after = 0
-    while rows := list(links.filter(pk__gt=after).values_list("pk", "left_id", "right_id")[:CHUNK]):
-        after = rows[-1][0]
-        ids = {"left": [left for _, left, _ in rows if left], "right": [right for _, _, right in rows if right]}
-        for side in SIDES:
-            hints.mark(session.mapping.pk, side, ids[side], hints.Lane.BACKFILL)
-        session.lease.renew()
+    look_at_all(session, Link.State.CREATING, *([Link.State.DELETED] if tombstones else []))
     waiting = ChangedRecord.objects.filter(mapping=session.mapping, attempts=0, not_before__gt=timezone.now())
     waiting.update(not_before=timezone.now())
 

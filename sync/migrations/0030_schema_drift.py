@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('connections', '0001_initial'),
         ('mappings', '0001_initial'),
-        ('sync', '0003_sweep_and_record_index'),
+        ('sync', '0004_version_of_last_run'),
     ]
 
     operations = [

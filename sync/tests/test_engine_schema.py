@@ -37,7 +37,7 @@ def known(pair: Pair) -> Pair:
     options = ["open", "done", "late"]
     rules = [
         rule("title", "title", left={"required": True}, right={"required": True}),
-        rule("body", "body"),
+        rule("body", "body", left={"max_length": 1000}, right={"max_length": 1000}),
         rule("status", "status", "option", left={"options": options}, right={"options": options}),
         rule("labels", "labels", "set", policy="merge_sets"),
         rule("amount", "amount", "number", policy="newest"),
