@@ -259,8 +259,8 @@ def _as_now(rule: CompiledRule, findings: Sequence[Finding]) -> CompiledRule:
     """The rule with what its fields demand now: not with the create, or not empty."""
     for one in findings:
         if one.rule == rule.id and one.stops in (LATER, CREATES):
-            changes = {"creatable": False} if one.stops == LATER else {"required": True}
-            spec = replace(rule.field(one.side), **changes)
+            known = rule.field(one.side)
+            spec = replace(known, creatable=False) if one.stops == LATER else replace(known, required=True)
             rule = replace(rule, left=spec) if one.side == "left" else replace(rule, right=spec)
     return rule
 
