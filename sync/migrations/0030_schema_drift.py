@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('connections', '0001_initial'),
         ('mappings', '0001_initial'),
-        ('sync', '0004_version_of_last_run'),
+        ('sync', '0010_verification'),
     ]
 
     operations = [
