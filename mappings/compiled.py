@@ -62,6 +62,30 @@ class CompiledRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Standstill:
+    """What of a rule stands still because a field of it is not what the version knows: see sync/schema.py.
+
+    `whole`: neither side is looked at. `sides`: nothing is written there. `values`: options by side that are gone;
+    `lengths`: how many characters fit by side. Whatever stands still keeps its bases.
+    """
+
+    code: str
+    whole: bool = False
+    sides: frozenset[str] = frozenset()
+    values: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    lengths: Mapping[str, int] = field(default_factory=dict)
+
+    def holds(self, side: str, value: Any) -> bool:
+        """Whether a write of `value` to `side` has to wait."""
+        if self.whole or side in self.sides:
+            return True
+        named = value if isinstance(value, list) else [value]
+        gone, limit = self.values.get(side, frozenset()), self.lengths.get(side)
+        too_long = limit is not None and isinstance(value, str) and len(value) > limit
+        return too_long or any(isinstance(one, str) and one in gone for one in named)
+
+
+@dataclass(frozen=True, slots=True)
 class CompiledSide:
     connection: int
     connection_name: str
@@ -84,16 +108,22 @@ class CompiledMapping:
     initial: str
     poll_seconds: int
     brakes: Mapping[str, Any]
+    # What the systems' fields, as they are now, take back of it for the time being. Empty where nothing changed.
+    still: Mapping[str, Standstill] = field(default_factory=dict)  # by rule id
+    missing: Mapping[str, frozenset[str]] = field(default_factory=dict)  # by side: paths that must not be asked for
+    # By side: {path: why} without which no record is made there; the path "" holds every create.
+    creates_wait: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    matching_waits: bool = False  # a match field is gone: what looks new may exist over there
 
     def side(self, side: str) -> CompiledSide:
         return self.left if side == "left" else self.right
 
     def paths(self, side: str) -> list[str]:
-        """All fields to read on `side`: those of the rules and of the match keys."""
+        """All fields to read on `side`: those of the rules and of the match keys, as far as the system has them."""
         index = 0 if side == "left" else 1
         wanted = [rule.field(side).path for rule in self.rules]
         wanted += [pair[index] for alternative in self.match_keys for pair in alternative]
-        return sorted(set(wanted))
+        return sorted(set(wanted) - self.missing.get(side, frozenset()))
 
 
 def compile_document(document: Mapping[str, Any]) -> CompiledMapping:

@@ -21,11 +21,13 @@ from django.utils import timezone
 from connections.connectors.base import (
     ConnectorError,
     Creation,
+    Refused,
     Retry,
     Uncertain,
     Update,
     WriteResult,
 )
+from sync import schema_watch
 from sync.identities import known_twins
 from sync.lease import RENEW_SECONDS
 from sync.models import ChangedRecord, Operation
@@ -47,6 +49,10 @@ class Answer:
     operation: Operation
     result: WriteResult | ConnectorError | None  # None: deleted
 
+    @property
+    def pk(self) -> int:
+        return self.operation.pk
+
 
 def carry_out(session: Session, operations: Sequence[Operation]) -> None:
     """Send these planned operations and commit every result. Raises LeaseLost."""
@@ -56,8 +62,26 @@ def carry_out(session: Session, operations: Sequence[Operation]) -> None:
         waiting = [operation for operation in waiting if operation not in now]
         claimed = claim(session, now)
         for answers in send(session, claimed):
+            named = _named(answers)
+            if named:  # what was done is committed before anything else is asked
+                done = [answer for answer in answers if answer.pk not in named]
+                if done:
+                    settle(session, [(answer.operation, answer.result) for answer in done])
+                answers = [answer for answer in answers if answer.pk in named]
+                for side in SIDES:
+                    paths = {path for answer in answers if answer.operation.side == side for path in named[answer.pk]}
+                    schema_watch.refused(session, side, paths)
             settle(session, [(answer.operation, answer.result) for answer in answers])
         _expect(waiting, now)
+
+
+def _named(answers: Sequence[Answer]) -> dict[int, list[str]]:
+    """By operation: the fields that its refusal names. One that says nothing of a value may be about the field."""
+    return {
+        answer.pk: list(answer.result.fields)
+        for answer in answers
+        if isinstance(answer.result, Refused) and answer.result.fields
+    }
 
 
 def _expect(waiting: Sequence[Operation], sent: Sequence[Operation]) -> None:

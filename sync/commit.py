@@ -174,7 +174,7 @@ def take_over_read(link: Link, side: str, record: Record, agreed_at: datetime | 
 
 def _take_over_reads(session: Session, one: Decided) -> None:
     plan = one.plan
-    decided = plan.settled or (bool(plan.outcomes) and not plan.conflicts)
+    decided = plan.settled or (bool(plan.outcomes) and not plan.conflicts and not plan.waiting)
     for side in SIDES:
         record = one.records[side]
         if record is None:

@@ -271,6 +271,8 @@ def _tombstone(look: Look, link: Link, records: Records) -> Decided:
     if left is None or left.deleted or right is None or right.deleted:
         return one
     told = {"side": "left" if link.deleted_left else "right"}
+    if look.session.compiled.matching_waits:
+        return one  # whether they still are the same thing cannot be told now
     if same_thing(look.session, link, left, right):
         for side in SIDES:
             setattr(link, f"deleted_{side}", False)

@@ -21,7 +21,7 @@ from connections.connectors.base import Expired, Gone, NeedsAuthorization, NotAl
 from connections.models import Connection
 from connections.pauses import in_window
 from mappings.models import Mapping as SyncMapping
-from sync import catch_up, first_run, hints, recover, restored
+from sync import catch_up, first_run, hints, recover, restored, schema_watch
 from sync.after_restore import compare
 from sync.apply import carry_out
 from sync.brakes import Halted, halt, halt_empty, passed
@@ -113,22 +113,25 @@ def _stop(state: MappingState, connection: Connection, reason: str) -> Outcome:
 def _run(session: Session, state: MappingState) -> Outcome:
     if state.halt == MappingState.Halt.CONNECTION:
         MappingState.objects.filter(pk=state.pk).update(halt="", halt_reason={}, halted_at=None)
+    schema_watch.at_start(session, state)
+    schema_watch.survive(session, lambda: recover.leftovers(session))
     if state.halt == MappingState.Halt.RESTORED:
         session.kind = Run.Kind.RESTORED
-        recover.leftovers(session)
         return _compare(session)
-    recover.leftovers(session)
     if state.approved_at is None:
         session.kind = Run.Kind.FIRST
-        first_run.survey(session)
+        schema_watch.idle(session)
+        schema_watch.survive(session, lambda: first_run.survey(session))
         return Outcome("approval", run_id=_run_id(session))
     started = time.monotonic()
     take_up(session, state)
     try:
         catch_up.look_for_silence(session, state)
         if poll_due(session, state):
-            _poll(session)
-        while time.monotonic() - started < RUN_SECONDS and still_on(session) and batch(session):
+            schema_watch.survive(session, lambda: _poll(session))
+        while time.monotonic() - started < RUN_SECONDS and still_on(session):
+            if not batch(session) and not schema_watch.idle(session):
+                break
             session.progress(phase="write")
     except Halted:
         return Outcome("halted", "brake", _run_id(session))
@@ -182,6 +185,7 @@ def _poll(session: Session) -> None:
                 raise
             catch_up.expired(session, side)
             poll(session, side, between=between_pages)
+        schema_watch.listed(session, side)
         cursor = Cursor.objects.get(mapping=session.mapping, side=side)
         if side in session.behind or sweep_due(cursor, session.connectors[side], now):
             sweep(session, side, between=between_pages)
@@ -263,7 +267,7 @@ def batch(session: Session) -> bool:
     session.lane = "live" if live else "backfill"
     started = time.monotonic()
     try:
-        operations = _look_at(session, rung)
+        operations = schema_watch.survive(session, lambda: _look_at(session, list(rung)))
     except (LeaseLost, Halted, OperationalError, InterfaceError):
         raise
     except SideFailed as failure:

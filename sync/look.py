@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from django.utils import timezone
 
-from sync import hints
+from sync import hints, schema_watch
 from sync.commit import Decided
 from sync.decide import decide
 from sync.matching import Unlinked
@@ -86,6 +86,7 @@ def look(session: Session, rung: list[ChangedRecord]) -> Looked:
     reading = Reading()
     read_into(session, reading, {side: [hint.external_id for hint in rung if hint.side == side] for side in SIDES})
     _read_counterparts(session, reading, links, known)
+    schema_watch.noticed(session, reading)
     unlinked = [
         Unlinked(hint.side, record, hint)
         for hint in rung

@@ -72,8 +72,11 @@ def same_thing(session: Session, link: Link, left: Record, right: Record) -> boo
 
 
 def note_match_keys(session: Session, side: str, records: Sequence[Record]) -> None:
-    """Remember the match keys of unlinked records, so that the other side's records can find them."""
-    if not records:
+    """Remember the match keys of unlinked records, so that the other side's records can find them.
+
+    ⚑ While a match field is gone, what was noted before stays: a key that is not shown is not empty.
+    """
+    if not records or session.compiled.matching_waits:
         return
     rows = [
         MatchKey(
@@ -149,6 +152,8 @@ def look_up(session: Session, records: Sequence[Unlinked]) -> Mapping[int, Fits]
         rows = _rows(session, wanted)
     found = {id(one): _noted(one, wanted[id(one)], rows) for one in records}
     lonely = [one for one in records if not found[id(one)].candidates and session.compiled.side(OTHER[one.side]).create]
+    if session.compiled.matching_waits:
+        return found  # nothing is made now, and a field that is gone cannot be asked by
     _ask_over_there(session, lonely, wanted, rows, found)
     return found
 

@@ -64,9 +64,10 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """Unreadable or absent on a side: bases stay, the page says so."""
+    """Unreadable or absent on a side, or it stands still: bases stay, the page says so."""
 
     side: str
+    code: str = ""  # why it stands still, where a field is not what the version knows
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,8 @@ class MappingState(models.Model):
     last_run_at = models.DateTimeField(null=True, blank=True)
     idle_polls = models.PositiveBigIntegerField(default=0)  # polls that found nothing and left no run
     idle_calls = models.PositiveBigIntegerField(default=0)  # what they cost
+    # Version and field lists that the findings are about: where they are the same, nothing needs to be compared.
+    schema_judged = models.CharField(max_length=200, blank=True)
 
     def __str__(self) -> str:
         return f"state of {self.mapping}"
@@ -83,6 +85,46 @@ class Epoch(models.Model):
 
     def __str__(self) -> str:
         return f"epoch {self.number} of {self.database}"
+
+
+class SchemaLook(models.Model):
+    """The fields of an object type as its system listed them last, shared by all mappings that have it."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="+")
+    object_type = models.CharField(max_length=100)
+    scope_digest = models.CharField(max_length=64)  # what a system lists may hang on the mapping's scope
+    due_at = models.DateTimeField(default=timezone.now)  # the next look; moved by a conditional UPDATE
+    looked_at = models.DateTimeField(null=True, blank=True)  # last answer
+    fields = models.JSONField(default=list, blank=True)  # connectors.base.Field as dicts
+    digest = models.CharField(max_length=64, blank=True)  # of `fields`; "" before the first answer
+    # Fields that no record of a read showed, or showed in another form, and what came of looking into it:
+    # {path: "listed", else "hidden" where the records name it as such, else "strange"}
+    odd = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["connection", "object_type", "scope_digest"], name="one_look_per_place")
+        ]
+
+    def __str__(self) -> str:
+        return f"fields of {self.object_type} at {self.connection}"
+
+
+class SchemaFinding(models.Model):
+    """What of a mapping stands still because a field is not what the version knows: one row a rule, or a question."""
+
+    mapping = models.ForeignKey(Mapping, on_delete=models.CASCADE, related_name="schema_findings")
+    subject = models.CharField(max_length=250)  # as the Conflict's: "rule:<id>", "create:<side>", "match:<side>", …
+    findings = models.JSONField(default=list)  # sync.schema.Finding as dicts, never empty
+    found_at = models.DateTimeField(default=timezone.now)
+
+    objects = OfMapping.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["mapping", "subject"], name="one_schema_finding_per_subject")]
+
+    def __str__(self) -> str:
+        return f"{self.mapping}: {self.subject}"
 
 
 class Cursor(models.Model):

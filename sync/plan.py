@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from connections.connectors.base import Record
-from mappings.compiled import CompiledMapping, CompiledRule
+from mappings.compiled import CompiledMapping, CompiledRule, Standstill
 from sync.merge import (
     MISSING,
     OTHER,
@@ -121,6 +121,7 @@ class LinkPlan:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     instructions: dict[int, dict[str, str]] = field(default_factory=dict)  # id -> {rule id: outcome code}
     settled: bool = False  # every readable mapped field of both sides equals its base and the other side
+    waiting: bool = False  # an edit that shows on one side cannot be judged or carried over now
     state: str = ""  # new link state, "" for unchanged
 
     def wants_history(self) -> list[str]:
@@ -160,8 +161,13 @@ def plan_link(
             continue
         f = field_of(rule, link, left, right)
         instruction, choice = choices.get(rule.id, (None, None))
+        still = mapping.still.get(rule.id)
         outcome: Outcome
-        if choice is not None and instruction is not None:
+        if still is not None and still.whole:
+            outcome = Skip(_changed_side(f), still.code)
+            if instruction is not None:
+                plan.instructions.setdefault(instruction.id, {}).update({rule.id: "refused", "why": "stands_still"})
+        elif choice is not None and instruction is not None:
             repair = instruction.kind == "repair"
             outcome = repair_field(rule, f, choice) if repair else resolve_field(rule, f, choice)
             answers = plan.instructions.setdefault(instruction.id, {})
@@ -177,7 +183,12 @@ def plan_link(
             outcome = Agree("direction_keeps")
         if isinstance(outcome, Write) and instruction is None:
             outcome = _without_oscillation(rule, link, f, outcome, now, max_hops)
+        if still is not None and (side := _held_side(still, outcome, f)):
+            outcome = Skip(side, still.code)
+            if instruction is not None:
+                plan.instructions.setdefault(instruction.id, {}).update({rule.id: "refused", "why": "stands_still"})
         plan.outcomes[rule.id] = outcome
+        plan.waiting = plan.waiting or (isinstance(outcome, Skip) and _shows_an_edit(f))
         if isinstance(outcome, Write):
             writes.append((rule, outcome, f, instruction))
         elif isinstance(outcome, Agree):
@@ -192,10 +203,29 @@ def plan_link(
         if rule.id in link.parked and not (isinstance(outcome, Skip) or _is_refusal(outcome)):
             plan.unparked.append(rule.id)
     plan.operations = _operations(link, writes)
-    plan.settled = not writes and not plan.agreed and not plan.conflicts and not chosen_only
+    plan.settled = not (writes or plan.agreed or plan.conflicts or plan.waiting or chosen_only)
     if not chosen_only:
         _both_are_there(link, plan)
     return plan
+
+
+def _held_side(still: Standstill, outcome: Outcome, f: Field) -> str:
+    """The side to which this write, or one that was refused before, has to wait; "" where nothing holds it."""
+    if isinstance(outcome, Write):
+        return outcome.side if still.holds(outcome.side, outcome.value) else ""
+    if f.parked is not None and _is_refusal(outcome) and still.holds(f.parked["side"], f.parked["value"]):
+        return str(f.parked["side"])
+    return ""
+
+
+def _shows_an_edit(f: Field) -> bool:
+    """Whether a side that can be read says something else than was agreed."""
+    return any(f.value(side) is not MISSING and f.changed(side) for side in OTHER)
+
+
+def _changed_side(f: Field) -> str:
+    """The side that cannot be judged: the one that is not there, if one is."""
+    return "right" if f.right is MISSING else "left"
 
 
 def _is_refusal(outcome: Outcome) -> bool:
@@ -411,6 +441,13 @@ class Leave:
     code: str
 
 
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Not linked and not made now: a field is not what the version knows. It waits; `code` says why."""
+
+    code: str
+
+
 def plan_unlinked(
     mapping: CompiledMapping,
     side: str,
@@ -419,7 +456,7 @@ def plan_unlinked(
     rivals: int,
     bound_elsewhere: bool = False,
     parked: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
-) -> Bind | MakeTwin | Wonder | Leave:
+) -> Bind | MakeTwin | Wonder | Leave | Hold:
     """Decide about a record that has no link, or whose link has no twin yet.
 
     `candidates`: unlinked records of the other side with an equal match key; `rivals`: other unlinked records of
@@ -439,6 +476,8 @@ def plan_unlinked(
     if bound_elsewhere:
         return Wonder(side, record.external_id, "duplicate", "fits_a_linked_record", {})
     target = OTHER[side]
+    if mapping.matching_waits:
+        return Hold("match_field_gone")  # ⚑ it may exist over there: neither copied nor counted as alone
     if not mapping.side(target).create:
         return Leave("creation_off")
     return plan_creation(mapping, side, record, parked)
@@ -449,14 +488,20 @@ def plan_creation(
     side: str,
     record: Record,
     parked: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
-) -> MakeTwin | Wonder:
+) -> MakeTwin | Wonder | Hold:
     """The fields of the twin of `record`, or a question where a required one cannot be filled.
 
     A value that was refused before is left out until it changes; the field catches up once the record is there.
     """
     target = OTHER[side]
+    waits = mapping.creates_wait.get(target, {})
+    if "" in waits:
+        return Hold(waits[""])
     fields: list[PlannedField] = []
     for rule in mapping.rules:
+        still = mapping.still.get(rule.id)
+        if still is not None and still.whole:
+            continue  # it starts as never agreed, once it goes on
         spec, source_path = rule.field(target), rule.field(side).path
         if not rule.may_write(target) or source_path not in record.values:
             continue
@@ -473,6 +518,8 @@ def plan_creation(
                 outcome.code,
                 {**outcome.params, "field": spec.label, "creating": True},
             )
+        if isinstance(outcome, Write) and still is not None and still.holds(target, outcome.value):
+            continue
         if isinstance(outcome, Write) and rule.id in parked and outcome.value == parked[rule.id].get("value"):
             continue
         if isinstance(outcome, Write) and spec.creatable and not spec.separate_write:
@@ -486,10 +533,16 @@ def plan_creation(
         for path, value in mapping.side(target).create_defaults.items()
         if path not in {planned.path for planned in fields}
     }
+    filled = {planned.path for planned in fields} | set(extra)
+    if unfilled := [path for path in waits if path not in filled]:
+        return Hold(waits[unfilled[0]])
     sent = {planned.rule for planned in fields}
     unsent = {
         rule.id: record.values[rule.field(side).path]
         for rule in mapping.rules
-        if rule.may_write(target) and rule.id not in sent and rule.field(side).path in record.values
+        if rule.may_write(target)
+        and rule.id not in sent
+        and rule.field(side).path in record.values
+        and not (rule.id in mapping.still and mapping.still[rule.id].whole)
     }
     return MakeTwin(target, record, tuple(fields), extra, unsent)

@@ -30,6 +30,7 @@ class SideFailed(Exception):
         super().__init__(f"{side}: {error}")
         self.side = side
         self.error = error
+        self.looked_into = False  # whether it is about a field that is gone, see schema_watch.py
 
 
 @dataclass

@@ -19,7 +19,8 @@ from mappings.compiled import CompiledMapping, compile_document
 from mappings.models import Mapping, MappingVersion
 from sync.hints import BULK_BATCH
 from sync.lease import Lease
-from sync.models import Run
+from sync.models import Run, SchemaFinding
+from sync.schema import Finding, standing
 
 SIDES = ("left", "right")
 # Lanes of the rate budget a run may draw on: a batch of live edits and everything else.
@@ -32,7 +33,7 @@ class Session:
 
     mapping: Mapping
     version: MappingVersion
-    compiled: CompiledMapping
+    compiled: CompiledMapping  # with everything standing still that `findings` stop
     lease: Lease
     lanes: dict[str, dict[str, Connector]]  # lane of the rate budget -> side -> connector
     lane: str
@@ -42,11 +43,17 @@ class Session:
     counts: Counter[str] = field(default_factory=Counter)
     calls: dict[str, Counter[str]] = field(default_factory=lambda: {side: Counter() for side in SIDES})
     done: int = 0
+    as_published: CompiledMapping = field(init=False)
+    findings: list[Finding] = field(default_factory=list)  # what of it no longer fits the systems' fields
     bulk_batch: int = BULK_BATCH  # follows how long the last bulk batch took
     # Sides whose changes may have been missed: nothing there is believed deleted before a complete listing.
     behind: set[str] = field(default_factory=set)
     # When the batch began to read: what was rung later is news to its decisions.
     reading_since: datetime = field(default_factory=timezone.now)
+
+    def __post_init__(self) -> None:
+        self.as_published = self.compiled
+        self.compiled = standing(self.as_published, self.findings)
 
     @property
     def connectors(self) -> dict[str, Connector]:
@@ -114,4 +121,14 @@ def open_session(
         one: {side: opener(mapping.connection(side), lane=one, on_call=counter(side)) for side in SIDES}
         for one in {lane, *LANES}
     }
-    return Session(mapping, pinned, compiled, lease, lanes, lane, kind, started_by, calls=calls)
+    findings = stored_findings(mapping) if pinned.pk == mapping.published_id else []
+    return Session(mapping, pinned, compiled, lease, lanes, lane, kind, started_by, calls=calls, findings=findings)
+
+
+def stored_findings(mapping: Mapping) -> list[Finding]:
+    rows = SchemaFinding.objects.filter(mapping=mapping).order_by("pk")
+    return [finding_of(one) for row in rows for one in row.findings]
+
+
+def finding_of(data: dict[str, Any]) -> Finding:
+    return Finding(**data)

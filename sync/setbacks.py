@@ -138,6 +138,12 @@ def _refused(session: Session, operation: Operation, error: Refused | NotAllowed
     finish(operation, Operation.State.REFUSED, code, system=system, message=message)
     creating = operation.kind == Operation.Kind.CREATE
     hit = {rule: named[sent["path"]] for rule, sent in operation.fields.items() if sent["path"] in named}
+    if operation.kind != Operation.Kind.DELETE and _stands_still(session, operation, named):
+        # One entry of the mapping says it for all records; the next plan leaves the field out, the rest flows.
+        after.again(operation.link)
+        after.end(operation.link)
+        tell_asker([operation], Instruction.State.WAITING)
+        return []
     entries = []
     if operation.kind == Operation.Kind.DELETE or (not creating and not operation.fields):
         # Not sent again until a person says so; the plan keeps asking.
@@ -165,6 +171,21 @@ def _refused(session: Session, operation: Operation, error: Refused | NotAllowed
     tell_asker([operation], Instruction.State.REFUSED)
     after.end(operation.link)
     return entries
+
+
+def _stands_still(session: Session, operation: Operation, named: Mapping[str, str]) -> bool:
+    """Whether all that the refusal names has come to a standstill meanwhile, and would not be sent again."""
+    side, compiled = operation.side, session.compiled
+    waiting = {
+        sent["path"]
+        for rule, sent in operation.fields.items()
+        if rule in compiled.still and compiled.still[rule].holds(side, sent["value"])
+    }
+    if operation.kind == Operation.Kind.CREATE:
+        waiting |= set(compiled.creates_wait.get(side, {}))
+        if "" in compiled.creates_wait.get(side, {}):
+            return bool(named)
+    return bool(named) and set(named) <= waiting
 
 
 def _can_do_without(session: Session, operation: Operation, hit: Mapping[str, str]) -> bool:

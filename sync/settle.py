@@ -89,7 +89,7 @@ def _confirmed(session: Session, operation: Operation, result: WriteResult, afte
     link.left_settled = link.right_settled = ""
     link.changed_at = timezone.now()
     entries = []
-    again = bool(result.on_the_way) or moved
+    again = bool(result.on_the_way) or (not creating and _edited_meanwhile(session, operation, record, moving=True))
     for rule_id, sent in operation.fields.items():
         again = _settle_field(session, operation, rule_id, sent, record, result) or again
         entries.append(_write_entry(session, operation, rule_id, sent))
@@ -145,6 +145,8 @@ def _settle_field(
     if rule is None:
         return False
     read_back = record.values.get(sent["path"], sent["value"])
+    if (still := session.compiled.still.get(rule_id)) is not None and still.whole:
+        read_back = sent["value"]  # what the field says now may have another form; it is judged once the rule goes on
     sent["read_back"] = read_back
     bases, source_bases = link.bases(side), link.bases(source_side)
     if sent["path"] in result.on_the_way:
@@ -192,12 +194,16 @@ def _step(rule: CompiledRule, operation: Operation, rule_id: str, sent: dict[str
         instruction.save(update_fields=["state", "choices"])
 
 
-def _edited_meanwhile(session: Session, operation: Operation, record: Record) -> bool:
-    """Whether the read-back shows fields that we did not send and that no longer are what was agreed."""
+def _edited_meanwhile(session: Session, operation: Operation, record: Record, moving: bool = False) -> bool:
+    """Whether the read-back shows fields that we did not send and that no longer are what was agreed.
+
+    `moving`: only those that can be carried over now.
+    """
     bases = operation.link.bases(operation.side)
     return any(
         rule.id in bases
         and rule.id not in operation.fields
+        and not (moving and rule.id in session.compiled.still)
         and record.values.get(rule.field(operation.side).path, bases[rule.id]) != bases[rule.id]
         for rule in session.compiled.rules
     )
@@ -215,7 +221,8 @@ def _bases_of_new_record(session: Session, operation: Operation, record: Record)
     again = any(rule.id not in operation.fields for rule in session.compiled.rules)
     for rule in session.compiled.rules:
         path = rule.field(side).path
-        if rule.id not in operation.unsent or path not in record.values:
+        still = session.compiled.still.get(rule.id)
+        if rule.id not in operation.unsent or path not in record.values or (still is not None and still.whole):
             continue
         source, now = operation.unsent[rule.id], record.values[path]
         bases, source_bases = link.bases(side), link.bases(source_side)

@@ -21,7 +21,7 @@ from sync.identities import known_things, known_twins, note_records, things_of
 from sync.matching import Fits, Unlinked, close_subjects, forget, look_up, note_match_keys
 from sync.merge import OTHER
 from sync.models import AuditEntry, Conflict, Identity, Link, MatchKey, Operation
-from sync.plan import Bind, Leave, MakeTwin, PlannedOperation, Wonder, plan_unlinked
+from sync.plan import Bind, Hold, Leave, MakeTwin, PlannedOperation, Wonder, plan_unlinked
 from sync.read import outside_scope
 from sync.rows import save_rows
 from sync.session import SIDES, Session
@@ -30,8 +30,10 @@ from sync.session import SIDES, Session
 OWN_CREATE_WAIT_SECONDS = 2.0
 # While a person is asked whether a create happened, our own unlinked records wait; the answer rings at once.
 PERSON_WAIT_SECONDS = 300.0
+# While a field stands in the way of a create or of matching: what puts it right rings at once.
+HOLD_SECONDS = 3600.0
 
-Decision = Bind | MakeTwin | Wonder | Leave
+Decision = Bind | MakeTwin | Wonder | Leave | Hold
 
 
 @dataclass
@@ -45,6 +47,7 @@ class Meeting:
     outside: list[Unlinked] = field(default_factory=list)  # deleted or out of scope: nobody may be linked to them
     waiting: list[Unlinked] = field(default_factory=list)
     asked_about: list[Unlinked] = field(default_factory=list)  # may be what a person is asked about
+    held: list[Unlinked] = field(default_factory=list)  # a field is not what the version knows
 
     def take(self, decision: Decision, one: Unlinked) -> None:
         if isinstance(decision, Bind):
@@ -53,6 +56,8 @@ class Meeting:
             self.twins.append((decision, one))
         elif isinstance(decision, Wonder):
             self.questions.append((decision, one))
+        elif isinstance(decision, Hold):
+            self.held.append(one)
         else:
             self.left_alone.append(one)
 
@@ -199,6 +204,7 @@ def commit_meeting(session: Session, meeting: Meeting) -> list[Operation]:
         hints.consume([one.hint for one in every if one.hint])
         hints.postpone([one.hint for one in [*meeting.waiting, *waiting] if one.hint], OWN_CREATE_WAIT_SECONDS)
         hints.postpone([one.hint for one in meeting.asked_about if one.hint], PERSON_WAIT_SECONDS)
+        hints.postpone([one.hint for one in meeting.held if one.hint], HOLD_SECONDS)
     return operations
 
 

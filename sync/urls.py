@@ -9,6 +9,7 @@ urlpatterns = [
     path("review/<int:pk>/", review.conflict, name="conflict"),
     path("review/<int:pk>/alike/", review.same, name="review-same"),
     path("review/<int:pk>/candidates/", review.candidates, name="review-candidates"),
+    path("review/<int:pk>/look/", review.look, name="schema-look"),
     path("review/<int:pk>/whole/", review.whole, name="conflict-whole"),
     path("failures/", failures.listing, name="failures"),
     path("failures/do/", failures.act, name="failures-act"),

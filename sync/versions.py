@@ -38,10 +38,10 @@ def _returned(session: Session, before: dict[str, Any]) -> bool:
     return any(rule["id"] in new for document in older.iterator() for rule in document["rules"])
 
 
-def look_at_all(session: Session) -> None:
-    """Mark both records of every pair, behind everything else."""
+def look_at_all(session: Session, *others: str) -> None:
+    """Mark both records of every pair, behind everything else. `others`: states beside the linked ones."""
     after = 0
-    links = Link.objects.filter(mapping=session.mapping, state=Link.State.ACTIVE).order_by("pk")
+    links = Link.objects.filter(mapping=session.mapping, state__in=[Link.State.ACTIVE, *others]).order_by("pk")
     while rows := list(links.filter(pk__gt=after).values_list("pk", "left_id", "right_id")[:CHUNK]):
         after = rows[-1][0]
         session.lease.renew()

@@ -368,6 +368,14 @@ class Connector:
     def fields(self, object_type: str, scope: Values) -> Sequence[Field]:
         raise NotImplementedError
 
+    def described(self, object_type: str, scope: Values) -> Sequence[Field]:
+        """Every field that is there for our account now, asked afresh: what a published mapping is compared with.
+
+        Where `fields` leaves out or judges by an example (one record, one project), this tells the whole: what cannot
+        be known without a certain record counts as readable and writable.
+        """
+        return self.fields(object_type, scope)
+
     def changed_since(
         self, object_type: str, watermark: str | None, fields: Sequence[str], scope: Values
     ) -> Iterator[Page]:

@@ -125,6 +125,11 @@ class Jira(Connector):
             self._fields[key] = jira_fields.fields_of_issues(self.site, tidy(scope))
         return self._fields[key]
 
+    def described(self, object_type: str, scope: Values) -> Sequence[Field]:
+        if object_type == "comment":
+            return jira_fields.COMMENT_FIELDS
+        return jira_fields.described_issues(self.site, tidy(scope))
+
     # Reading -----------------------------------------------------------------------------------------------------
 
     def changed_since(

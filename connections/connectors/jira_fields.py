@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from connections.connectors.base import ConnectorError, Field, Option, Values
@@ -34,6 +35,40 @@ def fields_of_issues(site: Site, scope: Values) -> list[Field]:
         found.append(_field(spec, metas, len(create), edit, statuses, bool(project)))
     order = {path: position for position, path in enumerate(FIRST)}
     return sorted(found, key=lambda field: (order.get(field.path, len(order)), field.label.casefold()))
+
+
+def described_issues(site: Site, scope: Values) -> list[Field]:
+    """Every field of the site as it is now, for a comparison: none is left out because an example does not have it.
+
+    Screens differ from issue type to issue type, so the newest issue of each is asked. Where a type has none, nobody
+    can tell what its screen lacks: there everything counts as writable.
+    """
+    specs = site.specs(fresh=True)
+    project, wanted = str(scope.get("project") or ""), scope.get("issue_types") or ()
+    create = _create_fields(site, project, wanted) if project else []
+    screens, complete = _screens(site, project, wanted) if project else ({}, False)
+    statuses = _statuses(site, project, wanted) if project else ()
+    found = []
+    for spec in specs.values():
+        metas = [fields[spec.id] for fields in create if spec.id in fields]
+        told = _field(spec, metas, len(create), screens, statuses, bool(project))
+        fixed = spec.id in READ_ONLY or spec.id in (KEY.id, "resolution")
+        found.append(told if complete or fixed else replace(told, writable=True))
+    return found
+
+
+def _screens(site: Site, project: str, wanted: Sequence[str]) -> tuple[dict[str, Any], bool]:
+    """({field id: metadata} of the edit screens, whether an issue of every type could be asked)."""
+    found: dict[str, Any] = {}
+    complete = True
+    for one in issue_types(site, project):
+        if (wanted and one.get("name") not in wanted) or (not wanted and one.get("subtask")):
+            continue
+        shown = _edit_fields(site, project, f" AND issuetype = {segment(str(one['id']))}")
+        complete = complete and bool(shown)  # an empty screen is that of an issue which its workflow closed to edits
+        for path, meta in (shown or {}).items():
+            found.setdefault(path, meta)
+    return found, complete and bool(found)
 
 
 def _field(
@@ -88,9 +123,9 @@ def _create_fields(site: Site, project: str, wanted: Sequence[str]) -> list[dict
     return found
 
 
-def _edit_fields(site: Site, project: str) -> Mapping[str, Any] | None:
+def _edit_fields(site: Site, project: str, where: str = "") -> Mapping[str, Any] | None:
     """{field id: metadata} of the edit screen of the newest issue; None where there is no issue to ask."""
-    issues, _ = next(site.search(f"project = {quoted(project)} ORDER BY created DESC", size=1))
+    issues, _ = next(site.search(f"project = {quoted(project)}{where} ORDER BY created DESC", size=1))
     if not issues:
         return None
     try:

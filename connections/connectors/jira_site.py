@@ -34,6 +34,7 @@ WHOLE = ("*all", "-comment", "-attachment", "-worklog")  # these three grow with
 CACHE_SECONDS = 600.0
 # Jira lets unknown sign-ins in as anonymous where a site allows it, and then lists nothing: this header tells.
 LOGIN_HEADER = "X-Seraph-LoginReason"
+_NO_FIELD = re.compile(r"Field '([^']+)' does not exist[^.]*\.?")
 LOGIN_FAILED = ("AUTHENTICATED_FAILED", "AUTHENTICATION_DENIED")
 
 _caches: dict[tuple[str, str], dict[str, tuple[float, Any]]] = {}
@@ -56,6 +57,8 @@ def _refusal(answer: Answer) -> ConnectorError:
     messages = body.get("errorMessages")
     said = [str(one) for one in messages] if isinstance(messages, list) else []
     said += [f"{name}: {text}" for name, text in fields.items()]
+    # A filter that asks for a field which is not there, or not for us, names it in its text only.
+    fields = fields or {match[1]: match[0] for one in said if (match := _NO_FIELD.match(one))}
     return _stranger(answer) or Refused(
         f"Jira says: {' '.join(said) or said_in(answer)} Nothing was written. Change the value or the mapping.", fields
     )

@@ -99,6 +99,7 @@ class World:
         self.forgets: float = 0.0  # seconds for which changes are listed; 0: for ever
         self.hidden: set[str] = set()  # fields our account may not read
         self.unseen: set[str] = set()  # records our account may not read
+        self.refuses_unknown = False  # a read that asks for a field which is not there for us is refused as a whole
         self.lock = threading.RLock()
         # Called before and after each remote call with (verb, ids); may raise to imitate a fault. An exception of
         # `after` leaves the write in place: the lost answer.
@@ -111,6 +112,24 @@ class World:
 
     def stamp(self) -> str:
         return self.now().isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+    # What administrators do.
+
+    def change(self, path: str, /, **changes: Any) -> None:
+        """Change a field's description: its path (a rename), kind, options, required, writable, max_length."""
+        with self.lock:
+            self.fields = [replace(one, **changes) if one.path == path else one for one in self.fields]
+            if renamed := changes.get("path"):
+                for external_id, record in self.records.items():
+                    values = {renamed if key == path else key: value for key, value in record.values.items()}
+                    self.records[external_id] = replace(record, values=values)
+
+    def take_away(self, path: str) -> Field:
+        """Remove a field; what records said in it is kept for the day it is put back."""
+        with self.lock:
+            gone = next(one for one in self.fields if one.path == path)
+            self.fields.remove(gone)
+            return gone
 
     # What people do.
 
@@ -191,8 +210,8 @@ class MemoryConnector(Connector):
         return result
 
     def _seen(self, record: Record, fields: Sequence[str]) -> Record:
-        hidden = self.world.hidden & set(fields)
-        shown = [path for path in fields if path in record.values and path not in hidden]
+        hidden, there = self.world.hidden & set(fields), {one.path for one in self.world.fields}
+        shown = [path for path in fields if path in record.values and path in there and path not in hidden]
         return replace(
             record,
             version=self._version(record),
@@ -223,6 +242,12 @@ class MemoryConnector(Connector):
             raise Gone("The record is deleted.")
         return record
 
+    def _ask_for(self, fields: Sequence[str]) -> None:
+        if self.world.refuses_unknown:
+            there = {one.path for one in self.world.fields} - self.world.hidden
+            if gone := [path for path in fields if path not in there]:
+                raise Refused(f"No such column {gone[0]}.", {gone[0]: "no such column"})
+
     def check(self) -> CheckResult:
         return CheckResult(account_id=US, account_name="SyncAdmin", tenant=self.world.name)
 
@@ -242,6 +267,7 @@ class MemoryConnector(Connector):
         def read() -> list[Record]:
             if world.forgets and watermark and watermark < self.shift_watermark(server_time, world.forgets):
                 raise Expired("Changes are not kept for that long.")
+            self._ask_for([*fields, *scope])
             found = [
                 record
                 for record in world.records.values()
@@ -268,15 +294,12 @@ class MemoryConnector(Connector):
         return moved.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
     def get_many(self, object_type: str, ids: Sequence[str], fields: Sequence[str]) -> Mapping[str, Record]:
-        return self._call(
-            "get",
-            list(ids),
-            lambda: {
-                id: self._seen(self.world.records[id], fields)
-                for id in ids
-                if id in self.world.records and id not in self.world.unseen
-            },
-        )
+        def read() -> dict[str, Record]:
+            self._ask_for(fields)
+            there = {id: self.world.records[id] for id in ids if id in self.world.records}
+            return {id: self._seen(record, fields) for id, record in there.items() if id not in self.world.unseen}
+
+        return self._call("get", list(ids), read)
 
     def in_scope(self, object_type: str, ids: Sequence[str], scope: Values) -> set[str]:
         alive = self.world.alive
@@ -352,12 +375,16 @@ class MemoryConnector(Connector):
         if empty:
             raise Refused("A value is missing.", dict.fromkeys(empty, "must not be empty"))
         for path, value in values.items():
-            if path not in known:
+            if path not in known or path in self.world.hidden:
                 raise Refused("There is no such field.", {path: "unknown field"})
+            if not (known[path].creatable if creating else known[path].writable):
+                raise Refused("The field is read only.", {path: "read only"})
             limit = known[path].max_length
             if limit and isinstance(value, str) and len(value) > limit:
                 raise Refused("A value is too long.", {path: f"longer than {limit} characters"})
-            if known[path].options and value is not None and value not in {o.value for o in known[path].options}:
+            offered = {option.value for option in known[path].options if option.active}
+            named = value if isinstance(value, list) else [value]
+            if offered and value is not None and not set(named) <= offered:
                 raise Refused("A value is not allowed.", {path: f"{value!r} is not an option"})
             people = self.world.people
             if people is not None and known[path].kind == "person" and value and value not in people:
@@ -376,6 +403,7 @@ class MemoryConnector(Connector):
         horizon = self._horizon(self.world.key_lag)
 
         def find() -> dict[str, list[Record]]:
+            self._ask_for(fields)
             found: dict[str, list[Record]] = {}
             for record in self.world.alive().values():
                 late = (record.created_at or "") > horizon
@@ -406,17 +434,18 @@ class MemoryConnector(Connector):
         self, object_type: str, path: str, wanted: Sequence[Any], fields: Sequence[str], scope: Values
     ) -> Sequence[Record]:
         folded = {str(value).casefold() for value in wanted}
-        return self._call(
-            "find_values",
-            path,
-            lambda: [
+
+        def find() -> list[Record]:
+            self._ask_for([*fields, path])
+            return [
                 self._seen(record, fields)
                 for record in self.world.alive().values()
                 if record.values.get(path) not in (None, "")
                 and str(record.values[path]).casefold() in folded
                 and self._within(record, scope)
-            ],
-        )
+            ]
+
+        return self._call("find_values", path, find)
 
     def history(
         self, object_type: str, ids: Sequence[str], fields: Sequence[str], since: str

@@ -59,6 +59,19 @@ class Pair:
     rules: list[dict[str, Any]] = field(default_factory=list)
 
     def publish(self, **changes: Any) -> MappingVersion:
+        """A new version; the systems have its fields, of the kinds it knows, and require no others."""
+        if rules := changes.get("rules"):
+            for side, world in (("left", self.left), ("right", self.right)):
+                for spec in (one[side] for one in rules):
+                    limit = spec.get("max_length")
+                    world.change(spec["path"], kind=spec["kind"], format=spec.get("format"), max_length=limit)
+                filled = {one[side]["path"] for one in rules}
+                for unfilled in [one.path for one in world.fields if one.required and one.path not in filled]:
+                    world.change(unfilled, required=False)
+        return self.publish_as_is(**changes)
+
+    def publish_as_is(self, **changes: Any) -> MappingVersion:
+        """A new version, whatever the systems have."""
         last = self.mapping.versions.order_by("-number").first()
         document = {**(last.document if last else {}), **changes}
         version = MappingVersion.objects.create(

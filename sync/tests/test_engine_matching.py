@@ -12,7 +12,7 @@ from django.utils import timezone
 from connections.connectors.base import Refused, Retry, Uncertain, WriteResult
 from connections.connectors.memory import US, MemoryConnector, World
 from sync.models import ChangedRecord, Conflict, Identity, IdentityRecord, Link, MatchKey, Operation
-from sync.tests.conftest import Pair, rule
+from sync.tests.conftest import DEFAULT_RULES, Pair, rule
 
 pytestmark = pytest.mark.django_db
 
@@ -216,7 +216,8 @@ def test_a_refused_create_stays_a_question_however_often_its_record_rings(pair: 
 
 
 def refuses_long_bodies(pair: Pair) -> None:
-    pair.right.fields = [replace(one, max_length=5) if one.path == "body" else one for one in pair.right.fields]
+    short = rule("body", "body", right={"max_length": 5})
+    pair.publish(rules=[short if one["id"] == "body" else one for one in DEFAULT_RULES])
 
 
 def test_a_record_is_created_at_once_without_the_value_that_was_refused(pair: Pair) -> None:
@@ -256,7 +257,7 @@ def test_a_value_that_was_corrected_before_the_record_is_there_goes_with_the_cre
 
 
 def test_a_record_whose_required_value_is_refused_is_not_created(pair: Pair) -> None:
-    pair.right.fields = [replace(one, max_length=5) if one.path == "title" else one for one in pair.right.fields]
+    pair.publish(rules=[rule("title", "title", right={"required": True, "max_length": 5})])
     left = pair.left.add(title="much too long")
     pair.quiet()
     assert not pair.right.records and [one.code for one in pair.open_conflicts()] == ["create_refused"]

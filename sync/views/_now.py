@@ -13,14 +13,18 @@ from django.utils.module_loading import import_string
 from django.utils.safestring import SafeString
 
 from connections.connectors.base import Connector, ConnectorError, Record
-from mappings.compiled import CompiledRule, compile_rule
+from mappings.compiled import CompiledMapping, CompiledRule, Standstill, compile_document
+from mappings.models import Mapping as SyncMapping
 from sync.merge import MISSING, Agree, Ask, Drift, Field, Nothing, Outcome, Skip, Write, merge_field
 from sync.models import Conflict, Link
-from sync.session import SIDES
+from sync.schema import standing
+from sync.session import SIDES, stored_findings
+from sync.views import _schema
 from sync.views._values import brief
 
 # (badge kind, icon, word) of what the merge says about a field.
 AGREE = ("ok", "check", "Agree")
+STILL = ("warn", "table", "Stands still")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +58,30 @@ class Now:
 
     @property
     def differing(self) -> list[Row]:
-        return [row for row in self.rows if row.word and row.kind != "ok"]
+        return [row for row in self.rows if row.word not in ("", STILL[2]) and row.kind != "ok"]
+
+    @property
+    def standing(self) -> list[Row]:
+        return [row for row in self.rows if row.word == STILL[2]]
 
     @property
     def read(self) -> bool:
         return not self.trouble and all(self.records.values())
 
 
-def rules_in(document: Mapping[str, Any]) -> list[CompiledRule]:
-    return [compile_rule(rule) for rule in document["rules"]]
+def compiled_of(mapping: SyncMapping) -> CompiledMapping | None:
+    """The version that runs, with what stands still of it. One query."""
+    if mapping.published is None or not mapping.published.document["rules"]:
+        return None
+    return standing(compile_document(mapping.published.document), stored_findings(mapping))
 
 
-def as_agreed(link: Link, rules: Sequence[CompiledRule], conflicts: Sequence[Conflict]) -> list[Row]:
-    """The rows without a live read: what was last agreed, and what waits."""
-    asked = {one.rule_id: one for one in conflicts}
-    return [_row(link, rule, None, None, asked.get(rule.id)) for rule in rules]
+def as_agreed(link: Link, compiled: CompiledMapping | None, conflicts: Sequence[Conflict]) -> list[Row]:
+    """The rows without a live read: what was last agreed, and what waits. `conflicts`: with the mapping's entries."""
+    return [_row(link, rule, compiled, {}, conflicts) for rule in compiled.rules] if compiled else []
 
 
-def look(link: Link, rules: Sequence[CompiledRule], conflicts: Sequence[Conflict]) -> Now:
+def look(link: Link, compiled: CompiledMapping | None, conflicts: Sequence[Conflict]) -> Now:
     """Read both records now. Remote trouble is told, not raised."""
     now = Now()
     connectors: dict[str, Connector] = {}
@@ -84,15 +94,15 @@ def look(link: Link, rules: Sequence[CompiledRule], conflicts: Sequence[Conflict
         now.urls[side] = _url(connectors[side], link, side)
     wanted = [side for side in connectors if link.record_id(side)]
     with ThreadPoolExecutor(2) as pool:
-        answers = {side: pool.submit(_read, connectors[side], link, side, rules) for side in wanted}
+        paths = {side: compiled.paths(side) if compiled else [] for side in wanted}
+        answers = {side: pool.submit(_read, connectors[side], link, side, paths[side]) for side in wanted}
         for side, answer in answers.items():
             try:
                 now.records[side] = answer.result()
             except ConnectorError as error:
                 now.trouble[side] = _reason(error)
-    asked = {one.rule_id: one for one in conflicts}
-    left, right = now.records.get("left"), now.records.get("right")
-    now.rows = [_row(link, rule, left, right, asked.get(rule.id)) for rule in rules]
+    if compiled:
+        now.rows = [_row(link, rule, compiled, now.records, conflicts) for rule in compiled.rules]
     return now
 
 
@@ -100,9 +110,8 @@ def _reason(error: ConnectorError) -> str:
     return error.message.rstrip(".") or "no reason was given"
 
 
-def _read(connector: Connector, link: Link, side: str, rules: Sequence[CompiledRule]) -> Record | None:
+def _read(connector: Connector, link: Link, side: str, paths: Sequence[str]) -> Record | None:
     external_id = link.record_id(side) or ""
-    paths = sorted({rule.field(side).path for rule in rules})
     try:
         found: Record | None = connector.get_many(link.mapping.object_type(side), [external_id], paths).get(external_id)
     finally:
@@ -117,9 +126,18 @@ def _url(connector: Connector, link: Link, side: str) -> str:
     return connector.url_of(link.mapping.object_type(side), external_id, getattr(link, f"{side}_key") or None)
 
 
-def _row(link: Link, rule: CompiledRule, left: Record | None, right: Record | None, conflict: Conflict | None) -> Row:
-    values = {"left": _value(left, rule, "left"), "right": _value(right, rule, "right")}
-    kind, icon, word = _state(link, rule, values, conflict)
+def _row(
+    link: Link,
+    rule: CompiledRule,
+    compiled: CompiledMapping,
+    records: Mapping[str, Record | None],
+    conflicts: Sequence[Conflict],
+) -> Row:
+    values = {side: _value(records.get(side), rule, side) for side in SIDES}
+    conflict = next((one for one in conflicts if one.rule_id == rule.id and one.link_id is not None), None)
+    kind, icon, word = _state(link, rule, values, conflict, compiled.still.get(rule.id))
+    if word == STILL[2]:
+        conflict = _schema.about(conflicts, rule.id)
     shown = {side: None if values[side] is MISSING else brief(values[side], rule.field(side)) for side in SIDES}
     bases = {
         side: brief(link.bases(side)[rule.id], rule.field(side)) if rule.id in link.bases(side) else None
@@ -147,12 +165,14 @@ def _value(record: Record | None, rule: CompiledRule, side: str) -> Any:
 
 
 def _state(
-    link: Link, rule: CompiledRule, values: Mapping[str, Any], conflict: Conflict | None
+    link: Link, rule: CompiledRule, values: Mapping[str, Any], conflict: Conflict | None, still: Standstill | None
 ) -> tuple[str, str, str]:
     """The badge, by the very function that decides."""
     if conflict is not None:
         resolving = conflict.state == Conflict.State.RESOLVING
         return ("info", "clock", "Being settled") if resolving else ("warn", "warn", conflict.get_kind_display())
+    if still is not None and still.whole:
+        return STILL
     if values["left"] is MISSING and values["right"] is MISSING:
         return "", "", ""
     outcome: Outcome = merge_field(
@@ -172,6 +192,8 @@ def _state(
             return "info", "hand", "May differ"
         case Drift():
             return "warn", "fork", "Differs"
+        case Write(side, value) if still is not None and still.holds(side, value):
+            return STILL
         case Write():
             return "info", "swap", "On its way"
         case Ask():

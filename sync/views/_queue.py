@@ -17,6 +17,7 @@ from mappings.models import Mapping as SyncMapping
 from mappings.transforms.base import FieldSpec
 from sync.merge import OTHER
 from sync.models import Conflict
+from sync.views import _schema
 from sync.views._changes import Shown, shown
 from sync.views._questions import rules_of
 from sync.views._values import LONG_TEXT, brief, system_names
@@ -45,6 +46,14 @@ class Row:
     right: SafeString | str
     cause: str  # "" where the template names both editors
     edits: Sequence[tuple[str, Shown]] = ()  # of a long text: what each side changed, instead of the values
+
+    @property
+    def title(self) -> str:
+        return _schema.title(self.conflict) if _schema.is_schema(self.conflict) else self.conflict.title
+
+    @property
+    def has_values(self) -> bool:
+        return bool(self.conflict.rule_id) and not _schema.is_schema(self.conflict)
 
 
 @dataclass(slots=True)
@@ -109,8 +118,10 @@ def rows_of(conflicts: Iterable[Conflict]) -> list[Row]:
 
 
 def row_of(conflict: Conflict, specs: Specs) -> Row:
-    spec = specs.find(conflict.mapping, conflict.rule_id)
     names = system_names(conflict.mapping)
+    if _schema.is_schema(conflict):
+        return Row(conflict, names, "", "", "", f"{_schema.what(conflict)} {_schema.meaning(conflict)}")
+    spec = specs.find(conflict.mapping, conflict.rule_id)
     values: dict[str, SafeString | str] = {"left": "", "right": "", "base": ""}
     edits: list[tuple[str, Shown]] = []
     if conflict.rule_id:
@@ -155,7 +166,7 @@ def grouped(rows: Sequence[Row], user: Any) -> list[Group]:
 
 def sameness(conflict: Conflict) -> Any:
     """Equal for conflicts that one answer fits: same mapping, rule, kind and values on both sides, before and now."""
-    if not conflict.rule_id:
+    if not conflict.rule_id or conflict.link_id is None:
         return conflict.pk
     values = [conflict.has_base, conflict.left_base, conflict.right_base, conflict.left_value, conflict.right_value]
     said = json.dumps([*values, conflict.params.get("sent")], sort_keys=True)

@@ -16,6 +16,7 @@ from mappings.models import Mapping as SyncMapping
 from sync.models import ChangedRecord, Conflict, Instruction, Link, MappingState, Operation
 from sync.session import SIDES
 from sync.standing import stands_still
+from sync.views import _schema
 from sync.views._queue import cause_of
 from sync.wording import sentence
 
@@ -41,6 +42,7 @@ class Known:
     operation: Operation | None  # the newest
     failing: Operation | None  # the newest one that keeps failing
     state: MappingState | None
+    schema: Sequence[Conflict] = ()  # entries of the mapping about fields that changed
 
 
 def known_of(link: Link) -> Known:
@@ -58,6 +60,11 @@ def known_of(link: Link) -> Known:
         operation=Operation.objects.filter(link=link).order_by("-pk").first(),
         failing=Operation.objects.filter(link=link, failing_since__isnull=False).order_by("-pk").first(),
         state=getattr(link.mapping, "run_state", None),
+        schema=list(
+            Conflict.objects.filter(
+                mapping=link.mapping_id, link=None, kind=Conflict.Kind.SCHEMA, state=Conflict.State.OPEN
+            ).order_by("pk")
+        ),
     )
 
 
@@ -68,6 +75,7 @@ def why(link: Link, known: Known, names: Mapping[str, str], fields: int) -> Why:
         or _of_the_mapping(link.mapping, known)
         or _of_the_systems(link.mapping)
         or _of_the_record(link, known, names)
+        or _of_a_field(link.mapping, known)
         or _on_its_way(known)
         or _agree(link, fields)
     )
@@ -95,7 +103,11 @@ def _of_the_pair(link: Link, known: Known, names: Mapping[str, str]) -> Why | No
     if question is not None:
         return _decision(question, names)
     if link.state == State.CREATING:
-        there = names["right" if link.left_id else "left"]
+        side = "right" if link.left_id else "left"
+        there = names[side]
+        if waits := _schema.creates_wait(known.schema, side):
+            head = f"Its twin in {there} is not made yet"
+            return Why("warn", head, _schema.what(waits), reverse("conflict", args=[waits.pk]), "See what to do")
         return Why("info", f"Its twin in {there} is being created", "It is here as soon as the system answers.")
     return None
 
@@ -199,6 +211,17 @@ def _fingerprint(known: Known) -> str:
 def _cause(fingerprint: str) -> tuple[str, str]:
     """The way to the page of the cause: (address, button)."""
     return (reverse("failure-group", args=[fingerprint]), "See the cause") if fingerprint else ("", "")
+
+
+def _of_a_field(mapping: SyncMapping, known: Known) -> Why | None:
+    """A rule of the mapping stands still for all its records."""
+    rules = [one for one in known.schema if one.subject.startswith("rule:")]
+    if not rules:
+        return None
+    one = rules[0]
+    head = _schema.title(one) if len(rules) == 1 else f"{len(rules)} fields wait, because a system changed them"
+    text = f"{_schema.what(one)} {_schema.meaning(one)}"
+    return Why("warn", head, text, reverse("conflict", args=[one.pk]), "See what to do")
 
 
 def _on_its_way(known: Known) -> Why | None:

@@ -48,6 +48,7 @@ ACTIONS: dict[str, tuple[str, str]] = {
     "hold": ("Records held", "hand"),
     "include": ("Record included again", "redo"),
     "start": ("Run started", "run"),
+    "look": ("Fields read again", "redo"),
     "publish": ("Version published", "up"),
     "config": ("Set up", "gear"),
     "test": ("Connection tested", "plug"),

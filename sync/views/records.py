@@ -20,7 +20,7 @@ from sync import approval, hints, instructions, jobs
 from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, MatchKey, Operation
 from sync.session import SIDES
 from sync.views import filters
-from sync.views._now import as_agreed, look, rules_in
+from sync.views._now import as_agreed, compiled_of, look
 from sync.views._progress import progress_of
 from sync.views._timeline import events
 from sync.views._values import last_part, system_names
@@ -221,8 +221,7 @@ def record(request: HttpRequest, pk: int) -> HttpResponse:
     link = _find(request, pk)
     mapping = link.mapping
     names = system_names(mapping)
-    rules = rules_in(mapping.published.document) if mapping.published else []
-    known = known_of(link)
+    compiled, known = compiled_of(mapping), known_of(link)
     pager = page(request, AuditEntry.objects.filter(link_id=link.pk), TIMELINE_SIZE)
     asked = request.GET.get("asked", "")
     instruction = (
@@ -234,8 +233,8 @@ def record(request: HttpRequest, pk: int) -> HttpResponse:
         "link": link,
         "mapping": mapping,
         "names": names,
-        "why": why(link, known, names, len(rules)),
-        "rows": as_agreed(link, rules, known.conflicts),
+        "why": why(link, known, names, len(compiled.rules) if compiled else 0),
+        "rows": as_agreed(link, compiled, [*known.conflicts, *known.schema]),
         "events": events(pager.rows, link),
         "pager": pager,
         "progress": progress_of(instruction) if instruction else None,
@@ -249,9 +248,9 @@ def record(request: HttpRequest, pk: int) -> HttpResponse:
 def now(request: HttpRequest, pk: int) -> HttpResponse:
     """Both records read live: a part of the page, loaded after it."""
     link = _find(request, pk)
-    rules = rules_in(link.mapping.published.document) if link.mapping.published else []
-    conflicts = list(Conflict.objects.filter(link=link, state__in=("open", "resolving")))
-    shown = look(link, rules, conflicts)
+    of_mapping = Q(mapping=link.mapping_id, link=None, kind=Conflict.Kind.SCHEMA)
+    conflicts = Conflict.objects.filter(Q(link=link) | of_mapping, state__in=("open", "resolving"))
+    shown = look(link, compiled_of(link.mapping), list(conflicts))
     context = {"link": link, "names": system_names(link.mapping), "now": shown, "rows": shown.rows, "live": True}
     return render(request, "sync/records/_now.html", context)
 

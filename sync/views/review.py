@@ -16,13 +16,14 @@ from django.views.decorators.http import require_POST
 from connections.access import can, check, requires
 from connections.connectors.base import ConnectorError
 from mappings.models import Mapping as SyncMapping
-from sync import instructions
+from sync import audit, instructions, jobs, schema_watch
 from sync.models import Conflict, Instruction, Operation
-from sync.views import _whole, filters
+from sync.views import _schema, _whole, filters
 from sync.views._progress import Progress, can_undo, progress_of
 from sync.views._questions import Question, question, verdicts
 from sync.views._queue import PAGE_SIZE, alike, cause_of, grouped, oldest_first, rows_of
 from sync.views._values import CannotRead, system_names, typed
+from sync.wording import sentence
 
 # htmx stops polling when it is answered with this status.
 STOP_POLLING = 286
@@ -30,7 +31,14 @@ STOP_POLLING = 286
 SALT = "sync.review.seen"
 SEEN_SECONDS = 7 * 24 * 3600  # a page left open for longer is shown afresh
 TAKES = ("base", "left", "right", "value", "ignore")
-RELATED = ("link", "mapping__left_connection", "mapping__right_connection", "mapping__published", "instruction")
+RELATED = (
+    "link",
+    "mapping__left_connection",
+    "mapping__right_connection",
+    "mapping__published",
+    "instruction",
+    "version",
+)
 
 
 def _open(user: Any) -> QuerySet[Conflict]:
@@ -177,6 +185,8 @@ def _seen(request: HttpRequest) -> dict[str, list[Any]]:
 @requires("review.read")
 def conflict(request: HttpRequest, pk: int) -> HttpResponse:
     one = _find(request, pk, "review.read")
+    if _schema.is_schema(one):
+        return _schema_entry(request, one)
     typed_before: dict[int, Question] = {}
     if request.method == "POST":
         check(request.user, "review.settle", one.mapping)
@@ -207,6 +217,52 @@ def conflict(request: HttpRequest, pk: int) -> HttpResponse:
         "record_url": reverse("record", args=[one.link_id]) if one.link_id else "",
     }
     return render(request, "sync/review/conflict.html", context)
+
+
+def _schema_entry(request: HttpRequest, one: Conflict) -> HttpResponse:
+    """An entry of a mapping: it is put right in the system or in the mapping, never by a choice here."""
+    minutes = schema_watch.LOOK_SECONDS // 60
+    context = {
+        "one": one,
+        "mapping": one.mapping,
+        "heading": _schema.title(one),
+        "changes": _schema.changes(one),
+        "meaning": _schema.meaning(one),
+        "afterwards": _schema.AFTERWARDS,
+        "ways": _schema.ways(one, request.user),
+        "may_look": can(request.user, "runs.start", one.mapping),
+        "ended": sentence(one.closed_code, {"number": one.mapping.published.number if one.mapping.published else "?"}),
+        "minutes": minutes,
+        "next": following(request.user, one),
+    }
+    return render(request, "sync/review/schema.html", context)
+
+
+@requires("runs.start")
+@require_POST
+def look(request: HttpRequest, pk: int) -> HttpResponse:
+    """Read the fields of both systems again, and close the entry if it is put right."""
+    one = _find(request, pk, "runs.start")
+    if not _schema.is_schema(one):
+        return redirect("conflict", pk=pk)
+    try:
+        judged = schema_watch.look_now(one.mapping)
+    except ConnectorError as error:
+        why = error.message.rstrip(".") or "no reason was given"
+        messages.error(request, f"The fields could not be read: {why}. · Nothing was changed. · Try again in a moment.")
+        return redirect("conflict", pk=pk)
+    audit.write("look", "schema_looked", user=request.user, mapping=one.mapping, field_label=one.field_label)
+    jobs.wake(one.mapping_id)
+    one.refresh_from_db()
+    if not judged:
+        messages.info(request, "A run is at it. · It reads the fields next. · Load this page again in a moment.")
+    elif one.state == Conflict.State.CLOSED:
+        messages.success(request, "It is put right. · What waited goes on now.")
+    elif one.params.get("stops") == "reading":
+        messages.info(request, "The next run lists the records again. · Load this page again in a moment.")
+    else:
+        messages.warning(request, f"It is still so. · {_schema.meaning(one)} · {_schema.changes(one)[0].todo}")
+    return redirect("conflict", pk=pk)
 
 
 def _together(one: Conflict) -> list[Conflict]:
@@ -317,6 +373,8 @@ def _typed(shown: Question, text: str) -> Any:
 def candidates(request: HttpRequest, pk: int) -> HttpResponse:
     """The record in question beside those that fit it, read live: a part of the page, loaded after it."""
     one = _find(request, pk, "review.read")
+    if _schema.is_schema(one):
+        return redirect("conflict", pk=pk)
     context: dict[str, Any] = {"one": one, "names": system_names(one.mapping)}
     context["may_settle"] = can(request.user, "review.settle", one.mapping)
     try:
@@ -332,6 +390,8 @@ def candidates(request: HttpRequest, pk: int) -> HttpResponse:
 def whole(request: HttpRequest, pk: int) -> HttpResponse:
     """Answer a question about a record as a whole."""
     one = _find(request, pk, "review.settle")
+    if _schema.is_schema(one):
+        return redirect("conflict", pk=pk)
     answer = _whole.answer(one, request.POST, request.user)
     if answer.problem:
         messages.error(request, answer.problem)

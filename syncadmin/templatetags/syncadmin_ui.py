@@ -10,6 +10,7 @@ from typing import Any
 from django import forms, template
 from django.template.context import Context
 from django.templatetags.static import static
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html, format_html_join
@@ -17,7 +18,10 @@ from django.utils.safestring import SafeString, mark_safe
 
 from connections import access
 from connections.pauses import Standstill
+from mappings.models import Mapping
 from sync import standing
+from sync.models import Conflict
+from sync.views import _schema
 from syncadmin import diffs
 
 register = template.Library()
@@ -145,6 +149,25 @@ def notice(
         "alert": alert and kind in ("bad", "warn"),
         "icon_name": NOTICE_ICONS.get(kind, "clock"),
     }
+
+
+# More notices than this hide the page; the queue has them all.
+MOST_STANDSTILLS = 3
+
+
+@register.simple_tag
+def standstills(mapping: Mapping) -> list[dict[str, str]]:
+    """What of a mapping stands still because a field changed: title, what, todo and url of the first entries."""
+    entries = Conflict.objects.filter(mapping=mapping, link=None, kind=Conflict.Kind.SCHEMA, state=Conflict.State.OPEN)
+    return [
+        {
+            "title": _schema.title(one),
+            "what": _schema.what(one),
+            "todo": _schema.changes(one)[0].todo,
+            "url": reverse("conflict", args=[one.pk]),
+        }
+        for one in entries.order_by("pk")[:MOST_STANDSTILLS]
+    ]
 
 
 @register.simple_tag(takes_context=True)

@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('mappings', '0001_initial'),
-        ('sync', '0040_pauses_and_epoch'),
+        ('sync', '0006_pauses_and_epoch'),
     ]
 
     operations = [

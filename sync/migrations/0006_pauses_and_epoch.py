@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('sync', '0010_verification'),
+        ('sync', '0005_verification'),
     ]
 
     operations = [

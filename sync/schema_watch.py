@@ -1,0 +1,332 @@
+"""When to look at the fields of the two systems, and what becomes of a mapping whose version no longer fits them.
+
+Looks are rare and shared: the list of an object type is kept in the database for all mappings that have it. A run looks
+when one is due and nothing else is to be done, so that no live edit waits for it, and at once where an answer makes it
+likely that a field changed. What is found is judged under the mapping's lease: only what depends on the field stands
+still, with one entry in the queue; put right, the entry closes by itself and the records are looked at again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from connections.connectors.base import Connector, ConnectorError, Field, Option, Record, Refused
+from mappings.models import Mapping as SyncMapping
+from sync import schema, schema_entries
+from sync.lease import LeaseLost, take
+from sync.models import MappingState, Run, SchemaFinding, SchemaLook
+from sync.read import Reading, SideFailed
+from sync.schema import Finding
+from sync.session import SIDES, Session, finding_of, open_session
+
+log = logging.getLogger("sync")
+
+# A changed field that no answer tells of is found this late at most. A list of fields takes some systems ten calls:
+# every ten minutes that is one call a minute, whatever the number of mappings.
+LOOK_SECONDS = 600
+# What answers tell is looked into at once, but no more often: a system that refuses values all day is not asked for
+# its fields with every one of them.
+LOOK_AGAIN_SECONDS = 60
+NOTHING_ODD: Mapping[str, str] = MappingProxyType({})
+
+Result = TypeVar("Result")
+
+
+# When to look. ---------------------------------------------------------------------------------------------------
+
+
+def at_start(session: Session, state: MappingState) -> None:
+    """Under a new version what was found before may be put right, or new: judged from the lists that are there."""
+    judged, _, _ = state.schema_judged.partition("|")
+    if judged != str(session.version.pk):
+        looks = _looks(session)
+        if all(look.digest for look in looks.values()):
+            judge(session, looks)
+
+
+def idle(session: Session) -> bool:
+    """Nothing else is to be done: look where it is due. Returns whether records are to be looked at again."""
+    looks = _looks(session)
+    now = timezone.now()
+    for side, look in _places(looks).items():
+        if look.due_at <= now:
+            take_look(look, session.lanes["backfill"][side], session.object_type(side), session.scope(side))
+    return judge(session, looks)
+
+
+def noticed(session: Session, reading: Reading) -> None:
+    """⚑ Before anything is decided from a read: a field that no record shows, or that has another form, is looked
+    into at once. Raises LeaseLost."""
+    for side in SIDES:
+        records = [record for record in reading.records[side].values() if not record.deleted]
+        if odd := _odd(session, side, records):
+            suspect(session, side, odd)
+
+
+def _odd(session: Session, side: str, records: Sequence[Record]) -> dict[str, str]:
+    """{path: "hidden" where the records name it as such, else "strange"}"""
+    if not records:
+        return {}
+    still = session.compiled.still
+    kinds = {rule.field(side).path: rule.field(side).kind for rule in session.compiled.rules if rule.id not in still}
+    shown: set[str] = set()
+    strange: set[str] = set()
+    for record in records:
+        shown.update(record.values)
+        strange.update(
+            path for path, value in record.values.items() if path in kinds and not schema.fits(kinds[path], value)
+        )
+    hidden = frozenset[str]().union(*(record.unreadable for record in records))
+    odd = (set(session.paths(side)) - shown) | strange
+    return {path: "hidden" if path in hidden - shown else "strange" for path in odd}
+
+
+def refused(session: Session, side: str, paths: Collection[str]) -> None:
+    """Writes to `side` were refused naming these fields: it may be about the field and not the value."""
+    if paths:
+        suspect(session, side)
+
+
+def survive(session: Session, act: Callable[[], Result]) -> Result:
+    """`act`; once more without the field where a system refused a whole read because of one. Raises SideFailed."""
+    try:
+        return act()
+    except SideFailed as failure:
+        if failure.looked_into or not _explains(session, failure):
+            raise
+        return act()
+
+
+def _explains(session: Session, failure: SideFailed) -> bool:
+    """Whether a read failed because of a field that is gone, so that it can be made again without it."""
+    error, side = failure.error, failure.side
+    failure.looked_into = True
+    if not isinstance(error, Refused) or not error.fields:
+        return False
+    before = session.paths(side)
+    ours = set(error.fields) & set(before)
+    suspect(session, side, sure=bool(ours))
+    if session.paths(side) != before:
+        return True
+    if not ours:  # not what we read, hence what we filter by
+        path, said = next(iter(error.fields.items()))
+        _add(session, schema.scope_finding(side, path, said or error.message))
+    return False
+
+
+def listed(session: Session, side: str) -> None:
+    """A list of this side was read to its end: whatever was wrong with its filter is put right."""
+    if any(one.subject == f"scope:{side}" for one in session.findings):
+        _store(session, [one for one in session.findings if one.subject != f"scope:{side}"], None)
+
+
+def suspect(session: Session, side: str, odd: Mapping[str, str] = NOTHING_ODD, sure: bool = False) -> None:
+    """Look at once; if the last look is from a moment ago and nothing is `sure`, soon.
+
+    `odd`: what a read does not show, or shows in another form, as SchemaLook keeps it.
+    """
+    looks = _looks(session)
+    look, now = looks[side], timezone.now()
+    if odd and odd.keys() <= look.odd.keys():
+        return  # looked into before: the system lists them, these records do not have them
+    if not sure and look.looked_at is not None and now - look.looked_at < timedelta(seconds=LOOK_AGAIN_SECONDS):
+        soon = look.looked_at + timedelta(seconds=LOOK_AGAIN_SECONDS)
+        SchemaLook.objects.filter(pk=look.pk, due_at__gt=soon).update(due_at=soon)
+        return
+    session.lease.renew()
+    take_look(look, session.connectors[side], session.object_type(side), session.scope(side), odd)
+    session.lease.renew()
+    judge(session, looks)
+
+
+def look_now(mapping: SyncMapping) -> bool:
+    """A person asks: read the fields of both sides and judge them. False where a run is at it, which looks next.
+
+    Raises ConnectorError, and then nothing changed.
+    """
+    lease = take(mapping.pk)
+    if lease is None:
+        places = {(mapping.connection(side).pk, mapping.object_type(side)) for side in SIDES}
+        for connection, object_type in places:
+            rows = SchemaLook.objects.filter(connection=connection, object_type=object_type)
+            rows.update(due_at=timezone.now())
+        return False
+    try:
+        session = open_session(mapping, lease, Run.Kind.MANUAL, "live")
+        looks = _looks(session)
+        for side, look in _places(looks).items():
+            connector = session.connectors[side]
+            take_look(look, connector, session.object_type(side), session.scope(side), strict=True)
+            lease.renew()
+        judge(session, looks)
+        MappingState.objects.filter(mapping=mapping).update(next_poll_at=None)  # whether its filter works shows a list
+    except LeaseLost:
+        return False
+    finally:
+        lease.release()
+    return True
+
+
+# Looking. --------------------------------------------------------------------------------------------------------
+
+
+def _looks(session: Session) -> dict[str, SchemaLook]:
+    """The last look at each side's object type. One query, where both were looked at before; a list of fields can be
+    long, and is fetched where it is needed."""
+    keys = {side: (session.connection(side).pk, session.object_type(side), _scope(session, side)) for side in SIDES}
+    wanted = Q()
+    for connection, object_type, digest in keys.values():
+        wanted |= Q(connection=connection, object_type=object_type, scope_digest=digest)
+    rows = {
+        (row.connection_id, row.object_type, row.scope_digest): row
+        for row in SchemaLook.objects.filter(wanted).defer("fields")
+    }
+    for connection, object_type, digest in keys.values():
+        if (connection, object_type, digest) not in rows:
+            rows[(connection, object_type, digest)], _ = SchemaLook.objects.get_or_create(
+                connection_id=connection, object_type=object_type, scope_digest=digest
+            )
+    return {side: rows[key] for side, key in keys.items()}
+
+
+def _scope(session: Session, side: str) -> str:
+    return hashlib.sha256(json.dumps(session.scope(side), sort_keys=True).encode()).hexdigest()
+
+
+def _places(looks: Mapping[str, SchemaLook]) -> dict[str, SchemaLook]:
+    """One side each where both look at the same object type."""
+    return {side: look for side, look in looks.items() if side == "left" or look.pk != looks["left"].pk}
+
+
+def take_look(
+    look: SchemaLook,
+    connector: Connector,
+    object_type: str,
+    scope: Mapping[str, Any],
+    odd: Mapping[str, str] = NOTHING_ODD,
+    strict: bool = False,
+) -> None:
+    """Ask for the fields and keep them; one asker at a time. `odd`: as in `suspect`.
+
+    What the system does not answer changes nothing: the last list is believed, and it is asked again soon. `strict`:
+    raise its ConnectorError then.
+    """
+    now = timezone.now()
+    claimed = SchemaLook.objects.filter(pk=look.pk, due_at=look.due_at).update(
+        due_at=now + timedelta(seconds=LOOK_SECONDS)
+    )
+    if not claimed:
+        look.refresh_from_db()
+        return
+    found: Sequence[Field] = ()
+    try:
+        found = connector.described(object_type, scope)
+    except ConnectorError as error:
+        log.warning("%s cannot be listed: %s", look, error)
+        if strict:
+            raise
+    finally:
+        # A list without a field is no answer: everything would stand still because of it.
+        if not found:
+            soon = now + timedelta(seconds=LOOK_AGAIN_SECONDS)
+            SchemaLook.objects.filter(pk=look.pk).update(due_at=soon)
+    if not found:
+        return
+    look.fields = [asdict(one) for one in found]
+    look.digest = hashlib.sha256(json.dumps(look.fields, sort_keys=True).encode()).hexdigest()
+    there = {one.path for one in found}
+    gone = {path: how for path, how in look.odd.items() if path not in there}
+    look.odd = {**gone, **{path: "listed" if path in there else how for path, how in odd.items()}}
+    look.looked_at, look.due_at = now, now + timedelta(seconds=LOOK_SECONDS)
+    look.save(update_fields=["fields", "digest", "odd", "looked_at", "due_at"])
+
+
+def fields_of(look: SchemaLook) -> list[Field]:
+    return [Field(**{**one, "options": tuple(Option(**option) for option in one["options"])}) for one in look.fields]
+
+
+# Judging. --------------------------------------------------------------------------------------------------------
+
+
+def judge(session: Session, looks: Mapping[str, SchemaLook]) -> bool:
+    """Compare the version that runs with the last lists, and keep what was found. Under the mapping's lease.
+
+    Returns whether records were marked to be looked at again. Raises LeaseLost.
+    """
+    lists = "|".join(f"{looks[side].digest[:32]}{_hidden_mark(looks[side])}" for side in SIDES)
+    mark = f"{session.version.pk}|{lists}"
+    state = MappingState.objects.only("schema_judged").get(mapping=session.mapping)
+    if state.schema_judged == mark:
+        return False
+    lists_now = {side: fields_of(look) for side, look in looks.items() if look.digest}
+    unreadable = {side: _hidden(look) for side, look in looks.items()}
+    kept = [one for one in session.findings if one.subject.startswith("scope:")]
+    if state.schema_judged.partition("|")[0] != str(session.version.pk):
+        kept = []  # another version may filter otherwise
+    found = schema.compare(session.version.document, lists_now, unreadable)
+    retry = _changed_sides(state.schema_judged, mark)
+    return _store(session, [*kept, *found], mark, retry)
+
+
+def _hidden(look: SchemaLook) -> list[str]:
+    """Paths that are not listed, and that records name as hidden from us."""
+    return sorted(path for path, how in look.odd.items() if how == "hidden")
+
+
+def _hidden_mark(look: SchemaLook) -> str:
+    gone = _hidden(look)
+    return ":" + hashlib.sha256("\x1f".join(gone).encode()).hexdigest()[:8] if gone else ""
+
+
+def _changed_sides(before: str, after: str) -> list[str]:
+    """Sides whose list of fields is another one than when it was last judged."""
+    if not before:
+        return []
+    lists = list(zip(before.split("|")[1:], after.split("|")[1:], strict=False))
+    return [side for side, (old, new) in zip(SIDES, lists, strict=False) if old and old != new]
+
+
+def _add(session: Session, one: Finding) -> None:
+    if all(known.subject != one.subject for known in session.findings):
+        _store(session, [*session.findings, one], None)
+
+
+def _store(session: Session, found: Sequence[Finding], mark: str | None, retry: Sequence[str] = ()) -> bool:
+    """Rows, queue entries and audit of these findings in one transaction; the run goes on with them.
+
+    ⚑ What goes on again is marked before its row is gone: after a crash in between it is marked once more.
+    """
+    before = {
+        row.subject: [finding_of(one) for one in row.findings]
+        for row in SchemaFinding.objects.filter(mapping=session.mapping)
+    }
+    after: dict[str, list[Finding]] = {}
+    for one in found:
+        after.setdefault(one.subject, []).append(one)
+    resumed = [subject for subject, were in before.items() if after.get(subject) != were]
+    standing = schema.standing(session.as_published, found)
+    if resumed:
+        schema_entries.look_again(session, tombstones=any(subject.startswith("match:") for subject in resumed))
+    with transaction.atomic():
+        session.lease.renew()
+        if before != after:
+            schema_entries.tell(session, before, after)
+            schema_entries.supersede(session, standing)
+        rules = {subject.removeprefix("rule:") for subject in resumed if subject.startswith("rule:")}
+        marked = schema_entries.values_may_fit_again(session, retry, rules, standing)
+        if mark is not None:
+            MappingState.objects.filter(mapping=session.mapping).update(schema_judged=mark)
+    session.findings = list(found)
+    session.compiled = standing
+    return bool(resumed) or marked
