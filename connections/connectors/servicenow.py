@@ -146,9 +146,7 @@ class ServiceNow(Connector):
         self.instance.forget()
         shape = self.instance.shape(object_type)
         hidden = hidden_columns(self.instance, object_type, list(shape.columns))
-        known = self.context.state.get("hidden", {})
-        if known.get(object_type, []) != hidden:
-            self.context.state.put("hidden", {**known, object_type: hidden})
+        self.instance.note_hidden(object_type, hidden)
         return [column.shown for path, column in shape.columns.items() if path not in hidden]
 
     def people(self, query: str) -> Sequence[tuple[str, str]]:

@@ -210,8 +210,15 @@ class Instance:
         if table not in known:
             known[table] = self._describe(table)
         shape: Shape = known[table]
-        hidden = self.context.state.get("hidden", {}).get(table, [])
-        return shape if shape.hidden == frozenset(hidden) else replace(shape, hidden=frozenset(hidden))
+        return shape
+
+    def note_hidden(self, table: str, columns: Sequence[str]) -> None:
+        """Columns that were found to be hidden from our account: they are never taken for empty."""
+        found = self.context.state.get("hidden", {})
+        if found.get(table, []) != list(columns):
+            self.context.state.put("hidden", {**found, table: list(columns)})
+        known = remembered(self, "shapes", DESCRIBE_SECONDS)
+        known[table] = replace(self.shape(table), hidden=frozenset(columns))
 
     def _describe(self, table: str) -> Shape:
         try:
@@ -242,7 +249,8 @@ class Instance:
         ]
         answers, _ = self.batch(parts, write=False)
         of_columns, of_choices = (self._all_of(table, answer) for answer in answers)
-        return shape_of(table, plain(own[0].get("label")) or table, chain, of_columns, of_choices, frozenset())
+        hidden = frozenset(self.context.state.get("hidden", {}).get(table, []))
+        return shape_of(table, plain(own[0].get("label")) or table, chain, of_columns, of_choices, hidden)
 
     def _all_of(self, table: str, answer: PartAnswer | None) -> list[dict[str, Any]]:
         """All rows of a part that describes a table. Half a description would make columns vanish."""
