@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from connections.connectors import servicenow_changes as changes
+from connections.connectors import servicenow_errors as errors
 from connections.connectors import servicenow_history as history
 from connections.connectors import servicenow_journal as journal
 from connections.connectors import servicenow_people as people
@@ -36,6 +37,7 @@ from connections.connectors.base import (
     ParsedDelivery,
     Record,
     Refused,
+    Retry,
     Update,
     Values,
     WriteResult,
@@ -55,7 +57,7 @@ from connections.connectors.servicenow_listing import IDS_PAGE, PAGE_ROWS, Listi
 LOG, SWEEP = "log", "sweep"
 # An update is visible when its transaction ends, which ServiceNow's own rule ends after a minute.
 LOOKBACK_SECONDS = 120.0
-JOURNALS = (("comments", "comments"), ("work_notes", "work notes"))
+JOURNALS = ("comments", "work_notes")
 
 
 class ServiceNow(Connector):
@@ -134,9 +136,16 @@ class ServiceNow(Connector):
 
     def object_types(self) -> Sequence[ObjectType]:
         found = []
-        for table, label in self.instance.table_labels(self.instance.tables()).items():
-            found.append(ObjectType(table, label))
-            found += [ObjectType(f"{table}.{element}", f"{label}: {name}", table) for element, name in JOURNALS]
+        for table in self.instance.tables():
+            try:
+                shape = self.instance.shape(table)
+            except NotAllowed:
+                found.append(ObjectType(table, table))  # choosing it says what is missing
+                continue
+            found.append(ObjectType(table, shape.label))
+            for element in JOURNALS:
+                if element in shape.journals:
+                    found.append(ObjectType(f"{table}.{element}", f"{shape.label}: {shape.journals[element]}", table))
         return found
 
     def fields(self, object_type: str, scope: Values) -> Sequence[Field]:
@@ -337,8 +346,18 @@ class ServiceNow(Connector):
     ) -> Iterator[tuple[list[str], list[dict[str, Any]]]]:
         around = sum(map(len, groups)) * len(groups) * 2
         for chunk in query.chunks([id for id in dict.fromkeys(ids) if query.is_id(id)], around):
-            wanted = query.combine(groups, query.one_of("sys_id", chunk))
-            yield chunk, self.instance.some(table, wanted, columns, len(chunk))
+            yield chunk, self._rows(table, chunk, columns, groups)
+
+    def _rows(self, table: str, ids: list[str], columns: Sequence[str], groups: Sequence[str]) -> list[dict[str, Any]]:
+        """Rows by id; where huge ones do not come together in one answer, in parts."""
+        wanted = query.combine(groups, query.one_of("sys_id", ids))
+        try:
+            return self.instance.some(table, wanted, columns, len(ids))
+        except Retry as error:
+            if len(ids) == 1 or not errors.too_large(error):
+                raise
+        half = len(ids) // 2
+        return [row for part in (ids[:half], ids[half:]) for row in self._rows(table, part, columns, groups)]
 
     def _by_value(
         self, table: str, path: str, wanted: Sequence[str], fields: Sequence[str], groups: Sequence[str]

@@ -21,6 +21,7 @@ from connections.connectors.base import (
     Retry,
     Uncertain,
 )
+from connections.connectors.http import http_date
 
 # The hourly count is kept per node and written down every 30 s.
 LIMIT_WAIT = 60.0
@@ -158,10 +159,18 @@ def _fields(said: str, sent: Sequence[str], named: Callable[[str], Sequence[str]
 
 def _limit_wait(headers: Mapping[str, str]) -> float:
     lower = {name.lower(): value for name, value in headers.items()}
-    wait = lower.get("retry-after", "").strip()
-    if re.fullmatch(r"\d+", wait):
+    wait, reset = lower.get("retry-after", "").strip(), lower.get("x-ratelimit-reset", "").strip()
+    asked_at = http_date(lower.get("date", ""))
+    if wait.isdecimal():
         return min(float(wait), LONGEST_LIMIT_WAIT)
+    if reset.isdecimal() and asked_at:
+        return min(max(float(reset) - asked_at.timestamp(), 1.0), LONGEST_LIMIT_WAIT)
     return LIMIT_WAIT
+
+
+def too_large(error: ConnectorError) -> bool:
+    """Whether an answer was given up because of its size, as http.py says it: fewer rows may still fit."""
+    return isinstance(error, Retry) and "answered with more than" in error.message
 
 
 def _text(value: Any) -> str:

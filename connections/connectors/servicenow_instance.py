@@ -194,16 +194,6 @@ class Instance:
         except ValueError as error:
             raise NotAllowed(f"{error}. Nothing was read. Correct the tables in the connection.") from None
 
-    def table_labels(self, tables: Sequence[str]) -> dict[str, str]:
-        """{table: label}; a table whose name we may not read is shown as it is called."""
-        wanted = query.one_of("name", tables)
-        try:
-            found = self.some("sys_db_object", wanted, ("sys_id", "name", "label"), len(tables), ids=False)
-        except NotAllowed:
-            found = []
-        labels = {plain(row.get("name")): plain(row.get("label")) for row in found}
-        return {table: labels.get(table) or table for table in tables}
-
     def shape(self, table: str) -> Shape:
         """The table as the account sees it. Raises NotAllowed where it sees none."""
         known = remembered(self, "shapes", DESCRIBE_SECONDS)

@@ -75,7 +75,13 @@ class Listing:
 
     def read(self, instance: Instance) -> Rows:
         part = self.part()
-        answer = instance.call("GET", part.path, params=part.params)
+        try:
+            answer = instance.call("GET", part.path, params=part.params)
+        except Retry as error:
+            if self.size == 1 or not errors.too_large(error):
+                raise
+            self.size = max(1, self.size // 10)  # huge records: the rest of the listing goes in smaller pages
+            return self.read(instance)
         return self.take(rows_in(answer.json, answer.headers, before(answer), ids=True))
 
     def take(self, found: Rows) -> Rows:

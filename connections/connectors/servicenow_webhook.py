@@ -32,6 +32,8 @@ SCRIPT = """(function executeRule(current, previous) {
         sys_mod_count: current.getValue("sys_mod_count") + "",
         sys_updated_on: current.getValue("sys_updated_on") + "",
         title: current.getDisplayValue() + " " + (current.getValue("short_description") || "")
+    }).replace(/[\\u007f-\\uffff]/g, function(sign) {
+        return "\\\\u" + ("000" + sign.charCodeAt(0).toString(16)).slice(-4);
     });
     var sent = Math.floor(new Date().getTime() / 1000) + "";
     var key = GlideStringUtil.base64Encode(gs.getProperty("%(property)s"));
@@ -96,8 +98,9 @@ def by_hand(tables: Sequence[str], where: str, url: str) -> str:
     """How an administrator sets the bell up: two records, one of them with this script."""
     each = "; ".join(tables)
     return (
-        f"In ServiceNow, enter sys_properties.list in the navigator and make a property named {PROPERTY} of type "
-        "password2 whose value is the webhook secret of this connection. Then open System Definition → Business Rules "
-        f"→ New, once for each table ({each}): Active and Advanced ticked · When: after · Insert, Update and Delete "
-        f"ticked{f' · Filter: {where}' if where else ''} · Script:\n\n{SCRIPT % {'property': PROPERTY, 'url': url}}"
+        "ServiceNow has no webhooks of its own: an administrator makes a property and a business rule of ours. · Enter "
+        f"sys_properties.list in the navigator and make a property {PROPERTY}: type string, Private ticked, read role "
+        "admin, as value the webhook secret of this connection. Then open System Definition → Business Rules → New, "
+        f"once for each table ({each}): Active and Advanced ticked; When: after; Insert, Update and Delete ticked"
+        f"{f'; Filter: {where}' if where else ''}; and this script: · {SCRIPT % {'property': PROPERTY, 'url': url}}"
     )
