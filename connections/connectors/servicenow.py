@@ -344,8 +344,8 @@ class ServiceNow(Connector):
     def _by_id(
         self, table: str, ids: Sequence[str], columns: Sequence[str], groups: Sequence[str]
     ) -> Iterator[tuple[list[str], list[dict[str, Any]]]]:
-        around = sum(map(len, groups)) * len(groups) * 2
-        for chunk in query.chunks([id for id in dict.fromkeys(ids) if query.is_id(id)], around):
+        around = 2 * sum(map(len, groups))
+        for chunk in query.chunks([id for id in dict.fromkeys(ids) if query.is_id(id)], around, len(groups)):
             yield chunk, self._rows(table, chunk, columns, groups)
 
     def _rows(self, table: str, ids: list[str], columns: Sequence[str], groups: Sequence[str]) -> list[dict[str, Any]]:
@@ -366,8 +366,8 @@ class ServiceNow(Connector):
         shape = self.instance.shape(table)
         columns = read_list(shape, fields)
         found: dict[str, Record] = {}
-        around = sum(map(len, groups)) * 2
-        for chunk in query.chunks([value for value in wanted if value], around + len(path) * query.MAX_IDS):
+        around = 2 * sum(map(len, groups)) + len(path) * query.MAX_IDS * len(groups)
+        for chunk in query.chunks([value for value in wanted if value], around, len(groups)):
             try:
                 asked = query.any_of(query.term(path, value) for value in chunk)
             except ValueError as error:

@@ -18,8 +18,10 @@ COLUMNS = ("sys_id", "documentkey", "tablename", "sys_created_on", "sys_created_
 def since(
     instance: Instance, table: str, watermark: str | None, fields: Sequence[str], scope: Values, log: bool
 ) -> Iterator[Page]:
-    """log: whether deletions are read from the delete log."""
+    """log: whether deletions are read from the delete log. Raises NotAllowed where that does not tell of all."""
     shape = instance.shape(table)
+    if log and not shape.audited:
+        raise _untold(shape)
     groups = instance.condition(table, scope)
     instance.prove_clock(table)
     begin = raw_moment(watermark) if watermark else None
@@ -58,13 +60,17 @@ def _first(instance: Instance, shape: Shape, listing: Listing, begin: str) -> tu
             deletions += log.read(instance).rows
     except NotAllowed:
         log.hidden = True
-    if log.hidden or not shape.audited:
-        raise NotAllowed(
-            f"ServiceNow's delete log does not tell us of all deleted records of {shape.label}. No changes were taken "
-            f"over, or deletions would be missed. Give our account read access to {DELETED} and let the table be "
-            "audited, or choose “a complete listing every hour” under Deletions in the connection."
-        )
+    if log.hidden:
+        raise _untold(shape)
     return rows, [_gone(row) for row in deletions if query.is_id(plain(row.get("documentkey")))]
+
+
+def _untold(shape: Shape) -> NotAllowed:
+    return NotAllowed(
+        f"ServiceNow's delete log does not tell us of all deleted records of {shape.label}. No changes were taken "
+        f"over, or deletions would be missed. Give our account read access to {DELETED} and let the table be audited, "
+        "or choose “a complete listing every hour” under Deletions in the connection."
+    )
 
 
 def _gone(row: Mapping[str, Any]) -> Record:

@@ -151,7 +151,8 @@ def create(instance: Instance, table: str, element: str, values: Values, parent_
         made = []
     earliest = (before(answer) or "").replace(" ", "T")
     for one in made:
-        if one.parent_id == parent_id and one.values["body"] == text and (one.created_at or "")[:19] >= earliest[:19]:
+        same = str(one.values["body"] or "").strip() == text.strip()
+        if same and one.parent_id == parent_id and (one.created_at or "")[:19] >= earliest[:19]:
             return WriteResult(one, created=True)
     raise Uncertain("ServiceNow took the entry and then did not show it. We look for it before anything is sent again.")
 

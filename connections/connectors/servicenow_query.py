@@ -113,12 +113,15 @@ def combine(groups: Sequence[str], *alternatives: str, order: Sequence[str] = ()
     return (query + "".join(f"^ORDERBY{field}" for field in order)).removeprefix("^")
 
 
-def chunks(values: Iterable[str], around: int = 0) -> Iterator[list[str]]:
-    """`values` in lists whose text fits into a query of which `around` bytes are taken; MAX_IDS at most."""
+def chunks(values: Iterable[str], around: int = 0, copies: int = 1) -> Iterator[list[str]]:
+    """`values` in lists that fit, written out `copies` times, into a query of which `around` bytes are taken.
+
+    MAX_IDS at most.
+    """
     chunk: list[str] = []
     used = around
     for value in values:
-        size = len(quote_plus(value)) + 9  # "^OR" and "%2C", encoded
+        size = (len(quote_plus(value)) + 9) * copies  # "^OR" and "%2C", encoded
         if chunk and (len(chunk) == MAX_IDS or used + size > MAX_QUERY_BYTES):
             yield chunk
             chunk, used = [], around

@@ -7,7 +7,7 @@ name, and what comes back is looked at.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,10 +28,13 @@ from connections.connectors.servicenow_fields import (
     KEY,
     QUEUE,
     UNREADABLE,
+    Column,
     Shape,
     has_id,
+    normal,
     outgoing,
     people_in,
+    plain,
     read_list,
     record_of,
 )
@@ -63,7 +66,7 @@ def update(instance: Instance, table: str, external_id: str, values: Values, fie
         sent=list(values),
         named=shape.named_in,
     )
-    return WriteResult(_read_back(shape, answer.json, paths, values, before(answer), external_id))
+    return WriteResult(_read_back(shape, answer.json, paths, body, before(answer), external_id))
 
 
 def create(instance: Instance, table: str, values: Values, key: str, fields: Sequence[str]) -> WriteResult:
@@ -101,17 +104,19 @@ def update_many(instance: Instance, table: str, updates: Sequence[Update], field
     _warm(instance, shape, [u.values for u in updates])
     results: dict[int, Result] = {}
     parts: list[tuple[int, Part]] = []
+    bodies: dict[int, dict[str, str]] = {}
     for place, item in enumerate(updates):
         try:
             path = table_path(table, checked_id(item.external_id))
-            parts.append((place, Part("PATCH", path, _shown(shape, paths), body_of(instance, shape, item.values))))
+            bodies[place] = body_of(instance, shape, item.values)
+            parts.append((place, Part("PATCH", path, _shown(shape, paths), bodies[place])))
         except ConnectorError as error:
             results[place] = error
 
     def result(place: int, answer: PartAnswer, started: str | None) -> WriteResult:
         item = updates[place]
         _check(answer, shape, item.values)
-        return WriteResult(_read_back(shape, answer.json, paths, item.values, started, item.external_id))
+        return WriteResult(_read_back(shape, answer.json, paths, bodies[place], started, item.external_id))
 
     results |= _in_batches(instance, parts, result)
     return [results[place] for place in range(len(updates))]
@@ -138,12 +143,12 @@ def create_many(instance: Instance, table: str, creations: Sequence[Creation], f
     return [results[place] for place in range(len(creations))]
 
 
-def body_of(instance: Instance, shape: Shape, values: Values, creating: bool = False) -> dict[str, Any]:
+def body_of(instance: Instance, shape: Shape, values: Values, creating: bool = False) -> dict[str, str]:
     """`values` as ServiceNow stores them. Raises Refused, naming every field that it would not take as it is."""
     named = people_in(values, shape)
     accounts = people.account_ids(instance, named) if named else {}
     refused: dict[str, str] = {}
-    body: dict[str, Any] = {}
+    body: dict[str, str] = {}
     for path, value in values.items():
         column = shape.columns.get(path)
         if column is None:
@@ -166,7 +171,7 @@ def body_of(instance: Instance, shape: Shape, values: Values, creating: bool = F
             elif group is not (column.reference == GROUPS) and not str(value).startswith("id:"):
                 refused[path] = f"{shown.label} takes {'a person' if group else 'a group'}, and {value} is none."
             else:
-                body[path] = account
+                body[path] = str(account)
         else:
             try:
                 body[path] = outgoing(column, value, {})
@@ -224,30 +229,50 @@ def _check(answer: PartAnswer, shape: Shape, values: Values) -> None:
 
 
 def _read_back(
-    shape: Shape, body: Any, paths: Sequence[str], sent: Values, started: str | None, external_id: str | None
+    shape: Shape,
+    body: Any,
+    paths: Sequence[str],
+    sent: Mapping[str, str],
+    started: str | None,
+    external_id: str | None,
 ) -> Record:
     """The record a write answered with. Raises Uncertain where it is none: the write is done all the same."""
-    row = body.get("result") if isinstance(body, dict) else None
-    record = record_of(shape, row, paths) if isinstance(row, dict) and has_id(row) else None
+    found = body.get("result") if isinstance(body, dict) else None
+    row: dict[str, Any] = found if isinstance(found, dict) else {}
+    record = record_of(shape, row, paths) if has_id(row) else None
     other = record is not None and external_id is not None and record.external_id != external_id
     if record is None or other or record.version == UNREADABLE:
         raise Uncertain(
             "ServiceNow took the write and then did not show us the record. We look before anything is sent again. If "
             "it stays so, give our account read access to all records of this table."
         )
-    ignored = _ignored(record, sent, started)
+    ignored = _ignored(shape, record, row, sent, started)
     if ignored:
         raise Refused(f"{IGNORED}. Nothing was written. Give our account the right to write it.", ignored)
     return record
 
 
-def _ignored(record: Record, sent: Values, started: str | None) -> dict[str, str]:
+def _ignored(
+    shape: Shape, record: Record, row: Mapping[str, Any], sent: Mapping[str, str], started: str | None
+) -> dict[str, str]:
     """The sent fields that were not written, where it is certain that nothing at all was: the record's last change is
     older than our call."""
-    differing = [path for path, value in sent.items() if path in record.values and record.values[path] != value]
-    if not differing or not record.updated_at or not started:
+    if not record.updated_at or not started:
         return {}
     asked_at = datetime.fromisoformat(started.replace(" ", "T") + "+00:00") - timedelta(seconds=SLACK_SECONDS)
     if datetime.fromisoformat(record.updated_at) >= asked_at:
         return {}
+    differing = [p for p, text in sent.items() if p in row and not _same(shape.columns[p], text, plain(row[p]))]
     return dict.fromkeys(differing, f"{IGNORED}.")
+
+
+def _same(column: Column, sent: str, held: str) -> bool:
+    """Whether a stored text is the one that was sent, as far as one can tell: then nothing had to be written."""
+    if column.shown.kind == "boolean":
+        return (sent in ("true", "1")) is (held in ("true", "1"))
+    try:
+        if normal(column, sent) == normal(column, held):
+            return True
+    except ValueError:
+        pass
+    return " ".join(sent.split()) == " ".join(held.split())

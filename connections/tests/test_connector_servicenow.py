@@ -590,6 +590,17 @@ def test_a_filter_that_servicenow_would_drop_in_part_is_refused_in_words(w, quer
             act()
 
 
+def test_many_ids_fit_beside_a_filter_with_many_alternatives(w):
+    ids = [w.incident(category="network") for _ in range(120)]
+    scope = {
+        "query": "^NQ".join(["category=network", *(f"short_description=Nothing of the kind {n}" for n in range(9))])
+    }
+    assert w.connector.in_scope("incident", ids, scope) == set(ids)
+    assert len(w.connector.find_by_values("incident", "number", ["INC0010001", "INC0010002"], [], scope)) == 2
+    for request in w.app.requests:
+        assert len(request.query.get("sysparm_query", "")) < 8000
+
+
 def test_a_filter_holds_with_alternatives_and_over_references(w):
     vip = w.records.user("Vera Important", "vera@acme.example")
     one, two, three = w.incident(category="network"), w.incident(caller_id=vip), w.incident(category="database")
@@ -702,6 +713,25 @@ def test_a_write_that_is_left_out_unsaid_is_noticed(w):
     assert isinstance(result, Refused)
     same = w.connector.update("incident", incident, {"short_description": "Printer on fire"}, None, FIELDS)
     assert same.record.values["short_description"] == "Printer on fire"
+
+
+@pytest.mark.parametrize(
+    ("stored", "path", "value"),
+    [
+        ({"follow_up": "2026-02-03 04:05:06"}, "follow_up", "2026-02-03T04:05:06.789Z"),
+        ({"u_effort": "2.50"}, "u_effort", 2.5),
+        ({"description": "one two"}, "description", "one two "),
+        ({"knowledge": "false"}, "knowledge", None),
+        ({"watch_list": "b,a"}, "watch_list", ["a", "b"]),
+    ],
+)
+def test_a_value_that_is_there_in_another_writing_is_not_taken_for_left_out(w, stored, path, value):
+    at = time.time() - 600
+    w.app.now = lambda: at
+    incident = w.incident(**stored)
+    w.app.now = time.time
+    w.app.fixed_columns.add(("incident", path))  # it is not written, and need not be
+    assert w.connector.update("incident", incident, {path: value}, None, FIELDS)
 
 
 def test_a_refusal_names_every_field_at_once(w):
