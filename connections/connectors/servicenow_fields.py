@@ -260,6 +260,18 @@ def outgoing(column: Column, value: Any, accounts: Mapping[str, str]) -> str:
     return str(value)
 
 
+def same_stored(column: Column, sent: str, held: str) -> bool:
+    """Whether a stored text is the one that was sent, as far as one can tell: then nothing had to be written."""
+    if column.shown.kind == "boolean":
+        return (sent in ("true", "1")) is (held in ("true", "1"))
+    try:
+        if normal(column, sent) == normal(column, held):
+            return True
+    except ValueError:
+        pass
+    return " ".join(sent.split()) == " ".join(held.split())
+
+
 def plain(raw: Any) -> str:
     """The stored text of a value of an answer; "" for what is none."""
     try:

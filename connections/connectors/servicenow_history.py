@@ -11,12 +11,24 @@ from typing import Any
 
 from connections.connectors import servicenow_people as people
 from connections.connectors import servicenow_query as query
-from connections.connectors.base import Change, Gone, NotAllowed
-from connections.connectors.servicenow_fields import Column, Shape, moment, normal, plain
+from connections.connectors.base import Change, ConnectorError, Gone, NotAllowed, Record
+from connections.connectors.servicenow_fields import Column, Shape, moment, normal, plain, same_stored
 from connections.connectors.servicenow_instance import Instance, since_text
-from connections.connectors.servicenow_listing import PAGE_ROWS, Listing
+from connections.connectors.servicenow_listing import (
+    PAGE_ROWS,
+    Listing,
+    Part,
+    PartAnswer,
+    list_params,
+    part_rows,
+    table_path,
+)
 
 TABLE = "sys_audit"
+# Changes of a field looked through for ours, which is the last but for edits in the very moment.
+LATEST = 3
+# Nobody tells how much of a longer text the audit keeps; cut, it would look like another value.
+LONGEST_BEFORE = 1000
 COLUMNS = (
     *("sys_id", "documentkey", "fieldname", "oldvalue", "newvalue", "user", "sys_created_on", "record_checkpoint"),
 )
@@ -40,6 +52,43 @@ def of_records(
         except (NotAllowed, Gone):
             return {}
     return _changes(instance, shape, [row for row in rows if plain(row.get("fieldname")) in paths])
+
+
+def part(ids: Sequence[str], paths: Sequence[str]) -> Part:
+    """The question what writes of these records, right before in the same batch, replaced."""
+    wanted = f"{query.one_of('documentkey', ids)}^{query.one_of('fieldname', paths)}^ORDERBYDESCsys_created_on"
+    limit = min(LATEST * len(ids) * len(paths), PAGE_ROWS)
+    return Part("GET", table_path(TABLE), list_params(wanted, COLUMNS, limit))
+
+
+def replaced(
+    instance: Instance, shape: Shape, record: Record, sent: Mapping[str, str], told: PartAnswer | None
+) -> dict[str, Any]:
+    """What the sent fields held right before the write that made this version of the record, as far as it is told.
+
+    An audit row names the count of the update it belongs to, so it is our write's and no other's.
+    """
+    count = record.version.partition(" ")[0]
+    try:
+        rows = [row for row in part_rows(told, ids=True).rows if _of_write(row, record.external_id, count, sent, shape)]
+        people_told = _people(instance, shape, rows)
+    except ConnectorError:
+        return {}  # the write is done, and the account may not read the audit
+    befores = {plain(row["fieldname"]): plain(row.get("oldvalue")) for row in rows}
+    return {
+        path: _value(shape.columns[path], raw, people_told)
+        for path, raw in befores.items()
+        if len(raw) <= LONGEST_BEFORE
+    }
+
+
+def _of_write(row: Mapping[str, Any], id: str, count: str, sent: Mapping[str, str], shape: Shape) -> bool:
+    path = plain(row.get("fieldname"))
+    whole = "oldvalue" in row and "newvalue" in row  # a hidden one is not an empty one
+    ours = (
+        whole and plain(row.get("documentkey")) == id and plain(row.get("record_checkpoint")) == count and path in sent
+    )
+    return ours and same_stored(shape.columns[path], sent[path], plain(row.get("newvalue")))
 
 
 def _changes(instance: Instance, shape: Shape, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Change]]:

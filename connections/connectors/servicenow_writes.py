@@ -7,11 +7,12 @@ name, and what comes back is looked at.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from connections.connectors import servicenow_errors as errors
+from connections.connectors import servicenow_history as history
 from connections.connectors import servicenow_people as people
 from connections.connectors.base import (
     ConnectorError,
@@ -28,21 +29,22 @@ from connections.connectors.servicenow_fields import (
     KEY,
     QUEUE,
     UNREADABLE,
-    Column,
     Shape,
     has_id,
-    normal,
     outgoing,
     people_in,
     plain,
     read_list,
     record_of,
+    same_stored,
 )
 from connections.connectors.servicenow_instance import Instance, checked_id
 from connections.connectors.servicenow_listing import Part, PartAnswer, before, table_path, unknown
 
 # ServiceNow ends a batch after 30 s; a task takes 0.2 to 0.5 s with the rules that run on it.
 MAX_BATCH = 50
+# A part may have 5 MB, and its text grows by a third on the way.
+LARGEST_IN_BATCH = 3_000_000
 # A stamp is cut to the second, and the answer's own time is taken when it is sent.
 SLACK_SECONDS = 2.0
 IGNORED = (
@@ -54,19 +56,10 @@ Result = WriteResult | ConnectorError
 
 
 def update(instance: Instance, table: str, external_id: str, values: Values, fields: Sequence[str]) -> WriteResult:
-    shape = instance.shape(table)
-    paths = [*dict.fromkeys([*fields, *values])]
-    body = body_of(instance, shape, values)
-    answer = instance.call(
-        "PATCH",
-        table_path(table, checked_id(external_id)),
-        params=_shown(shape, paths),
-        json=body,
-        write=True,
-        sent=list(values),
-        named=shape.named_in,
-    )
-    return WriteResult(_read_back(shape, answer.json, paths, body, before(answer), external_id))
+    [result] = update_many(instance, table, [Update(external_id, values)], fields)
+    if isinstance(result, ConnectorError):
+        raise result
+    return result
 
 
 def create(instance: Instance, table: str, values: Values, key: str, fields: Sequence[str]) -> WriteResult:
@@ -109,17 +102,35 @@ def update_many(instance: Instance, table: str, updates: Sequence[Update], field
         try:
             path = table_path(table, checked_id(item.external_id))
             bodies[place] = body_of(instance, shape, item.values)
-            parts.append((place, Part("PATCH", path, _shown(shape, paths), bodies[place])))
+            part = Part("PATCH", path, _shown(shape, paths), bodies[place])
+            if sum(map(len, bodies[place].values())) > LARGEST_IN_BATCH:
+                results[place] = _alone(instance, shape, part, paths, item.external_id)
+            else:
+                parts.append((place, part))
         except ConnectorError as error:
             results[place] = error
 
-    def result(place: int, answer: PartAnswer, started: str | None) -> WriteResult:
+    def result(place: int, answer: PartAnswer, started: str | None, told: PartAnswer | None) -> WriteResult:
         item = updates[place]
         _check(answer, shape, item.values)
-        return WriteResult(_read_back(shape, answer.json, paths, bodies[place], started, item.external_id))
+        record = _read_back(shape, answer.json, paths, bodies[place], started, item.external_id)
+        return WriteResult(record, replaced=history.replaced(instance, shape, record, bodies[place], told))
 
-    results |= _in_batches(instance, parts, result)
+    def asking(places: Sequence[int]) -> Part:
+        """What the audit says of these writes, asked in the same call: an edit of somebody else may lie under ours."""
+        return history.part([updates[p].external_id for p in places], [*{path for p in places for path in bodies[p]}])
+
+    results |= _in_batches(instance, parts, result, asking)
     return [results[place] for place in range(len(updates))]
+
+
+def _alone(instance: Instance, shape: Shape, part: Part, paths: Sequence[str], external_id: str) -> WriteResult:
+    """A write that is too large for a batch."""
+    body = part.body or {}
+    answer = instance.call(
+        "PATCH", part.path, params=part.params, json=body, write=True, sent=list(body), named=shape.named_in
+    )
+    return WriteResult(_read_back(shape, answer.json, paths, body, before(answer), external_id))
 
 
 def create_many(instance: Instance, table: str, creations: Sequence[Creation], fields: Sequence[str]) -> list[Result]:
@@ -135,7 +146,7 @@ def create_many(instance: Instance, table: str, creations: Sequence[Creation], f
         except ConnectorError as error:
             results[place] = error
 
-    def result(place: int, answer: PartAnswer, started: str | None) -> WriteResult:
+    def result(place: int, answer: PartAnswer, started: str | None, told: PartAnswer | None) -> WriteResult:
         _check(answer, shape, creations[place].values)
         return WriteResult(_read_back(shape, answer.json, paths, {}, None, None), created=True)
 
@@ -201,19 +212,27 @@ def _shown(shape: Shape, paths: Sequence[str]) -> dict[str, str]:
     return {"sysparm_fields": ",".join(read_list(shape, paths)), "sysparm_display_value": "false"}
 
 
-def _in_batches(instance: Instance, parts: Sequence[tuple[int, Part]], result: Any) -> dict[int, Result]:
+def _in_batches(
+    instance: Instance,
+    parts: Sequence[tuple[int, Part]],
+    result: Callable[[int, PartAnswer, str | None, PartAnswer | None], WriteResult],
+    asking: Callable[[Sequence[int]], Part] | None = None,
+) -> dict[int, Result]:
+    """The result of each part by its place. asking: one more part that each batch ends with."""
     results: dict[int, Result] = {}
     for start in range(0, len(parts), MAX_BATCH):
         group = parts[start : start + MAX_BATCH]
+        last = [asking([place for place, _ in group])] if asking else []
         try:
-            answers, started = instance.batch([part for _, part in group], write=True)
+            answers, started = instance.batch([*(part for _, part in group), *last], write=True)
         except ConnectorError as error:
             results |= {place: error for place, _ in group}  # the other batches have results of their own
             continue
-        for (place, _), answer in zip(group, answers, strict=True):
+        told = answers[-1] if last else None
+        for (place, _), answer in zip(group, answers[: len(group)], strict=True):
             try:
                 # Where ServiceNow stops, nobody tells how far it came.
-                results[place] = unknown(True) if answer is None else result(place, answer, started)
+                results[place] = unknown(True) if answer is None else result(place, answer, started, told)
             except ConnectorError as error:
                 results[place] = error
     return results
@@ -262,17 +281,5 @@ def _ignored(
     asked_at = datetime.fromisoformat(started.replace(" ", "T") + "+00:00") - timedelta(seconds=SLACK_SECONDS)
     if datetime.fromisoformat(record.updated_at) >= asked_at:
         return {}
-    differing = [p for p, text in sent.items() if p in row and not _same(shape.columns[p], text, plain(row[p]))]
+    differing = [p for p, text in sent.items() if p in row and not same_stored(shape.columns[p], text, plain(row[p]))]
     return dict.fromkeys(differing, f"{IGNORED}.")
-
-
-def _same(column: Column, sent: str, held: str) -> bool:
-    """Whether a stored text is the one that was sent, as far as one can tell: then nothing had to be written."""
-    if column.shown.kind == "boolean":
-        return (sent in ("true", "1")) is (held in ("true", "1"))
-    try:
-        if normal(column, sent) == normal(column, held):
-            return True
-    except ValueError:
-        pass
-    return " ".join(sent.split()) == " ".join(held.split())

@@ -128,6 +128,28 @@ def test_edits_cross_in_both_directions_and_then_all_is_quiet(between: Between) 
     assert Operation.objects.filter(state="confirmed").count() == writes
 
 
+def test_an_edit_between_our_read_and_our_write_is_asked_about_with_its_value(
+    between: Between, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ServiceNow takes no condition with a write; its audit tells what the write replaced."""
+    incident, thing = between.linked(description="one")
+    real = between.w.records.edit
+    raced: list[str] = []
+
+    def edit(table: str, id: str, values: dict[str, str], by: str) -> dict[str, str]:
+        if by == "syncadmin" and not raced:
+            raced.append(id)
+            real(table, id, {"description": "Jane's own"}, "jane.doe")
+        return real(table, id, values, by)
+
+    monkeypatch.setattr(between.w.records, "edit", edit)
+    between.memory.edit(thing, body="two")
+    between.quiet()
+    assert raced == [incident]
+    [question] = between.pair.open_conflicts()
+    assert (question.kind, question.params["overwritten"]) == ("clobber", "Jane's own")
+
+
 def test_a_hidden_column_clears_nothing_on_the_other_side(between: Between) -> None:
     incident, thing = between.linked(description="precious")
     between.app.hidden_columns.add(("incident", "description"))
