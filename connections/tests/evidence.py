@@ -44,7 +44,12 @@ RECORDED_OPERATIONS: dict[str, dict[str, set[str]]] = {
         # upsert by external id, payloads/salesforce/upsert_created.json
         "/services/data/v{version}/sobjects/{SOBJECT_API_NAME}/{FIELD_NAME}/{FIELD_VALUE}": {"patch"},
         "/services/data/v{version}/composite/sobjects/{SOBJECT_API_NAME}/{FIELD_NAME}": {"patch"},
-    }
+    },
+    "servicenow": {
+        # the vendor's documentation, "Batch API" and "OAuth API request parameters": the transcription lacks them
+        "/api/now/v1/batch": {"post"},
+        "/oauth_token.do": {"post"},
+    },
 }
 # Query parameters of the same standing: {spec: names}.
 RECORDED_PARAMETERS: dict[str, set[str]] = {
