@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import json
 import re
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,9 +23,10 @@ from urllib.parse import parse_qs
 import waitress.server
 from waitress.channel import ClientDisconnected
 
-# Where a test that runs a stand-in as a process of its own asks for misbehaviour: a POST of [{Fault's fields}, …],
-# which replaces what was asked for before.
-FAULTS_PATH = "/_faults"
+from connections.sandbox.accepted import ACCEPTED_PATH, AcceptedWrites
+from connections.sandbox.faults import FAULTS_PATH, Fault, Luck
+from connections.sandbox.store import Store
+
 # Long polls hold a thread each; pages and API calls need the others.
 SERVER_THREADS = 24
 # A handler that takes longer is hanging; the test that stops the server must not.
@@ -76,64 +76,6 @@ class Stop(Exception):
         self.response = response
 
 
-@dataclass
-class Fault:
-    """One misbehaviour, asked for by a test: applied to requests that fit, `times` times.
-
-    kind: "status" (answer `status` instead), "drop_before" (close without acting), "drop_after" (act, then close
-    without an answer), "delay" (wait `seconds` first).
-    """
-
-    kind: str
-    method: str = ""  # "" fits every method
-    path: str = ""  # regular expression; "" fits every path
-    status: int = 503
-    headers: dict[str, str] = field(default_factory=dict)
-    body: Any = None
-    seconds: float = 0.0
-    times: int = 1
-
-    def fits(self, request: Request) -> bool:
-        return self.times > 0 and self.method in ("", request.method) and bool(re.search(self.path, request.path))
-
-
-class Store:
-    """JSON documents by (kind, id) in SQLite. Callers hold `lock` around a read-change-write."""
-
-    def __init__(self, path: str = ":memory:") -> None:
-        self.lock = threading.RLock()
-        self.db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self.db.execute("PRAGMA journal_mode=WAL")
-        self.db.execute("PRAGMA synchronous=NORMAL")
-        self.db.execute(
-            "CREATE TABLE IF NOT EXISTS doc (kind TEXT, id TEXT, data TEXT, PRIMARY KEY (kind, id)) WITHOUT ROWID"
-        )
-
-    def get(self, kind: str, id: str) -> Any:
-        with self.lock:
-            row = self.db.execute("SELECT data FROM doc WHERE kind=? AND id=?", (kind, str(id))).fetchone()
-        return json.loads(row[0]) if row else None
-
-    def put(self, kind: str, id: str, data: Any) -> None:
-        with self.lock:
-            self.db.execute("INSERT OR REPLACE INTO doc VALUES (?,?,?)", (kind, str(id), json.dumps(data)))
-
-    def remove(self, kind: str, id: str) -> None:
-        with self.lock:
-            self.db.execute("DELETE FROM doc WHERE kind=? AND id=?", (kind, str(id)))
-
-    def all(self, kind: str) -> list[Any]:
-        with self.lock:
-            rows = self.db.execute("SELECT data FROM doc WHERE kind=? ORDER BY id", (kind,)).fetchall()
-        return [json.loads(row[0]) for row in rows]
-
-    def next_number(self, name: str, start: int = 1) -> int:
-        with self.lock:
-            number = (self.get("counter", name) or start - 1) + 1
-            self.put("counter", name, number)
-        return number
-
-
 Handler = Callable[..., Response]
 
 
@@ -151,6 +93,8 @@ class Standin:
         self.latency = latency
         self.now = now
         self.faults: list[Fault] = []
+        self.luck = Luck()
+        self.accepted = AcceptedWrites(self.store, lambda: self.clock())
         self.log: list[tuple[str, str, int]] = []
         self.routes: list[tuple[str, re.Pattern[str], Handler]] = []
 
@@ -175,34 +119,57 @@ class Standin:
         """Raise Stop(401…) for an API request without valid credentials."""
 
     def handle(self, request: Request) -> Response:
-        if request.path == FAULTS_PATH and request.method == "POST":
-            return self._ask_for_faults(request)
+        if request.path in (FAULTS_PATH, ACCEPTED_PATH):
+            return self._beside(request)
         is_api = request.path.startswith(self.api_prefixes)
         if is_api and self.latency:
             time.sleep(self.latency)
-        fault = next((f for f in self.faults if f.fits(request)), None)
-        if fault:
-            fault.times -= 1
-            if fault.kind == "delay":
-                time.sleep(fault.seconds)
-            elif fault.kind == "status":
-                return Response(fault.status, fault.body, dict(fault.headers))
-            elif fault.kind == "drop_before":
-                raise ClientDisconnected
+        fault = self.luck.of_request(self.faults, request)
+        written = self.accepted.mine
         try:
-            if is_api:
-                self.authorize(request)
-            response = self._dispatch(request)
-        except Stop as stop:
-            response = stop.response
-        if fault and fault.kind == "drop_after":
-            raise ClientDisconnected
-        if is_api:
+            response = self._met(fault, request) if fault else self._answer(request, is_api)
+        finally:
+            if fault:
+                effect = self.accepted.mine > written
+                self.luck.met(fault, effect or (fault.kind == "drop_before" and request.method != "GET"))
+        if is_api and not (fault and fault.kind == "status"):
             self.log.append((request.method, request.path, response.status))
             del self.log[:-5000]
         return response
 
-    def _ask_for_faults(self, request: Request) -> Response:
+    def _answer(self, request: Request, is_api: bool) -> Response:
+        try:
+            if is_api:
+                self.authorize(request)
+            return self._dispatch(request)
+        except Stop as stop:
+            return stop.response
+
+    def _met(self, fault: Fault, request: Request) -> Response:
+        """What a request leads to that meets a fault."""
+        if fault.kind == "status":
+            return Response(fault.status, fault.body, dict(fault.headers))
+        if fault.kind == "drop_before":
+            raise ClientDisconnected
+        if fault.kind == "delay":
+            time.sleep(fault.seconds)
+        response = self._answer(request, request.path.startswith(self.api_prefixes))
+        if fault.kind == "drop_after":
+            raise ClientDisconnected
+        if fault.kind == "delay_after":
+            time.sleep(fault.seconds)
+        if fault.kind == "status_after":
+            return Response(fault.status, fault.body, dict(fault.headers))
+        return response
+
+    def _beside(self, request: Request) -> Response:
+        """Not the vendor's: faults asked for and met, and what was accepted."""
+        if request.path == ACCEPTED_PATH and request.method == "GET":
+            return Response(200, {"lines": self.accepted.lines(int(request.query.get("after", "0")))})
+        if request.path == FAULTS_PATH and request.method == "GET":
+            return Response(200, self.luck.document())
+        if request.path != FAULTS_PATH or request.method != "POST":
+            return Response(405)
         # Another site's form cannot send this type, and its script would have to ask first, which nobody answers.
         if request.headers.get("content-type") != "application/json":
             return Response(415)

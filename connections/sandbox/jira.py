@@ -14,6 +14,7 @@ from typing import Any
 
 from connections.sandbox import jira_editor as editor
 from connections.sandbox import jira_fields as fields_of
+from connections.sandbox.accepted import difference
 from connections.sandbox.base import Request, Response, Standin, Stop
 from connections.sandbox.jira_fields import FieldDef, Refusal, Transition
 from connections.sandbox.jira_issues_api import Issues
@@ -30,6 +31,8 @@ from connections.sandbox.jira_webhooks import EVENTS, Webhooks
 
 # What Jira says to a wrong token: text, not JSON.
 UNAUTHORIZED = "Client must be authenticated to access this resource."
+# Follow from a write and are none of their own.
+STAMPS = frozenset({"updated", "statuscategorychangedate", "resolutiondate"})
 
 
 class JiraStandin(Standin):
@@ -62,6 +65,9 @@ class JiraStandin(Standin):
         self.site = Site(self.store, self.clock)
         self.site.search_lag = search_lag
         self.webhooks = Webhooks(self.site, lambda: self.base_url or self._seen_base)
+        self.webhooks.unlucky = lambda: self.luck.of_delivery(self.faults)
+        self._logged = {id: {**issue["fields"], "key": issue["key"]} for id, issue in self.site.documents.items()}
+        self.site.listeners.append(self._log_accepted)
         self.limits = Limits(self.site, lambda: self.now(), rate_per_second, writes_per_issue)
         whose = (self.site, self.caller, self.base)
         self.api = Issues(*whose)
@@ -76,6 +82,17 @@ class JiraStandin(Standin):
         for resource in resources:
             for method, pattern, handler in resource.routes():
                 self.route(method, pattern, handler)
+
+    def _log_accepted(self, event: str, type_name: str, actor: User, issue: Doc, more: Mapping[str, Any]) -> None:
+        old = self._logged.get(issue["id"], {})
+        if event == "jira:issue_deleted":
+            self._logged.pop(issue["id"], None)
+            self.accepted.note(actor["emailAddress"], issue["id"], "delete", {})
+            return
+        self._logged[issue["id"]] = new = {**issue["fields"], "key": issue["key"]}
+        changed = {path: values for path, values in difference(old, new).items() if path not in STAMPS}
+        if changed:
+            self.accepted.note(actor["emailAddress"], issue["id"], "update" if old else "create", changed)
 
     def clock(self) -> float:
         return self.now() + self.clock_offset

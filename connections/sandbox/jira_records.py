@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from connections.sandbox import jira_fields as fields_of
-from connections.sandbox.base import Store
 from connections.sandbox.jira_fields import FieldDef, Refusal, Transition
+from connections.sandbox.store import Store
 
 Doc = dict[str, Any]
 User = dict[str, Any]

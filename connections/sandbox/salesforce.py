@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
+from connections.sandbox.accepted import difference
 from connections.sandbox.base import Request, Response, Standin, Stop
 from connections.sandbox.salesforce_cometd import CometD
 from connections.sandbox.salesforce_composite import Composite
@@ -21,6 +22,8 @@ from connections.sandbox.salesforce_rest import Rest
 from connections.sandbox.salesforce_values import Problem
 
 DAY = 86400
+LOGGED = frozenset({"Case", "CaseComment"})  # whose accepted writes are logged
+STAMPS = frozenset({"LastModifiedDate", "LastModifiedById", "SystemModstamp", "ClosedDate"})  # follow from a write
 # Objects whose changes are announced, unless the constructor says otherwise.
 CAPTURED = ("Case", "CaseComment", "User", "Account", "Contact")
 
@@ -66,6 +69,18 @@ class SalesforceStandin(Standin):
         # The org makes its first records before the bus knows its objects: nobody can listen yet.
         if self.bus.objects:
             self.bus.publish(changes)
+        for change in changes:
+            if change.sobject in LOGGED:
+                self._log_accepted(change)
+
+    def _log_accepted(self, change: Change) -> None:
+        user = self.org.get(change.actor.user)
+        account = str(user["Email"]) if user else change.actor.user
+        fields = {}
+        if change.kind in ("CREATE", "UPDATE"):
+            found = difference(change.old or {}, change.new)
+            fields = {path: values for path, values in found.items() if path not in STAMPS}
+        self.accepted.note(account, change.id, change.kind.lower(), fields)
 
     def close(self) -> None:
         """Let waiting event polls go, before a server stops."""

@@ -10,9 +10,9 @@ import uuid
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from connections.sandbox.base import Store
 from connections.sandbox.salesforce_org import Change
 from connections.sandbox.salesforce_schema import Doc, Field, SObject
+from connections.sandbox.store import Store
 
 # Events can be replayed for three days.
 RETENTION_SECONDS = 72 * 3600

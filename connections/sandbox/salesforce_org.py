@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from connections.sandbox import salesforce_schema as schema
-from connections.sandbox.base import Store
 from connections.sandbox.salesforce_checks import check, taken
 from connections.sandbox.salesforce_history import history_rows
 from connections.sandbox.salesforce_objects import CLOSED_STATUSES, default_objects
 from connections.sandbox.salesforce_schema import Doc, Field, SObject
 from connections.sandbox.salesforce_values import Problem, stamp
+from connections.sandbox.store import Store
 
 # What changeOrigin says of a change made in the vendor's own pages.
 UI_ORIGIN = "com/salesforce/api/soap/62.0;client=SfdcInternalAPI/"

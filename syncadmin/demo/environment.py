@@ -120,8 +120,7 @@ def prepare(port: int, folder: Path = FOLDER) -> dict[str, str]:
     Raises Unusable where the folder cannot be written or the port is taken.
     """
     check_port_free(folder, port)
-    jira = free_port(port + 1)
-    salesforce = free_port(jira + 1)
+    jira, salesforce = standin_ports(port)
     settings = {
         "DATA_DIR": str(folder),
         "PUBLIC_URL": f"http://{LOOPBACK}:{port}",
@@ -140,6 +139,21 @@ def prepare(port: int, folder: Path = FOLDER) -> dict[str, str]:
             f"Make it writable for you: chown -R $(id -un) {folder}"
         ) from None
     return settings
+
+
+def standin_ports(port: int) -> tuple[int, int]:
+    """Where we reach the two stand-ins: beside our own port, or where a line that can be cut leads to them."""
+    given = os.environ.get("DEMO_LINES", "")
+    if given:
+        jira, salesforce = (int(part) for part in given.split(","))
+        return jira, salesforce
+    jira = free_port(port + 1)
+    return jira, free_port(jira + 1)
+
+
+def listening_port(kind: str, reached: int) -> int:
+    """Where the stand-in "jira" or "salesforce" that is reached at port `reached` listens itself."""
+    return int(os.environ.get(f"DEMO_{kind.upper()}_PORT") or reached)
 
 
 def write_private(path: Path, text: str) -> None:

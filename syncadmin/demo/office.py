@@ -135,6 +135,19 @@ class Office:
         ]
         return self.dice.choice(deeds)(case, key)
 
+    def choose(self, pairs: list[tuple[str, str]]) -> str:
+        """One choice among fixed values on one side. Returns a line about it."""
+        case, key = self.dice.choice(pairs)
+        deeds: list[Callable[[str, str], str]] = [
+            self._jira_priority,
+            self._jira_label,
+            self._jira_step,
+            self._case_priority,
+            self._case_area,
+            self._case_status,
+        ]
+        return self.dice.choice(deeds)(case, key)
+
     def clash(self, pairs: list[tuple[str, str]]) -> str:
         """Two people, one field, two opinions, at the same moment."""
         case, key = self.dice.choice(pairs)

@@ -16,7 +16,7 @@ import pytest
 import redis
 
 from syncadmin import embedded
-from syncadmin.tests.demo_process import Demo, running_demo
+from syncadmin.demo.child import Demo, running_demo
 
 # A smaller company, so that the first run is over soon. And vendors that promise to have dropped a call without an
 # answer sooner than the real ones do, which take up to two minutes: so long an update found in "sending" is left alone.

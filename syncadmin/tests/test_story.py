@@ -17,8 +17,8 @@ from urllib.parse import quote
 
 from playwright.sync_api import Browser, BrowserContext, Page, Response, expect, sync_playwright
 
+from syncadmin.demo.child import Demo, running_demo, words_of
 from syncadmin.demo.world import PROJECT_KEY
-from syncadmin.tests.demo_process import Demo, running_demo, words_of
 
 CHROMIUM = "/usr/bin/chromium"
 PAGE_MILLISECONDS = 30_000.0  # for one click or page; the machine may be busy

@@ -58,7 +58,7 @@ class Command(BaseCommand):
         kept = notes.keep(folder, settings.PUBLIC_URL, jira_url, salesforce_url)
         latency = float(os.environ.get("SANDBOX_LATENCY", LATENCY))
         for kind, url in (("jira", jira_url), ("salesforce", salesforce_url)):
-            port = urlsplit(url).port or 0
+            port = environment.listening_port(kind, urlsplit(url).port or 0)
             family.start(kind, standins.served(kind, port, folder, latency, kept.credentials), foundation=True)
         services.start_redis(family)
         for url in (jira_url, salesforce_url):

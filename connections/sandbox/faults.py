@@ -1,0 +1,79 @@
+"""How a stand-in misbehaves when a test asks for it; no part of any vendor's API."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from connections.sandbox.base import Request
+
+# Where a test that runs a stand-in as a process of its own asks for misbehaviour: a POST of [{Fault's fields}, …],
+# which replaces what was asked for before; a GET tells how often it happened.
+FAULTS_PATH = "/_faults"
+DELIVERY = "delivery_"
+# Kinds after which the caller cannot know whether its request took effect.
+UNANSWERED = frozenset({"drop_before", "drop_after", "status_after", "delay", "delay_after"})
+
+
+@dataclass
+class Fault:
+    """One misbehaviour, asked for by a test: applied to requests that fit, `times` times, each with this `chance`.
+
+    kind: "status" (answer `status` instead), "drop_before" (close without acting), "drop_after" (act, then close
+    without an answer), "status_after" (act, then answer `status`), "delay" (wait `seconds` first), "delay_after" (act,
+    then wait `seconds`); "delivery_drop", "delivery_duplicate", "delivery_late": of what the vendor sends by itself.
+    """
+
+    kind: str
+    method: str = ""  # "" fits every method
+    path: str = ""  # regular expression; "" fits every path
+    agent: str = ""  # beginning of the User-Agent; "" fits every caller
+    status: int = 503
+    headers: dict[str, str] = field(default_factory=dict)
+    body: Any = None
+    seconds: float = 0.0
+    times: int = 1
+    chance: float = 1.0
+
+    def fits(self, request: Request) -> bool:
+        if self.times <= 0 or self.kind.startswith(DELIVERY) or self.method not in ("", request.method):
+            return False
+        caller = request.headers.get("user-agent", "")
+        return caller.startswith(self.agent) and bool(re.search(self.path, request.path))
+
+
+class Luck:
+    """Which fault meets a request or delivery, and how often each kind did."""
+
+    def __init__(self) -> None:
+        self.dice = random.Random(0)  # noqa: S311 - no secret
+        self.hits: Counter[str] = Counter()
+        self.unanswered = 0  # writes whose caller cannot know their outcome
+
+    def of_request(self, faults: Sequence[Fault], request: Request) -> Fault | None:
+        return self._take([fault for fault in faults if fault.fits(request)])
+
+    def of_delivery(self, faults: Sequence[Fault]) -> str:
+        """ "drop", "duplicate", "late" or ""."""
+        found = self._take([fault for fault in faults if fault.kind.startswith(DELIVERY) and fault.times > 0])
+        return found.kind.removeprefix(DELIVERY) if found else ""
+
+    def _take(self, candidates: Sequence[Fault]) -> Fault | None:
+        for fault in candidates:
+            if fault.chance >= 1.0 or self.dice.random() < fault.chance:
+                fault.times -= 1
+                self.hits[fault.kind] += 1
+                return fault
+        return None
+
+    def met(self, fault: Fault, writing: bool) -> None:
+        if writing and fault.kind in UNANSWERED:
+            self.unanswered += 1
+
+    def document(self) -> dict[str, Any]:
+        return {"hits": dict(self.hits), "unanswered": self.unanswered}
