@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PORT ?= 8000
 
-.PHONY: demo setup test lint bench clean python
+.PHONY: demo setup test lint bench chaos clean python
 
 demo: python  ## everything on this machine, with sample data
 	@exec $(PYTHON) scripts/bootstrap.py demo --port $(PORT)
@@ -18,6 +18,9 @@ lint: python  ## ruff and mypy
 
 bench: python  ## measures a demo that runs in another window
 	@$(PYTHON) scripts/bootstrap.py bench
+
+chaos: python  ## kills, cuts and fills up what it can while people edit; MINUTES=10 DATABASE=sqlite|postgresql SEED=…
+	@exec $(PYTHON) scripts/bootstrap.py chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(DATABASE),--database $(DATABASE)) $(if $(SEED),--seed $(SEED))
 
 clean:  ## removes what was generated, the demo's data included; .venv and .data stay
 	rm -rf .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis htmlcov .coverage

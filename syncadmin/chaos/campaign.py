@@ -66,6 +66,7 @@ class Options:
     per_second: float = 6.0  # edits, all people together
     pause: float = 4.0  # seconds between deeds of the nemesis
     unanswered: float = 0.3  # chance that a call of ours that writes is not answered
+    quiet_seconds: float = QUIET_SECONDS
 
 
 @dataclass
@@ -160,7 +161,7 @@ def _campaign(
     outcome.unanswered = sum(one["unanswered"] for one in met)
     calm = time.monotonic()
     demo.wait(demo.healthy, "every part works again", START_SECONDS, LOOK_SECONDS)
-    outcome.findings, outcome.asked, outcome.ours = _settled(demo, since, told)
+    outcome.findings, outcome.asked, outcome.ours = _settled(demo, since, told, options.quiet_seconds)
     outcome.quiet_after = time.monotonic() - calm
     written = _written(demo)
     _sleep(demo, STILL_SECONDS)
@@ -171,9 +172,11 @@ def _campaign(
         outcome.problems.append(f"The audit log is broken: {verified.stdout}{verified.stderr}")
 
 
-def _settled(demo: Demo, since: dict[str, int], told: Callable[[str], None]) -> tuple[Sequence[Finding], int, int]:
-    """What the oracle finds once all is quiet and it finds nothing, or after QUIET_SECONDS; questions; our writes."""
-    end = time.monotonic() + QUIET_SECONDS
+def _settled(
+    demo: Demo, since: dict[str, int], told: Callable[[str], None], patience: float
+) -> tuple[Sequence[Finding], int, int]:
+    """What the oracle finds once all is quiet and well, or after `patience` seconds; questions; fields we wrote."""
+    end = time.monotonic() + patience
     seen = -1
     while True:
         late = time.monotonic() > end

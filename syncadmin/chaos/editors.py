@@ -101,7 +101,7 @@ class People:
         case, key = dice.choice(pairs)
         name, side, what = dice.choice(sorted(PATHS)), dice.choice("lr"), dice.randrange(100)
         if what < CLASHES:
-            return "clash", lambda: (self.edit("l", case, key, name), self.edit("r", case, key, name))
+            return "clash", lambda: self.clash(case, key, name)
         if what < CLASHES + CHOICES:
             return "choice", lambda: office.choose([(case, key)])
         if what < CLASHES + CHOICES + CREATIONS:
@@ -132,8 +132,13 @@ class People:
         else:
             self.demo.salesforce.edit(self.demo.person("salesforce"), case, **{right: value})
 
+    def clash(self, case: str, key: str, name: str) -> None:
+        for side in "lr":
+            self.edit(side, case, key, name)
+
     def create(self, side: str) -> None:
         title, effort = self.value(side, "title"), self.value(side, "effort")
+        body: dict[str, Any]
         if side == "l":
             fields = {"project": {"key": PROJECT_KEY}, "issuetype": {"name": "Task"}, "summary": title}
             body = {"fields": {**fields, CUSTOM_FIELDS["effort"].id: effort}}

@@ -29,6 +29,7 @@ US = "SyncAdmin"  # how our calls name themselves: people's own edits meet no fa
 ALWAYS = 10**6  # times
 # Longer than a lease of 30 s: the worker wakes up as a zombie.
 ZOMBIE_SECONDS = (33.0, 45.0)
+HOLDER_SECONDS, CATCH_SECONDS = 3.0, 0.01  # how long, how often to look who runs the mapping
 WORKERS = ("live-1", "live-2", "bulk")
 # Calls that write, and so leave us without knowing what happened if they are not answered.
 WRITES: Mapping[str, Sequence[tuple[str, str]]] = {
@@ -134,14 +135,18 @@ class Nemesis:
     # ---- processes --------------------------------------------------------------------------------------------
 
     def _holder(self) -> int:
-        """The process that runs the mapping now; else some live worker."""
-        with contextlib.suppress(OSError):
-            for (holder,) in database.rows(self.demo, "SELECT holder FROM sync_mappingstate WHERE holder <> ''"):
-                return int(str(holder).rpartition(":")[2])
-        return self.demo.pid_of(self.dice.choice(WORKERS[:2])) or 0
+        """The worker that runs the mapping now; where none does for a while, any."""
+        end = time.monotonic() + HOLDER_SECONDS
+        live = [pid for name in WORKERS if (pid := self.demo.pid_of(name))]
+        while time.monotonic() < end:
+            with contextlib.suppress(OSError):
+                for (holder,) in database.rows(self.demo, "SELECT holder FROM sync_mappingstate WHERE holder <> ''"):
+                    if (pid := int(str(holder).rpartition(":")[2])) in live:
+                        return pid
+            time.sleep(CATCH_SECONDS)
+        return self.dice.choice(live) if live else 0
 
     def _signal(self, pid: int, number: int, count: str, what: str) -> str:
-        # The reviewer's commands run the mapping too; those are no workers, but may end as well.
         if not pid:
             self.done["missed"] += 1
             return f"{what}: not there"
