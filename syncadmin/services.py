@@ -17,7 +17,7 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 
 from syncadmin import embedded
-from syncadmin.processes import Supervisor
+from syncadmin.processes import Supervisor, die_with
 
 WEB_PROCESSES = 2
 WEB_THREADS = 8  # pages wait for the database more than they compute
@@ -116,6 +116,7 @@ def serve(bind: str, processes: int) -> None:
                 "graceful_timeout": WEB_GRACE,
                 "loglevel": "warning",
                 "control_socket_disable": True,
+                "post_fork": lambda arbiter, worker: die_with(arbiter.pid),  # a killed server must free its port
                 # Beats of the workers are written here each second; memory instead of a disk.
                 "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,  # noqa: S108
             }

@@ -17,6 +17,7 @@ import django_rq
 import redis
 from django.db import close_old_connections, connections
 from rq import SimpleWorker, Worker
+from rq.exceptions import InvalidJobOperation
 from rq.job import Job
 from rq.queue import Queue
 from rq.serializers import JSONSerializer
@@ -42,6 +43,15 @@ class Remembered(BaseWorker):
             self.connection.delete(self.key)  # a sign of life alone reads as a namesake that works
             self.register_birth()
         super().heartbeat(timeout, pipeline)
+
+    def handle_job_success(self, job: Job, queue: Queue, started_job_registry: Any) -> None:
+        try:
+            super().handle_job_success(job, queue, started_job_registry)
+        except InvalidJobOperation:  # RQ wants to note the success at the job, which is not there any more
+            self.log.warning("Redis was emptied while a job ran. The job is done; nothing is lost.")
+            with self.connection.pipeline() as pipeline:
+                self.cleanup_execution(job, pipeline=pipeline)
+                pipeline.execute()
 
 
 class InProcessWorker(Remembered, SimpleWorker):

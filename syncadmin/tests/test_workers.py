@@ -4,6 +4,7 @@ from unittest import mock
 
 import pytest
 from rq import SimpleWorker, Worker
+from rq.exceptions import InvalidJobOperation
 from rq.serializers import JSONSerializer
 
 from syncadmin import workers
@@ -61,3 +62,21 @@ def test_a_worker_that_an_emptied_redis_forgot_registers_again(
     worker.heartbeat()
     assert born == [worker.name]
     worker.connection.delete.assert_called_once_with(worker.key)
+
+
+@pytest.mark.parametrize("queues", [["live"], ["bulk"]])
+def test_a_job_whose_note_was_emptied_away_meanwhile_is_done_with_a_line_instead_of_a_traceback(
+    queues: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forgotten(*_: object) -> None:
+        raise InvalidJobOperation("Failed to retrieve status for job")
+
+    worker = workers.make_worker(queues)
+    cleaned: list[object] = []
+    monkeypatch.setattr(workers.BaseWorker, "handle_job_success", forgotten)
+    monkeypatch.setattr(worker, "cleanup_execution", lambda job, pipeline: cleaned.append(job))
+    monkeypatch.setattr(worker, "log", log := mock.Mock())
+    worker.handle_job_success(job := mock.Mock(), mock.Mock(), mock.Mock())
+    assert cleaned == [job], "and the worker is free for the next one"
+    log.warning.assert_called_once()
+    log.error.assert_not_called()
