@@ -19,6 +19,7 @@ from django.db import connections as databases
 from django.utils import timezone
 
 from connections.connectors.base import (
+    Capabilities,
     ConnectorError,
     Creation,
     Refused,
@@ -253,7 +254,7 @@ def _send_one(session: Session, operation: Operation) -> Answer:
             object_type,
             operation.external_id,
             values_of(operation),
-            operation.expected_version if connector.capabilities.conditional_write else None,
+            _version_for(connector.capabilities, operation),
             session.paths(side),
         )
         return Answer(operation, written)
@@ -261,6 +262,12 @@ def _send_one(session: Session, operation: Operation) -> Answer:
         return Answer(operation, error)
     except Exception as problem:
         return Answer(operation, _broken(operation, problem))
+
+
+def _version_for(capabilities: Capabilities, operation: Operation) -> str | None:
+    """The version the write was decided from, for a system that checks it, or tells afterwards what was overwritten."""
+    wanted = capabilities.conditional_write or capabilities.complete_history
+    return operation.expected_version if wanted else None
 
 
 def _broken(operation: Operation, problem: Exception) -> ConnectorError:

@@ -242,11 +242,13 @@ class Jira(Connector):
         answer = self.site.call(
             "PUT",
             issue_path(external_id),
-            params={"returnIssue": "true"},
+            params={"returnIssue": "true", "expand": "changelog"},
             json={"fields": self.site.body_fields(values)},
             write=True,
         )
-        return WriteResult(self._returned(answer, external_id, paths))
+        issue, account = answer.json, self.context.state.get("account_id")
+        replaced = jira_history.overwritten(self.site, issue, account, expected_version or "", list(values))
+        return WriteResult(self._returned(answer, external_id, paths), replaced=replaced)
 
     def _returned(self, answer: Answer, external_id: str, paths: Sequence[str]) -> Record:
         """The issue a write answered with, or a read right after where it does not show all we need."""

@@ -41,6 +41,43 @@ def of_issues(site: Site, ids: Sequence[str], fields: Sequence[str], since: str)
     return found
 
 
+def overwritten(site: Site, issue: Any, account: str | None, version: str, fields: Sequence[str]) -> dict[str, Any]:
+    """{field: value} that others wrote after `version` (the issue's time at our read) and our write replaced.
+
+    issue: as a write by `account` answered, with its changelog.
+    """
+    log = issue.get("changelog") if isinstance(issue, Mapping) else None
+    entries = log.get("histories") if isinstance(log, Mapping) else None
+    if not account or not version or not isinstance(entries, list):
+        return {}
+    specs, since, changes = site.specs(), epoch_ms(version), list[Change]()
+    # Newest first, as Jira tells them; the order of its numbers where two bear the same time.
+    for entry in sorted((e for e in entries if isinstance(e, Mapping)), key=_number):
+        at = stamp(entry.get("created"))
+        if at and epoch_ms(at) > since:
+            changes += _changes(specs, entry, at, set(fields))
+    found = {}
+    for path in fields:
+        of_field = [change for change in changes if change.field == path]
+        ours = max((at for at, change in enumerate(of_field) if change.by == account), default=-1)
+        if any(change.by != account for change in of_field[: max(ours, 0)]):
+            found[path] = _as_read(specs.get(path), of_field[ours].before)
+    return found
+
+
+def _number(entry: Mapping[str, Any]) -> int:
+    return int(entry["id"]) if str(entry.get("id")).isdigit() else 0
+
+
+def _as_read(spec: Any, value: Any) -> Any:
+    """The changelog tells rich text as wiki text: the words are kept, their form is not."""
+    if spec is None or spec.kind != "rich_text" or not value:
+        return value
+    lines = [line for line in str(value).splitlines() if line.strip()]
+    paragraphs = [{"type": "paragraph", "content": [{"type": "text", "text": line}]} for line in lines]
+    return {"type": "doc", "version": 1, "content": paragraphs}
+
+
 def _changes(specs: Mapping[str, Any], entry: Mapping[str, Any], at: str, wanted: set[str]) -> list[Change]:
     author = entry.get("author") or {}
     changes = []

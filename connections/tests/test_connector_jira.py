@@ -557,6 +557,24 @@ def test_history_tells_who_changed_what_with_normalised_values(site):
     assert jira.history("issue", [issue["id"]], ["summary"], "2999-01-01T00:00:00Z") == {issue["id"]: []}
 
 
+def test_a_write_tells_what_others_wrote_after_our_read_and_it_overwrote(site):
+    standin, jira = site
+    jira.check()
+    issue = new_issue(standin, description="Smoke")
+    read_before = read(jira, issue["id"]).version
+    standin.edit(issue["key"], "ana@acme.example", summary="Ana's", description="Fire", priority="High")
+    values = {"summary": "Ours", "description": paragraph("Water"), "duedate": "2026-05-01"}
+    written = jira.update("issue", issue["id"], values, read_before, PATHS)
+    assert written.replaced == {"summary": "Ana's", "description": paragraph("Fire")}
+    assert written.record.values["summary"] == "Ours"
+    again = jira.update("issue", issue["id"], {"summary": "Ours, too"}, written.record.version, PATHS)
+    assert again.replaced == {}, "our own earlier write is no edit of others"
+    standin.edit(issue["key"], "ana@acme.example", summary="Ana again")
+    assert jira.update("issue", issue["id"], {"duedate": None}, again.record.version, PATHS).replaced == {}
+    unasked = jira.update("issue", issue["id"], {"summary": "Third"}, None, PATHS)
+    assert unasked.replaced == {}, "without a version nobody knows what had been seen"
+
+
 # Comments
 
 
