@@ -147,7 +147,9 @@ def _settle_field(
     read_back = record.values.get(sent["path"], sent["value"])
     if (still := session.compiled.still.get(rule_id)) is not None and still.whole:
         read_back = sent["value"]  # what the field says now may have another form; it is judged once the rule goes on
-    sent["read_back"] = read_back
+    written = base_after_write(rule, side, sent["value"], read_back, sent["source"])
+    # What we wrote, as the system keeps it: what somebody wrote before our look is theirs and not told as ours.
+    sent["read_back"] = written.base
     bases, source_bases = link.bases(side), link.bases(source_side)
     if sent["path"] in result.on_the_way:
         _step(rule, operation, rule_id, sent, result.on_the_way[sent["path"]])
@@ -161,10 +163,9 @@ def _settle_field(
         source_bases[rule_id] = sent["source"]
         return True
     if sent["settle"] == "current":
-        bases[rule_id], source_bases[rule_id] = read_back, sent["source"]
+        bases[rule_id], source_bases[rule_id] = written.base, sent["source"]
         link.agreed_differences[rule_id] = True
-        return False
-    written = base_after_write(rule, side, sent["value"], read_back, sent["source"])
+        return written.edited
     bases[rule_id], source_bases[rule_id] = written.base, sent["source"]
     sent["read_back"] = written.base  # what somebody wrote after us is not told as ours
     if written.cut_short:

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from connections.connectors.base import Refused, Retry, Uncertain
 from sync import instructions
-from sync.models import ChangedRecord, Conflict, Link, MappingState, Operation
+from sync.models import AuditEntry, ChangedRecord, Conflict, Link, MappingState, Operation
 from sync.tests.conftest import DEFAULT_RULES, Pair, rule
 
 pytestmark = pytest.mark.django_db
@@ -267,6 +267,49 @@ def test_an_older_own_write_of_the_same_value_proves_nothing(pair: Pair) -> None
     pair.right.before = never_arrived
     runs(pair)
     assert pair.both(left, right, "body") == ("A", "A"), "the older A on the right was not this write"
+
+
+def answer_lost_and_then_edited(pair: Pair, right: str, **values: Any) -> None:
+    """The next update on the right takes effect without an answer, and somebody edits the field right after."""
+
+    def lost(verb: str, ids: Any) -> None:
+        if verb == "update":
+            pair.right.after = lambda *_: None
+            pair.right.edit(right, by="ana", **values)
+            raise Uncertain("no answer")
+
+    pair.right.after = lost
+
+
+def written(link: Link, field: str) -> list[tuple[Any, Any]]:
+    """(before, after) of our writes to a field on the right, as the audit log tells them."""
+    entries = AuditEntry.objects.filter(link_id=link.pk, action="write", side="right", field_label=field).order_by("pk")
+    return [(entry.values["before"], entry.values["after"]) for entry in entries]
+
+
+def test_the_log_tells_what_we_wrote_and_not_what_somebody_wrote_before_we_looked(pair: Pair) -> None:
+    left, right, link = pair.linked(body="b")
+    pair.left.edit(left, body="ours")
+    pair.ring("left", left)
+    answer_lost_and_then_edited(pair, right, body="hers")
+    pair.run("live")
+    Operation.objects.update(claimed_at=timezone.now() - timedelta(minutes=5))
+    runs(pair)
+    assert written(link, "Body") == [("b", "ours")]
+    assert pair.both(left, right, "body") == ("hers", "hers")
+
+
+def test_an_edit_right_after_an_undo_crosses(pair: Pair) -> None:
+    left, right, link = pair.linked(body="b")
+    pair.left.edit(left, body="ours")
+    pair.quiet()
+    instructions.undo(Operation.objects.get(state="confirmed", side="right"), "ana")
+    answer_lost_and_then_edited(pair, right, body="hers")
+    pair.run("live")
+    Operation.objects.update(claimed_at=timezone.now() - timedelta(minutes=5))
+    runs(pair)
+    assert written(link, "Body") == [("b", "ours"), ("ours", "b")]
+    assert pair.both(left, right, "body") == ("hers", "hers")
 
 
 def test_closing_a_twin_that_was_not_answered_is_done_in_the_end(pair: Pair) -> None:
