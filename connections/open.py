@@ -51,11 +51,18 @@ _paused: dict[int, float] = {}  # connection id → time.time() before which thi
 _fields: dict[tuple[int, str, str], tuple[float, Sequence[Field]]] = {}
 
 
-def open_connector(connection: Connection, *, lane: str = "live", on_call: CallHook | None = None) -> Connector:
+def open_connector(
+    connection: Connection,
+    *,
+    lane: str = "live",
+    on_call: CallHook | None = None,
+    may_write: Callable[[], bool] = lambda: True,
+) -> Connector:
     """A connector ready to be called.
 
     lane: "live", "retry", "backfill" or "verify", see budget.py. on_call: (kind, status, seconds) after each remote
-    call, possibly from a thread. Raises NotAllowed where the connector's file is gone.
+    call, possibly from a thread. may_write: asked right before each writing call leaves.
+    Raises NotAllowed where the connector's file is gone.
     """
     try:
         kind = connector_class(connection.kind)
@@ -79,6 +86,9 @@ def open_connector(connection: Connection, *, lane: str = "live", on_call: CallH
             )
         if call_kind in BUDGETED:
             budget.spend()
+        # ⚑ Last of all: whoever waited for a token, or stood still, may have been replaced meanwhile.
+        if call_kind == "write" and not may_write():
+            raise Retry("This worker stood still for a while. Nothing was sent; we try again.", after=0)
 
     held: dict[str, Any] = connection.secrets or {}  # type: ignore[assignment]  # decrypted JSON, not the column's text
     secrets = Secrets({name: value for name, value in held.items() if isinstance(value, str)})

@@ -118,7 +118,10 @@ def open_session(
 
     opener = import_string(settings.OPEN_CONNECTOR)
     lanes = {
-        one: {side: opener(mapping.connection(side), lane=one, on_call=counter(side)) for side in SIDES}
+        one: {
+            side: opener(mapping.connection(side), lane=one, on_call=counter(side), may_write=lambda: lease.sure)
+            for side in SIDES
+        }
         for one in {lane, *LANES}
     }
     findings = stored_findings(mapping) if pinned.pk == mapping.published_id else []

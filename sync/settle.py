@@ -167,7 +167,6 @@ def _settle_field(
         link.agreed_differences[rule_id] = True
         return written.edited
     bases[rule_id], source_bases[rule_id] = written.base, sent["source"]
-    sent["read_back"] = written.base  # what somebody wrote after us is not told as ours
     if written.cut_short:
         park(session, operation, rule_id, sent, "cut_short", "")
     return written.edited or written.cut_short

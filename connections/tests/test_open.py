@@ -83,6 +83,18 @@ def test_a_connector_calls_with_the_rows_address_and_secrets_and_counts(site):
     assert calls == [("read", 200)] * 2
 
 
+def test_whoever_may_not_write_any_more_by_the_time_of_its_token_sends_nothing(site, monkeypatch):
+    standin, row = site
+    issue = new_issue(standin)
+    replaced = []
+    monkeypatch.setattr(opening.Budget, "spend", lambda self: replaced.append(True))
+    jira = open_connector(row, may_write=lambda: not replaced)
+    assert jira.get_many("issue", [issue["id"]], ["summary"])[issue["id"]].title == "Printer on fire"
+    with pytest.raises(Retry, match="Nothing was sent"):
+        jira.update("issue", issue["id"], {"summary": "Too late"}, None, ["summary"])
+    assert not standin.history(issue["id"])
+
+
 def test_a_wait_the_system_asked_for_holds_for_every_worker_and_is_never_shortened(site):
     standin, row = site
     standin.fault("status", path="myself", status=429, headers={"Retry-After": "600"}, body={})

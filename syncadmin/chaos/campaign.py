@@ -40,7 +40,11 @@ START_SECONDS = 300.0
 # times fifteen. Most runs are quiet within one.
 QUIET_SECONDS = 1200.0
 LOOK_SECONDS = 3.0
-SOON_SECONDS = 20.0  # a hint that is due later than this waits on purpose
+SOON_SECONDS = 20  # a hint that is due later than this waits on purpose
+# What is still amiss after this long, with nothing due for much longer, stays so. Lists are read four times meanwhile,
+# those of a system whose lists lag once as far back as they may lag.
+STUBBORN_SECONDS = 150.0
+MUCH_LATER_SECONDS = 1000
 # Once all is well nothing may be written any more for this long.
 STILL_SECONDS = 10.0
 REVIEW_SECONDS = 8.0
@@ -177,9 +181,10 @@ def _settled(
 ) -> tuple[Sequence[Finding], int, int]:
     """What the oracle finds once all is quiet and well, or after `patience` seconds; questions; fields we wrote."""
     end = time.monotonic() + patience
-    seen = -1
+    seen, since_when = -1, time.monotonic()
     while True:
-        late = time.monotonic() > end
+        still = time.monotonic() - since_when > STUBBORN_SECONDS and _quiet(demo, MUCH_LATER_SECONDS)
+        late = time.monotonic() > end or still
         if late or _quiet(demo):
             evidence = _evidence(demo, since)
             findings = oracle.judge(evidence)
@@ -187,7 +192,7 @@ def _settled(
                 own = [one for one in [*evidence.left, *evidence.right] if one.account == INTEGRATION_EMAIL]
                 return findings, len(evidence.asked), len([one for one in own if evidence.judged(one)])
             if len(findings) != seen:
-                seen = len(findings)
+                seen, since_when = len(findings), time.monotonic()
                 told(f"{seen} are still on their way, or lost: {findings[0].what}")
         _sleep(demo, LOOK_SECONDS)
 
@@ -203,8 +208,9 @@ def _evidence(demo: Demo, since: dict[str, int]) -> Evidence:
     )
 
 
-def _quiet(demo: Demo) -> bool:
-    soon = SOON["" if demo.database else "sqlite"]
+def _quiet(demo: Demo, seconds: int = SOON_SECONDS) -> bool:
+    """Whether nothing is under way, and no record is to be looked at within these seconds."""
+    soon = SOON["" if demo.database else "sqlite"].format(seconds)
     try:
         return database.rows(demo, UNDER_WAY.format(soon=soon))[0][0] == 0
     except OSError:

@@ -11,6 +11,7 @@ for a person holds it (quality.md A.2).
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +47,8 @@ TITLE = FIELDS[0]
 # By which each record names its twin, and the twin's own field it names.
 TWIN = {"left": "customfield_10054", "right": "Jira_Key__c"}
 NAME = {"left": "key", "right": "CaseNumber"}
+# A question that holds a value which our write replaced unseen.
+OVERWROTE = "overwrote_an_edit"
 # Codes of the audit log by which a person or a named policy decided against the value that was there.
 BY_PERSON = frozenset({"resolved", "undone"})
 KINDS = ("lost", "duplicated", "resurrected", "flip-flopped", "invented")
@@ -299,9 +302,7 @@ class _Story:
             successors = self._successors(one.after)
             if all(now[side] in successors for side in OTHER):
                 continue
-            if any(value in waiting for value in successors) or successors & differ >= {now["left"], now["right"]}:
-                continue
-            if successors & differ and {now["left"], now["right"]} <= differ:
+            if successors & waiting or (successors & differ and set(now.values()) <= differ):
                 continue
             gone = [side for side in OTHER if now[side] not in successors]
             over = [o for o in self.ours if o.before in successors and o.after not in successors]
@@ -332,26 +333,35 @@ class _Story:
         for one in self.evidence.asked:
             if one["rule"] and one["field"] == self.what.labels["left"] and names & _names(one):
                 found |= {said(one["left"]["value"]), said(one["right"]["value"])}
-                found |= set(TOKEN.findall(one["reason"]))
-        return found - {""}
+                found |= {said(word) for word in re.findall(r"[\w.-]+", one["reason"])}
+        return (found | self._let_go()) - {""}
+
+    def _let_go(self) -> set[str]:
+        """Values that we replaced unseen, and that a person was asked about and answered."""
+        found: set[str] = set()
+        asked: set[str] = set()
+        for told in self._told:
+            if told.code == OVERWROTE:
+                asked.add(said(told.before))
+            elif told.action == "resolve" and told.by_person:
+                found |= asked
+        return found
+
+    @cached_property
+    def _told(self) -> list[Told]:
+        """Our audit lines about this field of this pair."""
+        labels, names = set(self.what.labels.values()), {self.left.name, self.right.name}
+        return [t for t in self.evidence.audit if t.field in labels and names & set(t.label.split(" = "))]
 
     def _agreed_to_differ(self) -> set[str]:
         found: set[str] = set()
-        for told in self.evidence.audit:
-            if told.code == "agreed_to_differ" and told.field == self.what.labels["left"] and told.after:
-                left, _, right = told.label.partition(" = ")
-                if left == self.left.name or right == self.right.name:
-                    found = {said(told.after.get("left")), said(told.after.get("right"))}
+        for told in self._told:
+            if told.code == "agreed_to_differ" and told.after:
+                found = {said(told.after.get("left")), said(told.after.get("right"))}
         return found
 
     def _finding(self, kind: str, what: str, ones: Sequence[Accepted]) -> Finding:
         lines = [one.line() for one in sorted(self._all(), key=lambda one: one.at)]
-        labels = set(self.what.labels.values())
-        names = {self.left.name, self.right.name}
-        told = [
-            t.line()
-            for t in self.evidence.audit
-            if t.field in labels and names & set(t.label.split(" = ")) and t.field in labels
-        ]
         record = f"{self.left.name} = {self.right.name}"
+        told = [told.line() for told in self._told]
         return Finding(kind, f"{record}, {self.what.name}: {what}", [*lines, *told])

@@ -42,11 +42,13 @@ class Logs:
         record, path = (ISSUE, "summary") if side == "left" else (CASE, "Subject")
         self.field(side, record, path, before, after, by, verb)
 
-    def told(self, side: str, code: str, before: Any, after: Any, action: str = "write") -> None:
+    def told(
+        self, side: str, code: str, before: Any, after: Any, action: str = "write", by_person: bool = False
+    ) -> None:
         label = "Subject" if side == "right" else "Summary"
         number = len(self.audit) + 1
         self.audit.append(
-            Told(number, action, code, 1, 1, "SUP-1 = 00001001", label, side, before, after, {}, by_person=False)
+            Told(number, action, code, 1, 1, "SUP-1 = 00001001", label, side, before, after, {}, by_person)
         )
 
     def ours(self, side: str, before: str, after: str, code: str = "edited", known: str | None = None) -> None:
@@ -136,6 +138,16 @@ def test_a_question_keeps_the_values_it_holds_and_no_other(logs: Logs) -> None:
     assert logs.kinds() == []
 
 
+def test_what_we_overwrote_unseen_is_kept_by_the_question_about_it(logs: Logs) -> None:
+    logs.write("right", ANA, "Old", OTHER_VALUE)
+    logs.write("left", ANA, "Old", FIRST)
+    logs.ours("right", OTHER_VALUE, FIRST, known="Old")
+    logs.told("right", "overwrote_an_edit", OTHER_VALUE, FIRST, "conflict")
+    assert logs.kinds() == ["lost"], "a question that closed by itself keeps nothing"
+    logs.told("", "resolved", None, None, "resolve", by_person=True)
+    assert logs.kinds() == []
+
+
 def test_a_typed_answer_reaches_both_sides(logs: Logs) -> None:
     logs.write("right", ANA, "Old", OTHER_VALUE)
     logs.write("left", ANA, "Old", FIRST)
@@ -149,7 +161,6 @@ def test_values_that_somebody_let_differ_are_kept(logs: Logs) -> None:
     logs.write("right", ANA, "Old", OTHER_VALUE)
     logs.write("left", ANA, "Old", FIRST)
     logs.told("", "agreed_to_differ", None, {"left": FIRST, "right": OTHER_VALUE}, "agree")
-    logs.audit[-1] = Told(**{**{n: getattr(logs.audit[-1], n) for n in Told.__slots__}, "field": "Summary"})
     assert logs.kinds() == []
 
 
