@@ -324,7 +324,7 @@ class Salesforce(Connector):
     def update_many(
         self, object_type: str, updates: Sequence[Update], fields: Sequence[str]
     ) -> Sequence[WriteResult | ConnectorError]:
-        """Up to ten are written one by one under their expected versions; more go as a collection, which has none."""
+        """Ten to a call, each under its expected version; as one collection where none has one."""
         return writes.update_many(self.org, object_type, updates, fields)
 
     def write_correlation_key(self, object_type: str, external_id: str, key: str) -> None:

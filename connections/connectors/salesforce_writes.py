@@ -42,7 +42,7 @@ from connections.connectors.salesforce_people import account_ids
 
 # Records in one collection write; the vendor's limit.
 MAX_COLLECTION = 200
-# Single writes in one call can be conditional and collections cannot; ten of them still take about a second.
+# Single writes in one call can be conditional and collections cannot; ten of them take about a second.
 MAX_CONDITIONAL = 10
 # A composite call takes five queries and collections together: one write and four reads.
 MAX_READS = 4
@@ -125,7 +125,8 @@ def update_many(org: Org, object_type: str, updates: Sequence[Update], fields: S
             )
         else:
             batch.append((place, external_id, body, item.expected_version))
-    conditional = len(batch) <= MAX_CONDITIONAL and any(version for *_, version in batch)
+    # A collection takes no condition, and would overwrite what somebody edits between our read and our write.
+    conditional = any(version for *_, version in batch)
     size = MAX_CONDITIONAL if conditional else MAX_COLLECTION
     for start in range(0, len(batch), size):
         part = batch[start : start + size]

@@ -36,8 +36,8 @@ class AcceptedWrites:
 
     @property
     def mine(self) -> int:
-        """Lines written by the calling thread so far: whether a request wrote anything."""
-        return getattr(self._own, "lines", 0)
+        """Records written by the calling thread so far: how many a request wrote."""
+        return getattr(self._own, "records", 0)
 
     def note(self, account: str, record: str, verb: str, fields: Mapping[str, tuple[Any, Any]]) -> None:
         """verb: "create", "update", "delete" or "undelete"; fields: {path: (before, after)} in the vendor's form."""
@@ -48,7 +48,7 @@ class AcceptedWrites:
         columns = ", ".join(COLUMNS[1:])
         with self.store.lock:
             self.store.db.executemany(f"INSERT INTO accepted ({columns}) VALUES (?,?,?,?,?,?,?)", rows)  # noqa: S608
-        self._own.lines = self.mine + len(rows)
+        self._own.records = self.mine + 1
 
     def lines(self, after: int = 0) -> list[dict[str, Any]]:
         query = f"SELECT {', '.join(COLUMNS)} FROM accepted WHERE number > ? ORDER BY number LIMIT ?"  # noqa: S608

@@ -130,8 +130,8 @@ class Standin:
             response = self._met(fault, request) if fault else self._answer(request, is_api)
         finally:
             if fault:
-                effect = self.accepted.mine > written
-                self.luck.met(fault, effect or (fault.kind == "drop_before" and request.method != "GET"))
+                unsent = fault.kind == "drop_before" and request.method != "GET"
+                self.luck.met(fault, 1 if unsent else self.accepted.mine - written)
         if is_api and not (fault and fault.kind == "status"):
             self.log.append((request.method, request.path, response.status))
             del self.log[:-5000]

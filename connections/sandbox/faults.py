@@ -53,7 +53,7 @@ class Luck:
     def __init__(self) -> None:
         self.dice = random.Random(0)  # noqa: S311 - no secret
         self.hits: Counter[str] = Counter()
-        self.unanswered = 0  # writes whose caller cannot know their outcome
+        self.unanswered = 0  # writes of a record whose caller cannot know their outcome
 
     def of_request(self, faults: Sequence[Fault], request: Request) -> Fault | None:
         return self._take([fault for fault in faults if fault.fits(request)])
@@ -71,9 +71,10 @@ class Luck:
                 return fault
         return None
 
-    def met(self, fault: Fault, writing: bool) -> None:
-        if writing and fault.kind in UNANSWERED:
-            self.unanswered += 1
+    def met(self, fault: Fault, writes: int) -> None:
+        """`writes`: of how many records the caller does not know the outcome, if the fault is of that kind."""
+        if fault.kind in UNANSWERED:
+            self.unanswered += writes
 
     def document(self) -> dict[str, Any]:
         return {"hits": dict(self.hits), "unanswered": self.unanswered}

@@ -577,7 +577,21 @@ def test_few_updates_are_each_under_their_version(w):
     assert w.org.get(changed)["Subject"] == "Jane's" and w.org.get(fresh)["Subject"] == "ours"
 
 
-def test_many_updates_are_one_call_with_a_result_for_each(w):
+def test_many_updates_overwrite_no_edit_made_after_our_read_either(w):
+    clock = [1_800_000_000.0]
+    w.app.now = lambda: clock[0]
+    cases = [w.case(Subject=str(n)) for n in range(25)]
+    updates = [Update(c, {"Subject": "ours"}, version_of(w, c)) for c in cases]
+    clock[0] += 10
+    w.org.edit(cases[17], w.jane, Subject="Jane's")
+    before = len(w.app.calls())
+    results = w.connector.update_many("Case", updates, FIELDS)
+    assert len(w.app.calls()) == before + 3, "ten to a call"
+    assert [n for n, r in enumerate(results) if isinstance(r, VersionMismatch)] == [17]
+    assert [w.org.get(c)["Subject"] for c in cases] == ["Jane's" if n == 17 else "ours" for n in range(25)]
+
+
+def test_many_updates_without_versions_are_one_call_with_a_result_for_each(w):
     cases = [w.case(Subject=f"case {n}") for n in range(200)]
     w.connector.org.shape("Case")
     w.org.delete(cases[7], w.jane)

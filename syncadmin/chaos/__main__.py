@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import sys
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def main() -> int:
     parser.add_argument("--unanswered", type=float, default=usual.unanswered, help="share of our writes, at all times")
     parser.add_argument("--output", type=Path, help="keep the output of all processes in this file")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # the processes of the run end with us
     seed = random.randrange(10**6) if given.seed is None else given.seed  # noqa: S311 - no secret
     options = campaign.Options(
         given.minutes,

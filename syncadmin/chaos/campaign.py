@@ -68,8 +68,8 @@ class Options:
     records: int = 80  # pairs of the company
     people: int = 6
     per_second: float = 6.0  # edits, all people together
-    pause: float = 4.0  # seconds between deeds of the nemesis
-    unanswered: float = 0.3  # chance that a call of ours that writes is not answered
+    pause: float = 8.0  # seconds between deeds: a killed or stopped worker holds the mapping for half a minute
+    unanswered: float = 0.4  # chance that a call of ours that writes is not answered
     quiet_seconds: float = QUIET_SECONDS
 
 
