@@ -332,7 +332,7 @@ class _Story:
         found: set[str] = set()
         for one in self.evidence.asked:
             if one["rule"] and one["field"] == self.what.labels["left"] and names & _names(one):
-                found |= {said(one["left"]["value"]), said(one["right"]["value"])}
+                found |= {said(one["left"]["value"]), said(one["right"]["value"]), said(one.get("overwritten"))}
                 found |= {said(word) for word in re.findall(r"[\w.-]+", one["reason"])}
         return (found | self._let_go()) - {""}
 

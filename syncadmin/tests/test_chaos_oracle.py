@@ -56,10 +56,11 @@ class Logs:
         self.write(side, US, before, after)
         self.told(side, code, before if known is None else known, after)
 
-    def ask(self, left: str, right: str, reason: str = "") -> None:
+    def ask(self, left: str, right: str, reason: str = "", overwritten: str | None = None) -> None:
         record = {"label": "SUP-1 = 00001001", "left_id": ISSUE, "right_id": CASE, "left_key": "", "right_key": ""}
         values = {"left": {"value": left}, "right": {"value": right}}
         self.asked.append({"record": record, "rule": "r1", "field": "Summary", "reason": reason, **values})
+        self.asked[-1]["overwritten"] = overwritten
 
     def kinds(self) -> list[str]:
         return [one.kind for one in judge(self.evidence())]
@@ -144,6 +145,9 @@ def test_what_we_overwrote_unseen_is_kept_by_the_question_about_it(logs: Logs) -
     logs.ours("right", OTHER_VALUE, FIRST, known="Old")
     logs.told("right", "overwrote_an_edit", OTHER_VALUE, FIRST, "conflict")
     assert logs.kinds() == ["lost"], "a question that closed by itself keeps nothing"
+    logs.ask(FIRST, FIRST, overwritten=OTHER_VALUE)
+    assert logs.kinds() == []
+    logs.asked.clear()
     logs.told("", "resolved", None, None, "resolve", by_person=True)
     assert logs.kinds() == []
 

@@ -57,6 +57,7 @@ def describe(conflict: Conflict) -> dict[str, Any]:
         "base": {"left": conflict.left_base, "right": conflict.right_base} if conflict.has_base else None,
         "left": {"value": conflict.left_value, "by": conflict.left_by, "at": conflict.left_at},
         "right": {"value": conflict.right_value, "by": conflict.right_by, "at": conflict.right_at},
+        "overwritten": conflict.params.get("overwritten"),
         "code": conflict.code,
         "reason": sentence(conflict.code, conflict.params),
         "opened_at": conflict.opened_at.isoformat(),
