@@ -15,7 +15,7 @@ from syncadmin.chaos.editors import People
 from syncadmin.chaos.line import Line
 from syncadmin.chaos.nemesis import Nemesis
 from syncadmin.chaos.oracle import Evidence, Finding
-from syncadmin.chaos.reviewer import Reviewer
+from syncadmin.chaos.reviewer import Reviewers
 from syncadmin.demo.child import SYSTEMS, Demo, Ended, free_ports, running_demo
 from syncadmin.demo.credentials import INTEGRATION_EMAIL
 
@@ -47,7 +47,8 @@ STUBBORN_SECONDS = 150.0
 MUCH_LATER_SECONDS = 1000
 # Once all is well nothing may be written any more for this long.
 STILL_SECONDS = 10.0
-REVIEW_SECONDS = 8.0
+# Each waits for what it asked for, up to half a minute while a killed worker holds the mapping.
+REVIEWERS, REVIEW_SECONDS = 3, 5.0
 
 UNDER_WAY = (
     "SELECT (SELECT count(*) FROM sync_operation WHERE state IN ('planned', 'sending', 'uncertain'))"
@@ -65,11 +66,11 @@ class Options:
     minutes: float = 10.0
     database: str = "sqlite"  # or "postgresql"
     seed: int = 0
-    records: int = 80  # pairs of the company
+    records: int = 120  # pairs of the company
     people: int = 6
-    per_second: float = 6.0  # edits, all people together
+    per_second: float = 5.0  # edits, all people together
     pause: float = 8.0  # seconds between deeds: a killed or stopped worker holds the mapping for half a minute
-    unanswered: float = 0.4  # chance that a call of ours that writes is not answered
+    unanswered: float = 0.5  # chance that a call of ours that writes is not answered
     quiet_seconds: float = QUIET_SECONDS
 
 
@@ -139,14 +140,14 @@ def _campaign(
     demo.wait(lambda: _quiet(demo), "the first run is over", START_SECONDS, LOOK_SECONDS)
     since = {side: len(demo.accepted(system)) for side, system in logs.SIDES.items()}
     people = People(demo, options.seed, options.people, options.per_second)
-    reviewer = Reviewer(demo, options.seed, REVIEW_SECONDS)
+    reviewers = Reviewers(demo, options.seed, REVIEWERS, REVIEW_SECONDS)
     started = time.monotonic()
 
     def told(what: str) -> None:
         say(f"{time.monotonic() - started:6.1f} s  {what}")
 
     nemesis = Nemesis(demo, lines, server, options.seed, options.pause, REMOTE_TIMEOUT, options.unanswered, told)
-    parts = (people, reviewer, nemesis)
+    parts = (people, reviewers, nemesis)
     for part in parts:
         part.begin()
     try:
@@ -155,9 +156,9 @@ def _campaign(
         people.stop.set()
         nemesis.end()
         people.end()
-        reviewer.end()
+        reviewers.end()
     told("people stop, faults end")
-    outcome.edits, outcome.deeds, outcome.reviewed = people.done, nemesis.done, reviewer.done
+    outcome.edits, outcome.deeds, outcome.reviewed = people.done, nemesis.done, reviewers.done
     met = [demo.faults_met(system) for system in SYSTEMS]
     outcome.faults = sum((Counter(one["hits"]) for one in met), Counter())
     cut = sum(line.waiting_when_cut + line.held_back for line in lines.values())

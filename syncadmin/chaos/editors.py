@@ -25,7 +25,7 @@ FIRST_NUMBER = 1000  # above every effort of the sample data
 FIRST_DAY = datetime.date(2030, 1, 1)
 # Of a hundred deeds: so many are edits of one field on both sides at once, choices among fixed values, new records and
 # deletions; the rest are edits of one field on one side.
-CLASHES, CHOICES, CREATIONS, DELETIONS = 5, 15, 3, 1
+CLASHES, CHOICES, CREATIONS, DELETIONS = 2, 15, 2, 1
 PAIRS_SECONDS = 5.0  # between looks at which pairs there are
 FEWEST_PAIRS = 12  # below, nobody deletes
 
