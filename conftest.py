@@ -6,8 +6,16 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from hypothesis import HealthCheck, settings
 
 from sync.audit_guard import remove_triggers
+
+# Property tests try the same cases in every run, wherever it runs: a red run means a change, not luck. Nothing is
+# timed, since a busy machine is no defect. How many cases: mappings/tests/properties.py.
+settings.register_profile(
+    "suite", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")
