@@ -212,8 +212,13 @@ class MemoryConnector(Connector):
         return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
     def _within(self, record: Record, scope: Values) -> bool:
-        """`scope`: {path: value}, all of which a record must have."""
-        return all(record.values.get(path) == wanted for path, wanted in scope.items() if wanted)
+        """`scope`: {path: value}, all of which a record must have; a set has what is among its members."""
+        held = {path: record.values.get(path) for path in scope}
+        return all(
+            wanted in held[path] if isinstance(held[path], list) else held[path] == wanted
+            for path, wanted in scope.items()
+            if wanted
+        )
 
     def _existing(self, external_id: str) -> Record:
         record = self.world.records.get(external_id)

