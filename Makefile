@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PORT ?= 8000
 
-.PHONY: demo setup test lint bench clean python
+.PHONY: demo setup test lint mutants bench clean python
 
 demo: python  ## everything on this machine, with sample data
 	@exec $(PYTHON) scripts/bootstrap.py demo --port $(PORT)
@@ -15,6 +15,9 @@ test: python  ## everything that must pass: ruff, mypy, the tests on SQLite and 
 
 lint: python  ## ruff and mypy
 	@$(PYTHON) scripts/bootstrap.py lint
+
+mutants: python  ## breaks the code on purpose and sees that the tests notice; NAME=… for one seeded bug
+	@$(PYTHON) scripts/bootstrap.py mutants $(NAME)
 
 bench: python  ## measures a demo that runs in another window
 	@$(PYTHON) scripts/bootstrap.py bench

@@ -213,12 +213,7 @@ class MemoryConnector(Connector):
 
     def _within(self, record: Record, scope: Values) -> bool:
         """`scope`: {path: value}, all of which a record must have; a set has what is among its members."""
-        held = {path: record.values.get(path) for path in scope}
-        return all(
-            wanted in held[path] if isinstance(held[path], list) else held[path] == wanted
-            for path, wanted in scope.items()
-            if wanted
-        )
+        return all(_has(record.values.get(path), wanted) for path, wanted in scope.items() if wanted)
 
     def _existing(self, external_id: str) -> Record:
         record = self.world.records.get(external_id)
@@ -443,6 +438,10 @@ class MemoryConnector(Connector):
     def people(self, query: str) -> Sequence[tuple[str, str]]:
         known = self.world.people or {"ana@example.com": "Ana", "bob@example.com": "Bob"}
         return [(value, name) for value, name in known.items() if query.casefold() in f"{value} {name}".casefold()]
+
+
+def _has(value: Any, wanted: Any) -> bool:
+    return wanted in value if isinstance(value, list) else bool(value == wanted)
 
 
 def _normal(value: Any) -> Any:
