@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PORT ?= 8000
 
-.PHONY: demo setup test lint bench chaos clean python
+.PHONY: demo setup test lint simulate chaos mutants bench clean python
 
 demo: python  ## everything on this machine, with sample data
 	@exec $(PYTHON) scripts/bootstrap.py demo --port $(PORT)
@@ -16,8 +16,14 @@ test: python  ## everything that must pass: ruff, mypy, the tests on SQLite and 
 lint: python  ## ruff and mypy
 	@$(PYTHON) scripts/bootstrap.py lint
 
+mutants: python  ## breaks the code on purpose and sees that the tests notice; NAME=… for one seeded bug
+	@$(PYTHON) scripts/bootstrap.py mutants $(NAME)
+
 bench: python  ## measures a demo that runs in another window
 	@$(PYTHON) scripts/bootstrap.py bench
+
+simulate: python  ## seeded histories against the real engine: N=2000 SEED=1
+	@$(PYTHON) scripts/bootstrap.py simulate $(N) $(SEED)
 
 chaos: python  ## kills, cuts and fills up what it can while people edit; MINUTES=10 DATABASE=sqlite|postgresql SEED=…
 	@exec $(PYTHON) scripts/bootstrap.py chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(DATABASE),--database $(DATABASE)) $(if $(SEED),--seed $(SEED))

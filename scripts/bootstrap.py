@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Bring a fresh clone to life: check this machine, make .venv, install the pinned packages, hand over.
 
-    bootstrap.py setup [--dev] | demo [--port N] | test | lint | bench | chaos
+    bootstrap.py setup [--dev] | demo [--port N] | test | lint | simulate | chaos | mutants [NAME …] | bench
 
 Standard library only, and a syntax that old Pythons can read: its first duty is to say clearly what is missing.
 """
@@ -150,7 +150,8 @@ def hand_over(*arguments: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["setup", "demo", "test", "lint", "bench", "chaos"])
+    kinds = ["setup", "demo", "test", "lint", "simulate", "chaos", "mutants", "bench"]
+    parser.add_argument("what", choices=kinds)
     parser.add_argument("--port", type=int, default=8000, help="where the demo listens (default 8000)")
     parser.add_argument("--dev", action="store_true", help="setup: the packages for tests as well")
     options, rest = parser.parse_known_args()
@@ -159,7 +160,7 @@ def main() -> None:
         if python != sys.executable:
             os.execv(python, [python, *sys.argv])
         check_folder(ROOT)
-        dev = options.dev or options.what in ("test", "lint", "chaos")
+        dev = options.dev or options.what in ("test", "lint", "simulate", "chaos", "mutants")
         if options.what == "demo":
             check_port(options.port)  # before the minutes of an installation, not after them
         make_venv(python)
@@ -172,6 +173,10 @@ def main() -> None:
         hand_over("-m", "syncadmin.demo", "--port", str(options.port), *rest)
     elif options.what in ("test", "lint"):
         hand_over(str(ROOT / "scripts" / "checks.py"), options.what, *rest)
+    elif options.what == "mutants":
+        hand_over(str(ROOT / "scripts" / "mutants.py"), *rest)
+    elif options.what == "simulate":
+        hand_over(str(ROOT / "scripts" / "simulate.py"), *rest)
     elif options.what == "bench":
         os.environ["ENV_FILE"] = str(ROOT / ".demo" / "env")  # the settings of the demo that runs
         hand_over(str(ROOT / "manage.py"), "bench", *rest)

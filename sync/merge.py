@@ -247,7 +247,8 @@ def _merged_sets(rule: CompiledRule, f: Field, code: str) -> Outcome:
     """(left ∪ added on the right) − removed on the right, against the right's own base, in the left's form."""
     try:
         right_as_left = rule.lens.put("left", f.right)
-        base_as_left = None if f.right_base is MISSING else rule.lens.put("left", f.right_base)
+        # An empty base is a base: what the right never had it cannot have removed.
+        base_as_left = None if f.right_base is MISSING else rule.lens.put("left", f.right_base) or []
     except CannotExpress as problem:
         return Ask("unmapped", problem.code, {**problem.params, "side": "left"})
     left_base = None if f.left_base is MISSING else f.left_base
@@ -274,7 +275,7 @@ def settle_on(rule: CompiledRule, f: Field, side: str, value: Any, code: str) ->
     ⚑ A value that equals neither side goes to one side; then both bases take the other side's value, and what is
     left to do is an ordinary one-sided edit. A crash in between loses nothing.
     """
-    if value == f.value(side):
+    if value == f.value(side) or (is_empty(value) and is_empty(f.value(side))):
         return carry(rule, f, OTHER[side], code)
     if rule.lens.equal(*((value, f.right) if side == "left" else (f.left, value))):
         return carry(rule, f, side, code)

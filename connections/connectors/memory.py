@@ -231,8 +231,8 @@ class MemoryConnector(Connector):
         return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
     def _within(self, record: Record, scope: Values) -> bool:
-        """`scope`: {path: value}, all of which a record must have."""
-        return all(record.values.get(path) == wanted for path, wanted in scope.items() if wanted)
+        """`scope`: {path: value}, all of which a record must have; a set has what is among its members."""
+        return all(_has(record.values.get(path), wanted) for path, wanted in scope.items() if wanted)
 
     def _existing(self, external_id: str) -> Record:
         record = self.world.records.get(external_id)
@@ -467,6 +467,10 @@ class MemoryConnector(Connector):
     def people(self, query: str) -> Sequence[tuple[str, str]]:
         known = self.world.people or {"ana@example.com": "Ana", "bob@example.com": "Bob"}
         return [(value, name) for value, name in known.items() if query.casefold() in f"{value} {name}".casefold()]
+
+
+def _has(value: Any, wanted: Any) -> bool:
+    return wanted in value if isinstance(value, list) else bool(value == wanted)
 
 
 def _normal(value: Any) -> Any:

@@ -20,6 +20,7 @@ from connections.connectors.base import (
     Uncertain,
 )
 from connections.connectors.jira_scope import scope_jql, tidy
+from connections.connectors.jira_values import epoch_ms
 from connections.connectors.jira_workflow import next_step
 from connections.sandbox.jira_fields import Transition
 from connections.tests.evidence import needs_evidence, payload
@@ -144,6 +145,14 @@ def test_a_first_listing_names_all_issues_in_scope_and_a_second_one_what_changed
     later = str(int(time.time() * 1000) + 120_000)
     assert changed(jira, later)[0] == []
     assert changed(jira, jira.shift_watermark(later, 300))[0] == ids
+
+
+def test_a_position_is_inclusive(site):
+    standin, jira = site
+    issue = new_issue(standin)["id"]
+    moment = epoch_ms(jira.get_many("issue", [issue], ["summary"])[issue].updated_at)
+    assert changed(jira, str(moment))[0] == [issue]
+    assert changed(jira, str(moment + 1))[0] == []
 
 
 def test_the_watermark_is_the_servers_clock_and_never_moves_back(site):

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from mappings.tests import rich_text_samples as samples
+from mappings.tests.properties import DOCUMENTS, LENS, cases
 from mappings.tests.rich_text_samples import (
     BREAK,
     DOCS,
@@ -46,7 +47,6 @@ from mappings.transforms.document import Code as Source
 from mappings.transforms.render import as_html, as_plain
 from mappings.transforms.rich_text import FORMATS
 
-FEW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 EVIDENCE = Path(os.environ.get("SYNCADMIN_EVIDENCE", Path(__file__).parents[3] / "shared")) / "payloads" / "jira"
 
 
@@ -117,7 +117,7 @@ def test_a_document_that_is_only_read_is_given_back_as_it_was(document: Any) -> 
     assert json.dumps(adf.write(adf.read(document))) == json.dumps(document)
 
 
-@FEW
+@cases(DOCUMENTS)
 @given(samples.documents)
 def test_a_generated_document_is_given_back_as_it_was(document: Any) -> None:
     assert json.dumps(adf.write(adf.read(document))) == json.dumps(document)
@@ -269,7 +269,7 @@ def test_documents_that_differ_only_in_what_jira_adds_are_the_same() -> None:
 # Plain text ---------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=300, deadline=None)
+@cases(LENS)
 @given(samples.texts)
 def test_the_normal_form_of_a_text_is_its_own_normal_form(value: str) -> None:
     assert plain.normal(plain.normal(value)) == plain.normal(value)
@@ -371,7 +371,7 @@ def test_html_is_read_as_a_browser_shows_it(value: Any, expected: Any) -> None:
     assert plain.write(html.read(value)) == expected
 
 
-@FEW
+@cases(DOCUMENTS)
 @given(samples.documents)
 def test_html_says_the_same_when_read_again(document: Any) -> None:
     written = html.write(adf.read(document)) or ""
@@ -416,7 +416,7 @@ def test_html_is_written_in_the_subset_all_accept(document: Document, expected: 
 # Markdown -----------------------------------------------------------------------------------------------------
 
 
-@FEW
+@cases(DOCUMENTS)
 @given(samples.documents)
 def test_markdown_says_the_same_when_read_again(document: Any) -> None:
     written = markdown.write(adf.read(document)) or ""

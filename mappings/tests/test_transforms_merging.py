@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from mappings.tests.properties import LENS, cases
 from mappings.transforms.merging import merge_sets, merge_text
 
 members = st.lists(st.sampled_from("abcd"), unique=True).map(sorted)
@@ -33,7 +34,7 @@ def test_sets_merge_by_what_was_added_and_removed(
     assert merge_sets(left, right, base, right_base) == merged
 
 
-@settings(max_examples=60, deadline=None)
+@cases(LENS)
 @given(members, members, members)
 def test_no_member_is_invented_and_none_untouched_is_lost(left: list[str], right: list[str], base: list[str]) -> None:
     merged = set(merge_sets(left, right, base, base))
@@ -59,7 +60,7 @@ def test_texts_merge_line_by_line(left: str, right: str, base: str, merged: str 
     assert merge_text(left, right, base) == merged
 
 
-@settings(max_examples=60, deadline=None)
+@cases(LENS)
 @given(*[st.lists(st.sampled_from("abc"), max_size=5).map("\n".join)] * 2)
 def test_an_edit_on_one_side_only_is_the_result(one: str, base: str) -> None:
     assert merge_text(one, base, base) == one

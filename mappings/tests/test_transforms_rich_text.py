@@ -8,10 +8,11 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mappings.tests import rich_text_samples as samples
+from mappings.tests.properties import DOCUMENT_PAIRS, LENS, cases
 from mappings.tests.rich_text_samples import ADA, DOCS, RICH, SMILE, STRONG, bullets, code, doc, numbers, para, text
 from mappings.transforms import TRANSFORMS
 from mappings.transforms.adf import ADF, normalised
@@ -20,8 +21,6 @@ from mappings.transforms.html import HTML
 from mappings.transforms.markdown import MARKDOWN
 from mappings.transforms.plain import PLAIN, normal
 from mappings.transforms.rich_text import FORMATS, carrier
-
-FEW = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def lens(left: str, right: str) -> Lens:
@@ -42,7 +41,7 @@ PAIRS = [*itertools.combinations(sorted(FORMATS), 2), ("adf", "adf"), ("html", "
 def test_the_laws_hold_between_any_two_formats(left: str, right: str) -> None:
     pair = lens(left, right)
 
-    @FEW
+    @cases(DOCUMENT_PAIRS)
     @given(value(left), value(right))
     def laws(one: Any, other: Any) -> None:
         assert pair.to_left(pair.to_right(one, None, None), one, None) == one  # nothing edited, nothing touched
@@ -57,7 +56,7 @@ def test_the_laws_hold_between_any_two_formats(left: str, right: str) -> None:
     laws()
 
 
-@settings(max_examples=150, deadline=None)
+@cases(LENS)
 @given(samples.texts)
 def test_an_edited_text_arrives_in_its_normal_form(edited: str) -> None:
     written = carrier(PLAIN, ADF)(edited, RICH, None)

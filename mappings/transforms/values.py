@@ -95,6 +95,7 @@ def build_boolean(params: Mapping[str, Any], left: FieldSpec, right: FieldSpec, 
             {"left": False, "right": False},
             {"left": False, "right": None},
             {"left": None, "right": False},
+            {"left": None, "right": None},
         ]
         words = {True: params.get("yes") or "Yes", False: params.get("no") or "No"}
         for side, spec in (("left", left), ("right", right)):

@@ -171,10 +171,16 @@ def build_pair(name: str, left: World, right: World, rules: list[dict[str, Any]]
 
 
 @pytest.fixture
-def pair(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
+def by_hand(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Runs are called by the test: no bell reaches a queue."""
     monkeypatch.setattr(jobs, "enqueue", lambda *args: None)
     os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+    yield
+    World.registry.clear()
+
+
+@pytest.fixture
+def pair(by_hand: None) -> Pair:
     made = build_pair("Pair", World("Left"), World("Right"))
     made.approve()
-    yield made
-    World.registry.clear()
+    return made

@@ -18,6 +18,7 @@ from sync import apply, commit, hints, lease, recover, schedule
 from sync.approval import release
 from sync.models import ChangedRecord, Cursor, Link, MappingState, Operation, Run
 from sync.tests.conftest import Pair, build_pair
+from sync.tests.engine_cases import once
 
 pytestmark = pytest.mark.django_db
 
@@ -36,17 +37,6 @@ def edit_all(pair: Pair, made: list[tuple[str, str]], **values: Any) -> None:
     for left, _ in made:
         pair.left.edit(left, **values)
         pair.ring("left", left)
-
-
-def once(world: Any, verb: str, act: Any, when: str = "before") -> None:
-    """Do something at the first call of `verb`."""
-
-    def hook(called: str, ids: Any) -> None:
-        if called == verb:
-            setattr(world, when, lambda *_: None)
-            act()
-
-    setattr(world, when, hook)
 
 
 # Pauses and new versions in the middle of a run. -----------------------------------------------------------------

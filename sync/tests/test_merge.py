@@ -81,6 +81,8 @@ TABLE = [
     ("removed there, added here", rule("merge_sets", kind="set", transform="set"), f(["a", "b", "c"], ["a"], ["a", "b"], ["a", "b"]), Write(L, ["a", "c"], "policy_merge_sets", settle="other")),
     ("merge equals the left", rule("merge_sets", kind="set", transform="set"), f(["a", "b", "c"], ["a", "b"], ["a"], ["a"]), Write(R, ["a", "b", "c"], "policy_merge_sets")),
     ("merge equals the right", rule("merge_sets", kind="set", transform="set"), f(["a", "b"], ["a", "b", "c"], ["a"], ["a"]), Write(L, ["a", "b", "c"], "policy_merge_sets")),
+    ("agreed to differ: an empty base is a base", rule("merge_sets", kind="set", transform="set"), f(["a", "b"], ["c"], ["a"], None), Write(L, ["a", "b", "c"], "policy_merge_sets", settle="other")),
+    ("a merge that empties what is empty writes nothing there", rule("merge_sets", kind="set", transform="set"), f(None, ["a"], ["b"], ["a", "b"]), Write(R, [], "policy_merge_sets")),
     ("sets that never agreed are united", rule("merge_sets", kind="set", transform="set"), f(["a"], ["b"]), Write(L, ["a", "b"], "initial_union", settle="other")),
     # text
     ("different lines", rule("merge_text"), f("a\nb\nC", "A\nb\nc", "a\nb\nc", "a\nb\nc"), Write(L, "A\nb\nC", "policy_merge_text", settle="other")),

@@ -1,0 +1,549 @@
+"""Bugs that a plausible engine could have, each with the tests that must notice it. Run by mutants.py.
+
+`find` occurs exactly once in its file; where the code moves, the bug moves with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ENGINE = "sync/tests/test_engine.py"
+GUARDS = "sync/tests/test_engine_guards.py"
+INBOX = "sync/tests/test_engine_inbox.py"
+MERGE_LAWS = "sync/tests/test_merge_properties.py"
+PLAN_LAWS = "sync/tests/test_plan_properties.py"
+
+
+@dataclass(frozen=True)
+class Bug:
+    name: str
+    says: str  # what the broken code does
+    file: str
+    find: str
+    put: str
+    tests: tuple[str, ...]  # files, or tests of them, of which one must fail
+
+
+BUGS = [
+    # Reading. ------------------------------------------------------------------------------------------------------
+    Bug(
+        "poll-exclusive-jira",
+        "> for >=: what was changed in the very moment of the watermark is not listed",
+        "connections/connectors/jira.py",
+        'since = f"updated >= {watermark}"',
+        'since = f"updated > {watermark}"',
+        ("connections/tests/test_connector_jira.py",),
+    ),
+    Bug(
+        "poll-exclusive-salesforce",
+        "> for >=: what was changed in the second of the watermark is not listed",
+        "connections/connectors/salesforce.py",
+        'since = f"{shape.stamp} >= {soql.moment(watermark)}"',
+        'since = f"{shape.stamp} > {soql.moment(watermark)}"',
+        ("connections/tests/test_connector_salesforce.py",),
+    ),
+    Bug(
+        "cursor-before-commit",
+        "the cursor moves before the hints of its page are stored",
+        "sync/read.py",
+        """            with transaction.atomic():
+                session.lease.renew()
+                fresh = _unsettled(""",
+        """            if page.watermark is not None and page.last:
+                Cursor.objects.filter(pk=cursor.pk).update(watermark=page.watermark)
+            with transaction.atomic():
+                session.lease.renew()
+                fresh = _unsettled(""",
+        (f"{INBOX}::test_a_worker_that_loses_its_lease_while_it_lists_moves_no_cursor",),
+    ),
+    Bug(
+        "cursor-with-every-page",
+        "an interrupted listing moves the cursor although its last pages were not seen",
+        "sync/read.py",
+        "                if page.last:\n",
+        "                if True:\n",
+        (f"{INBOX}::test_a_list_that_breaks_off_is_read_again_from_where_it_began",),
+    ),
+    Bug(
+        "no-deep-look-back",
+        "a change that shows in lists late is never listed again",
+        "sync/read.py",
+        "2 * limits.lookback if deep else limits.overlap",
+        "limits.overlap",
+        (f"{INBOX}::test_a_change_that_shows_in_lists_late_is_listed_by_a_look_further_back",),
+    ),
+    Bug(
+        "version-filter-on-times",
+        "a record is skipped because its time stamp is known, although a time is no version",
+        "sync/read.py",
+        """    if not session.connectors[side].capabilities.exact_version:
+        return list(records)
+""",
+        "",
+        (f"{INBOX}::test_a_time_stamp_is_no_version_two_edits_can_share_one",),
+    ),
+    Bug(
+        "stale-list-decides",
+        "a record older than what the link has seen decides",
+        "sync/decide.py",
+        "    if any(_stale(link, side, records[side]) for side in SIDES):",
+        "    if False:",
+        (f"{INBOX}::test_a_record_older_than_what_was_seen_decides_nothing",),
+    ),
+    Bug(
+        "empty-side-believed",
+        "a side that suddenly lists nothing is a wave of deletions",
+        "sync/read.py",
+        "    if not listed and not _accepted(session, side):",
+        "    if False:",
+        (
+            "sync/tests/test_engine_running.py::test_a_side_that_suddenly_lists_nothing_halts_until_a_person_says_it_is_true",
+        ),
+    ),
+    Bug(
+        "hidden-read-as-empty",
+        "a field that may not be read is taken for an empty one",
+        "sync/plan.py",
+        "left=left.values.get(rule.left.path, MISSING) if rule.left.path not in left.unreadable else MISSING,",
+        "left=left.values.get(rule.left.path),",
+        (f"{PLAN_LAWS}::test_what_cannot_be_read_is_left_alone",),
+    ),
+    # Hints. --------------------------------------------------------------------------------------------------------
+    Bug(
+        "hint-deleted-without-counter",
+        "a hint is consumed although it rang again after the read",
+        "sync/hints.py",
+        "same |= Q(pk=hint.pk, counter=hint.counter)",
+        "same |= Q(pk=hint.pk)",
+        (f"{INBOX}::test_what_rings_between_the_read_and_the_commit_is_looked_at_again",),
+    ),
+    Bug(
+        "lost-wake-up",
+        "after the lease is released nobody looks whether something rang meanwhile",
+        "sync/jobs.py",
+        """    if outcome.state in ("done", "lost") and hints.any_due(mapping_id):
+        wake(mapping_id, queue)
+""",
+        "",
+        (f"{INBOX}::test_what_rang_after_the_last_look_of_a_run_is_rung_for",),
+    ),
+    Bug(
+        "hint-postponed-for-ever",
+        "a hint that waits for an open operation waits for months",
+        "sync/hints.py",
+        """    when = timezone.now() + timedelta(seconds=seconds)
+    with transaction.atomic():
+        lock(hints[0]""",
+        """    when = timezone.now() + timedelta(days=100 + seconds)
+    with transaction.atomic():
+        lock(hints[0]""",
+        (f"{INBOX}::test_an_edit_that_waits_for_an_open_operation_waits_for_seconds",),
+    ),
+    Bug(
+        "no-re-mark-after-a-dead-operation",
+        "what gave up is not looked at again",
+        "sync/setbacks.py",
+        "        after.fail(link, error.message, error.after if isinstance(error, Retry) else SIGN_IN_SECONDS, tries)",
+        """        if not dead:
+            after.fail(link, error.message, error.after if isinstance(error, Retry) else SIGN_IN_SECONDS, tries)""",
+        (
+            "sync/tests/test_engine_setbacks.py::test_a_write_that_keeps_failing_is_tried_ever_more_rarely_and_then_listed",
+        ),
+    ),
+    Bug(
+        "unverified-delivery-drops-a-hint",
+        "anybody who can send a request can silence an edit",
+        "sync/echo.py",
+        "if not hint.verified or not hint.own_account or hint.deleted:",
+        "if not hint.own_account or hint.deleted:",
+        (f"{INBOX}::test_an_unverified_delivery_silences_nothing",),
+    ),
+    Bug(
+        "echo-by-account-alone",
+        "what our account did is taken for our write, though a person may use it",
+        "sync/echo.py",
+        '    changes = told.get("changes") or {}\n',
+        '    return True\n    changes = told.get("changes") or {}\n',
+        (f"{INBOX}::test_a_person_who_uses_our_account_is_heard",),
+    ),
+    # The merge. ----------------------------------------------------------------------------------------------------
+    Bug(
+        "missing-base-read-as-empty",
+        "never agreed is taken for agreed on nothing",
+        "sync/plan.py",
+        """        left_base=link.bases["left"].get(rule.id, MISSING),
+        right_base=link.bases["right"].get(rule.id, MISSING),
+""",
+        """        left_base=link.bases["left"].get(rule.id),
+        right_base=link.bases["right"].get(rule.id),
+""",
+        (f"{GUARDS}::test_a_rule_that_comes_later_finds_no_agreement_and_no_edit",),
+    ),
+    Bug(
+        "one-way-asks-the-policy",
+        "an edit of the target of a one-way rule is a conflict",
+        "sync/merge.py",
+        """    if rule.direction != "both":
+        return _one_way(rule, f)
+""",
+        "",
+        (f"{MERGE_LAWS}::test_a_one_way_rule_never_asks_the_policy_and_writes_only_its_target",),
+    ),
+    Bug(
+        "plain-union",
+        "merged sets bring removed members back",
+        "mappings/transforms/merging.py",
+        "return sorted((set(left or ()) | (there - known)) - (known - there))",
+        "return sorted(set(left or ()) | there)",
+        (f"{ENGINE}::test_sets_are_merged_and_a_removed_label_stays_removed",),
+    ),
+    Bug(
+        "set-removal-lost",
+        "a member that was removed on one side stays on the other one",
+        "mappings/transforms/sets.py",
+        "result = {member for member in there if stays(side, member)}",
+        "result = set(there)",
+        ("mappings/tests/test_lens_properties.py::test_a_carried_set_has_every_member_of_its_source_and_no_other",),
+    ),
+    Bug(
+        "empty-base-read-as-missing",
+        "members that the right never had count as removed there",
+        "sync/merge.py",
+        'else rule.lens.put("left", f.right_base) or []',
+        'else rule.lens.put("left", f.right_base)',
+        (f"{MERGE_LAWS}::test_sets_become_what_the_left_has_and_the_right_added_without_what_it_removed",),
+    ),
+    Bug(
+        "later-policy-settles",
+        "a question that a person was asked is settled by a policy",
+        "sync/merge.py",
+        """    if f.open_conflict:
+        return Ask("field", "both_changed", {"policy": rule.policy.name})
+    kind =""",
+        "    kind =",
+        (f"{ENGINE}::test_an_open_conflict_is_not_settled_by_a_later_policy",),
+    ),
+    Bug(
+        "newest-by-a-hair",
+        "an edit wins although the intervals of both edits overlap",
+        "sync/merge.py",
+        "if left.earliest > right.latest + apart:",
+        "if left.latest > right.latest:",
+        ("sync/tests/test_merge.py",),
+    ),
+    Bug(
+        "required-emptied",
+        "a required field is emptied, which its system refuses",
+        "sync/merge.py",
+        """    if rule.field(side).required and is_empty(value):
+        return Ask("unmapped", "required_would_be_emptied", {"side": side})
+    return Write(side, value, code, params=params)""",
+        "    return Write(side, value, code, params=params)",
+        (f"{MERGE_LAWS}::test_no_write_empties_a_required_field_or_repeats_what_is_there_or_what_was_refused",),
+    ),
+    Bug(
+        "parked-value-resent",
+        "a refused value is sent again and again",
+        "sync/merge.py",
+        'return outcome.side == f.parked["side"] and outcome.value == f.parked["value"]',
+        "return False",
+        ("sync/tests/test_merge.py",),
+    ),
+    Bug(
+        "last-editor-decides-the-base",
+        "what an automation made of our write is taken for our own, because our account wrote last",
+        "sync/merge.py",
+        "    return WrittenBase(sent, edited=True)",
+        "    return WrittenBase(read_back)",
+        (f"{GUARDS}::test_what_an_automation_makes_of_our_write_is_an_edit_though_it_has_our_name",),
+    ),
+    Bug(
+        "two-writes-for-a-merged-value",
+        "a merged value is written to both sides at once, so a crash in between loses one",
+        "sync/plan.py",
+        """            writes.append((rule, outcome, f, instruction))
+        elif""",
+        """            writes.append((rule, outcome, f, instruction))
+            if outcome.settle == "other":
+                writes.append((rule, replace(outcome, side=OTHER[outcome.side]), f, instruction))
+        elif""",
+        (f"{PLAN_LAWS}::test_each_rule_has_one_outcome_and_no_outcome_two_writes",),
+    ),
+    Bug(
+        "merged-value-settled-like-an-edit",
+        "a merged value reaches one side only",
+        "sync/merge.py",
+        'return Write(side, value, code, settle="other")',
+        'return Write(side, value, code, settle="source")',
+        (f"{ENGINE}::test_sets_are_merged_and_a_removed_label_stays_removed",),
+    ),
+    Bug(
+        "resolution-on-old-values",
+        "a choice applies although the values moved since the person saw them",
+        "sync/merge.py",
+        'if not choice.get("force") and side in (seen := choice.get("seen") or {}) and seen[side] != f.value(side):',
+        "if False:",
+        (f"{ENGINE}::test_a_choice_made_on_old_values_is_not_applied",),
+    ),
+    Bug(
+        "resolution-compared-by-record-version",
+        "a choice is refused because another field of the record moved",
+        "sync/decide.py",
+        "        instruction_views(look.known, link),\n",
+        """        instruction_views(look.known, link)
+        if (link.left_version, link.right_version) == (left.version, right.version)
+        else (),
+""",
+        (f"{GUARDS}::test_an_answer_applies_although_another_field_of_the_record_moved",),
+    ),
+    Bug(
+        "oscillation-not-stopped",
+        "two automations fight for ever",
+        "sync/plan.py",
+        "    if len(recent) >= OSCILLATION_WRITES and repeats >= 2:",
+        "    if False:",
+        (f"{PLAN_LAWS}::test_a_war_of_updates_ends_in_a_question",),
+    ),
+    Bug(
+        "conflict-reopened-unchanged",
+        "a question is closed and asked anew at every look",
+        "sync/plan.py",
+        "if rule.id in link.open_conflicts and not asked_only and not isinstance(outcome, Ask | Write | Skip):",
+        "if rule.id in link.open_conflicts and not asked_only and not isinstance(outcome, Write | Skip):",
+        ("sync/tests/test_stories.py::test_active_here_and_on_hold_there_is_one_question_and_no_war",),
+    ),
+    # Scope, brakes, approval. --------------------------------------------------------------------------------------
+    Bug(
+        "record-that-left-the-filter-written",
+        "a record that left the scope is kept in agreement",
+        "sync/decide.py",
+        """    if _left_scope(look, link):
+        return Decided(link, LinkPlan(), records)
+""",
+        "",
+        ("sync/tests/test_stories.py::test_bugs_labelled_todev_enter_the_scope_and_leave_it",),
+    ),
+    Bug(
+        "brake-per-run",
+        "a mistake in small portions passes the brake",
+        "sync/brakes.py",
+        "    operations = Operation.objects.filter(mapping=session.mapping, decided_at__gt=since)",
+        "    operations = Operation.objects.filter(run=session.run, decided_at__gt=since)",
+        (f"{GUARDS}::test_small_portions_pass_no_brake",),
+    ),
+    Bug(
+        "clears-not-braked",
+        "emptying filled fields counts as ordinary updates",
+        "sync/plan.py",
+        "return any(is_empty(f.value) and not is_empty(f.before) for f in self.fields)",
+        "return False",
+        ("sync/tests/test_engine_brakes.py::test_emptying_rich_text_is_a_clear",),
+    ),
+    Bug(
+        "written-before-approval",
+        "the first run writes before anybody approved its numbers",
+        "sync/engine.py",
+        "    if state.approved_at is None:\n",
+        "    if False:\n",
+        (f"{ENGINE}::test_a_first_run_shows_its_numbers_and_writes_nothing_before_approval",),
+    ),
+    # Sending. ------------------------------------------------------------------------------------------------------
+    Bug(
+        "resend-on-time-out",
+        "a write without an answer is sent again",
+        "sync/setbacks.py",
+        "    if isinstance(error, Uncertain):\n",
+        "    if False:\n",
+        (f"{ENGINE}::test_a_lost_answer_is_probed_and_not_sent_again",),
+    ),
+    Bug(
+        "old-value-proves-nothing-happened",
+        "an unanswered write counts as not applied because the old value is there",
+        "sync/recover.py",
+        "if connector.capabilities.exact_version and record.version == operation.expected_version:",
+        'if all(record.values.get(one["path"]) == one["before"] for one in operation.fields.values()):',
+        (f"{GUARDS}::test_that_the_old_value_is_there_does_not_prove_that_a_write_did_not_happen",),
+    ),
+    Bug(
+        "sent-under-an-old-version",
+        "what was decided under another mapping version is sent",
+        "sync/apply.py",
+        "if not pinned or moved or old or",
+        "if moved or old or",
+        ("sync/tests/test_engine_running.py::test_what_was_decided_under_an_older_version_is_not_sent",),
+    ),
+    Bug(
+        "sent-although-it-rang",
+        "what was decided before the record rang again is sent",
+        "sync/apply.py",
+        "if not pinned or moved or old or",
+        "if not pinned or old or",
+        (f"{GUARDS}::test_what_rang_since_it_was_decided_is_decided_again",),
+    ),
+    Bug(
+        "old-decision-sent",
+        "a decision older than 10 s is sent",
+        "sync/apply.py",
+        "if not pinned or moved or old or",
+        "if not pinned or moved or",
+        (f"{GUARDS}::test_a_decision_that_waited_too_long_is_made_again",),
+    ),
+    Bug(
+        "claim-not-unique-across-mappings",
+        "two mappings write the same record at once",
+        "sync/apply.py",
+        'return f"{session.connection(operation.side).pk}:',
+        'return f"{session.mapping.pk}:{session.connection(operation.side).pk}:',
+        (f"{GUARDS}::test_a_record_that_another_mapping_writes_is_not_written",),
+    ),
+    Bug(
+        "lease-without-fence",
+        "a worker that lost its lease commits",
+        "sync/lease.py",
+        "held = MappingState.objects.filter(mapping_id=self.mapping_id, fence=self.fence, lease_until__isnull=False)",
+        "held = MappingState.objects.filter(mapping_id=self.mapping_id)",
+        (f"{ENGINE}::test_a_worker_that_lost_its_lease_commits_nothing",),
+    ),
+    Bug(
+        "stopped-worker-sends",
+        "a worker that stood still sends what it had claimed",
+        "sync/lease.py",
+        "return time.monotonic() < self.sure_until",
+        "return True",
+        ("sync/tests/test_engine_running.py::test_a_worker_that_stood_still_sends_nothing_more",),
+    ),
+    Bug(
+        "retry-after-lost-on-flush",
+        "what a system asked us to wait is known to one process only",
+        "connections/open.py",
+        """        Connection.objects.filter(pk=connection_id).filter(
+            models.Q(retry_after__isnull=True) | models.Q(retry_after__lt=until)
+        ).update(retry_after=until)
+""",
+        "        pass\n",
+        (
+            "connections/tests/test_open.py::test_a_wait_the_system_asked_for_holds_for_every_worker_and_is_never_shortened",
+        ),
+    ),
+    # What a result means. ------------------------------------------------------------------------------------------
+    Bug(
+        "base-of-unsent-fields-moved",
+        "a write takes over the whole record it read back, edits of others included",
+        "sync/settle.py",
+        "    link.changed_at = timezone.now()\n    entries = []\n",
+        """    link.changed_at = timezone.now()
+    for rule in session.compiled.rules:
+        if rule.field(side).path in record.values:
+            link.bases(side)[rule.id] = record.values[rule.field(side).path]
+    entries = []
+""",
+        (f"{GUARDS}::test_an_edit_that_a_write_reads_back_is_not_taken_for_agreed",),
+    ),
+    Bug(
+        "audit-entry-outside-the-transaction",
+        "an act is committed and its line is not",
+        "sync/settle.py",
+        "        after.carry_out()\n        audit.append(entries)\n",
+        "        after.carry_out()\n    audit.append(entries)\n",
+        (f"{GUARDS}::test_an_act_and_its_line_are_committed_together_or_not_at_all",),
+    ),
+    Bug(
+        "unsent-status-forgotten",
+        "what a create could not carry is never written",
+        "sync/settle.py",
+        """        elif not found_later:
+            bases[rule.id] = now
+            try:""",
+        """        elif not found_later:
+            bases[rule.id], source_bases[rule.id] = now, source
+            continue
+            try:""",
+        ("sync/tests/test_engine_steps.py::test_a_new_record_gets_its_status_without_a_poll",),
+    ),
+    Bug(
+        "rest-of-a-refused-call-lost",
+        "the fields beside a refused one are not sent",
+        "sync/setbacks.py",
+        """        if hit and len(hit) < len(operation.fields):
+            after.again(operation.link)
+""",
+        "",
+        (f"{GUARDS}::test_what_was_beside_a_refused_field_is_sent_without_a_poll",),
+    ),
+    # Creating, binding, deleting. ----------------------------------------------------------------------------------
+    Bug(
+        "no-settle-wait",
+        "a create is repeated before the look-up could have found it",
+        "sync/recover.py",
+        "    if timezone.now() < settled:\n",
+        "    if False:\n",
+        (f"{GUARDS}::test_a_create_is_not_repeated_before_a_look_up_could_have_found_it",),
+    ),
+    Bug(
+        "create-without-look-up",
+        "a record is created although one with its match key is there",
+        "sync/unlinked.py",
+        "    fits = look_up(session, rest)\n    taken: set[tuple[str, str]] = set()",
+        "    fits = {id(one): Fits() for one in rest}\n    taken: set[tuple[str, str]] = set()",
+        (f"{ENGINE}::test_equal_records_are_linked_without_a_write",),
+    ),
+    Bug(
+        "clone-bound-by-key",
+        "a copy of a record, key included, is bound in its place",
+        "sync/unlinked.py",
+        "    if mine is not None and mine != external_id:\n",
+        "    if False:\n",
+        (f"{GUARDS}::test_a_clone_that_carries_our_key_is_neither_bound_nor_copied",),
+    ),
+    Bug(
+        "old-record-bound-by-key",
+        "a record that was there before our key is taken for what we created",
+        "sync/recover.py",
+        "    if len(alive) == 1 and _is_older(session, operation, alive[0]):\n",
+        "    if False:\n",
+        ("sync/tests/test_engine_matching.py::test_our_key_on_a_record_older_than_the_key_is_a_duplicate",),
+    ),
+    Bug(
+        "404-as-gone",
+        "a record that may only be hidden is believed deleted at once",
+        "sync/decide.py",
+        """    if look.session.connectors[side].capabilities.not_found_means_gone:
+        return True
+""",
+        "    return True\n",
+        (
+            "sync/tests/test_engine_deletions.py::test_a_record_that_may_be_hidden_is_believed_gone_after_a_second_look_an_hour_later",
+        ),
+    ),
+    Bug(
+        "edited-survivor-deleted",
+        "a record is deleted with its twin although somebody edited it",
+        "sync/plan.py",
+        "    elif edited and not released:\n",
+        "    elif False:\n",
+        (f"{ENGINE}::test_deleted_here_and_edited_there_goes_to_a_person",),
+    ),
+    Bug(
+        "unlink-without-a-marker",
+        "an unlinked pair is matched again at the next look",
+        "sync/commit.py",
+        """        audit.append(entries)
+        hints.consume(consumed)
+    return operations
+""",
+        """        audit.append(entries)
+        hints.consume(consumed)
+        Link.objects.filter(state="unlinked").update(left_id=None, right_id=None)
+    return operations
+""",
+        ("sync/tests/test_asked.py::test_an_unlinked_pair_is_left_alone_and_linked_again_goes_on_where_it_was",),
+    ),
+    Bug(
+        "tombstone-resumes-without-match",
+        "an id that came back as another thing is taken for the old one",
+        "sync/decide.py",
+        "    if same_thing(look.session, link, left, right):\n",
+        "    if True:\n",
+        ("sync/tests/test_engine_deletions.py::test_an_id_that_returns_as_another_thing_does_not_resume",),
+    ),
+]

@@ -1,0 +1,261 @@
+"""What the engine takes care of so quietly that only its absence would show; each has lost an edit somewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from connections.connectors.base import Refused
+from connections.connectors.memory import US, MemoryConnector, World
+from connections.models import Connection
+from sync import audit, engine, instructions
+from sync.models import Conflict, Link, Operation
+from sync.tests.conftest import Pair, build_pair, rule
+from sync.tests.engine_cases import live, no_answer, once, ours
+
+pytestmark = pytest.mark.django_db
+
+
+# Deciding. -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_rule_that_comes_later_finds_no_agreement_and_no_edit(pair: Pair) -> None:
+    """Never agreed is not agreed on nothing: what both sides hold is asked about, whatever the policy."""
+    rules = list(pair.mapping.published.document["rules"])
+    pair.publish(rules=[one for one in rules if one["id"] != "body"])
+    left, right, link = pair.linked()
+    pair.left.edit(left, body="long there")
+    pair.right.edit(right, body="as long here")
+    pair.publish(rules=[*(one for one in rules if one["id"] != "body"), rule("body", "body", policy="left")])
+    pair.ring("left", left)
+    pair.quiet()
+    (question,) = pair.open_conflicts()
+    assert (question.code, question.has_base) == ("initially_different", False)
+    assert pair.both(left, right, "body") == ("long there", "as long here")
+
+
+def test_what_an_automation_makes_of_our_write_is_an_edit_though_it_has_our_name(pair: Pair) -> None:
+    left, right, _ = pair.linked(body="b")
+
+    def automation(external_id: str, values: dict[str, Any], by: str) -> dict[str, Any]:
+        return {**values, "body": f"[auto] {values['body']}"} if by == US and "body" in values else values
+
+    pair.right.on_write = automation
+    pair.left.edit(left, body="new")
+    pair.quiet()
+    assert pair.both(left, right, "body") == ("[auto] new", "[auto] new")
+    assert not pair.open_conflicts()
+
+
+def test_an_answer_applies_although_another_field_of_the_record_moved(pair: Pair, admin_user: object) -> None:
+    left, right, _ = pair.linked(body="b", title="t")
+    pair.left.edit(left, body="L")
+    pair.right.edit(right, body="R")
+    pair.quiet()
+    pair.left.edit(left, title="another")
+    asked = instructions.resolve(
+        pair.open_conflicts()[0], {"take": "left", "seen": {"left": "L", "right": "R"}}, admin_user
+    )
+    live(pair)
+    asked.refresh_from_db()
+    assert asked.state == "done" and pair.both(left, right, "body") == ("L", "L")
+    assert pair.right.value(right, "title") == "another"
+
+
+def test_small_portions_pass_no_brake(pair: Pair) -> None:
+    """The limit is counted over the ledger's last hour, not over one run."""
+    pair.publish(brakes={"update": [2, 0.0]})
+    made = [pair.left.add(title=f"T{n}", ref=f"N{n}") for n in range(4)]
+    for n in range(4):
+        pair.right.add(title=f"T{n}", ref=f"N{n}")
+    pair.quiet()
+    states = []
+    for external_id in made:
+        pair.left.edit(external_id, body="one at a time")
+        pair.ring("left", external_id)
+        states.append(pair.run("live").state)
+    assert states == ["done", "done", "halted", "halted"] and pair.writes() == 2
+
+
+# Sending. ------------------------------------------------------------------------------------------------------------
+
+
+def before_sending(monkeypatch: pytest.MonkeyPatch, act: Callable[[Sequence[Operation]], None]) -> None:
+    """Do something between the first decision and its claim."""
+    real = engine.carry_out
+
+    def late(session: Any, operations: Sequence[Operation]) -> None:
+        monkeypatch.setattr(engine, "carry_out", real)
+        act(operations)
+        real(session, operations)
+
+    monkeypatch.setattr(engine, "carry_out", late)
+
+
+def test_what_rang_since_it_was_decided_is_decided_again(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    left, right, _ = pair.linked(body="b")
+    pair.left.edit(left, body="first")
+
+    def edited(operations: Sequence[Operation]) -> None:
+        pair.left.edit(left, body="second")
+        pair.ring("left", left)
+
+    before_sending(monkeypatch, edited)
+    pair.quiet()
+    assert ours(pair.right, "body") == ["second"]
+    assert Operation.objects.filter(state="superseded").count() == 1
+
+
+def test_a_decision_that_waited_too_long_is_made_again(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    left, right, _ = pair.linked(body="b")
+    pair.left.edit(left, body="first")
+
+    def waited(operations: Sequence[Operation]) -> None:
+        pair.left.edit(left, body="second")  # nothing rings
+        for operation in operations:
+            operation.not_before -= timedelta(seconds=11)
+
+    before_sending(monkeypatch, waited)
+    pair.run()
+    live(pair)
+    assert ours(pair.right, "body") == ["second"]
+
+
+def test_a_record_that_another_mapping_writes_is_not_written(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    left, right, _ = pair.linked(body="b")
+    other = build_pair("Other", World("Third"), pair.right)
+    other.approve()
+    third = other.left.add(title="One", ref="R1", body="b")
+    other.quiet()
+    assert Link.objects.filter(mapping=other.mapping, left_id=third, right_id=right).exists()
+    pair.left.edit(left, body="new")
+    seen: list[str] = []
+
+    def claims_too(operations: Sequence[Operation]) -> None:
+        operation = operations[0]
+        rival = Operation.objects.create(
+            mapping=other.mapping,
+            version=other.mapping.published,
+            link=Link.objects.get(mapping=other.mapping),
+            side="right",
+            kind="update",
+            external_id=operation.external_id,
+            state="sending",
+            claim=f"{Connection.objects.get(name='Right').pk}:thing:{operation.external_id}",
+        )
+        seen.append(str(rival.pk))
+
+    before_sending(monkeypatch, claims_too)
+    pair.run()
+    assert seen and ours(pair.right, "body") == [], "one writer per remote record across mappings"
+    Operation.objects.filter(pk=seen[0]).update(state="confirmed", claim=None)
+    live(pair)
+    assert ours(pair.right, "body") == ["new"]
+
+
+def test_that_the_old_value_is_there_does_not_prove_that_a_write_did_not_happen(pair: Pair) -> None:
+    """It arrived, and a person set the field back: sending it again would undo their edit."""
+    pair.right.capabilities = replace(pair.right.capabilities, field_history=False, complete_history=False)
+    left, right, _ = pair.linked(body="b")
+    pair.left.edit(left, body="new")
+
+    def set_back() -> None:
+        pair.right.edit(right, by="bob", body="b")
+        no_answer()
+
+    once(pair.right, "update", set_back, "after")
+    pair.run()
+    pair.quiet()
+    (question,) = pair.open_conflicts()
+    assert (question.kind, question.code) == (Conflict.Kind.REFUSED, "maybe_written")
+    assert ours(pair.right, "body") == ["new"] and pair.right.value(right, "body") == "b"
+
+
+# Results. ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_edit_that_a_write_reads_back_is_not_taken_for_agreed(pair: Pair) -> None:
+    left, right, _ = pair.linked(body="b", title="t")
+    pair.left.edit(left, body="new")
+    pair.ring("left", left)
+    once(pair.right, "update", lambda: pair.right.edit(right, title="meanwhile"))
+    live(pair)
+    assert pair.both(left, right, "title") == ("meanwhile", "meanwhile")
+    assert pair.both(left, right, "body") == ("new", "new")
+
+
+def test_an_act_and_its_line_are_committed_together_or_not_at_all(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    left, right, link = pair.linked(body="b")
+    pair.left.edit(left, body="new")
+    real = audit.append
+
+    def broken(entries: list[Any]) -> None:
+        if any(entry.action == "write" for entry in entries):
+            raise RuntimeError("no room for the line")
+        real(entries)
+
+    monkeypatch.setattr(audit, "append", broken)
+    with pytest.raises(RuntimeError):
+        pair.run()
+    link.refresh_from_db()
+    assert Operation.objects.get().state == "sending" and link.right_bases["body"] == "b"
+    monkeypatch.setattr(audit, "append", real)
+    pair.quiet()
+    assert Operation.objects.get().state == "confirmed" and ours(pair.right, "body") == ["new"]
+
+
+def test_what_was_beside_a_refused_field_is_sent_without_a_poll(pair: Pair) -> None:
+    left, right, _ = pair.linked(body="b", title="t")
+    pair.left.edit(left, body="fits", title="does not")
+    pair.ring("left", left)
+
+    def refuse() -> None:
+        raise Refused("No.", {"title": "not this one"})
+
+    once(pair.right, "update", refuse)
+    live(pair)
+    assert pair.right.value(right, "body") == "fits"
+    assert [question.rule_id for question in pair.open_conflicts()] == ["title"]
+
+
+# One thing, one record. ----------------------------------------------------------------------------------------------
+
+
+def test_a_create_is_not_repeated_before_a_look_up_could_have_found_it(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The index lags: neither the key nor the list of our own records shows yet what we made."""
+    capabilities = replace(pair.right.capabilities, create_lookup_consistent=False, settle_seconds=30)
+    pair.right.capabilities = capabilities
+    pair.left.add(title="Alone")
+    once(pair.right, "create", no_answer, "after")
+    with monkeypatch.context() as lagging:
+        lagging.setattr(MemoryConnector, "find_by_correlation_key", lambda *_: {})
+        lagging.setattr(MemoryConnector, "own_recent", lambda *_: [])
+        pair.run()
+        live(pair)
+        operation = Operation.objects.get(kind="create")
+        assert operation.state == "uncertain" and operation.claimed_at is not None
+        assert timedelta(seconds=20) < operation.not_before - timezone.now() < timedelta(seconds=31)
+    ages_ago = operation.claimed_at - timedelta(seconds=31)
+    Operation.objects.update(claimed_at=ages_ago, not_before=timezone.now())
+    pair.quiet()
+    assert len(pair.right.alive()) == 1 and Link.objects.get().state == "active"
+
+
+def test_a_clone_that_carries_our_key_is_neither_bound_nor_copied(pair: Pair) -> None:
+    left = pair.left.add(title="Original", ref="R1")
+    pair.quiet()
+    link = Link.objects.get(left_id=left)
+    key = pair.right.records[link.right_id].correlation_key
+    clone = pair.right.add(correlation_key=key, title="Clone of the original", ref="R1")
+    pair.quiet()
+    (question,) = pair.open_conflicts()
+    assert (question.kind, question.subject) == (Conflict.Kind.DUPLICATE, f"right:{clone}")
+    link.refresh_from_db()
+    assert link.right_id != clone and len(pair.left.alive()) == 1 and Link.objects.count() == 1

@@ -1,0 +1,207 @@
+"""Lists, cursors, hints and bells: what the engine hears of, and that it hears of everything."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from connections.connectors.base import Hint
+from connections.connectors.memory import US, MemoryConnector
+from connections.models import Connection
+from sync import engine, jobs, read
+from sync.lease import LeaseLost
+from sync.models import ChangedRecord, Cursor, Link, MappingState, Operation
+from sync.read import since_of
+from sync.tests.conftest import Pair
+from sync.tests.engine_cases import live, no_answer, once, ours
+
+pytestmark = pytest.mark.django_db
+
+
+# Lists and cursors. --------------------------------------------------------------------------------------------------
+
+
+def test_a_worker_that_loses_its_lease_while_it_lists_moves_no_cursor(pair: Pair) -> None:
+    left, right, _ = pair.linked(body="b")
+    before = Cursor.objects.get(side="left").watermark
+    pair.left.edit(left, body="new")
+    once(pair.left, "list", lambda: MappingState.objects.update(fence=999), "after")
+    assert pair.run().state == "lost"
+    assert Cursor.objects.get(side="left").watermark == before
+    assert not ChangedRecord.objects.exists()
+    MappingState.objects.update(lease_until=None)
+    pair.quiet()
+    assert pair.right.value(right, "body") == "new"
+
+
+def test_a_list_that_breaks_off_is_read_again_from_where_it_began(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(60):
+        pair.left.add(title=f"T{number}")
+    real, calls = read.mark_changed, [0]
+
+    def second_page_breaks_off(*args: Any) -> None:
+        calls[0] += 1
+        if calls[0] == 2:
+            raise LeaseLost("stolen")
+        real(*args)
+
+    monkeypatch.setattr(read, "mark_changed", second_page_breaks_off)
+    assert pair.run().state == "lost"
+    assert not Cursor.objects.get(side="left").watermark
+
+
+def test_a_change_that_shows_in_lists_late_is_listed_by_a_look_further_back(pair: Pair) -> None:
+    """Stamped now, listed half a minute later: by then the polls have passed it by."""
+    began, passed = timezone.now(), [0.0]
+    pair.left.now = lambda: began + timedelta(seconds=passed[0])
+    pair.left.capabilities = replace(pair.left.capabilities, lookback=60, overlap=5)
+    left, right, _ = pair.linked(body="b")
+    passed[0] = 100
+    pair.left.lag = 30
+    pair.left.edit(left, body="late")
+    for passed[0] in (110, 120, 135):
+        pair.run()
+    assert pair.right.value(right, "body") == "b", "the stamp is older than what a poll re-reads"
+    Cursor.objects.filter(side="left").update(deep_at=timezone.now() - timedelta(seconds=61))
+    pair.quiet()
+    assert pair.right.value(right, "body") == "late"
+
+
+def test_a_look_further_back_begins_before_anything_that_may_show_only_now(pair: Pair) -> None:
+    connector = MemoryConnector.__new__(MemoryConnector)
+    connector.capabilities = replace(pair.left.capabilities, lookback=60, overlap=5)  # type: ignore[misc]
+    now = timezone.now()
+    cursor = Cursor(watermark="2026-01-01T00:10:00Z", deep_at=now - timedelta(seconds=59))
+    assert since_of(cursor, connector, now) == ("2026-01-01T00:09:55.000000Z", False)
+    cursor.deep_at = now - timedelta(seconds=60)
+    assert since_of(cursor, connector, now) == ("2026-01-01T00:08:00.000000Z", True)
+
+
+def test_a_time_stamp_is_no_version_two_edits_can_share_one(pair: Pair) -> None:
+    left, right, _ = pair.linked(body="b")
+    pair.ring("left", left)
+    pair.ring("right", right)
+    pair.quiet()
+    assert Link.objects.get().left_settled, "a read in which all was agreed"
+    record = pair.left.records[left]
+    pair.left.records[left] = replace(record, values={**record.values, "body": "in the same second"})
+    pair.run()
+    pair.quiet()
+    assert pair.right.value(right, "body") == "in the same second"
+
+
+def test_an_exact_version_that_is_settled_is_not_read_again(pair: Pair) -> None:
+    pair.left.capabilities = replace(pair.left.capabilities, exact_version=True)
+    left, _, _ = pair.linked(body="b")
+    pair.ring("left", left)
+    pair.quiet()
+    gets = len([verb for verb, _ in pair.left.calls if verb == "get"])
+    pair.run()
+    assert len([verb for verb, _ in pair.left.calls if verb == "get"]) == gets
+
+
+def test_a_record_older_than_what_was_seen_decides_nothing(pair: Pair) -> None:
+    """A replica that lags shows the state before our last read: that is nobody's edit."""
+    left, right, _ = pair.linked(body="b")
+    old = pair.left.records[left]
+    pair.left.edit(left, body="new")
+    pair.quiet()
+    new = pair.left.records[left]
+    pair.left.records[left] = old
+    pair.ring("left", left)
+    pair.run("live")
+    assert pair.right.value(right, "body") == "new" and ours(pair.right, "body") == ["new"]
+    assert ChangedRecord.objects.filter(side="left", external_id=left).exists(), "it is read again"
+    pair.left.records[left] = new
+    live(pair)
+    assert pair.both(left, right, "body") == ("new", "new") and not ChangedRecord.objects.exists()
+
+
+# Hints and bells. ----------------------------------------------------------------------------------------------------
+
+
+def test_what_rings_between_the_read_and_the_commit_is_looked_at_again(pair: Pair) -> None:
+    left, right, _ = pair.linked(body="b")
+    pair.ring("left", left)
+
+    def edited() -> None:
+        pair.left.edit(left, body="new")
+        pair.ring("left", left)
+
+    once(pair.left, "get", edited, "after")
+    live(pair)
+    assert pair.right.value(right, "body") == "new"
+
+
+def test_what_rang_after_the_last_look_of_a_run_is_rung_for(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    left, _, _ = pair.linked()
+    woken: list[tuple[int, str]] = []
+    real = engine.run
+
+    def rung_at_the_end(*args: Any, **kwargs: Any) -> Any:
+        outcome = real(*args, **kwargs)
+        pair.ring("left", left)
+        return outcome
+
+    monkeypatch.setattr(engine, "run", rung_at_the_end)
+    monkeypatch.setattr(jobs, "wake", lambda mapping_id, queue="live": woken.append((mapping_id, queue)))
+    assert jobs.run_mapping(pair.mapping.pk) == "done"
+    assert woken == [(pair.mapping.pk, "live")]
+
+
+def test_an_edit_that_waits_for_an_open_operation_waits_for_seconds(pair: Pair) -> None:
+    pair.right.capabilities = replace(pair.right.capabilities, update_timeout=60)
+    left, right, _ = pair.linked(body="b")
+    pair.left.edit(left, body="one")
+    once(pair.right, "update", no_answer, "after")
+    pair.run()
+    assert Operation.objects.get().state == "uncertain"
+    pair.left.edit(left, body="two")
+    pair.ring("left", left)
+    pair.run("live")
+    hint = ChangedRecord.objects.get(side="left")
+    assert hint.not_before - timezone.now() < timedelta(seconds=10)
+    assert pair.right.value(right, "body") == "one", "a link with an open operation is not planned"
+
+
+def told(pair: Pair, external_id: str, **more: Any) -> None:
+    """A delivery about a record of the right side, by our account, reaches us."""
+    hint = Hint("thing", external_id, **{"own_account": True, "verified": True, **more})
+    jobs.bell(Connection.objects.get(name="Right").pk, [hint])
+
+
+@pytest.fixture
+def written(pair: Pair) -> tuple[str, str]:
+    """A pair of which we have just written the right side."""
+    left, right, _ = pair.linked(body="b")
+    pair.left.edit(left, body="new")
+    pair.ring("left", left)
+    live(pair)
+    assert ours(pair.right, "body") == ["new"] and not ChangedRecord.objects.exists()
+    return left, right
+
+
+def test_a_verified_delivery_that_tells_exactly_what_we_wrote_costs_no_call(
+    pair: Pair, written: tuple[str, str]
+) -> None:
+    _, right = written
+    told(pair, right, changes={"body": "new"})
+    assert not ChangedRecord.objects.exists()
+
+
+def test_a_person_who_uses_our_account_is_heard(pair: Pair, written: tuple[str, str]) -> None:
+    left, right = written
+    pair.right.edit(right, by=US, body="by hand")
+    told(pair, right, changes={"body": "by hand"})
+    live(pair)
+    assert pair.left.value(left, "body") == "by hand"
+
+
+def test_an_unverified_delivery_silences_nothing(pair: Pair, written: tuple[str, str]) -> None:
+    _, right = written
+    told(pair, right, changes={"body": "new"}, verified=False)
+    assert ChangedRecord.objects.filter(side="right", external_id=right).exists()
