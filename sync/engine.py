@@ -113,10 +113,12 @@ def _stop(state: MappingState, connection: Connection, reason: str) -> Outcome:
 def _run(session: Session, state: MappingState) -> Outcome:
     if state.halt == MappingState.Halt.CONNECTION:
         MappingState.objects.filter(pk=state.pk).update(halt="", halt_reason={}, halted_at=None)
+    after_restore = state.halt == MappingState.Halt.RESTORED
+    if after_restore:
+        session.kind = Run.Kind.RESTORED
     schema_watch.at_start(session, state)
     schema_watch.survive(session, lambda: recover.leftovers(session))
-    if state.halt == MappingState.Halt.RESTORED:
-        session.kind = Run.Kind.RESTORED
+    if after_restore:
         return _compare(session)
     if state.approved_at is None:
         session.kind = Run.Kind.FIRST

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from connections.connectors.base import ConnectorError, Refused, Retry, Uncertain
 from connections.connectors.memory import World
-from sync import decide, failures, instructions, parking, retrying
+from sync import decide, failures, instructions, look, parking, retrying
 from sync.failures import Group, Standing, groups, standing
 from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, Operation
 from sync.tests.conftest import DEFAULT_RULES, Pair
@@ -126,7 +126,7 @@ def test_a_version_that_changes_the_rule_sends_it_again_without_an_edit(
 
 def test_a_version_that_changes_the_rule_in_vain_costs_one_try(pair: Pair, refused: tuple[str, str, Link]) -> None:
     before = writes(pair.right)
-    pair.publish(rules=changed_rule(one_way_target="enforce"))
+    pair.publish_as_is(rules=changed_rule(one_way_target="enforce"))
     runs(pair, 4)
     assert writes(pair.right) == before + 1 and only().number == 1
 
@@ -527,12 +527,10 @@ def test_an_ignored_record_comes_back_when_it_changes(
 def test_a_record_without_a_pair_that_cannot_be_taken_over_is_listed(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sync import engine
-
     def broken(*args: Any) -> Any:
         raise KeyError("summary")
 
-    monkeypatch.setattr(engine, "meet", broken)
+    monkeypatch.setattr(look, "meet", broken)
     pair.left.add(title="One", ref="R1")
     pair.run()
     group = only()

@@ -13,7 +13,7 @@ from django.utils import timezone
 from connections.models import Connection
 from mappings.models import Mapping
 from sync.models import AuditEntry, Run
-from sync.tests.conftest import rule
+from sync.tests.conftest import rule, side
 from sync.tests.page_cases import PagesCase
 
 WEEKLY = {
@@ -33,7 +33,9 @@ def local(when: timedelta) -> str:
 class PausePages(PagesCase):
     def setUp(self) -> None:
         super().setUp()
-        self.mapping.published.document = {"rules": [rule("prio", "priority", "option")]}
+        rules = [rule("prio", "priority", "option")]
+        sides = {"left": side(self.jira), "right": side(self.org)}
+        self.mapping.published.document = {**sides, "match_keys": [], "initial": "fill_empty", "rules": rules}
         self.mapping.published.save()
 
     def page(self, what: str = "pause", of: str = "mapping") -> str:
