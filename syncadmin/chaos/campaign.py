@@ -52,7 +52,6 @@ REVIEWERS, REVIEW_SECONDS = 3, 5.0
 
 UNDER_WAY = (
     "SELECT (SELECT count(*) FROM sync_operation WHERE state IN ('planned', 'sending', 'uncertain'))"
-    " + (SELECT count(*) FROM sync_instruction WHERE state IN ('waiting', 'applying'))"
     " + (SELECT count(*) FROM sync_changedrecord WHERE not_before <= {soon})"
 )
 SOON = {

@@ -14,13 +14,14 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from syncadmin.chaos.logs import TOKEN, Accepted, Told, said
 
 OTHER = {"left": "right", "right": "left"}
+SAMPLE = "(a text of the sample data)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,11 @@ class Judged:
     name: str
     paths: Mapping[str, str]
     labels: Mapping[str, str]
+
+    def say(self, value: Any) -> str:
+        """As `said`; formatted texts of the sample data, which look different on each side, are all one."""
+        text = said(value)
+        return SAMPLE if self.name == "text" and text and not TOKEN.fullmatch(text) else text
 
 
 def _judged(name: str, left: str, right: str, left_label: str, right_label: str) -> Judged:
@@ -145,8 +151,8 @@ class Evidence:
     def told_of(self, one: Accepted, what: Judged) -> Told | None:
         """Our audit line of one of our writes; the one that knew what it replaced goes first."""
         name = self.records[one.side][one.record].name
-        lines = [t for t in self.lines_of[(one.side, name, what.labels[one.side])] if said(t.after) == one.after]
-        return next((t for t in lines if said(t.before) == one.before), lines[0] if lines else None)
+        lines = [t for t in self.lines_of[(one.side, name, what.labels[one.side])] if what.say(t.after) == one.after]
+        return next((t for t in lines if what.say(t.before) == one.before), lines[0] if lines else None)
 
 
 def judge(evidence: Evidence) -> list[Finding]:
@@ -229,12 +235,18 @@ class _Story:
                 self.later[one.before].add(one.after)
                 if self._by_person(one):
                     self.later[self._value_at(OTHER[one.side], one.at)].add(one.after)
+        for told in self._told:
+            if told.code == "agreed_to_differ" and told.after:  # from here on, an edit of either is later than both
+                left, right = (self.what.say(told.after.get(side)) for side in OTHER)
+                self.later[left].add(right)
+                self.later[right].add(left)
 
     def record(self, side: str) -> Record:
         return self.left if side == "left" else self.right
 
     def writes(self, side: str) -> list[Accepted]:
-        return self.record(side).writes.get(self.what.paths[side], [])
+        ones, say = self.record(side).writes.get(self.what.paths[side], []), self.what.say
+        return [replace(one, before=say(one.before), after=say(one.after)) for one in ones]
 
     def _all(self) -> list[Accepted]:
         return [*self.writes("left"), *self.writes("right")]
@@ -247,7 +259,7 @@ class _Story:
         """Whether somebody decided against the very value that our write replaced."""
         told = self.evidence.told_of(one, self.what)
         named = told is not None and (told.code in BY_PERSON or told.code.startswith(("policy_", "initial_")))
-        return named and told is not None and said(told.before) == one.before
+        return named and told is not None and self.what.say(told.before) == one.before
 
     def _value_at(self, side: str, at: float) -> str:
         before = [one.after for one in self.writes(side) if one.at <= at]
@@ -263,7 +275,7 @@ class _Story:
             source = self.record(OTHER[one.side])
             known = {
                 value
-                for other in source.writes.get(self.what.paths[source.side], ())
+                for other in self.writes(source.side)
                 if other.at <= one.at + CLOCK_SECONDS
                 for value in (other.before, other.after)
             } or {""}
@@ -271,8 +283,7 @@ class _Story:
                 yield self._finding("invented", f"{one.after!r} was never said on the {source.side}", [one])
 
     def _traceable(self, value: str) -> bool:
-        """Formatted texts of the sample data look different on each side; what editors write does not."""
-        return self.what.name != "text" or bool(TOKEN.fullmatch(value))
+        return value != SAMPLE
 
     def _flip_flops(self) -> Iterable[Finding]:
         for side in ("left", "right"):
@@ -285,24 +296,23 @@ class _Story:
                         o.after == one.after and o.at > gone and (o.account != self.evidence.ours or self._by_person(o))
                         for o in self._all()
                     )
-                    if one.after and not again:
+                    if one.after and self._traceable(one.after) and not again:
                         yield self._finding("flip-flopped", f"{one.after!r} came back on the {side}", [one])
                 replaced[one.before] = one.at
 
     def _lost(self) -> Iterable[Finding]:
         if self.left.gone or self.right.gone:
             return
-        now = {side: self.record(side).now(self.what.paths[side]) for side in OTHER}
+        now = {side: self.what.say(self.record(side).now(self.what.paths[side])) for side in OTHER}
         waiting = self._questions()
-        differ = self._agreed_to_differ()
         for one in self._all():
             person = one.account != self.evidence.ours or self._by_person(one)
-            if not person or not one.after or not self.evidence.judged(one):
+            if not person or not one.after or not self._traceable(one.after) or not self.evidence.judged(one):
                 continue
             successors = self._successors(one.after)
             if all(now[side] in successors for side in OTHER):
                 continue
-            if successors & waiting or (successors & differ and set(now.values()) <= differ):
+            if successors & waiting:
                 continue
             gone = [side for side in OTHER if now[side] not in successors]
             over = [o for o in self.ours if o.before in successors and o.after not in successors]
@@ -315,7 +325,7 @@ class _Story:
 
     def _knew(self, one: Accepted) -> bool:
         told = self.evidence.told_of(one, self.what)
-        return told is not None and said(told.before) == one.before
+        return told is not None and self.what.say(told.before) == one.before
 
     def _successors(self, value: str) -> set[str]:
         found, new = {value}, [value]
@@ -352,13 +362,6 @@ class _Story:
         """Our audit lines about this field of this pair."""
         labels, names = set(self.what.labels.values()), {self.left.name, self.right.name}
         return [t for t in self.evidence.audit if t.field in labels and names & set(t.label.split(" = "))]
-
-    def _agreed_to_differ(self) -> set[str]:
-        found: set[str] = set()
-        for told in self._told:
-            if told.code == "agreed_to_differ" and told.after:
-                found = {said(told.after.get("left")), said(told.after.get("right"))}
-        return found
 
     def _finding(self, kind: str, what: str, ones: Sequence[Accepted]) -> Finding:
         lines = [one.line() for one in sorted(self._all(), key=lambda one: one.at)]

@@ -168,6 +168,15 @@ def test_values_that_somebody_let_differ_are_kept(logs: Logs) -> None:
     assert logs.kinds() == []
 
 
+def test_a_later_edit_of_either_side_follows_values_that_somebody_let_differ(logs: Logs) -> None:
+    logs.write("right", ANA, "Old", OTHER_VALUE)
+    logs.write("left", ANA, "Old", FIRST)
+    logs.told("", "agreed_to_differ", None, {"left": FIRST, "right": OTHER_VALUE}, "agree")
+    logs.write("right", ANA, OTHER_VALUE, THIRD)
+    logs.ours("left", FIRST, THIRD)
+    assert logs.kinds() == []
+
+
 def test_a_value_nobody_wrote_is_invented(logs: Logs) -> None:
     logs.ours("left", "Old", "title-l-9999")
     assert "invented" in logs.kinds()
