@@ -96,7 +96,8 @@ def meet(session: Session, records: Sequence[Unlinked]) -> Meeting:
             meeting.waiting.append(one)
             continue
         decision = _decision(session, one, fits[id(one)])
-        if isinstance(decision, MakeTwin) and one.record.correlation_key and made_by_us(session, one):
+        forgotten = one.record.correlation_key and id(one) not in things and made_by_us(session, one)
+        if isinstance(decision, MakeTwin) and forgotten:
             shown = one.record.key or one.record.external_id
             decision = Wonder(one.side, one.record.external_id, "duplicate", "made_by_us", {"keys": [shown]})
         if isinstance(decision, Bind):

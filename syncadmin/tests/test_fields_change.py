@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from connections.budget import Budget
 from connections.connectors import jira_site
 from connections.sandbox.base import Server
 from connections.sandbox.jira import JiraStandin
@@ -84,6 +85,7 @@ def demo(monkeypatch: pytest.MonkeyPatch) -> Iterator[Demo]:
     monkeypatch.setattr(jobs, "enqueue", lambda *args: None)
     monkeypatch.setattr(apply, "ThreadPoolExecutor", Inline)
     monkeypatch.setattr(read, "ThreadPoolExecutor", Inline)
+    monkeypatch.setattr(Budget, "spend", lambda self: None)  # how fast the machine is decides nothing here
     monkeypatch.setenv("DEMO_BELLS", "0")
     os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
     word = Credentials("a word")
