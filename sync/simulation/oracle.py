@@ -298,6 +298,8 @@ def every_write_is_audited(case: _Case, verdict: Verdict) -> None:
 
 def nobody_is_asked_needlessly(case: _Case, verdict: Verdict) -> None:
     """Where both are said to have edited, both did, since they last said the same."""
+    if len(case.evidence.pairs) >= len(case.evidence.worlds):
+        return  # in a circle one system's two edits may meet each other on their two ways: asked, and nothing lost
     for entry in case.evidence.entries:
         if entry.action != "conflict" or entry.code not in ASKED_OF_BOTH or entry.field.lower() not in BOTH_WAYS:
             continue
@@ -322,7 +324,7 @@ def no_question_comes_back_unchanged(case: _Case, verdict: Verdict) -> None:
     last: dict[tuple[str, str], Entry] = {}
     for entry in case.evidence.entries:
         key = (entry.label, entry.field)
-        if entry.action != "conflict" or not entry.field:
+        if entry.action != "conflict" or not entry.field or not entry.label:  # without a pair it is about the mapping
             continue
         before = last.get(key)
         last[key] = entry

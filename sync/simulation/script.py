@@ -127,7 +127,7 @@ class _Writer:
         found.append(Step("run", {"mapping": 0, "poll": True}))
         found += [Step("run", {"mapping": number, "poll": True}) for number in range(1, self.mappings)]
         must = ["crash"] * CRASHES + ["fault"] * FAULTS + ["change", "instruct"]
-        must += dice.choices(["crash", "fault", "change", "instruct", "still", "create", "delete"], k=4)
+        must += dice.choices(["crash", "fault", "change", "instruct", "still", "create", "delete", "hide"], k=4)
         dice.shuffle(must)
         while self.edits < EDITS or must:
             if dice.random() < 0.3:

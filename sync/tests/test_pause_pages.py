@@ -35,7 +35,13 @@ class PausePages(PagesCase):
         super().setUp()
         rules = [rule("prio", "priority", "option")]
         sides = {"left": side(self.jira), "right": side(self.org)}
-        self.mapping.published.document = {**sides, "match_keys": [], "initial": "fill_empty", "poll_seconds": 15, "brakes": {}}
+        self.mapping.published.document = {
+            **sides,
+            "match_keys": [],
+            "initial": "fill_empty",
+            "poll_seconds": 15,
+            "brakes": {},
+        }
         self.mapping.published.document["rules"] = rules
         self.mapping.published.save()
 
