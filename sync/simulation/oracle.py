@@ -195,7 +195,7 @@ def sets_are_merged(case: _Case, verdict: Verdict) -> None:
     for world, external_id, values, alive in case.last_values():
         if alive:
             back = set(values.get("labels") or ()) & case.removed
-            if back - case.kept:
+            if back - case.kept and not _explained(case, [external_id], "labels"):
                 verdict.findings.append(f"resurrected: labels {sorted(back)} on {world.name} {external_id}")
 
 
@@ -211,15 +211,15 @@ def both_sides_agree_or_say_why(case: _Case, verdict: Verdict) -> None:
                 continue
             (left_id, ours), (right_id, theirs) = (by_world[name] for name in names)
             for path in BOTH_WAYS:
-                if words(ours.get(path)) != words(theirs.get(path)) and not _explained(case, left_id, right_id, path):
+                if words(ours.get(path)) != words(theirs.get(path)) and not _explained(case, [left_id, right_id], path):
                     verdict.findings.append(
                         f"unequal: {path} of {ref}: {left_id} {ours.get(path)!r}, {right_id} {theirs.get(path)!r}"
                     )
 
 
-def _explained(case: _Case, left_id: str, right_id: str, path: str) -> bool:
+def _explained(case: _Case, records: Sequence[str], path: str) -> bool:
     """The last word of the audit log about the field is a question, or says why it may differ."""
-    told = case.entries_of([left_id, right_id], path)
+    told = case.entries_of(records, path)
     last = next((one for one in reversed(told) if one.action in ("conflict", "agree", "write", "resolve")), None)
     if last is None:
         return False

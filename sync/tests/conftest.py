@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,34 +11,10 @@ import pytest
 from django.utils import timezone
 
 from connections.connectors.memory import World
-from connections.models import Connection
 from mappings.models import Mapping, MappingVersion
 from sync import engine, hints, jobs
 from sync.models import ChangedRecord, Conflict, Link, MappingState, Operation
-
-
-def field_spec(path: str, label: str, kind: str, **more: Any) -> dict[str, Any]:
-    return {"path": path, "label": label, "kind": kind, **more}
-
-
-def rule(rule_id: str, path: str, kind: str = "text", **more: Any) -> dict[str, Any]:
-    policy = more.pop("policy", "review")
-    left = field_spec(path, path.title(), kind, **more.pop("left", {}))
-    right = field_spec(path, path.title(), kind, **more.pop("right", {}))
-    return {
-        "id": rule_id,
-        "left": left,
-        "right": right,
-        "direction": "both",
-        "transform": "same",
-        "params": {},
-        "entries": [],
-        "policy": {"name": policy, "kind": policy, "tolerance": 1.0},
-        "one_way_target": "keep",
-        "initial": "fill_empty",
-        **more,
-    }
-
+from sync.simulation.setting import build_mapping, connect, publish, rule
 
 DEFAULT_RULES = [
     rule("title", "title", left={"required": True, "max_length": 255}, right={"required": True, "max_length": 255}),
@@ -59,28 +35,23 @@ class Pair:
     rules: list[dict[str, Any]] = field(default_factory=list)
 
     def publish(self, **changes: Any) -> MappingVersion:
-        """A new version; the systems have its fields, of the kinds it knows, and require no others."""
-        if rules := changes.get("rules"):
-            for side, world in (("left", self.left), ("right", self.right)):
-                for spec in (one[side] for one in rules):
-                    limit = spec.get("max_length")
-                    world.change(spec["path"], kind=spec["kind"], format=spec.get("format"), max_length=limit)
-                filled = {one[side]["path"] for one in rules}
-                for unfilled in [one.path for one in world.fields if one.required and one.path not in filled]:
-                    world.change(unfilled, required=False)
+        """A new version, and systems that suit it."""
+        self.suit(changes.get("rules", ()))
         return self.publish_as_is(**changes)
+
+    def suit(self, rules: Sequence[dict[str, Any]]) -> None:
+        """The systems have the fields of `rules`, of the kinds they know, and require no others."""
+        for side, world in (("left", self.left), ("right", self.right)):
+            for spec in (one[side] for one in rules):
+                limit = spec.get("max_length")
+                world.change(spec["path"], kind=spec["kind"], format=spec.get("format"), max_length=limit)
+            filled = {one[side]["path"] for one in rules}
+            for unfilled in [one.path for one in world.fields if rules and one.required and one.path not in filled]:
+                world.change(unfilled, required=False)
 
     def publish_as_is(self, **changes: Any) -> MappingVersion:
         """A new version, whatever the systems have."""
-        last = self.mapping.versions.order_by("-number").first()
-        document = {**(last.document if last else {}), **changes}
-        version = MappingVersion.objects.create(
-            mapping=self.mapping, number=(last.number if last else 0) + 1, document=document
-        )
-        self.mapping.published = version
-        self.mapping.state = Mapping.State.ACTIVE
-        self.mapping.save()
-        return version
+        return publish(self.mapping, **changes)
 
     def run(self, kind: str = "manual") -> engine.Outcome:
         return engine.run(self.mapping.pk, kind=kind)
@@ -119,54 +90,10 @@ class Pair:
         return Operation.objects.filter(mapping=self.mapping, state="confirmed").count()
 
 
-def side(connection: Connection, **more: Any) -> dict[str, Any]:
-    return {
-        "connection": connection.pk,
-        "connection_name": connection.name,
-        "kind": "memory",
-        "object_type": "thing",
-        "object_label": "Thing",
-        "scope": {},
-        "create": True,
-        "create_defaults": {},
-        "on_delete": "review",
-        "close_values": {},
-        **more,
-    }
-
-
 def build_pair(name: str, left: World, right: World, rules: list[dict[str, Any]] | None = None) -> Pair:
-    connections = [
-        Connection.objects.get_or_create(
-            name=world.name,
-            defaults={
-                "kind": "memory",
-                "address": f"https://{world.name.lower()}.example.com",
-                "settings": {"world": world.name},
-                "state": "ok",
-                "account_id": "syncadmin",
-            },
-        )[0]
-        for world in (left, right)
-    ]
-    mapping = Mapping.objects.create(
-        name=name,
-        slug=name.lower(),
-        left_connection=connections[0],
-        left_object_type="thing",
-        right_connection=connections[1],
-        right_object_type="thing",
-    )
-    pair = Pair(left, right, mapping)
-    pair.publish(
-        left=side(connections[0]),
-        right=side(connections[1]),
-        match_keys=[[{"left": "ref", "right": "ref"}]],
-        initial="fill_empty",
-        poll_seconds=15,
-        brakes={},
-        rules=DEFAULT_RULES if rules is None else rules,
-    )
+    rules = DEFAULT_RULES if rules is None else rules
+    pair = Pair(left, right, build_mapping(name, connect(left.name), connect(right.name), rules))
+    pair.suit(rules)
     return pair
 
 

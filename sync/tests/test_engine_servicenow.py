@@ -17,7 +17,8 @@ from connections.tests.servicenow_world import PASSWORD, Recording, World, world
 from mappings.models import Mapping
 from sync import jobs
 from sync.models import Link, Operation
-from sync.tests.conftest import Pair, rule, side
+from sync.simulation.setting import side
+from sync.tests.conftest import Pair, rule
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from connections.models import Connection
 from mappings.models import Mapping
 from sync.models import AuditEntry, Run
-from sync.tests.conftest import rule, side
+from sync.simulation.setting import rule, side
 from sync.tests.page_cases import PagesCase
 
 WEEKLY = {
