@@ -29,10 +29,19 @@ def edits_overwritten(operation: Operation, result: WriteResult) -> dict[str, An
     return found
 
 
-def replaced_by(operation: Operation, ours: Sequence[Change]) -> dict[str, Any]:
-    """{path: value before} of our own changes among a field history, for a write whose answer was lost."""
-    sent = {one["path"]: one["value"] for one in operation.fields.values()}
-    return {change.field: change.before for change in ours if change.after == sent.get(change.field)}
+def replaced_by(operation: Operation, history: Sequence[Change], account: str) -> dict[str, Any]:
+    """{path: value} of others' edits that our write replaced, for a write whose answer was lost.
+
+    history: changes since the read it was decided from, oldest first. Their order decides, not their values: a history
+    may tell a text in another form than a read does.
+    """
+    found = {}
+    for path in {one["path"] for one in operation.fields.values()}:
+        of_field = [change for change in history if change.field == path]
+        ours = max((at for at, change in enumerate(of_field) if change.by == account), default=-1)
+        if any(change.by != account for change in of_field[: max(ours, 0)]):
+            found[path] = of_field[ours].before
+    return found
 
 
 def ask_about(
@@ -62,18 +71,22 @@ def ask_about(
             setattr(conflict, name, shown)
         after.ask(conflict)
         session.counts["conflicts"] += 1
-        entries.append(
-            audit_entry(
-                session,
-                "conflict",
-                CODE,
-                operation.link,
-                operation_id=operation.pk,
-                side=side,
-                field_label=rule.label if rule else "",
-                before=value,
-                after=sent.get("read_back", sent["value"]),
-                params={"system": session.system(side), "side": side},
-            )
-        )
+        entries.append(entry_about(session, operation, rule_id, value))
     return entries
+
+
+def entry_about(session: Session, operation: Operation, rule_id: str, value: Any) -> AuditEntry:
+    """The line in the log that keeps an overwritten value."""
+    rule, sent, side = rule_of(session, rule_id), operation.fields[rule_id], operation.side
+    return audit_entry(
+        session,
+        "conflict",
+        CODE,
+        operation.link,
+        operation_id=operation.pk,
+        side=side,
+        field_label=rule.label if rule else "",
+        before=value,
+        after=sent.get("read_back", sent["value"]),
+        params={"system": session.system(side), "side": side},
+    )

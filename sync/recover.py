@@ -8,8 +8,9 @@ believed; anything else → the sent fields go to a person, naming what we may h
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import QuerySet
@@ -21,7 +22,7 @@ from sync.aftermath import release, tell_asker
 from sync.commit import save_links
 from sync.lease import LeaseLost
 from sync.models import Instruction, Operation, Run
-from sync.overwritten import replaced_by
+from sync.overwritten import entry_about, replaced_by
 from sync.read import SideFailed
 from sync.rows import save_rows
 from sync.session import Session
@@ -113,8 +114,8 @@ def _probe_update(session: Session, operation: Operation) -> None:
         return
     sent = values_of(operation)
     if all(path in record.values and record.values[path] == value for path, value in sent.items()):
-        ours = _our_changes(session, operation) if connector.capabilities.field_history else None
-        settle(session, [(operation, WriteResult(record, replaced=replaced_by(operation, ours or ())))])
+        replaced = replaced_by(operation, _history(session, operation) or (), _account(session, operation))
+        settle(session, [(operation, WriteResult(record, replaced=replaced))])
         return
     if connector.capabilities.exact_version and record.version == operation.expected_version:
         _plan_again(session, operation, "not_applied")
@@ -122,18 +123,15 @@ def _probe_update(session: Session, operation: Operation) -> None:
     if not operation.fields:  # closing a twin says the same however often it is said; the plan looks first
         _plan_again(session, operation, "not_applied")
         return
-    if connector.capabilities.field_history:
-        written = _our_changes(session, operation)
-        if written is not None:
-            if written:
-                told = WriteResult(
-                    record, on_the_way=_reached(operation, written), replaced=replaced_by(operation, written)
-                )
-                settle(session, [(operation, told)])
-            else:
-                _plan_again(session, operation, "not_applied")
-            return
-    _ask_a_person(session, operation)
+    history = _history(session, operation)
+    written = None if history is None else _our_changes(session, operation, history)
+    replaced = replaced_by(operation, history or (), _account(session, operation))
+    if written:
+        settle(session, [(operation, WriteResult(record, on_the_way=_reached(operation, written), replaced=replaced))])
+    elif written is not None:
+        _plan_again(session, operation, "not_applied")
+    else:
+        _ask_a_person(session, operation, replaced)
 
 
 def _reached(operation: Operation, written: Sequence[Change]) -> dict[str, object]:
@@ -145,22 +143,34 @@ def _reached(operation: Operation, written: Sequence[Change]) -> dict[str, objec
     }
 
 
-def _our_changes(session: Session, operation: Operation) -> Sequence[Change] | None:
+def _account(session: Session, operation: Operation) -> str:
+    return session.connection(operation.side).account_id
+
+
+def _seen_at(operation: Operation) -> str:
+    """The stamp of the read the operation was decided from, as the system wrote it."""
+    return str(getattr(operation.link, f"{operation.side}_updated_at"))
+
+
+def _history(session: Session, operation: Operation) -> Sequence[Change] | None:
+    """Who changed the fields we sent since the read they were decided from, oldest first; None where it is not kept."""
+    connector, stamp = session.connectors[operation.side], _seen_at(operation)
+    if not connector.capabilities.field_history or not _account(session, operation) or not stamp:
+        return None
+    paths = [one["path"] for one in operation.fields.values()]
+    return connector.history(session.object_type(operation.side), [operation.external_id], paths, stamp).get(
+        operation.external_id
+    )
+
+
+def _our_changes(session: Session, operation: Operation, changes: Sequence[Change]) -> Sequence[Change] | None:
     """⚑ What the vendor's history shows of our write since the read it was decided from; None where it cannot tell.
 
     The account alone proves nothing: what we wrote before that read, or in its very moment, is not this write.
     """
-    side = operation.side
-    connector, account = session.connectors[side], session.connection(side).account_id
-    stamp = getattr(operation.link, f"{side}_updated_at")
-    if not account or not stamp:
-        return None
+    connector, stamp = session.connectors[operation.side], _seen_at(operation)
     sent = {one["path"]: one["value"] for one in operation.fields.values()}
-    history = connector.history(session.object_type(side), [operation.external_id], list(sent), stamp)
-    changes = history.get(operation.external_id)
-    if changes is None:
-        return None
-    own = [change for change in changes if change.by == account and change.field in sent]
+    own = [change for change in changes if change.by == _account(session, operation) and change.field in sent]
     later = [change for change in own if seconds_of(change.at) > seconds_of(stamp)]
     if operation.part and later:
         return later  # we alone write this field, one step after the other
@@ -231,8 +241,11 @@ def _plan_again(session: Session, operation: Operation, code: str) -> None:
         release(session, [operation.link])
 
 
-def _ask_a_person(session: Session, operation: Operation) -> None:
-    """We may have written these values: a person decides, nothing is sent again."""
+def _ask_a_person(session: Session, operation: Operation, replaced: Mapping[str, Any]) -> None:
+    """We may have written these values: a person decides, nothing is sent again.
+
+    `replaced`: others' edits that lie under them, by path.
+    """
     system = session.system(operation.side)
     with transaction.atomic():
         session.lease.renew()
@@ -241,7 +254,10 @@ def _ask_a_person(session: Session, operation: Operation) -> None:
         for rule_id, sent in operation.fields.items():
             park(session, operation, rule_id, sent, "maybe_written", "")
             operation.link.parked[rule_id]["params"]["value"] = sent["value"]
-            entries.append(refusal_conflict(session, operation, rule_id, "maybe_written", "", system))
+            told = {"overwritten": replaced[sent["path"]]} if sent["path"] in replaced else {}
+            entries.append(refusal_conflict(session, operation, rule_id, "maybe_written", "", system, params=told))
+            if told:
+                entries.append(entry_about(session, operation, rule_id, told["overwritten"]))
         tell_asker([operation], Instruction.State.REFUSED)
         save_rows([operation], OPERATION_FIELDS)
         save_links([operation.link], [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from connections.connectors.base import Change
@@ -36,9 +37,16 @@ def of_issues(site: Site, ids: Sequence[str], fields: Sequence[str], since: str)
                 break
             body["nextPageToken"] = page["nextPageToken"]
     _name_people(site, found)
-    for changes in found.values():
-        changes.sort(key=lambda change: change.at)
-    return found
+    return {id: [_in_form(specs, one) for one in sorted(changes, key=_moment)] for id, changes in found.items()}
+
+
+def _moment(change: Change) -> str:
+    return change.at
+
+
+def _in_form(specs: Mapping[str, Any], change: Change) -> Change:
+    spec = specs.get(change.field)
+    return replace(change, before=_as_read(spec, change.before), after=_as_read(spec, change.after))
 
 
 def overwritten(site: Site, issue: Any, account: str | None, version: str, fields: Sequence[str]) -> dict[str, Any]:

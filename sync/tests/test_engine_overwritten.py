@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from connections.connectors.base import Uncertain
+from connections.connectors.memory import US, MemoryConnector
 from sync import instructions
 from sync.models import AuditEntry, Conflict, MappingState, Operation
 from sync.tests.conftest import Pair
@@ -126,3 +127,29 @@ def test_what_somebody_wrote_after_us_is_not_told_as_ours(pair: Pair) -> None:
     written = Operation.objects.filter(link=link, side="right", state="confirmed").latest("pk")
     assert [sent["read_back"] for sent in written.fields.values()] == ["ana's"]
     assert pair.both(left, right, "body") == ("bob's", "bob's")
+
+
+@pytest.mark.parametrize("rewrites", [False, True])
+def test_a_history_in_another_form_still_tells_that_an_edit_lies_under_an_unanswered_write(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, rewrites: bool
+) -> None:
+    plain = MemoryConnector.history
+
+    def marked_up(self: MemoryConnector, *args: Any) -> Any:
+        return {
+            id: [replace(one, before=f"*{one.before}*", after=f"*{one.after}*") for one in changes]
+            for id, changes in plain(self, *args).items()
+        }
+
+    monkeypatch.setattr(MemoryConnector, "history", marked_up)
+    if rewrites:  # what is read back is not what was sent: nobody can tell whether our write happened
+        pair.right.on_write = lambda id, values, by: {**values, "body": values["body"].upper()} if by == US else values
+    left, right, link = pair.linked(body="agreed")
+    pair.left.edit(left, body="ana's")
+    edit_just_before_our_write(pair, right, lost=True, body="bob's")
+    pair.quiet()
+    (asked,) = pair.open_conflicts()
+    assert asked.params["overwritten"] == "*bob's*"
+    assert asked.kind == ("field" if rewrites else "clobber")
+    assert AuditEntry.objects.filter(code="maybe_written").exists() == rewrites
+    assert AuditEntry.objects.get(code="overwrote_an_edit").values["before"] == "*bob's*"
