@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test import TestCase, TransactionTestCase
 from hypothesis import HealthCheck, Phase, settings
 
 from sync.audit_guard import remove_triggers
@@ -21,6 +22,43 @@ settings.register_profile(
     "unshrunk", settings.get_profile("suite"), phases=[Phase.explicit, Phase.generate], report_multiple_bugs=False
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
+
+
+# Files whose tests start the whole of SyncAdmin and take minutes. Spread over the run, no two of them share the two
+# cores, and none is left over for the end, when the other core has nothing to do any more.
+WHOLE = ("test_chaos.py", "test_story.py", "test_kill.py")
+
+
+# What of them has a database of its own choice, whatever the suite runs on.
+OWN_DATABASE = ("test_chaos.py", "test_kill.py")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--database-tests", action="store_true", help="only tests that use the database: the others say the same on all"
+    )
+
+
+def uses_database(item: pytest.Item) -> bool:
+    fixtures = getattr(item, "fixturenames", ())
+    case = getattr(item, "cls", None)
+    return (
+        item.get_closest_marker("django_db") is not None
+        or bool({"db", "transactional_db", "admin_user", "client"} & set(fixtures))
+        or (isinstance(case, type) and issubclass(case, TestCase | TransactionTestCase))
+        or item.path.name in WHOLE
+    )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--database-tests"):
+        items[:] = [item for item in items if uses_database(item) and item.path.name not in OWN_DATABASE]
+    rest = [item for item in items if item.path.name not in WHOLE]
+    for part, name in reversed(list(enumerate(WHOLE))):
+        start = len(rest) * part // len(WHOLE)
+        rest[start:start] = [item for item in items if item.path.name == name]
+    items[:] = rest
 
 
 @pytest.fixture(scope="session")

@@ -60,6 +60,7 @@ def tests(name: str, database: str, arguments: list[str]) -> Outcome:
         report = Path(folder) / "report.xml"
         environment = {"DATABASE_URL": database, "REDIS_URL": "", "ENV_FILE": os.devnull}
         command = [str(BIN / "pytest"), "-q", "-n", "2", "--dist", "loadfile", f"--junitxml={report}"]
+        command += ["--no-loadscope-reorder", "--durations=12"]  # conftest.py says in which order
         hanging = [f"faulthandler_timeout={HANGING_SECONDS}", "faulthandler_exit_on_timeout=true"]
         command += [*(part for option in hanging for part in ("-o", option)), *arguments]
         outcome = step(name, command, environment)
@@ -88,7 +89,7 @@ def with_postgresql(arguments: list[str]) -> Outcome:
     except Exception as error:  # whatever keeps it from starting, the summary must say so
         return Outcome("PostgreSQL", False, time.monotonic() - started, f"the private server did not start: {error}")
     try:
-        return tests("PostgreSQL", server.get_uri(), arguments)
+        return tests("PostgreSQL", server.get_uri(), ["--database-tests", *arguments])
     finally:
         server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)

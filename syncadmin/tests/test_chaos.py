@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from django.db import connection
-
 from syncadmin.chaos import campaign
 from syncadmin.chaos.campaign import Options
 from syncadmin.chaos.report import report
@@ -18,7 +16,7 @@ QUIET_SECONDS = 480.0
 def test_a_minute_of_chaos_loses_invents_doubles_and_brings_back_nothing() -> None:
     options = Options(
         minutes=1,
-        database="postgresql" if connection.vendor == "postgresql" else "sqlite",
+        database="sqlite",
         seed=7,
         records=RECORDS,
         people=PEOPLE,
