@@ -29,8 +29,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 WHOLE = ("test_chaos.py", "test_story.py", "test_kill.py")
 
 
-# What of them has a database of its own choice, whatever the suite runs on.
-OWN_DATABASE = ("test_chaos.py", "test_kill.py")
+# What has a database of its own choice, whatever the suite runs on.
+OWN_DATABASE = ("test_chaos.py", "test_kill.py", "test_simulation_ways.py")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

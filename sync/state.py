@@ -38,7 +38,7 @@ class Batch:
 def load(session: Session, ids: Mapping[str, Iterable[str]]) -> Batch:
     """The links of these records. Six queries, however many records."""
     wanted = Q(left_id__in=list(ids.get("left", ()))) | Q(right_id__in=list(ids.get("right", ())))
-    links = list(Link.objects.filter(wanted, mapping=session.mapping).select_related("identity"))
+    links = list(Link.objects.filter(wanted, mapping=session.mapping).select_related("identity").order_by("pk"))
     batch = Batch(links)
     if not links:
         return batch
