@@ -20,7 +20,6 @@ BOTH_WAYS = ("title", "body", "amount", "labels")
 # Writes that by their nature replace what nobody agreed to lose: only an older value may go that way.
 PLAIN_WRITES = frozenset({"edited", "created", "initial_fill", "initial_union"})
 ASKED_OF_BOTH = frozenset({"both_changed", "times_overlap", "edits_touch"})
-EXPLAINS = frozenset({"conflict", "ask"})
 DIFFER = frozenset({"agreed_to_differ", "one_way_target_kept", "direction_keeps", "one_way_source_empty"})
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from types import SimpleNamespace
@@ -22,35 +21,12 @@ from mappings.models import Mapping
 from sync import apply, engine, hints, jobs, read
 from sync.models import ChangedRecord, Conflict, Cursor, Link, MappingState, SchemaLook
 from sync.session import SIDES
+from sync.simulation.crash import InOrder
 from syncadmin.demo import seed_config, standins
 from syncadmin.demo.credentials import INTEGRATION_EMAIL, Credentials
 from syncadmin.demo.notes import MAPPING_SLUG
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-class Inline:
-    """Stands for a pool of threads: the tables of an SQLite database in memory know one writer at a time."""
-
-    def __init__(self, *size: int) -> None:
-        pass
-
-    def __enter__(self) -> Inline:
-        return self
-
-    def __exit__(self, *trouble: object) -> None:
-        pass
-
-    def submit(self, act: Callable[..., Any], *given: Any) -> Future[Any]:
-        done: Future[Any] = Future()
-        try:
-            done.set_result(act(*given))
-        except Exception as problem:
-            done.set_exception(problem)
-        return done
-
-    def shutdown(self, **how: bool) -> None:
-        pass
 
 
 @dataclass
@@ -83,8 +59,8 @@ class Demo:
 @pytest.fixture
 def demo(monkeypatch: pytest.MonkeyPatch) -> Iterator[Demo]:
     monkeypatch.setattr(jobs, "enqueue", lambda *args: None)
-    monkeypatch.setattr(apply, "ThreadPoolExecutor", Inline)
-    monkeypatch.setattr(read, "ThreadPoolExecutor", Inline)
+    for module in (apply, read):  # the tables of an SQLite database in memory know one writer at a time
+        monkeypatch.setattr(module, "ThreadPoolExecutor", InOrder)
     monkeypatch.setattr(Budget, "spend", lambda self: None)  # how fast the machine is decides nothing here
     monkeypatch.setenv("DEMO_BELLS", "0")
     os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
