@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,41 +12,17 @@ from connections.connectors import all_connectors, connector_class
 from connections.connectors.base import Capabilities, Connector
 from connections.connectors.jira_site import PROPERTY
 from connections.connectors.salesforce_org import KEY_FIELD
+from scripts.connector_table import meanings_of, renewed
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 TEXT = (DOCS / "connectors.md").read_text()
 
 
-def shown(value: Any) -> str:
-    """A declared value as the table shows it."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
-
-
-def rows() -> list[list[str]]:
-    """The cells of the table of capabilities, its head first."""
-    lines = TEXT[TEXT.index("| capability |") :].split("\n\n")[0].splitlines()
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if not line.startswith("|---")]
-
-
-def test_the_table_has_each_capability_once_and_in_order():
-    names = [row[0].strip("`") for row in rows()[1:]]
-    assert names == [field.name for field in dataclasses.fields(Capabilities)]
-
-
-def test_the_table_has_each_connector_once():
-    assert rows()[0][2:] == [connector.label for connector in all_connectors()]
-
-
-@pytest.mark.parametrize("connector", all_connectors(), ids=lambda connector: connector.kind)
-def test_the_table_says_what_the_connector_declares(connector):
-    head, *body = rows()
-    column = head.index(connector.label)
-    told = {row[0].strip("`"): row[column] for row in body}
-    assert told == {name: shown(value) for name, value in dataclasses.asdict(connector.capabilities).items()}
+def test_the_table_says_what_the_connectors_declare_and_what_each_capability_means():
+    assert renewed(TEXT) == TEXT, "run scripts/connector_table.py"
+    told = meanings_of(TEXT)
+    assert list(told) == [field.name for field in dataclasses.fields(Capabilities)]
+    assert all(told.values())
 
 
 @pytest.mark.parametrize("connector", all_connectors(), ids=lambda connector: connector.kind)
