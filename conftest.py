@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.db import connection
 from django.test import TestCase, TransactionTestCase
 from hypothesis import HealthCheck, Phase, settings
@@ -75,3 +76,10 @@ def _no_kept_fields() -> None:
     from connections import open as opener
 
     opener._fields.clear()
+
+
+@pytest.fixture(autouse=True)
+def _no_kept_pulse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What pages keep for some seconds lasts as long as the test, or a slow one would count a query more."""
+    cache.clear()
+    monkeypatch.setattr("syncadmin.context.PULSE_SECONDS", 3600)

@@ -16,6 +16,7 @@ from django.utils import timezone
 from connections.connectors.base import Connector
 from sync import audit
 from sync.models import Cursor, MappingState
+from sync.rows import fetch
 from sync.session import SIDES, Session
 
 
@@ -30,7 +31,7 @@ def silence(cursor: Cursor, connector: Connector, last_poll: datetime | None, no
 def look_for_silence(session: Session, state: MappingState) -> None:
     """Note the sides that are behind, in `session.behind` and in their cursors, before anything is read."""
     now = timezone.now()
-    for cursor in Cursor.objects.filter(mapping=session.mapping):
+    for cursor in fetch(Cursor, "mapping_id = %s", session.mapping.pk):
         if cursor.behind_since is not None:
             session.behind.add(cursor.side)
             continue

@@ -19,7 +19,7 @@ from sync.merge import MISSING, Agree
 from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, Operation
 from sync.plan import LinkPlan, PlannedConflict, PlannedOperation
 from sync.read import settled_mark
-from sync.rows import save_rows
+from sync.rows import save_rows, select
 from sync.session import SIDES, Session
 from sync.state import Batch
 
@@ -76,8 +76,9 @@ def commit_links(
 def _end_failures(decided: Sequence[Decided]) -> None:
     """A write that failed is over once it is not planned again: the values agree, a person is asked, the pair ended."""
     planned = {(one.link.pk, call.side, call.part) for one in decided for call in one.plan.operations}
-    rows = Operation.objects.filter(link__in=[one.link.pk for one in decided], failing_since__isnull=False)
-    over = [pk for pk, *write in rows.values_list("pk", "link_id", "side", "part") if tuple(write) not in planned]
+    failing = "SELECT id, link_id, side, part FROM sync_operation WHERE link_id IN %s AND failing_since IS NOT NULL"
+    rows = select(failing, [one.link.pk for one in decided])
+    over = [pk for pk, *write in rows if tuple(write) not in planned]
     if over:
         Operation.objects.filter(pk__in=over).update(failing_since=None, ignored=None)
 
@@ -436,6 +437,7 @@ def close_conflict(session: Session, conflict: Conflict, one: Decided, batch: Ba
         actor=conflict.closed_by,
         actor_kind=AuditEntry.ActorKind.PERSON if instruction else AuditEntry.ActorKind.SYSTEM,
         params={"by": conflict.closed_by},
+        before={"left": conflict.left_value, "right": conflict.right_value},
         field_label=conflict.field_label,
         request_id=instruction.request_id if instruction else "",
     )

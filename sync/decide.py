@@ -19,6 +19,7 @@ from sync.merge import OTHER, EditTime
 from sync.models import ChangedRecord, Link
 from sync.plan import Bind, LinkPlan, MakeTwin, PlannedConflict, Wonder, plan_deletion, plan_link
 from sync.read import Reading, SideFailed, outside_scope
+from sync.rows import select
 from sync.session import SIDES, Session
 from sync.state import Batch, both_ids, edit_times, instruction_views, link_view, seconds_of
 from sync.unlinked import Decision, may_create, planned_create, twins_of_links
@@ -118,7 +119,8 @@ def _version(records: Records) -> str:
 
 def max_hops() -> int:
     """As many own writes in a row as there are mappings that can pass a value on."""
-    return max(2, SyncMapping.objects.filter(state=SyncMapping.State.ACTIVE).count())
+    [(active,)] = select("SELECT COUNT(*) FROM mappings_mapping WHERE state = %s", SyncMapping.State.ACTIVE)
+    return max(2, active)
 
 
 def _outside(session: Session, links: Sequence[Link], reading: Reading) -> dict[str, set[str]]:

@@ -29,8 +29,8 @@ from sync.commit import commit_links
 from sync.lease import LeaseLost, take
 from sync.look import look
 from sync.matching import forget
-from sync.models import ChangedRecord, Cursor, MappingState, Operation, Run
-from sync.read import SideEmpty, SideFailed, poll, sweep, sweep_due
+from sync.models import ChangedRecord, MappingState, Operation, Run
+from sync.read import SideEmpty, SideFailed, cursor_of, poll, sweep, sweep_due
 from sync.session import SIDES, Session, open_session
 from sync.setbacks import lost_sign_in
 from sync.standing import StandsStill, may_write, still_on, unusable, waits_for_a_person
@@ -173,9 +173,9 @@ def poll_due(session: Session, state: MappingState) -> bool:
 def _poll(session: Session) -> None:
     def between_pages() -> None:
         """⚑ Whoever holds the lease drains hints before every page, and stops where everything stands still."""
-        while still_on(session) and hints.any_live(session.mapping.pk):
+        while (on := still_on(session)) and hints.any_live(session.mapping.pk):
             batch(session)
-        if not may_write(session):
+        if not on and not may_write(session):  # a system that asks us to wait may still be read
             raise StandsStill
 
     now = timezone.now()
@@ -188,7 +188,7 @@ def _poll(session: Session) -> None:
             catch_up.expired(session, side)
             poll(session, side, between=between_pages)
         schema_watch.listed(session, side)
-        cursor = Cursor.objects.get(mapping=session.mapping, side=side)
+        cursor = cursor_of(session, side)
         if side in session.behind or sweep_due(cursor, session.connectors[side], now):
             sweep(session, side, between=between_pages)
     catch_up.caught_up(session)
@@ -199,11 +199,12 @@ def _poll(session: Session) -> None:
 
 
 def _answered(session: Session) -> None:
-    """Both systems answered: an outage is over."""
+    """Both systems answered: an outage that was known when this run began is over."""
     for side in SIDES:
-        Connection.objects.filter(pk=session.connection(side).pk, state=Connection.State.UNREACHABLE).update(
-            state=Connection.State.OK, state_reason="", state_since=timezone.now()
-        )
+        if session.connection(side).state == Connection.State.UNREACHABLE:
+            Connection.objects.filter(pk=session.connection(side).pk, state=Connection.State.UNREACHABLE).update(
+                state=Connection.State.OK, state_reason="", state_since=timezone.now()
+            )
 
 
 def _finish(session: Session | None, state: str, error: Mapping[str, Any]) -> None:

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
-from django.db.models import F, Q
-from django.db.models.functions import Least
+from django.db import connection, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from sync import causes
-from sync.models import ChangedRecord, Link, MappingState
-from sync.rows import add_rows, save_rows
+from sync.models import ChangedRecord, Link
+from sync.rows import add_rows, change_each, fetch, save_rows, select
 
 Lane = ChangedRecord.Lane
 
@@ -42,50 +41,43 @@ def mark(
     deleted: bool = False,
     proofs: Mapping[str, Any] | None = None,
     not_before: datetime | None = None,
-) -> list[str]:
-    """Say that these records may have changed; the counter of a waiting hint grows. Returns the ids newly marked.
+) -> None:
+    """Say that these records may have changed; the counter of a waiting hint grows.
 
     `proofs`: {id: what a delivery told, see echo.py}; kept only for a record that was not hinted already.
 
-    First the UPDATE, then the INSERT of what is not there: a hint consumed in between is simply marked again, and one
-    inserted by somebody else in between is read by its consumer after our change was made. No ring is lost.
+    One statement: a hint that is consumed meanwhile is simply made anew. No ring is lost.
     """
     wanted = list(dict.fromkeys(ids))
     if not wanted:
-        return []
+        return
     when = not_before or timezone.now()
-    waiting = ChangedRecord.objects.filter(mapping_id=mapping_id, side=side, external_id__in=wanted)
-    changes: dict[str, Any] = {
-        "counter": F("counter") + 1,
-        "lane": Least(F("lane"), lane),
-        "proof": None,
-        "rung_at": timezone.now(),
-    }
-    if deleted:
-        changes["deleted"] = True
+    rung = [
+        ChangedRecord(
+            mapping_id=mapping_id,
+            side=side,
+            external_id=external_id,
+            lane=lane,
+            deleted=deleted,
+            proof=(proofs or {}).get(external_id),
+            not_before=when,
+        )
+        for external_id in wanted
+    ]
     with transaction.atomic():
         lock(mapping_id)
-        waiting.update(**changes)
-        # A hint that waits after a failure keeps waiting; any other is looked at when the newest ring asks for it.
-        waiting.filter(attempts=0, not_before__gt=when).update(not_before=when)
-        known = set(waiting.values_list("external_id", flat=True))
-        new = [external_id for external_id in wanted if external_id not in known]
-        add_rows(
-            [
-                ChangedRecord(
-                    mapping_id=mapping_id,
-                    side=side,
-                    external_id=external_id,
-                    lane=lane,
-                    deleted=deleted,
-                    proof=(proofs or {}).get(external_id),
-                    not_before=when,
-                )
-                for external_id in new
-            ],
-            ignore_conflicts=True,
-        )
-    return new
+        add_rows(rung, RUNG_AGAIN)
+
+
+# A hint that waits after a failure keeps waiting; any other is looked at when the newest ring asks for it.
+RUNG_AGAIN = """(mapping_id, side, external_id) DO UPDATE SET
+    counter = sync_changedrecord.counter + 1,
+    lane = CASE WHEN excluded.lane < sync_changedrecord.lane THEN excluded.lane ELSE sync_changedrecord.lane END,
+    not_before = CASE WHEN sync_changedrecord.attempts = 0 AND excluded.not_before < sync_changedrecord.not_before
+        THEN excluded.not_before ELSE sync_changedrecord.not_before END,
+    deleted = excluded.deleted OR sync_changedrecord.deleted,
+    rung_at = excluded.rung_at,
+    proof = NULL"""
 
 
 def try_again(mapping_id: int, side: str, ids: Sequence[str]) -> None:
@@ -105,26 +97,28 @@ def lock(mapping_id: int) -> None:
 
     One order for everybody: without it PostgreSQL finds bells and runs in a deadlock. Inside a transaction only.
     """
-    list(MappingState.objects.select_for_update().filter(mapping_id=mapping_id).values_list("pk"))
+    if connection.features.has_select_for_update:  # else a transaction that writes holds the whole database
+        select("SELECT id FROM sync_mappingstate WHERE mapping_id = %s FOR UPDATE", mapping_id)
+
+
+DUE = "mapping_id = %s AND not_before <= %s"
 
 
 def due(mapping_id: int, bulk: int = BULK_BATCH) -> list[ChangedRecord]:
     """The next hints to look at: live ones alone while there are any, so that they never wait for a backfill; else
     `bulk` of the others."""
-    waiting = ChangedRecord.objects.filter(mapping_id=mapping_id, not_before__lte=timezone.now())
-    live = list(waiting.filter(lane=Lane.LIVE).order_by("not_before", "id")[:LIVE_BATCH])
-    return live or list(waiting.order_by("lane", "not_before", "id")[:bulk])
+    values, order = (mapping_id, timezone.now()), "not_before, id LIMIT %s"
+    live = fetch(ChangedRecord, f"{DUE} AND lane = %s ORDER BY {order}", *values, Lane.LIVE, LIVE_BATCH)
+    return live or fetch(ChangedRecord, f"{DUE} ORDER BY lane, {order}", *values, bulk)
 
 
 def of_counterparts(mapping_id: int, ids: Mapping[str, Sequence[str]]) -> list[ChangedRecord]:
     """Waiting hints of these records ({side: ids}): their links are read anyway, so they are looked at together."""
-    wanted = Q()
-    for side, external_ids in ids.items():
-        if external_ids:
-            wanted |= Q(side=side, external_id__in=external_ids)
-    if not wanted:
+    if not any(ids.values()):
         return []
-    return list(ChangedRecord.objects.filter(wanted, mapping_id=mapping_id, not_before__lte=timezone.now()))
+    these = "(side = 'left' AND external_id IN %s OR side = 'right' AND external_id IN %s)"
+    values = (mapping_id, timezone.now(), list(ids.get("left", ())), list(ids.get("right", ())))
+    return fetch(ChangedRecord, f"{DUE} AND {these}", *values)
 
 
 def of_link(link: Link) -> list[ChangedRecord]:
@@ -134,22 +128,19 @@ def of_link(link: Link) -> list[ChangedRecord]:
 
 
 def any_due(mapping_id: int) -> bool:
-    return ChangedRecord.objects.filter(mapping_id=mapping_id, not_before__lte=timezone.now()).exists()
+    return bool(fetch(ChangedRecord, f"{DUE} LIMIT 1", mapping_id, timezone.now(), only=("id",)))
 
 
 def any_live(mapping_id: int) -> bool:
-    waiting = ChangedRecord.objects.filter(mapping_id=mapping_id, not_before__lte=timezone.now())
-    return waiting.filter(lane=Lane.LIVE).exists()
+    live = f"{DUE} AND lane = %s LIMIT 1"
+    return bool(fetch(ChangedRecord, live, mapping_id, timezone.now(), Lane.LIVE, only=("id",)))
 
 
-def consume(hints: Sequence[ChangedRecord]) -> int:
+def consume(hints: Sequence[ChangedRecord]) -> None:
     """⚑ Delete the hints whose counter is still the one read before the remote read; the others stay."""
-    if not hints:
-        return 0
-    same = Q()
-    for hint in hints:
-        same |= Q(pk=hint.pk, counter=hint.counter)
-    return ChangedRecord.objects.filter(same).delete()[0]
+    if hints:
+        same = "DELETE FROM sync_changedrecord WHERE id = %s AND counter = %s"
+        change_each(same, [(hint.pk, hint.counter) for hint in hints])
 
 
 def postpone(hints: Sequence[ChangedRecord], seconds: float) -> None:

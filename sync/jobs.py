@@ -11,16 +11,15 @@ from typing import Any
 
 import django_rq
 from django.db import transaction
-from django.db.models import Q
 from django.utils import timezone
 from redis.exceptions import RedisError
 
 from connections.connectors.base import Hint
-from connections.models import Connection
 from mappings.models import Mapping
 from sync import audit, hints
 from sync.echo import ECHO_SECONDS, proves_echo, told_by
 from sync.models import Link, Operation, Run
+from sync.rows import fetch
 from sync.session import SIDES
 
 log = logging.getLogger("sync")
@@ -84,19 +83,30 @@ def seal() -> None:
     audit.seal()
 
 
+# All that a bell needs to know of those whose record rang.
+OF_A_MAPPING = (
+    "id",
+    "state",
+    "left_connection_id",
+    "left_object_type",
+    "right_connection_id",
+    "right_object_type",
+)
+OF_A_LINK = ("id", "left_id", "right_id", "left_version", "right_version", "left_read_at", "right_read_at")
+
+
 def bell(connection_id: int, rung: Sequence[Hint]) -> None:
     """A connection rang: mark its records in every mapping that has them, unless the ledger proves an echo.
 
     ⚑ Paused mappings too: their hints wait, in order, until somebody or the clock resumes them.
     """
-    connection = Connection.objects.get(pk=connection_id)
-    mappings = Mapping.objects.filter(
-        Q(left_connection=connection) | Q(right_connection=connection), published__isnull=False
-    ).exclude(state=Mapping.State.DRAFT)
-    for mapping in mappings:
+    theirs = "(left_connection_id = %s OR right_connection_id = %s) AND published_id IS NOT NULL AND state <> %s"
+    for mapping in fetch(
+        Mapping, f"{theirs} ORDER BY name", connection_id, connection_id, Mapping.State.DRAFT, only=OF_A_MAPPING
+    ):
         woken = False
         for side in SIDES:
-            if mapping.connection(side).pk != connection.pk:
+            if getattr(mapping, f"{side}_connection_id") != connection_id:
                 continue
             mine = [hint for hint in rung if hint.object_type == mapping.object_type(side)]
             if any(hint.external_id == "*" for hint in mine):
@@ -115,11 +125,11 @@ def _poll_now(mapping: Mapping) -> None:
 
 def _mark(mapping: Mapping, side: str, rung: Sequence[Hint]) -> bool:
     """Mark hints of one side, those of a kind together; True if there was anything to look at."""
-    column = f"{side}_id"
-    links = {
-        getattr(link, column): link
-        for link in Link.objects.filter(**{"mapping": mapping, f"{column}__in": [hint.external_id for hint in rung]})
-    }
+    if not rung:
+        return False
+    ids = [hint.external_id for hint in rung]
+    theirs = fetch(Link, f"mapping_id = %s AND {side}_id IN %s", mapping.pk, ids, only=OF_A_LINK)
+    links = {link.record_id(side): link for link in theirs}
     now = timezone.now()
     kinds: dict[tuple[int, bool, bool], dict[str, Any]] = {}
     for hint in rung:
@@ -144,11 +154,13 @@ def _echo(link: Link, side: str, hint: Hint) -> bool:
     if told is None:
         return False
     since = timezone.now() - timedelta(seconds=ECHO_SECONDS)
-    confirmed = Operation.objects.filter(link=link, side=side, state=Operation.State.CONFIRMED, finished_at__gt=since)
-    last = confirmed.order_by("-finished_at").first()
-    return last is not None and proves_echo(
-        told,
-        created=last.kind == Operation.Kind.CREATE,
-        sent=last.read_back(),
-        version=getattr(link, f"{side}_version"),
+    confirmed = "link_id = %s AND side = %s AND state = %s AND finished_at > %s ORDER BY finished_at DESC LIMIT 1"
+    return any(
+        proves_echo(
+            told,
+            created=last.kind == Operation.Kind.CREATE,
+            sent=last.read_back(),
+            version=getattr(link, f"{side}_version"),
+        )
+        for last in fetch(Operation, confirmed, link.pk, side, Operation.State.CONFIRMED, since)
     )

@@ -16,12 +16,18 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from sync.models import MappingState
+from sync.rows import change, select
 
 # Renewed with every commit and before every batch; long enough for one slow remote call, short enough that a
 # killed worker's mapping goes on within half a minute.
 LEASE_SECONDS = 30
 # While slow calls run in threads, the main thread extends it this often.
 RENEW_SECONDS = LEASE_SECONDS / 3
+
+
+EXTEND = """UPDATE sync_mappingstate SET lease_until = %s
+    WHERE mapping_id = %s AND fence = %s AND lease_until IS NOT NULL"""
+FREE = "UPDATE sync_mappingstate SET lease_until = NULL, holder = '' WHERE mapping_id = %s AND fence = %s"
 
 
 class LeaseLost(Exception):
@@ -43,19 +49,19 @@ class Lease:
         """Extend the lease; raises LeaseLost. Inside a transaction it also makes the commit conditional."""
         sure_until = time.monotonic() + LEASE_SECONDS
         until = timezone.now() + timedelta(seconds=LEASE_SECONDS)
-        held = MappingState.objects.filter(mapping_id=self.mapping_id, fence=self.fence, lease_until__isnull=False)
-        if not held.update(lease_until=until):
+        if not change(EXTEND, until, self.mapping_id, self.fence):
             raise LeaseLost(f"The lease of mapping {self.mapping_id} passed to another run.")
         self.sure_until = sure_until
 
     def release(self) -> None:
-        MappingState.objects.filter(mapping_id=self.mapping_id, fence=self.fence).update(lease_until=None, holder="")
+        change(FREE, self.mapping_id, self.fence)
 
 
 def take(mapping_id: int) -> Lease | None:
     """The lease, or None while somebody holds it."""
     now = timezone.now()
-    MappingState.objects.get_or_create(mapping_id=mapping_id)
+    if not select("SELECT 1 FROM sync_mappingstate WHERE mapping_id = %s", mapping_id):
+        MappingState.objects.get_or_create(mapping_id=mapping_id)
     free = MappingState.objects.filter(Q(lease_until__isnull=True) | Q(lease_until__lt=now), mapping_id=mapping_id)
     sure_until = time.monotonic() + LEASE_SECONDS
     holder = f"{socket.gethostname()}:{os.getpid()}"[:100]

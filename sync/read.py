@@ -17,6 +17,7 @@ from sync import hints
 from sync.lease import RENEW_SECONDS
 from sync.merge import OTHER
 from sync.models import Allowance, Conflict, Cursor, Link, MatchKey
+from sync.rows import fetch, save_changes
 from sync.session import SIDES, Session
 
 # A poll that finds more than this was no ordinary edit: the rest waits behind live edits.
@@ -113,7 +114,7 @@ def poll(session: Session, side: str, lane: int = hints.Lane.LIVE, between: Call
     Raises SideFailed; its error is Expired where the system no longer knows our position.
     """
     connector = session.connectors[side]
-    cursor, _ = Cursor.objects.get_or_create(mapping=session.mapping, side=side)
+    cursor = cursor_of(session, side)
     now = timezone.now()
     since, deep = since_of(cursor, connector, now)
     seen = 0
@@ -128,12 +129,18 @@ def poll(session: Session, side: str, lane: int = hints.Lane.LIVE, between: Call
                     moved: dict[str, object] = {"read_at": now}
                     if page.watermark is not None:
                         moved |= {"watermark": page.watermark, **({"deep_at": now} if deep else {})}
-                    Cursor.objects.filter(pk=cursor.pk).update(**moved)
+                    save_changes(cursor, **moved)
             seen += len(page.records)
             between()
     except ConnectorError as error:
         raise SideFailed(side, error) from error
     return seen
+
+
+def cursor_of(session: Session, side: str) -> Cursor:
+    """Where the side was read up to; made when it is read for the first time."""
+    found = fetch(Cursor, "mapping_id = %s AND side = %s", session.mapping.pk, side)
+    return found[0] if found else Cursor.objects.get_or_create(mapping=session.mapping, side=side)[0]
 
 
 def since_of(cursor: Cursor, connector: Connector, now: datetime) -> tuple[str | None, bool]:
@@ -157,8 +164,8 @@ def _unsettled(session: Session, side: str, records: Sequence[Record]) -> list[R
         return list(records)
     column, mark = f"{side}_id", f"{side}_settled"
     ids = [record.external_id for record in records]
-    rows = Link.objects.filter(**{"mapping": session.mapping, f"{column}__in": ids}).values_list(column, mark)
-    settled = dict(rows)
+    linked = fetch(Link, f"mapping_id = %s AND {column} IN %s", session.mapping.pk, ids, only=("id", column, mark))
+    settled = {link.record_id(side): getattr(link, mark) for link in linked}
     return [r for r in records if settled.get(r.external_id) != settled_mark(session, r)]
 
 
@@ -179,10 +186,11 @@ def mark_changed(mapping_id: int, side: str, records: Sequence[Record], lane: in
 
 
 def linked_ids(mapping_id: int, side: str, ids: Sequence[str]) -> set[str]:
+    if not ids:
+        return set()
     column = f"{side}_id"
-    return set(
-        Link.objects.filter(**{"mapping_id": mapping_id, f"{column}__in": list(ids)}).values_list(column, flat=True)
-    )
+    links = fetch(Link, f"mapping_id = %s AND {column} IN %s", mapping_id, list(ids), only=("id", column))
+    return {getattr(link, column) for link in links}
 
 
 def noted_ids(mapping_id: int, side: str, ids: Sequence[str]) -> set[str]:

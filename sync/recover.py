@@ -24,7 +24,7 @@ from sync.lease import LeaseLost
 from sync.models import Instruction, Operation, Run
 from sync.overwritten import entry_about, replaced_by
 from sync.read import SideFailed
-from sync.rows import save_rows
+from sync.rows import save_rows, select
 from sync.session import Session
 from sync.setbacks import (
     OPERATION_FIELDS,
@@ -48,8 +48,14 @@ log = logging.getLogger("sync")
 
 def leftovers(session: Session) -> None:
     """Settle what earlier runs of this mapping left behind. Raises SideFailed, LeaseLost."""
-    held = Run.objects.filter(mapping=session.mapping, state=Run.State.RUNNING).exclude(kind=Run.Kind.DRY)
-    held.update(state=Run.State.LOST, finished_at=timezone.now(), error={"code": "lease_lost", "params": {}})
+    running = "SELECT id FROM sync_run WHERE mapping_id = %s AND state = %s AND kind <> %s"
+    if held := select(running, session.mapping.pk, Run.State.RUNNING, Run.Kind.DRY):
+        lost: dict[str, Any] = {"state": Run.State.LOST, "error": {"code": "lease_lost", "params": {}}}
+        Run.objects.filter(pk__in=[pk for (pk,) in held]).update(finished_at=timezone.now(), **lost)
+    if not select(
+        "SELECT 1 FROM sync_operation WHERE mapping_id = %s AND state IN %s", session.mapping.pk, Operation.OPEN
+    ):
+        return
     planned = list(_open(session).filter(state=Operation.State.PLANNED))
     if planned:
         with transaction.atomic():

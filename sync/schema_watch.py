@@ -18,7 +18,6 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from django.db import transaction
-from django.db.models import Q
 from django.utils import timezone
 
 from connections.connectors.base import Connector, ConnectorError, Field, Option, Record, Refused
@@ -27,6 +26,7 @@ from sync import schema, schema_entries
 from sync.lease import LeaseLost, take
 from sync.models import MappingState, Run, SchemaFinding, SchemaLook
 from sync.read import Reading, SideFailed
+from sync.rows import fetch, select
 from sync.schema import Finding
 from sync.session import SIDES, Session, finding_of, open_session
 
@@ -181,16 +181,17 @@ def look_now(mapping: SyncMapping) -> bool:
 # Looking. --------------------------------------------------------------------------------------------------------
 
 
+WITHOUT_FIELDS = ("id", "connection_id", "object_type", "scope_digest", "due_at", "looked_at", "digest", "odd")
+
+
 def _looks(session: Session) -> dict[str, SchemaLook]:
     """The last look at each side's object type. One query, where both were looked at before; a list of fields can be
     long, and is fetched where it is needed."""
     keys = {side: (session.connection(side).pk, session.object_type(side), _scope(session, side)) for side in SIDES}
-    wanted = Q()
-    for connection, object_type, digest in keys.values():
-        wanted |= Q(connection=connection, object_type=object_type, scope_digest=digest)
+    places, digests = {key[0] for key in keys.values()}, {key[2] for key in keys.values()}
     rows = {
         (row.connection_id, row.object_type, row.scope_digest): row
-        for row in SchemaLook.objects.filter(wanted).defer("fields")
+        for row in fetch(SchemaLook, "connection_id IN %s AND scope_digest IN %s", places, digests, only=WITHOUT_FIELDS)
     }
     for connection, object_type, digest in keys.values():
         if (connection, object_type, digest) not in rows:
@@ -266,16 +267,16 @@ def judge(session: Session, looks: Mapping[str, SchemaLook]) -> bool:
     """
     lists = "|".join(f"{looks[side].digest[:32]}{_hidden_mark(looks[side])}" for side in SIDES)
     mark = f"{session.version.pk}|{lists}"
-    state = MappingState.objects.only("schema_judged").get(mapping=session.mapping)
-    if state.schema_judged == mark:
+    [(judged,)] = select("SELECT schema_judged FROM sync_mappingstate WHERE mapping_id = %s", session.mapping.pk)
+    if judged == mark:
         return False
     lists_now = {side: fields_of(look) for side, look in looks.items() if look.digest}
     unreadable = {side: _hidden(look) for side, look in looks.items()}
     kept = [one for one in session.findings if one.subject.startswith("scope:")]
-    if state.schema_judged.partition("|")[0] != str(session.version.pk):
+    if judged.partition("|")[0] != str(session.version.pk):
         kept = []  # another version may filter otherwise
     found = schema.compare(session.version.document, lists_now, unreadable)
-    retry = _changed_sides(state.schema_judged, mark)
+    retry = _changed_sides(judged, mark)
     return _store(session, [*kept, *found], mark, retry)
 
 

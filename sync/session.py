@@ -20,6 +20,7 @@ from mappings.models import Mapping, MappingVersion
 from sync.hints import BULK_BATCH
 from sync.lease import Lease
 from sync.models import Run, SchemaFinding
+from sync.rows import fetch
 from sync.schema import Finding, standing
 
 SIDES = ("left", "right")
@@ -129,7 +130,7 @@ def open_session(
 
 
 def stored_findings(mapping: Mapping) -> list[Finding]:
-    rows = SchemaFinding.objects.filter(mapping=mapping).order_by("pk")
+    rows = fetch(SchemaFinding, "mapping_id = %s ORDER BY id", mapping.pk)
     return [finding_of(one) for row in rows for one in row.findings]
 
 

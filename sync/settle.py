@@ -293,6 +293,7 @@ def _close_settled(
                 actor_kind=AuditEntry.ActorKind.PERSON if by else AuditEntry.ActorKind.SYSTEM,
                 field_label=conflict.field_label,
                 params={"by": by},
+                before={"left": conflict.left_value, "right": conflict.right_value},
                 request_id=_request_id(operation),
             )
         )

@@ -10,6 +10,7 @@ from connections.models import Connection
 from connections.pauses import Standstill, in_window, standstill
 from mappings.models import Mapping
 from sync.models import MappingState
+from sync.rows import fetch
 from sync.session import SIDES, Session
 
 
@@ -39,28 +40,35 @@ def waits_for_a_person(state: MappingState) -> bool:
 
 
 def may_write(session: Session) -> bool:
-    """Whether this run may still send: as it was when it began, by the rows as they are now. One query.
+    """Whether this run may still send: as it was when it began, by the rows as they are now. Two queries.
 
     ⚑ Asked before every send. What a vendor asked for (`retry_after`) is the budget's business, not a pause.
     """
-    mapping = _current(session)
-    if mapping is None or in_window(mapping, timezone.now()):
+    mapping, connections = _now(session)
+    now = timezone.now()
+    if mapping is None or in_window(mapping, now):
         return False
-    connections = [mapping.connection(side) for side in SIDES]
-    return all(one.usable and not in_window(one, timezone.now()) for one in connections)
+    return all(one.usable and not in_window(one, now) for one in connections)
 
 
 def still_on(session: Session) -> bool:
-    """Whether this run may go on to its next batch or page: nothing stands still, and both may be called."""
-    mapping = _current(session)
-    if mapping is None or stands_still(mapping, timezone.now()):
+    """Whether this run may go on to its next batch or page: it may write, and no system asked us to wait."""
+    mapping, connections = _now(session)
+    now = timezone.now()
+    if mapping is None or any(standstill(row, now) for row in (mapping, *connections)):
         return False
-    return not any(unusable(mapping.connection(side)) for side in SIDES)
+    return not any(unusable(one) for one in connections)
 
 
-def _current(session: Session) -> Mapping | None:
-    """The mapping, if it is active under the version this run is pinned to."""
-    same = Mapping.objects.filter(
-        pk=session.mapping.pk, state=Mapping.State.ACTIVE, published=session.version.pk
-    ).select_related("left_connection", "right_connection")
-    return same.first()
+# All that decides here; the rest of a connection is long, and part of it encrypted.
+OF_A_MAPPING = ("id", "windows", "name", "state")
+OF_A_CONNECTION = ("id", "windows", "name", "state", "state_reason", "retry_after")
+
+
+def _now(session: Session) -> tuple[Mapping | None, list[Connection]]:
+    """The mapping, if it is active under the version this run is pinned to, and its connections."""
+    same = "id = %s AND state = %s AND published_id = %s"
+    values = (session.mapping.pk, Mapping.State.ACTIVE, session.version.pk)
+    mapping = next(iter(fetch(Mapping, same, *values, only=OF_A_MAPPING)), None)
+    connections = {session.connection(side).pk for side in SIDES}
+    return mapping, fetch(Connection, "id IN %s", connections, only=OF_A_CONNECTION) if mapping else []

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from django.db.models import Q
 from django.utils import timezone
 
 from connections.connectors.base import Record
+from mappings.models import Mapping as SyncMapping
 from sync.merge import EditTime
-from sync.models import Conflict, Instruction, Link, Operation
+from sync.models import Conflict, Identity, Instruction, Link, Operation
 from sync.plan import OSCILLATION_WINDOW_SECONDS, InstructionView, LinkView, OwnWrite
+from sync.rows import fetch, select
 from sync.session import SIDES, Session
 
 
@@ -37,32 +38,34 @@ class Batch:
 
 def load(session: Session, ids: Mapping[str, Iterable[str]]) -> Batch:
     """The links of these records. Six queries, however many records."""
-    wanted = Q(left_id__in=list(ids.get("left", ()))) | Q(right_id__in=list(ids.get("right", ())))
-    links = list(Link.objects.filter(wanted, mapping=session.mapping).select_related("identity").order_by("pk"))
+    wanted = "mapping_id = %s AND (left_id IN %s OR right_id IN %s) ORDER BY id"
+    links = fetch(Link, wanted, session.mapping.pk, list(ids.get("left", ())), list(ids.get("right", ())))
+    things = {thing.pk: thing for thing in fetch(Identity, "id IN %s", {link.identity_id for link in links} - {None})}
+    for link in links:
+        link.identity = things.get(link.identity_id or 0)
     batch = Batch(links)
     if not links:
         return batch
     keys = [link.pk for link in links]
     batch.busy = busy(session, links)
-    for conflict in Conflict.objects.filter(link__in=keys, state__in=("open", "resolving")):
+    for conflict in fetch(Conflict, "link_id IN %s AND state IN ('open', 'resolving') ORDER BY id", keys):
         batch.conflicts.setdefault(conflict.link_id or 0, {})[conflict.rule_id] = conflict
-    waiting = Instruction.objects.filter(link__in=keys, state=Instruction.State.WAITING).order_by("pk")
-    for instruction in waiting:
+    for instruction in fetch(Instruction, "link_id IN %s AND state = 'waiting' ORDER BY id", keys):
         batch.instructions.setdefault(instruction.link_id or 0, []).append(instruction)
     since = timezone.now() - timedelta(seconds=OSCILLATION_WINDOW_SECONDS)
     records = [external_id for link in links for side in SIDES if (external_id := link.record_id(side))]
-    recent = (
-        Operation.objects.filter(
-            external_id__in=records, state=Operation.State.CONFIRMED, finished_at__gt=since, kind="update"
-        )
-        .select_related("mapping")
-        .order_by("finished_at")
+    written = (
+        "external_id IN %s AND state = 'confirmed' AND kind = 'update' AND finished_at > %s ORDER BY finished_at, id"
     )
+    recent = fetch(Operation, written, records, since)
+    by_others = {operation.mapping_id for operation in recent} - {session.mapping.pk}
+    mappings = SyncMapping.objects.in_bulk(by_others) if by_others else {}
     for operation in recent:
         for side in SIDES:
             # Own writes of other mappings to the same record count too: that is how circles are seen.
-            connection = getattr(operation.mapping, f"{operation.side}_connection_id")
-            there = (connection, operation.mapping.object_type(operation.side))
+            mapping = mappings.get(operation.mapping_id, session.mapping)
+            connection = getattr(mapping, f"{operation.side}_connection_id")
+            there = (connection, mapping.object_type(operation.side))
             if there == (session.connection(side).pk, session.object_type(side)):
                 paths = batch.own_writes.setdefault((side, operation.external_id), {})
                 for sent in operation.fields.values():
@@ -86,9 +89,9 @@ def busy(session: Session, links: Sequence[Link]) -> dict[int, bool]:
         for side in SIDES:
             owners[f"{place[side]}:{link.record_id(side)}"] = link.pk
     keys = {link.pk for link in links}
-    rows = Operation.objects.filter(Q(link__in=keys) | Q(claim__in=[*owners]), state__in=Operation.OPEN)
+    theirs = "SELECT link_id, claim, state FROM sync_operation WHERE (link_id IN %s OR claim IN %s) AND state IN %s"
     found: dict[int, bool] = {}
-    for link_id, claim, state in rows.values_list("link_id", "claim", "state"):
+    for link_id, claim, state in select(theirs, keys, [*owners], Operation.OPEN):
         pk = link_id if link_id in keys else owners[claim]
         found[pk] = found.get(pk, False) or state == Operation.State.UNCERTAIN
     return found

@@ -90,7 +90,7 @@ class _Case:
                 self.thing[(world.name, line.external_id)] = str(line.after)
         self.older: dict[str, set[str]] = defaultdict(set)  # word -> words that its writer saw gone
         self.by_people: dict[str, tuple[SimulatedWorld, str]] = {}  # word -> where somebody wrote it first
-        self.removed: set[str] = set()  # labels that people took away
+        self.removed: dict[str, tuple[SimulatedWorld, str]] = {}  # labels that people took away, and where
         for world, line in evidence.journal:
             if line.by != US:
                 self._follow(world, line)
@@ -105,7 +105,7 @@ class _Case:
         where = (world, line.external_id)
         if line.field == "labels":
             before, after = set(line.before or ()), set(line.after or ())
-            self.removed |= before - after
+            self.removed |= dict.fromkeys(before - after, where)
             for word in after - before:
                 self.by_people.setdefault(word, where)
         elif line.field in TEXTS:
@@ -120,7 +120,7 @@ class _Case:
         """Words that the audit log holds beside a question, an answer or a policy."""
         kept: set[str] = set()
         for entry in self.evidence.entries:
-            if entry.action == "conflict" or (entry.action == "agree" and entry.code in DIFFER):
+            if entry.action in ("conflict", "resolve") or (entry.action == "agree" and entry.code in DIFFER):
                 kept |= words(entry.before) | words(entry.after)
             elif entry.action == "write" and entry.code not in PLAIN_WRITES:
                 kept |= words(entry.before)
@@ -190,12 +190,38 @@ def _nobody_could_tell(case: _Case, word: str) -> bool:
 
 
 def sets_are_merged(case: _Case, verdict: Verdict) -> None:
-    """What somebody took away stays away."""
+    """What somebody took away stays away, unless the record it was taken from is gone, or nobody could tell."""
     for world, external_id, values, alive in case.last_values():
-        if alive:
-            back = set(values.get("labels") or ()) & case.removed
-            if back - case.kept and not _explained(case, [external_id], "labels"):
-                verdict.findings.append(f"resurrected: labels {sorted(back)} on {world.name} {external_id}")
+        if not alive or _explained(case, [external_id], "labels"):
+            continue
+        for word in (set(values.get("labels") or ()) & case.removed.keys()) - case.kept:
+            where, record = case.removed[word]
+            if (where.name, record) in case.deleted_by_people:
+                continue
+            if _removal_overwritten(case, word, where, record):
+                verdict.undetectable += 1
+                continue
+            verdict.findings.append(f"resurrected: label {word} on {world.name} {external_id}")
+
+
+def _removal_overwritten(case: _Case, word: str, world: SimulatedWorld, external_id: str) -> bool:
+    """Whether we put the word back between our last read and our write, in a system without versions and history."""
+    nature = world.nature
+    if nature.history or (nature.conditional and nature.exact_version):
+        return False
+    removed_at = None
+    for index, (where, line) in enumerate(case.evidence.journal):
+        if where is not world or line.external_id != external_id or line.field != "labels":
+            continue
+        before, after = set(line.before or ()), set(line.after or ())
+        if line.by != US and word in before - after:
+            removed_at = index
+        elif line.by == US and word in after - before and removed_at is not None:
+            reads = [
+                at for at, name, ids in case.evidence.reads if name == world.name and external_id in ids and at <= index
+            ]
+            return not reads or max(reads) <= removed_at
+    return False
 
 
 def both_sides_agree_or_say_why(case: _Case, verdict: Verdict) -> None:
