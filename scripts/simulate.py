@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Plays seeded histories against the real engine: `simulate.py N SEED`, or `make simulate N=2000 SEED=1`.
 
-Each process has a database of its own: SQLite in memory, or a scratch one on the server of DATABASE_URL. Prints how
-many histories it played and what was in them; a failure with its seed and the smallest trace that still shows it.
-Exit code 1 if one failed.
+N worlds are played, each from a seed of its own; some hold several histories side by side. Each process has a database
+of its own: SQLite in memory, or a scratch one on the server of DATABASE_URL. Prints how many histories it played and
+what was in them; a failure with its seed and the smallest trace that still shows it. Exit code 1 if one failed.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def main() -> int:
 
 def report(total: Result, seed: int, processes: int) -> None:
     rate = total.histories / max(total.seconds, 0.001)
-    print(f"{total.histories} histories from seed {seed} in {total.seconds:.0f} s: {rate:.1f} a second", end=" ")
-    print(f"in {processes} processes. Trace hash {total.hash()}.")
+    print(f"{total.histories} histories in {total.worlds} worlds from seed {seed} in {total.seconds:.0f} s:", end=" ")
+    print(f"{rate:.1f} a second in {processes} processes. Trace hash {total.hash()}.")
     mix = ", ".join(f"{number / total.histories:.1f} {kind}" for kind, number in sorted(total.mix.items()))
     print(f"On average: {mix}.")
     print(f"Overwritten where neither a version nor a history could tell: {total.undetectable}.")

@@ -15,6 +15,7 @@ from django.utils import timezone
 from sync import hints
 from sync.commit import save_questions
 from sync.models import ChangedRecord, Conflict, Instruction, Link, Operation
+from sync.rows import change, fetch
 from sync.session import SIDES, Session
 
 # Earlier operations looked through for tries of the same write, a link.
@@ -43,14 +44,11 @@ class Aftermath:
     def of(cls, session: Session, operations: Sequence[Operation], written: Iterable[str]) -> Aftermath:
         """What is known before the answers are looked at. `written`: ids of the records that were read back."""
         found = cls(session, _operations=operations)
-        open_ones = Conflict.objects.filter(
-            link__in={operation.link_id for operation in operations}, state__in=("open", "resolving")
-        )
-        for conflict in open_ones:
+        links = {operation.link_id for operation in operations}
+        for conflict in fetch(Conflict, "link_id IN %s AND state IN ('open', 'resolving') ORDER BY id", links):
             found.questions.setdefault(conflict.link_id or 0, []).append(conflict)
-        rung = ChangedRecord.objects.filter(
-            mapping=session.mapping, external_id__in=list(written), counter=1, proof__isnull=False
-        )
+        alone = "mapping_id = %s AND external_id IN %s AND counter = 1 AND proof IS NOT NULL"
+        rung = fetch(ChangedRecord, alone, session.mapping.pk, list(written))
         found._told = {(hint.side, hint.external_id): hint for hint in rung}
         return found
 
@@ -124,7 +122,7 @@ class Aftermath:
         """The failure of the same write that stands so far."""
         if self._standing is None:
             links = {one.link_id for one in self._operations}
-            rows = Operation.objects.filter(link__in=links, failing_since__isnull=False)
+            rows = fetch(Operation, "link_id IN %s AND failing_since IS NOT NULL", links)
             self._standing = {(one.link_id, one.side, one.part): one for one in rows}
         return self._standing.get((operation.link_id, operation.side, operation.part))
 
@@ -172,8 +170,13 @@ def of_links(session: Session, links: Iterable[Link]) -> QuerySet[ChangedRecord]
 
 def release(session: Session, links: Sequence[Link]) -> None:
     """Hints that waited for these links' operations are due now."""
+    ids = [[external_id for link in links if (external_id := link.record_id(side))] for side in SIDES]
     if links:
-        of_links(session, links).filter(attempts=0).update(not_before=timezone.now())
+        change(RELEASE, timezone.now(), session.mapping.pk, *ids)
+
+
+RELEASE = """UPDATE sync_changedrecord SET not_before = %s WHERE mapping_id = %s AND attempts = 0
+    AND (side = 'left' AND external_id IN %s OR side = 'right' AND external_id IN %s)"""
 
 
 def ring(session: Session, links: Sequence[Link], lane: int, seconds: float = 0) -> None:

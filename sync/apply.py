@@ -32,7 +32,7 @@ from sync import schema_watch
 from sync.identities import known_twins
 from sync.lease import RENEW_SECONDS
 from sync.models import ChangedRecord, Operation
-from sync.rows import save_rows
+from sync.rows import fetch, save_rows, select
 from sync.session import SIDES, Session
 from sync.setbacks import supersede, values_of
 from sync.settle import settle
@@ -122,6 +122,9 @@ def claim_key(session: Session, operation: Operation) -> str:
     return f"{session.connection(operation.side).pk}:{session.object_type(operation.side)}:{record}"
 
 
+A_RING = ("id", "side", "external_id", "rung_at")
+
+
 def claim(session: Session, operations: Sequence[Operation]) -> list[Operation]:
     """Those of `operations` that may be sent now, marked as being sent in one commit.
 
@@ -135,12 +138,10 @@ def claim(session: Session, operations: Sequence[Operation]) -> list[Operation]:
     records = [external_id for link in links.values() for side in SIDES if (external_id := link.record_id(side))]
     with transaction.atomic():
         session.lease.renew()
-        hinted = {
-            (hint.side, hint.external_id): hint.rung_at
-            for hint in ChangedRecord.objects.filter(mapping=session.mapping, external_id__in=records)
-        }
+        rung = fetch(ChangedRecord, "mapping_id = %s AND external_id IN %s", session.mapping.pk, records, only=A_RING)
+        hinted = {(hint.side, hint.external_id): hint.rung_at for hint in rung}
         keys = {operation.pk: claim_key(session, operation) for operation in operations}
-        taken = set(Operation.objects.filter(claim__in=keys.values()).values_list("claim", flat=True))
+        taken = {claim for (claim,) in select("SELECT claim FROM sync_operation WHERE claim IN %s", [*keys.values()])}
         made = _made_meanwhile(session, operations)
         sending, late = [], []
         for operation in operations:

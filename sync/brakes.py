@@ -16,6 +16,7 @@ from sync.limits import Brake, Key, Released, Span
 from sync.merge import OTHER
 from sync.models import Allowance, ChangedRecord, Link, MappingState, Operation, Run
 from sync.read import SideEmpty
+from sync.rows import select
 from sync.session import Session
 
 HOUR = timedelta(hours=1)
@@ -29,7 +30,8 @@ def passed(session: Session, planned: Mapping[Key, int]) -> Brake | None:
     """The first limit that `planned` ({(side, kind): number}) would pass."""
     if not planned:
         return None
-    links = Link.objects.filter(mapping=session.mapping, state=Link.State.ACTIVE).count()
+    active = "SELECT COUNT(*) FROM sync_link WHERE mapping_id = %s AND state = %s"
+    [(links,)] = select(active, session.mapping.pk, Link.State.ACTIVE)
     counted = _last_hour(session)
     brake = limits.check(planned, counted, {}, links, session.compiled.brakes)
     if brake is None:
@@ -46,11 +48,15 @@ def _ledger(session: Session, since: datetime) -> Any:
     return operations.exclude(state=Operation.State.SUPERSEDED)
 
 
+BY_KIND = """SELECT side, kind, clears, COUNT(*) FROM sync_operation
+    WHERE mapping_id = %s AND decided_at > %s AND state <> %s GROUP BY side, kind, clears"""
+SUPERSEDED = Operation.State.SUPERSEDED
+
+
 def _last_hour(session: Session) -> Counter[Key]:
     counted: Counter[Key] = Counter()
-    rows = _ledger(session, timezone.now() - HOUR).values("side", "kind", "clears").annotate(number=Count("pk"))
-    for row in rows:
-        counted[(row["side"], "delete" if row["clears"] else row["kind"])] += row["number"]
+    for side, kind, clears, number in select(BY_KIND, session.mapping.pk, timezone.now() - HOUR, SUPERSEDED):
+        counted[(side, "delete" if clears else kind)] += number
     return counted
 
 

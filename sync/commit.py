@@ -354,13 +354,14 @@ def open_conflict(
         cause = causes.of_conflict(session.mapping.pk, planned.kind, planned.rule, planned.code, params)
         if moved or known.fingerprint != cause:
             heed(known)
+        another = (known.kind, known.code) != (planned.kind, planned.code)
         known.kind, known.code, known.params, known.state = planned.kind, planned.code, params, Conflict.State.OPEN
         known.left_value, known.right_value = values["left"], values["right"]
         _name_editors(known, one, rule)
         if moved:
             known.moved_at = timezone.now()
         batch.asked.append(known)
-        return []
+        return [_asked(session, one, known)] if another else []
     has_base = rule is not None and rule.id in one.link.left_bases and rule.id in one.link.right_bases
     conflict = Conflict(
         mapping=session.mapping,
@@ -382,18 +383,21 @@ def open_conflict(
     _name_editors(conflict, one, rule)
     batch.asked.append(conflict)
     session.counts["conflicts"] += 1
-    return [
-        audit_entry(
-            session,
-            "conflict",
-            planned.code,
-            one.link,
-            params=params,
-            field_label=conflict.field_label,
-            before={"left": conflict.left_base, "right": conflict.right_base},
-            after={"left": conflict.left_value, "right": conflict.right_value},
-        )
-    ]
+    return [_asked(session, one, conflict)]
+
+
+def _asked(session: Session, one: Decided, conflict: Conflict) -> AuditEntry:
+    """What a person is asked, anew or instead of something else."""
+    return audit_entry(
+        session,
+        "conflict",
+        conflict.code,
+        one.link,
+        params=conflict.params,
+        field_label=conflict.field_label,
+        before={"left": conflict.left_base, "right": conflict.right_base},
+        after={"left": conflict.left_value, "right": conflict.right_value},
+    )
 
 
 def _name_editors(conflict: Conflict, one: Decided, rule: CompiledRule | None) -> None:

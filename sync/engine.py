@@ -31,6 +31,7 @@ from sync.look import look
 from sync.matching import forget
 from sync.models import ChangedRecord, MappingState, Operation, Run
 from sync.read import SideEmpty, SideFailed, cursor_of, poll, sweep, sweep_due
+from sync.rows import change, fetch
 from sync.session import SIDES, Session, open_session
 from sync.setbacks import lost_sign_in
 from sync.standing import StandsStill, may_write, still_on, unusable, waits_for_a_person
@@ -71,7 +72,7 @@ def run(mapping_id: int, kind: str = Run.Kind.LIVE, lane: str = "live", started_
         return Outcome("busy")
     session: Session | None = None
     try:
-        state = MappingState.objects.select_related("version").get(mapping_id=mapping_id)
+        [state] = fetch(MappingState, "mapping_id = %s", mapping_id)
         if state.halt == MappingState.Halt.APPROVAL and first_run.outdated(mapping):
             first_run.begin_again(mapping, lease)
         elif waits_for_a_person(state):
@@ -151,7 +152,7 @@ def _run(session: Session, state: MappingState) -> Outcome:
                 idle_polls=F("idle_polls") + 1, idle_calls=F("idle_calls") + calls
             )
     _finish(session, Run.State.DONE, {})
-    MappingState.objects.filter(pk=state.pk).update(last_run_at=timezone.now())
+    change("UPDATE sync_mappingstate SET last_run_at = %s WHERE id = %s", timezone.now(), state.pk)
     return Outcome("done", run_id=_run_id(session))
 
 
@@ -193,9 +194,8 @@ def _poll(session: Session) -> None:
             sweep(session, side, between=between_pages)
     catch_up.caught_up(session)
     now = timezone.now()
-    MappingState.objects.filter(mapping=session.mapping).update(
-        last_poll_at=now, next_poll_at=now + timedelta(seconds=session.compiled.poll_seconds)
-    )
+    polled = "UPDATE sync_mappingstate SET last_poll_at = %s, next_poll_at = %s WHERE mapping_id = %s"
+    change(polled, now, now + timedelta(seconds=session.compiled.poll_seconds), session.mapping.pk)
 
 
 def _answered(session: Session) -> None:

@@ -12,7 +12,6 @@ import time
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db.models import F, Q
 from django.utils import timezone
 
 from sync.models import MappingState
@@ -25,6 +24,8 @@ LEASE_SECONDS = 30
 RENEW_SECONDS = LEASE_SECONDS / 3
 
 
+TAKE = """UPDATE sync_mappingstate SET fence = fence + 1, lease_until = %s, holder = %s
+    WHERE mapping_id = %s AND (lease_until IS NULL OR lease_until < %s)"""
 EXTEND = """UPDATE sync_mappingstate SET lease_until = %s
     WHERE mapping_id = %s AND fence = %s AND lease_until IS NOT NULL"""
 FREE = "UPDATE sync_mappingstate SET lease_until = NULL, holder = '' WHERE mapping_id = %s AND fence = %s"
@@ -62,11 +63,10 @@ def take(mapping_id: int) -> Lease | None:
     now = timezone.now()
     if not select("SELECT 1 FROM sync_mappingstate WHERE mapping_id = %s", mapping_id):
         MappingState.objects.get_or_create(mapping_id=mapping_id)
-    free = MappingState.objects.filter(Q(lease_until__isnull=True) | Q(lease_until__lt=now), mapping_id=mapping_id)
     sure_until = time.monotonic() + LEASE_SECONDS
     holder = f"{socket.gethostname()}:{os.getpid()}"[:100]
-    if not free.update(fence=F("fence") + 1, lease_until=now + timedelta(seconds=LEASE_SECONDS), holder=holder):
+    if not change(TAKE, now + timedelta(seconds=LEASE_SECONDS), holder, mapping_id, now):
         return None
     # Nobody else can have raised it since: the lease is ours until it ends.
-    fence = MappingState.objects.values_list("fence", flat=True).get(mapping_id=mapping_id)
+    [(fence,)] = select("SELECT fence FROM sync_mappingstate WHERE mapping_id = %s", mapping_id)
     return Lease(mapping_id, fence, sure_until)

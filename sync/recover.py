@@ -19,9 +19,9 @@ from django.utils import timezone
 from connections.connectors.base import Change, ConnectorError, Record, WriteResult
 from sync import audit
 from sync.aftermath import release, tell_asker
-from sync.commit import save_links
+from sync.commit import audit_entry, rule_of, save_links
 from sync.lease import LeaseLost
-from sync.models import Instruction, Operation, Run
+from sync.models import AuditEntry, Instruction, Operation, Run
 from sync.overwritten import entry_about, replaced_by
 from sync.read import SideFailed
 from sync.rows import save_rows, select
@@ -116,7 +116,9 @@ def _probe_update(session: Session, operation: Operation) -> None:
     object_type, paths = session.object_type(side), session.paths(side)
     record = connector.get_many(object_type, [operation.external_id], paths).get(operation.external_id)
     if record is None or record.deleted:
-        _plan_again(session, operation, "unreachable")
+        _plan_again(
+            session, operation, "gone_unanswered", [_unclear(session, operation, rule) for rule in operation.fields]
+        )
         return
     sent = values_of(operation)
     if all(path in record.values and record.values[path] == value for path, value in sent.items()):
@@ -240,11 +242,27 @@ def _looks_like(operation: Operation, record: Record) -> bool:
     )
 
 
-def _plan_again(session: Session, operation: Operation, code: str) -> None:
+def _plan_again(session: Session, operation: Operation, code: str, entries: Sequence[AuditEntry] = ()) -> None:
     with transaction.atomic():
         session.lease.renew()
         supersede(session, [operation], code, again_in=0)
         release(session, [operation.link])
+        audit.append(list(entries))
+
+
+def _unclear(session: Session, operation: Operation, rule_id: str) -> AuditEntry:
+    """A value that we may have written, in a record that nobody can read any more."""
+    rule = rule_of(session, rule_id)
+    return audit_entry(
+        session,
+        "unclear",
+        "gone_unanswered",
+        operation.link,
+        operation_id=operation.pk,
+        field_label=rule.label if rule else "",
+        side=operation.side,
+        after=operation.fields[rule_id]["value"],
+    )
 
 
 def _ask_a_person(session: Session, operation: Operation, replaced: Mapping[str, Any]) -> None:

@@ -82,7 +82,7 @@ def _shape(model: type[models.Model], only: tuple[str, ...], vendor: str) -> tup
     position, what the database's own form needs first. `vendor` is part of the key: each has its own quotes."""
     database = connections[connection.alias]
     columns = [column for column in model._meta.concrete_fields if not only or column.attname in only]
-    listed = ", ".join(database.ops.quote_name(column.column) for column in columns)
+    listed = ", ".join(database.ops.quote_name(str(column.column)) for column in columns)
     converters: Converters = []
     for number, column in enumerate(columns):
         expression = column.get_col(model._meta.db_table)

@@ -20,7 +20,7 @@ from mappings.models import Mapping, MappingVersion
 from sync.hints import BULK_BATCH
 from sync.lease import Lease
 from sync.models import Run, SchemaFinding
-from sync.rows import fetch
+from sync.rows import fetch, save_rows
 from sync.schema import Finding, standing
 
 SIDES = ("left", "right")
@@ -95,9 +95,7 @@ class Session:
         self.run.counts = dict(self.counts)
         self.run.done = self.done
         self.run.heartbeat_at = timezone.now()
-        self.run.save(
-            update_fields=["calls", "counts", "done", "heartbeat_at", *changes],
-        )
+        save_rows([self.run], ["calls", "counts", "done", "heartbeat_at", *changes])
 
 
 def open_session(

@@ -27,6 +27,7 @@ class Failure:
 @dataclass
 class Result:
     histories: int = 0
+    worlds: int = 0  # several histories can share one
     seconds: float = 0.0
     mix: Counter[str] = field(default_factory=Counter)
     hashes: dict[int, str] = field(default_factory=dict)
@@ -40,6 +41,7 @@ class Result:
 
     def add(self, other: Result) -> None:
         self.histories += other.histories
+        self.worlds += other.worlds
         self.seconds = max(self.seconds, other.seconds)
         self.mix += other.mix
         self.hashes |= other.hashes
@@ -60,7 +62,8 @@ def run(seeds: Iterable[int]) -> Result:
     for seed in seeds:
         script = write_script(seed)
         played, findings, undetectable = findings_of(script)
-        result.histories += 1
+        result.histories += script.crowd
+        result.worlds += 1
         result.mix += played.mix
         result.hashes[seed] = played.hash()
         result.undetectable += undetectable

@@ -314,7 +314,7 @@ def what_only_reads_is_never_written(case: _Case, verdict: Verdict) -> None:
 def every_write_is_audited(case: _Case, verdict: Verdict) -> None:
     told: set[str] = set()
     for entry in case.evidence.entries:
-        if entry.action in ("write", "create", "conflict"):
+        if entry.action in ("write", "create", "conflict", "unclear"):
             told |= words(entry.after) | words(entry.before)
     for world, line in case.evidence.journal:
         if line.by == US and line.field in TEXTS and (missing := words(line.after) - words(line.before) - told):

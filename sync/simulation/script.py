@@ -13,12 +13,15 @@ from typing import Any
 
 LINKS = 3  # pairs both systems have from the start, at least
 EDITS = 30  # people's edits, most of them in the middle of a run
+# So many histories side by side in one world, under the same crashes and faults: batches get full and answers come in
+# groups, and what every run costs is paid once for all of them.
+CROWDS = (1, 4, 12, 12)
 CRASHES = 2
 FAULTS = 3
 # Every so many histories two mappings share records; every second of those closes a circle of three systems.
 SHARED_EVERY = 20
 LONGEST_RUN = 9  # remote calls into a run at which something may happen; most runs are shorter
-LONGEST_KILL = 90  # statements into a run at which a worker may die
+LONGEST_KILL = 80  # statements into a run at which a worker may die
 
 TEXT_POLICIES = ("review", "review", "left", "right", "newest")
 FIELDS = ("title", "body", "amount", "labels", "note")
@@ -65,6 +68,7 @@ class Script:
     policies: dict[str, str]
     initial: str
     on_delete: str
+    crowd: int
     steps: tuple[Step, ...]
 
     def only(self, steps: Sequence[Step]) -> Script:
@@ -81,7 +85,8 @@ def write_script(seed: int) -> Script:
     policies = {"title": dice.choice(TEXT_POLICIES), "body": body, "amount": dice.choice(TEXT_POLICIES)}
     if shared:  # who decides in a chain of systems is a question of its own
         policies = dict.fromkeys(policies, "review")
-    writer = _Writer(dice, len(systems), len(mappings))
+    crowd = 1 if shared else dice.choice(CROWDS)
+    writer = _Writer(dice, len(systems), len(mappings), crowd)
     return Script(
         seed=seed,
         systems=systems,
@@ -89,6 +94,7 @@ def write_script(seed: int) -> Script:
         policies=policies,
         initial=dice.choice(("fill_empty", "fill_empty", "left", "review")),
         on_delete=dice.choice(("review", "ignore", "unlink", "delete")),
+        crowd=crowd,
         steps=tuple(writer.steps()),
     )
 
@@ -116,26 +122,27 @@ def _nature(dice: random.Random) -> Nature:
 class _Writer:
     """Puts the steps of one history together; it counts what must be in it."""
 
-    def __init__(self, dice: random.Random, systems: int, mappings: int) -> None:
-        self.dice, self.systems, self.mappings = dice, systems, mappings
+    def __init__(self, dice: random.Random, systems: int, mappings: int, crowd: int) -> None:
+        self.dice, self.systems, self.mappings, self.crowd = dice, systems, mappings, crowd
         self.token = 0
         self.edits = 0
 
     def steps(self) -> list[Step]:
         dice = self.dice
-        found = [self._pair(number) for number in range(LINKS + dice.randrange(2))]
+        found = [self._pair(number) for number in range(LINKS * self.crowd + dice.randrange(2))]
         found.append(Step("run", {"mapping": 0, "poll": True}))
         found += [Step("run", {"mapping": number, "poll": True}) for number in range(1, self.mappings)]
         must = ["crash"] * CRASHES + ["fault"] * FAULTS + ["change", "instruct"]
         must += dice.choices(["crash", "fault", "change", "instruct", "still", "create", "delete", "hide"], k=4)
         dice.shuffle(must)
-        while self.edits < EDITS or must:
+        while self.edits < EDITS * self.crowd or must:
             if dice.random() < 0.3:
                 found.append(self._edit())
             found.append(self._wait())
             what = must.pop() if must and dice.random() < 0.6 else ""
             if what in ("change", "instruct", "create", "delete", "hide"):
-                found.append(getattr(self, f"_{what}")())
+                often = 1 if what in ("change", "hide") else self.crowd
+                found += [getattr(self, f"_{what}")() for _ in range(often)]
                 what = ""
             found.append(self._run(what))
         return found
@@ -155,7 +162,7 @@ class _Writer:
             "edit",
             {
                 "system": dice.randrange(self.systems),
-                "record": dice.randrange(8),
+                "record": dice.randrange(8 * self.crowd),
                 "field": dice.choice(FIELDS),
                 "word": self._word() + (" " if dice.random() < 0.1 else ""),
                 "line": dice.randrange(3),
@@ -168,7 +175,8 @@ class _Writer:
         return Step("create", {"system": self.dice.randrange(self.systems), "word": self._word(), "bell": "now"})
 
     def _delete(self) -> Step:
-        return Step("delete", {"system": self.dice.randrange(self.systems), "record": self.dice.randrange(8)})
+        record = self.dice.randrange(8 * self.crowd)
+        return Step("delete", {"system": self.dice.randrange(self.systems), "record": record})
 
     def _wait(self) -> Step:
         return Step("wait", {"seconds": self.dice.choice((0.2, 1.0, 1.0, 3.0, 16.0, 40.0, 700.0))})
@@ -191,11 +199,12 @@ class _Writer:
 
     def _instruct(self) -> Step:
         take = self.dice.choice(("left", "right", "value", "ignore", "base", "undo"))
-        return Step("instruct", {"which": self.dice.randrange(8), "take": take, "word": self._word()})
+        return Step("instruct", {"which": self.dice.randrange(8 * self.crowd), "take": take, "word": self._word()})
 
     def _run(self, what: str) -> Step:
         dice = self.dice
-        inside = [(dice.randrange(LONGEST_RUN), self._edit()) for _ in range(dice.choice((1, 2, 2, 3, 4, 5)))]
+        edits = dice.choice((1, 2, 2, 3, 4, 5)) * self.crowd
+        inside = [(dice.randrange(LONGEST_RUN * max(1, self.crowd // 3)), self._edit()) for _ in range(edits)]
         if self.mappings > 1 and dice.random() < 0.3:
             other = {"mapping": dice.randrange(self.mappings), "poll": dice.random() < 0.5}
             inside.append((dice.randrange(LONGEST_RUN), Step("run", other)))
@@ -206,7 +215,7 @@ class _Writer:
         args: dict[str, Any] = {"mapping": dice.randrange(self.mappings), "poll": dice.random() < 0.5}
         if what == "crash":
             if dice.random() < 0.5:
-                args["kill"] = dice.randrange(LONGEST_KILL)
+                args["kill"] = dice.randrange(LONGEST_KILL * max(1, self.crowd // 3))
             else:
                 kill = Step("kill", {"when": dice.choice(("before", "after", "after")), "verb": "write"})
                 inside.append((0, kill))

@@ -67,6 +67,9 @@ def test_a_conflict_about_the_same_field_keeps_the_overwritten_value(pair: Pair)
     pair.quiet()
     conflict.refresh_from_db()
     assert (conflict.state, conflict.kind, conflict.params["overwritten"]) == ("open", "field", "bob's")
+    asked = AuditEntry.objects.filter(action="conflict").order_by("pk").last()
+    assert asked is not None, "that the question became another one is in the log"
+    assert (asked.code, asked.values["after"]) == ("both_changed", {"left": "left again", "right": "right again"})
 
 
 def test_restoring_writes_the_value_back_and_the_other_side_follows(pair: Pair) -> None:

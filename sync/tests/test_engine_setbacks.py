@@ -20,7 +20,7 @@ from connections.connectors.base import (
 )
 from connections.connectors.memory import World
 from sync import hints, instructions
-from sync.models import ChangedRecord, Conflict, Instruction, Operation
+from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Operation
 from sync.tests.conftest import Pair
 
 pytestmark = pytest.mark.django_db
@@ -191,3 +191,15 @@ def test_two_unanswered_writes_of_one_pair_are_both_remembered(pair: Pair) -> No
     assert set(link.parked) == {"title", "body"}
     assert pair.both(left, right, "title") == ("One", "To the left"), "what may have been written is not sent again"
     assert pair.both(left, right, "body") == ("to the right", "b")
+
+
+def test_a_write_whose_record_is_gone_before_its_fate_is_known_is_told_as_unknown(pair: Pair) -> None:
+    left, right, _ = pair.linked(body="b")
+    pair.left.edit(left, body="on its way")
+    fails(pair.right, "update", lambda: Uncertain("no answer"))
+    pair.run()
+    pair.right.remove(right)
+    runs(pair, 2)
+    assert Operation.objects.get(kind="update").result["code"] == "gone_unanswered"
+    told = AuditEntry.objects.get(action="unclear")
+    assert (told.side, told.field_label, told.values["after"]) == ("right", "Body", "on its way")

@@ -40,6 +40,7 @@ ACTIONS: dict[str, tuple[str, str]] = {
     "instruction": ("Not applied", "undo"),
     "deletion": ("Deletion seen", "trash"),
     "refused": ("Refused", "xc"),
+    "unclear": ("Not known", "warn"),
     "brake": ("Halted by brake", "hand"),
     "restored": ("Restored", "redo"),
     "catch_up": ("Compared completely", "redo"),
