@@ -180,6 +180,8 @@ class WiredVendor(Vendor):
 
     everything = Answered("", "")  # every call to the API, sign-in left out
     writing: Mapping[str, Answered]  # the writing call behind "create", "update", "delete"
+    # Calls of one bulk write: more than one where the system queues it as a job and tells later how it went.
+    bulk_write_calls = 1
     odd_answers: Sequence[Any] = ()  # JSON of the vendor's kind with parts missing or of another type
     secret: str  # what our account signs in with
 

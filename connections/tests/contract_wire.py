@@ -238,5 +238,5 @@ class WireContract:
             return
         updates = [Update(id, {vendor.title: f"New {id}"}) for id in ids[: able.bulk_write]]
         results = vendor.connector.update_many(vendor.object_type, updates, [vendor.title])
-        assert len(vendor.requests()) == 1
+        assert len(vendor.requests()) == vendor.bulk_write_calls
         assert not any(isinstance(result, ConnectorError) for result in results)

@@ -50,16 +50,26 @@ RECORDED_OPERATIONS: dict[str, dict[str, set[str]]] = {
         "/api/now/v1/batch": {"post"},
         "/oauth_token.do": {"post"},
     },
+    "zendesk": {
+        # payloads/zendesk/webhook_create, and the vendor's "Webhooks" for the others: its description is another one
+        "/api/v2/webhooks": {"post"},
+        "/api/v2/webhooks/{webhook_id}": {"delete"},
+        "/api/v2/webhooks/{webhook_id}/signing_secret": {"get"},
+    },
 }
 # Query parameters of the same standing: {spec: names}.
 RECORDED_PARAMETERS: dict[str, set[str]] = {
     # the description was converted from examples that never name the columns of one record
     "salesforce": {"fields"},
+    # "Pagination" and payloads/zendesk/ticket_comments_list; the export's size of a page
+    "zendesk": {"page[size]", "page[after]", "sort", "per_page"},
 }
 # Schemas that describe something else than what travels: {spec: names}.
 WRONG_SCHEMAS: dict[str, set[str]] = {
     # lists the getters of a Java class; any JSON value is meant
     "jira_cloud": {"JsonNode"},
+    # the definition of a custom field, where its value on a ticket is meant
+    "zendesk": {"CustomFieldObject"},
 }
 
 

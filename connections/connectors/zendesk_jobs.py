@@ -1,0 +1,125 @@
+"""Bulk writes as Zendesk does them: a job is queued, looked after, and tells what became of each record.
+
+The job's id is kept before it is asked about. A worker that dies meanwhile, or stops waiting, leaves it behind: whoever
+has to find out what became of a write (see sync/recover.py) is told to wait as long as the job may still do it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from connections.connectors import zendesk_errors as errors
+from connections.connectors.base import ConnectorError, Retry, Uncertain
+from connections.connectors.zendesk_desk import Desk
+
+STATE = "jobs"
+DONE, FAILED = "completed", ("failed", "killed")
+# A job of a hundred tickets takes some seconds: asked about soon, then less and less often.
+LOOKS = (0.1, 0.4, 0.5, 1.0, 1.0, 2.0, 2.0, 3.0, 5.0, 5.0)
+# Zendesk forgets what became of jobs; one this old is no longer in its queue.
+KEPT_SECONDS = 3600.0
+# Tries to note a job where another worker notes one at the same moment.
+NOTES = 3
+AGAIN_SECONDS = 10.0
+
+_guard = threading.Lock()
+
+
+def run(
+    desk: Desk, method: str, path: str, body: Any, names: Sequence[str]
+) -> Sequence[Mapping[str, Any] | ConnectorError]:
+    """What became of each record, in order: its result as Zendesk tells it, or the error of the whole.
+
+    names: ids or keys by which the records are known while the job is at work. Raises where nothing was queued.
+    """
+    job = _job(desk.call(method, path, json=body, write=True).json)
+    if job is None:
+        raise errors.unknown(True)
+    id = str(job["id"])
+    _note(desk, id, names)
+    for seconds in LOOKS:
+        if job["status"] == DONE:
+            break
+        if job["status"] in FAILED:
+            _drop(desk, [id])
+            return [_unknown_fate("Zendesk's job ended early.")] * len(names)
+        pause(seconds)
+        try:
+            job = _job(desk.call("GET", f"job_statuses/{id}").json) or job
+        except ConnectorError as error:
+            return [_unknown_fate(error.message)] * len(names)
+    if job["status"] != DONE:
+        return [_unknown_fate("Zendesk is still at work on it.")] * len(names)
+    _drop(desk, [id])
+    return _by_item(job.get("results"), names)
+
+
+def check_none_at_work(desk: Desk, names: Collection[str]) -> None:
+    """Raises Retry while a job that may still write one of these is in Zendesk's queue."""
+    kept = desk.context.state.get(STATE, {})
+    concerned = {id: one for id, one in kept.items() if set(one["names"]) & set(names)}
+    if not concerned:
+        return
+    now = time.time()
+    recent = [id for id, one in concerned.items() if now - one["at"] < KEPT_SECONDS]
+    unfinished: set[str] = set()
+    if recent:
+        body = desk.call("GET", "job_statuses/show_many", params={"ids": ",".join(recent)}).json
+        told = body.get("job_statuses") if isinstance(body, Mapping) else None
+        if not isinstance(told, list):
+            raise errors.unknown(False)
+        states = {str(one.get("id")): one.get("status") for one in told if isinstance(one, Mapping)}
+        unfinished = {id for id in recent if states.get(id) in ("queued", "working")}
+    _drop(desk, [id for id in concerned if id not in unfinished])
+    if unfinished:
+        raise Retry("Zendesk is still at work on a write of ours. We look again when it is done.", after=AGAIN_SECONDS)
+
+
+def _job(body: Any) -> dict[str, Any] | None:
+    job = body.get("job_status") if isinstance(body, Mapping) else None
+    fits = isinstance(job, dict) and isinstance(job.get("id"), str) and job["id"] and isinstance(job.get("status"), str)
+    return job if fits else None
+
+
+def _by_item(results: Any, names: Sequence[str]) -> list[Mapping[str, Any] | ConnectorError]:
+    """Results by their index; an update's, which may lack it, by the id of its ticket."""
+    found: dict[int, Mapping[str, Any]] = {}
+    for one in results if isinstance(results, list) else []:
+        if not isinstance(one, Mapping):
+            continue
+        place = one.get("index")
+        if not isinstance(place, int) and str(one.get("id")) in names:
+            place = names.index(str(one.get("id")))
+        if isinstance(place, int) and 0 <= place < len(names):
+            found[place] = one
+    return [found.get(place) or _unknown_fate("Zendesk's job does not say how it went.") for place in range(len(names))]
+
+
+def _unknown_fate(what: str) -> Uncertain:
+    return Uncertain(f"{what} It may have taken our change or not; we look before anything is sent again.")
+
+
+def _note(desk: Desk, id: str, names: Sequence[str]) -> None:
+    with _guard:
+        for _ in range(NOTES):
+            kept = desk.context.state.get(STATE, {})
+            now = time.time()
+            recent = {key: one for key, one in kept.items() if now - one["at"] < KEPT_SECONDS}
+            desk.context.state.put(STATE, {**recent, id: {"at": now, "names": list(names)}})
+            if id in desk.context.state.get(STATE, {}):
+                return
+
+
+def _drop(desk: Desk, ids: Collection[str]) -> None:
+    with _guard:
+        kept = desk.context.state.get(STATE, {})
+        left = {key: one for key, one in kept.items() if key not in ids}
+        if left != kept:
+            desk.context.state.put(STATE, left)
+
+
+def pause(seconds: float) -> None:
+    time.sleep(seconds)
