@@ -19,7 +19,7 @@ from connections.connectors.base import (
     Uncertain,
     VersionMismatch,
 )
-from connections.connectors.http import LONGEST_WAIT, WAIT_WHEN_LIMITED
+from connections.connectors.http import LONGEST_WAIT, WAIT_FOR_ADMIN, WAIT_WHEN_LIMITED
 
 NOT_READ = "Nothing was read or written."
 TOO_RECENT = "StartTimeTooRecent"
@@ -99,6 +99,11 @@ def as_error(
     if status == 403 and (code or text):
         return NotAllowed(
             f"{told} {NOT_READ} Give our account that permission in Zendesk's Admin Center → People → Team."
+        )
+    if status == 404 and not code:
+        return Retry(
+            "There is no Zendesk at this address. Nothing was read or written. Check the address of the connection.",
+            after=WAIT_FOR_ADMIN,
         )
     if status == 404:
         return Gone(f"{told} Nothing was changed. It was deleted, or is hidden from our account.", certain=False)

@@ -22,7 +22,7 @@ TICKETS = "incremental/tickets/cursor"
 # What changed in the last minute is hidden; their clock and ours are read to the second.
 HIDDEN_SECONDS = 60
 TOO_RECENT_SECONDS = 90
-# A long list waits for its next call in steps, in which the caller handles live edits and keeps its lease.
+# A list waits for its next call in steps: between two pages the caller handles live edits and keeps its lease.
 STEP_SECONDS = 0.5
 # Records a page where the usual thousand are too large for one answer.
 FEWER = 100
@@ -40,7 +40,8 @@ class Exported:
 def tickets(desk: Desk, since: str | None) -> Iterator[Exported]:
     """Pages of tickets changed at or after `since`, a normalised time; None: all.
 
-    Raises ExportLimited before the first page; later it waits, as nothing would be left of a list that breaks off.
+    Where the export's own limit is reached, empty pages come until it goes on: a list that breaks off begins anew, and
+    nothing but the list has to wait.
     """
     started: str | None = None
     size = 0
@@ -50,8 +51,6 @@ def tickets(desk: Desk, since: str | None) -> Iterator[Exported]:
         try:
             answer = _page(desk, asked, size)
         except ExportLimited as limit:
-            if started is None:
-                raise
             for _ in range(int(limit.after / STEP_SECONDS) + 1):
                 yield Exported([], started, False)
                 pause(STEP_SECONDS)

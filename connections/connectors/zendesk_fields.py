@@ -66,8 +66,8 @@ class Column:
 
     @property
     def custom_id(self) -> int | None:
-        path = self.shown.path
-        return int(path.removeprefix(CUSTOM)) if path.startswith(CUSTOM) else None
+        id = self.shown.path.removeprefix(CUSTOM)
+        return int(id) if id.isdecimal() else None  # custom_status_id is none
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from connections.connectors import zendesk_errors as errors
-from connections.connectors.base import ConnectorError, Retry, Uncertain
+from connections.connectors.base import ConnectorError, RateLimited, Retry, Uncertain
 from connections.connectors.zendesk_desk import Desk
 
 STATE = "jobs"
@@ -49,6 +49,8 @@ def run(
         pause(seconds)
         try:
             job = _job(desk.call("GET", f"job_statuses/{id}").json) or job
+        except Retry:
+            continue  # it is done or not, whether we may look now or later
         except ConnectorError as error:
             return [_unknown_fate(error.message)] * len(names)
     if job["status"] != DONE:
@@ -58,7 +60,8 @@ def run(
 
 
 def check_none_at_work(desk: Desk, names: Collection[str]) -> None:
-    """Raises Retry while a job that may still write one of these is in Zendesk's queue."""
+    """Raises RateLimited while a job that may still write one of these is in Zendesk's queue: nothing is wrong with the
+    connection, and it is too early to tell."""
     kept = desk.context.state.get(STATE, {})
     concerned = {id: one for id, one in kept.items() if set(one["names"]) & set(names)}
     if not concerned:
@@ -75,7 +78,10 @@ def check_none_at_work(desk: Desk, names: Collection[str]) -> None:
         unfinished = {id for id in recent if states.get(id) in ("queued", "working")}
     _drop(desk, [id for id in concerned if id not in unfinished])
     if unfinished:
-        raise Retry("Zendesk is still at work on a write of ours. We look again when it is done.", after=AGAIN_SECONDS)
+        raise RateLimited(
+            "Zendesk is still at work on a write of ours. Nothing is lost. We look again when it is done.",
+            after=AGAIN_SECONDS,
+        )
 
 
 def _job(body: Any) -> dict[str, Any] | None:

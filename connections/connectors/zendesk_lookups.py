@@ -36,6 +36,8 @@ def by_value(
         ids += [str(row["id"]) for rows, _ in desk.pages("search/export", "results", params) for row in rows]
     fitting = []
     for row in rows_of(desk, ids).values():
+        if row.get("status") == "deleted":
+            continue
         try:
             value = normal(shape, path, raw_value(shape, row, path), {})
         except (KeyError, ValueError):
