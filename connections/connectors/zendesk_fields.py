@@ -360,6 +360,16 @@ def record_of(shape: Shape, row: Mapping[str, Any], paths: Sequence[str], names:
     )
 
 
+def rule_of(event: Mapping[str, Any]) -> str | None:
+    """The title of the trigger that made the change, None where a person did."""
+    via = event.get("via")
+    if not isinstance(via, Mapping) or via.get("channel") != "rule":
+        return None
+    source = via.get("source")
+    origin = source.get("from") if isinstance(source, Mapping) else None
+    return str(origin.get("title") or "a trigger") if isinstance(origin, Mapping) else "a trigger"
+
+
 def plain_id(value: Any) -> str | None:
     """An id as text: REST tells numbers, webhooks and audits tell texts. None where it is none."""
     if isinstance(value, bool) or not isinstance(value, int | str):

@@ -12,7 +12,7 @@ from typing import Any
 from connections.connectors import zendesk_people as people
 from connections.connectors.base import Change, Gone, NotAllowed
 from connections.connectors.zendesk_desk import Desk
-from connections.connectors.zendesk_fields import PEOPLE, Shape, moment, normal, plain_id
+from connections.connectors.zendesk_fields import PEOPLE, Shape, moment, normal, plain_id, rule_of
 from connections.connectors.zendesk_writes import ticket_path
 
 KINDS = ("Create", "Change")
@@ -45,7 +45,7 @@ def _changes(desk: Desk, shape: Shape, audits: Sequence[Mapping[str, Any]], path
     persons = people.values(desk, named)
     found = []
     for audit, event, path in told:
-        by, rule = plain_id(audit.get("author_id")), _rule(event)
+        by, rule = plain_id(audit.get("author_id")), rule_of(event)
         found.append(
             Change(
                 field=path,
@@ -68,16 +68,6 @@ def _events(shape: Shape, audit: Mapping[str, Any], paths: Sequence[str]) -> lis
             if path:
                 found.append((event, path))
     return found
-
-
-def _rule(event: Mapping[str, Any]) -> str | None:
-    """The title of the trigger that made the change, None where a person did."""
-    via = event.get("via")
-    if not isinstance(via, Mapping) or via.get("channel") != "rule":
-        return None
-    source = via.get("source")
-    origin = source.get("from") if isinstance(source, Mapping) else None
-    return str(origin.get("title") or "a trigger") if isinstance(origin, Mapping) else "a trigger"
 
 
 def _value(shape: Shape, path: str, raw: Any, persons: Mapping[str, str]) -> Any:

@@ -39,6 +39,7 @@ from connections.connectors.zendesk_fields import (
     people_in,
     plain_id,
     record_of,
+    rule_of,
     with_coupled,
 )
 
@@ -294,6 +295,8 @@ def _replaced(desk: Desk, shape: Shape, body: Mapping[str, Any], sent: Mapping[s
         path = shape.named(sent, str(event.get("field_name")), "") if isinstance(event, Mapping) else None
         if not path or path in found or event.get("type") != "Change" or "previous_value" not in event:
             continue
+        if rule_of(event):
+            continue  # a trigger replaced what we had just written
         before = event["previous_value"]
         id = plain_id(before)
         try:

@@ -1,0 +1,201 @@
+"""Zendesk tickets and things in memory, kept in agreement over HTTP: the whole way through the engine."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from connections import open as opening
+from connections.connectors import zendesk_jobs
+from connections.connectors.memory import World as Memory
+from connections.models import Connection
+from connections.tests.zendesk_world import TOKEN, Recording, World, world
+from mappings.models import Mapping as MappingRow
+from sync import jobs
+from sync.models import Link, Operation
+from sync.simulation.setting import side
+from sync.tests.conftest import Pair, rule
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Between:
+    """A mapping of tickets (left) to things in memory (right): subject to title, a text field to body."""
+
+    def __init__(self, w: World) -> None:
+        self.w = w
+        self.app: Recording = w.app
+        self.app.hidden_seconds = 0  # the hidden minute has tests of its own; here polls shall find edits at once
+        self.memory = Memory("Memory")
+        self.field = w.records.field("text", "Report")
+        left = Connection.objects.create(
+            name="Zendesk",
+            kind="zendesk",
+            address=w.address,
+            settings={"email": "sync@acme.example"},
+            secrets={"api_token": TOKEN},
+            state="ok",
+            account_id=str(w.us),
+        )
+        right = Connection.objects.create(
+            name="Memory",
+            kind="memory",
+            address="https://memory.example.com",
+            settings={"world": "Memory"},
+            state="ok",
+            account_id="syncadmin",
+        )
+        mapping = MappingRow.objects.create(
+            name="Tickets",
+            slug="tickets",
+            left_connection=left,
+            left_object_type="ticket",
+            right_connection=right,
+            right_object_type="thing",
+        )
+        title, body = rule("title", "title", "text"), rule("body", "body", "text")
+        title["left"] |= {"path": "subject", "label": "Subject", "required": True, "max_length": 255}
+        body["left"] |= {"path": f"custom_{self.field}", "label": "Report"}
+        self.pair = Pair(self.memory, self.memory, mapping)
+        self.pair.publish(
+            left=side(left, kind="zendesk", object_type="ticket", object_label="Ticket"),
+            right=side(right),
+            match_keys=[],
+            initial="fill_empty",
+            poll_seconds=15,
+            brakes={},
+            rules=[title, body],
+        )
+        self.pair.approve()
+
+    def quiet(self) -> None:
+        """Poll both sides, and run until nothing waits."""
+        self.pair.quiet()
+
+    def report(self, text: str) -> dict[str, Any]:
+        return {"custom_fields": [{"id": self.field, "value": text}]}
+
+    def linked(self, text: str = "one") -> tuple[str, str]:
+        ticket = self.w.ticket(**self.report(text))
+        self.quiet()
+        return ticket, Link.objects.get(left_id=ticket).right_id
+
+    def unanswered_long_ago(self, count: int) -> None:
+        past = timezone.now() - timedelta(hours=1)
+        unclear = Operation.objects.filter(state="uncertain")
+        assert unclear.update(claimed_at=past, not_before=past) == count
+
+
+@pytest.fixture
+def between(monkeypatch: pytest.MonkeyPatch) -> Iterator[Between]:
+    monkeypatch.setattr(jobs, "enqueue", lambda *args: None)
+    monkeypatch.setattr(opening.Budget, "spend", lambda self: None)
+    monkeypatch.setattr(zendesk_jobs, "pause", lambda seconds: None)
+    os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+    with world() as w:
+        yield Between(w)
+    Memory.registry.clear()
+
+
+def test_records_cross_in_both_directions_and_then_all_is_quiet(between: Between) -> None:
+    ticket, thing = between.linked()
+    assert between.memory.value(thing, "title") == "Printer on fire"
+    other = between.memory.add(title="Screen dark", body="No light")
+    between.quiet()
+    row = between.w.records.ticket(Link.objects.get(right_id=other).left_id) or {}
+    assert (row["subject"], row["submitter_id"]) == ("Screen dark", between.w.us) and row["external_id"]
+    between.w.records.update(ticket, between.report("two"), between.w.jane)
+    between.quiet()
+    assert between.memory.value(thing, "body") == "two"
+    between.memory.edit(thing, body="three")
+    between.quiet()
+    assert between.w.value(ticket, between.field) == "three"
+    writes = Operation.objects.filter(state="confirmed").count()
+    between.quiet()
+    assert Operation.objects.filter(state="confirmed").count() == writes
+    assert len(between.w.records.tickets()) == 2 and len(between.memory.alive()) == 2
+
+
+@pytest.mark.parametrize("seconds", [0, 5])
+def test_an_edit_between_our_read_and_our_write_is_never_lost(
+    between: Between, monkeypatch: pytest.MonkeyPatch, seconds: int
+) -> None:
+    """Within the second of our read Zendesk cannot refuse the write, but tells what it replaced; later it refuses."""
+    ticket, thing = between.linked()
+    real, now = between.w.records.update, between.app.now
+    raced: list[str] = []
+
+    def update(id: Any, given: Mapping[str, Any], by: int) -> Any:
+        if by == between.w.us and not raced:
+            raced.append(str(id))
+            if seconds:
+                between.app.now = lambda: now() + seconds
+            old = between.w.records.ticket(id) or {}
+            real(id, between.report("Jane's own"), between.w.jane)
+            if not seconds:  # her edit left the stamp that we read
+                edited = between.w.records.ticket(id) or {}
+                between.app.store.put("ticket", str(id), {**edited, "updated_at": old["updated_at"]})
+        return real(id, given, by)
+
+    monkeypatch.setattr(between.w.records, "update", update)
+    between.memory.edit(thing, body="two")
+    between.quiet()
+    assert raced == [ticket]
+    [question] = between.pair.open_conflicts()
+    if seconds:
+        assert question.kind == "field" and between.w.value(ticket, between.field) == "Jane's own"
+    else:
+        assert (question.kind, question.params["overwritten"]) == ("clobber", "Jane's own")
+
+
+def test_a_listed_deletion_asks_a_person_and_deletes_nothing(between: Between) -> None:
+    ticket, thing = between.linked()
+    between.w.records.delete(ticket, between.w.jane)
+    between.quiet()
+    assert [one.kind for one in between.pair.open_conflicts()] == ["delete_update"]
+    assert thing in between.memory.alive()
+
+
+def test_a_create_whose_answer_is_lost_makes_one_ticket(between: Between) -> None:
+    between.linked()
+    between.app.fault("drop_after", method="POST", path="/tickets$")
+    thing = between.memory.add(title="Lost")
+    between.pair.run()
+    assert not between.app.faults[0].times
+    between.unanswered_long_ago(1)
+    between.pair.run()
+    between.quiet()
+    [made] = [row for row in between.w.records.tickets() if row["subject"] == "Lost"]
+    assert Link.objects.get(right_id=thing).left_id == str(made["id"])
+
+
+def test_creates_that_wait_in_zendesks_queue_are_made_once(between: Between) -> None:
+    """Nothing is concluded while the job may still make them, however long it takes."""
+    between.linked()
+    between.app.jobs.held = True
+    things = [between.memory.add(title=f"Many {n}") for n in range(4)]
+    between.pair.run()
+    between.unanswered_long_ago(4)
+    between.pair.run()
+    assert len(between.w.records.tickets()) == 1 and Operation.objects.filter(state="uncertain").count() == 4
+    between.app.jobs.held = False
+    between.app.jobs.work()
+    between.pair.run()
+    between.quiet()
+    assert len(between.w.records.tickets()) == 5
+    assert Link.objects.filter(right_id__in=things, state="active").count() == 4
+
+
+def test_a_pair_that_rests_costs_one_call_a_poll(between: Between) -> None:
+    between.linked()
+    between.app.now = lambda: time.time() + 600  # what was changed just now is read again for five minutes
+    between.quiet()
+    before = len(between.app.calls())
+    between.pair.run()
+    assert between.app.calls()[before:] == ["GET incremental/tickets/cursor"]
