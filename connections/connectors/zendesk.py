@@ -77,6 +77,7 @@ class Zendesk(Connector):
         lists_deletions=True,
         write_returns_record=True,
         field_history=True,
+        complete_history=True,  # "Audits are a read-only history of all updates to a ticket"
         watermark_granularity=1.0,
         overlap=10.0,
         lookback=120.0,  # the hidden minute, and as much again

@@ -101,9 +101,11 @@ class Desk:
         """A list by cursor, page by page. Raises Retry where it does not go on, or does not end."""
         asked = {"page[size]": str(PAGE), **(params or {})}
         seen: set[str] = set()
+        shown: list[Any] | None = None
         while True:
             answer = self.call("GET", path, params=asked)
             rows = rows_in(answer.json, key)
+            shown = moving_on(rows, shown)
             meta = answer.json.get("meta")
             # has_more decides: links.next may be set on the last page too, as recorded.
             if meta is not None and not (isinstance(meta, Mapping) and isinstance(meta.get("has_more"), bool)):
@@ -188,6 +190,14 @@ def rows_in(body: Any, key: str) -> list[dict[str, Any]]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) and plain_id(row.get("id")) for row in rows):
         raise errors.unknown(False)
     return rows
+
+
+def moving_on(rows: Sequence[Mapping[str, Any]], shown: list[Any] | None) -> list[Any]:
+    """The ids of a page. Raises Retry where it is the page before once more, whatever its cursor says."""
+    ids = [row["id"] for row in rows]
+    if ids == shown:
+        raise looping()
+    return ids
 
 
 def looping() -> Retry:

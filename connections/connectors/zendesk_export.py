@@ -15,7 +15,7 @@ from typing import Any
 from connections.connectors import zendesk_errors as errors
 from connections.connectors.base import Retry
 from connections.connectors.http import Answer
-from connections.connectors.zendesk_desk import Desk, before, looping, rows_in
+from connections.connectors.zendesk_desk import Desk, before, looping, moving_on, rows_in
 from connections.connectors.zendesk_errors import TOO_RECENT, ExportLimited
 
 TICKETS = "incremental/tickets/cursor"
@@ -47,6 +47,7 @@ def tickets(desk: Desk, since: str | None) -> Iterator[Exported]:
     size = 0
     asked = {"start_time": str(seconds_of(since) if since else 0)}
     seen: set[str] = set()
+    shown: list[Any] | None = None
     while True:
         try:
             answer = _page(desk, asked, size)
@@ -62,6 +63,7 @@ def tickets(desk: Desk, since: str | None) -> Iterator[Exported]:
             continue
         started = started or before(answer)
         rows = rows_in(answer.json, "tickets")
+        shown = moving_on(rows, shown)
         end, cursor = answer.json.get("end_of_stream"), answer.json.get("after_cursor")
         if not isinstance(end, bool):
             raise errors.unknown(False)

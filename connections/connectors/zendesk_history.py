@@ -1,7 +1,8 @@
 """Who changed which field when: a ticket's audits, one for each update, with the values before and after.
 
-Facts: payloads/zendesk/ticket_update, and the description's example of audits: ids are texts there, a custom field is
-named by its id, and what a trigger changed stands in the audit of the update that set it off.
+Facts: Zendesk's reference, "Ticket Audits": a history of all updates to a ticket; payloads/zendesk/ticket_update, and
+the description's example: ids are texts there, a custom field is named by its id, and what a trigger changed stands in
+the audit of the update that set it off.
 """
 
 from __future__ import annotations
@@ -46,14 +47,17 @@ def _changes(desk: Desk, shape: Shape, audits: Sequence[Mapping[str, Any]], path
     found = []
     for audit, event, path in told:
         by, rule = plain_id(audit.get("author_id")), rule_of(event)
+        before, after = (_value(shape, path, event.get(key), persons) for key in ("previous_value", "value"))
+        if before == after and event.get("type") == "Change":
+            continue  # of the tags only some that belong to other fields changed
         found.append(
             Change(
                 field=path,
                 at=str(moment(audit.get("created_at"))),
                 by=None if rule else by,
                 by_name=rule or authors.get(by or ""),
-                before=_value(shape, path, event.get("previous_value"), persons),
-                after=_value(shape, path, event.get("value"), persons),
+                before=before,
+                after=after,
             )
         )
     return found

@@ -44,7 +44,7 @@ from connections.connectors.zendesk_fields import (
 )
 
 # Up to here single writes are done before a job would have left its queue.
-FEW = 10
+FEW = 5
 KEY = "external_id"
 
 Result = WriteResult | ConnectorError

@@ -324,6 +324,12 @@ def test_a_cursor_that_loops_and_a_list_that_never_ends_are_noticed(w, clock):
     w.app.fault("status", path="/comments", status=200, body=endless, times=99)
     with pytest.raises(Retry, match="leads back"):
         w.connector.children("ticket.comment", [id], [])
+    w.app.faults.clear()
+    for number in range(30):  # other cursors each time, and the same page for ever
+        fresh = {**page, "after_cursor": f"cursor {number}"}
+        w.app.fault("status", path="/incremental/", status=200, body=fresh)
+    with pytest.raises(Retry, match="leads back"):
+        changed(w)
     assert len(w.app.calls()) < 20
 
 

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from connections.connectors.base import DeliveryRequest, Values
+from connections.sandbox.base import Server
 from connections.sandbox.zendesk_records import COUPLED
 from connections.tests.contract import HttpContract, Person, Sample
 from connections.tests.contract_vendor import Answered, WiredVendor
 from connections.tests.evidence import EVIDENCE
-from connections.tests.zendesk_world import TOKEN, World, check_all_requests, world
+from connections.tests.zendesk_world import TOKEN, Door, World, check_all_requests
 
 # The clock stands still an hour ago, so that a test may let it go on.
 AGO = 3600.0
@@ -194,10 +195,17 @@ class ZendeskVendor(WiredVendor):
     seen = 0
 
 
+@pytest.fixture(scope="module")
+def door() -> Iterator[tuple[Door, str]]:
+    door = Door()
+    with Server(door) as address:
+        yield door, address
+
+
 class TestZendesk(HttpContract):
     @pytest.fixture
-    def vendor(self) -> Iterator[ZendeskVendor]:
-        with world() as w:
-            yield ZendeskVendor(w)
-            if (EVIDENCE / "specs").is_dir():
-                check_all_requests(w)
+    def vendor(self, door: tuple[Door, str]) -> Iterator[ZendeskVendor]:
+        w = door[0].opened(door[1])
+        yield ZendeskVendor(w)
+        if (EVIDENCE / "specs").is_dir():
+            check_all_requests(w)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -88,6 +88,20 @@ def check_all_requests(found: World) -> None:
         if request.path.startswith("/api/"):
             query, body = _as_described(request)
             check_request("zendesk", request.method, request.path, query, request.headers, body)
+
+
+class Door(ZendeskStandin):
+    """One address for many stand-ins, one after the other: one server instead of one a test."""
+
+    behind: Recording
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
+        return self.behind(environ, start_response)
+
+    def opened(self, address: str) -> World:
+        """A fresh stand-in behind the door."""
+        self.behind = Recording()
+        return World(self.behind, address)
 
 
 @contextmanager

@@ -175,6 +175,22 @@ def test_a_create_whose_answer_is_lost_makes_one_ticket(between: Between) -> Non
     assert Link.objects.get(right_id=thing).left_id == str(made["id"])
 
 
+@pytest.mark.parametrize("fault", ["drop_before", "drop_after"])
+def test_an_update_without_an_answer_is_settled_by_the_audits_and_nobody_is_asked(between: Between, fault: str) -> None:
+    ticket, thing = between.linked()
+    between.app.fault(fault, method="PUT", path=f"/tickets/{ticket}$")
+    between.memory.edit(thing, body="two")
+    between.pair.run()
+    assert not between.app.faults[0].times
+    between.w.records.update(ticket, {"subject": "Somebody's, meanwhile"}, between.w.jane)
+    between.unanswered_long_ago(1)
+    between.pair.run()
+    between.quiet()
+    assert between.w.value(ticket, between.field) == between.memory.value(thing, "body") == "two"
+    assert between.memory.value(thing, "title") == "Somebody's, meanwhile"
+    assert between.pair.open_conflicts() == []
+
+
 def test_creates_that_wait_in_zendesks_queue_are_made_once(between: Between) -> None:
     """Nothing is concluded while the job may still make them, however long it takes."""
     between.linked()
