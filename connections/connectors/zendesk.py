@@ -1,4 +1,4 @@
-"""Zendesk: tickets by the Support API, comments and notes as children; its bell is a webhook.
+"""Zendesk: tickets by the Support API, comments and notes as children, users and organizations; a webhook is its bell.
 
 Changes are read from the incremental export, which hides the last minute: a list names ids only, and a position is a
 time. The correlation key lies in `external_id`. `scope`: {"group", "form", "type", "tag"}, see zendesk_scope.py.
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 from connections.connectors import zendesk_comments as comments
+from connections.connectors import zendesk_directory as directory
 from connections.connectors import zendesk_export as export
 from connections.connectors import zendesk_history as history
 from connections.connectors import zendesk_jobs as jobs
@@ -93,9 +95,11 @@ class Zendesk(Connector):
         self._seen: OrderedDict[str, tuple[str, dict[str, Any]]] = OrderedDict()
 
     def capabilities_of(self, object_type: str) -> Capabilities:
-        """Comments carry no key, and every one of them is read with its ticket."""
+        """Comments carry no key; users and organizations are written one by one, and without a condition."""
         if object_type == TICKET:
             return self.capabilities
+        if object_type in directory.KINDS:
+            return replace(self.capabilities, idempotent_create=False, bulk_write=1, conditional_write=False)
         return replace(self.capabilities, idempotent_create=False, bulk_write=1, conditional_write=False)
 
     # What there is -----------------------------------------------------------------------------------------------
@@ -107,19 +111,23 @@ class Zendesk(Connector):
         return [
             ObjectType(TICKET, "Ticket"),
             *(ObjectType(name, label, TICKET) for name, label in comments.TYPES.items()),
+            *(ObjectType(name, kind.label) for name, kind in directory.KINDS.items()),
         ]
 
     def fields(self, object_type: str, scope: Values) -> Sequence[Field]:
         if object_type in comments.TYPES:
             return comments.FIELDS
         self.desk.forget()
+        if kind := directory.KINDS.get(object_type):
+            return [column.shown for column in directory.shape_of_kind(self.desk, kind).columns.values()]
         return [column.shown for column in self.desk.shape().columns.values()]
 
     def people(self, query: str) -> Sequence[tuple[str, str]]:
         return people.search(self.desk, query)
 
     def url_of(self, object_type: str, external_id: str, key: str | None) -> str:
-        return f"{self.context.address}/agent/tickets/{external_id.partition(':')[0]}"
+        area = directory.KINDS[object_type].list if object_type in directory.KINDS else "tickets"
+        return f"{self.context.address}/agent/{area}/{external_id.partition(':')[0]}"
 
     # Reads -------------------------------------------------------------------------------------------------------
 
@@ -128,6 +136,9 @@ class Zendesk(Connector):
     ) -> Iterator[Page]:
         if object_type in comments.TYPES:
             yield from comments.changes(self.desk, object_type, watermark, fields)
+            return
+        if kind := directory.KINDS.get(object_type):
+            yield from directory.changes(self.desk, kind, watermark, directory.tag_of(kind, scope))
             return
         wanted = scopes.asked(self.desk.shape(), scope) if scope else {}
         reached = watermark
@@ -146,12 +157,18 @@ class Zendesk(Connector):
     def get_many(self, object_type: str, ids: Sequence[str], fields: Sequence[str]) -> Mapping[str, Record]:
         if object_type in comments.TYPES:
             return comments.read(self.desk, object_type, ids, fields)
+        if kind := directory.KINDS.get(object_type):
+            return directory.read(self.desk, kind, ids, fields)
         rows = writes.rows_of(self.desk, ids)
         return {one.external_id: one for one in self._records(list(rows.values()), fields)}
 
     def in_scope(self, object_type: str, ids: Sequence[str], scope: Values) -> set[str]:
         if object_type in comments.TYPES:
             return set(comments.read(self.desk, object_type, ids, ()))
+        if kind := directory.KINDS.get(object_type):
+            tag = directory.tag_of(kind, scope)
+            found = directory.rows_of(self.desk, kind, ids)
+            return {id for id, row in found.items() if directory.alive(row) and directory.fits(row, tag)}
         wanted = scopes.asked(self.desk.shape(), scope) if scope else {}
         rows = writes.rows_of(self.desk, ids)
         return {id for id, row in rows.items() if _alive(row) and scopes.fits(scopes.facts(row), wanted)}
@@ -160,6 +177,8 @@ class Zendesk(Connector):
         """From what the ticket showed when it was read, though its record tells less."""
         if object_type in comments.TYPES or not any(scope.values()):
             return True
+        if object_type in directory.KINDS:
+            return None
         version, told = self._seen.get(record.external_id, ("", {}))
         if version != record.version:
             return None
@@ -169,6 +188,9 @@ class Zendesk(Connector):
         if object_type in comments.TYPES:
             for page in comments.changes(self.desk, object_type, None, ()):
                 yield [one.external_id for one in page.records]
+            return
+        if kind := directory.KINDS.get(object_type):
+            yield from directory.every_id(self.desk, kind, directory.tag_of(kind, scope))
             return
         yield from lookups.every_id(self.desk, scopes.asked(self.desk.shape(), scope) if scope else {})
 
@@ -187,6 +209,9 @@ class Zendesk(Connector):
         """A ticket outside the scope counts as well: its thing exists. One call a key; only open creates ask."""
         if object_type in comments.TYPES:
             return {}
+        if kind := directory.KINDS.get(object_type):
+            own = directory.by_keys(self.desk, kind, keys)
+            return {key: self._of_directory(kind, rows, fields) for key, rows in own.items()}
         jobs.check_none_at_work(self.desk, keys)
         found = {key: writes.by_key(self.desk, key) for key in dict.fromkeys(keys)}
         return {key: self._records([row for row in rows if _alive(row)], fields) for key, rows in found.items() if rows}
@@ -194,11 +219,16 @@ class Zendesk(Connector):
     def own_recent(self, object_type: str, since: str, fields: Sequence[str], scope: Values) -> Sequence[Record]:
         if object_type in comments.TYPES:
             return comments.own_recent(self.desk, object_type, since, fields)
+        if kind := directory.KINDS.get(object_type):
+            return self._of_directory(kind, directory.made_since(self.desk, kind, since), fields)
         return self._records(lookups.made_by(self.desk, self.desk.me()["id"], since), fields)
 
     def find_by_values(
         self, object_type: str, path: str, wanted: Sequence[Any], fields: Sequence[str], scope: Values
     ) -> Sequence[Record]:
+        if kind := directory.KINDS.get(object_type):
+            tag = directory.tag_of(kind, scope)
+            return self._of_directory(kind, directory.by_value(self.desk, kind, path, wanted, tag), fields)
         shape = self.desk.shape()
         within = scopes.asked(shape, scope) if scope else {}
         return self._records(lookups.by_value(self.desk, shape, path, wanted, within), fields)
@@ -206,7 +236,7 @@ class Zendesk(Connector):
     def history(
         self, object_type: str, ids: Sequence[str], fields: Sequence[str], since: str
     ) -> Mapping[str, Sequence[Change]]:
-        if object_type in comments.TYPES:
+        if object_type != TICKET:
             return {}
         jobs.check_none_at_work(self.desk, ids)
         return history.of_tickets(self.desk, ids, fields, since)
@@ -218,6 +248,9 @@ class Zendesk(Connector):
     ) -> WriteResult:
         if object_type in comments.TYPES:
             return comments.create(self.desk, object_type, values, parent_id)
+        if kind := directory.KINDS.get(object_type):
+            tag = directory.tag_of(kind, scope)
+            return WriteResult(directory.create(self.desk, kind, values, correlation_key, tag), created=True)
         added = scopes.asked(self.desk.shape(), scope) if scope else {}
         return writes.create(self.desk, values, correlation_key, added, list(values))
 
@@ -226,37 +259,44 @@ class Zendesk(Connector):
     ) -> WriteResult:
         if object_type in comments.TYPES:
             raise comments.missing(self.desk, object_type, external_id)
+        if kind := directory.KINDS.get(object_type):
+            version = _known(expected_version)
+            return WriteResult(directory.update(self.desk, kind, external_id, values, version, fields))
         return writes.update(self.desk, external_id, values, _known(expected_version), fields)
 
     def delete(self, object_type: str, external_id: str) -> None:
         if object_type in comments.TYPES:
             raise comments.missing(self.desk, object_type, external_id)
+        if kind := directory.KINDS.get(object_type):
+            return directory.delete(self.desk, kind, external_id)
         writes.delete(self.desk, external_id)
 
     def create_many(
         self, object_type: str, creations: Sequence[Creation], fields: Sequence[str], scope: Values
     ) -> Sequence[WriteResult | ConnectorError]:
-        if object_type not in comments.TYPES:
+        if object_type == TICKET:
             added = scopes.asked(self.desk.shape(), scope) if scope else {}
             return writes.create_many(self.desk, creations, added, fields)
-        results: list[WriteResult | ConnectorError] = []
-        for one in creations:
-            try:
-                results.append(comments.create(self.desk, object_type, one.values, one.parent_id))
-            except ConnectorError as error:
-                results.append(error)
-        return results
+        return [
+            _outcome(partial(self.create, object_type, one.values, one.correlation_key, scope, one.parent_id))
+            for one in creations
+        ]
 
     def update_many(
         self, object_type: str, updates: Sequence[Update], fields: Sequence[str]
     ) -> Sequence[WriteResult | ConnectorError]:
         if object_type in comments.TYPES:
             return [comments.fixed() for _ in updates]
+        if object_type in directory.KINDS:
+            each = (partial(self.update, object_type, u.external_id, u.values, u.expected_version) for u in updates)
+            return [_outcome(partial(one, fields)) for one in each]
         known = [Update(one.external_id, one.values, _known(one.expected_version)) for one in updates]
         return writes.update_many(self.desk, known, fields)
 
     def write_correlation_key(self, object_type: str, external_id: str, key: str) -> None:
-        if object_type not in comments.TYPES:
+        if kind := directory.KINDS.get(object_type):
+            directory.write_key(self.desk, kind, external_id, key)
+        elif object_type == TICKET:
             writes.write_key(self.desk, external_id, key)
 
     # The bell ----------------------------------------------------------------------------------------------------
@@ -276,6 +316,12 @@ class Zendesk(Connector):
         kept = self.context.tokens.current() or {}
         return [self.context.secrets.get("webhook_secret", ""), str(kept.get(webhook.SECRET) or "")]
 
+    def _of_directory(
+        self, kind: directory.Kind, rows: Sequence[Mapping[str, Any]], fields: Sequence[str]
+    ) -> list[Record]:
+        shape = directory.shape_of_kind(self.desk, kind)
+        return [directory.record_of(kind, shape, row, fields) for row in rows]
+
     def _records(self, rows: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> list[Record]:
         found = writes.records(self.desk, self.desk.shape(), rows, fields)
         for row, record in zip(rows, found, strict=True):
@@ -283,6 +329,13 @@ class Zendesk(Connector):
         while len(self._seen) > REMEMBERED:
             self._seen.popitem(last=False)
         return found
+
+
+def _outcome(act: Callable[[], WriteResult]) -> WriteResult | ConnectorError:
+    try:
+        return act()
+    except ConnectorError as error:
+        return error
 
 
 def _listed(row: Mapping[str, Any]) -> Record:

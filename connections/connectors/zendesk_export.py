@@ -38,7 +38,12 @@ class Exported:
 
 
 def tickets(desk: Desk, since: str | None) -> Iterator[Exported]:
-    """Pages of tickets changed at or after `since`, a normalised time; None: all.
+    """Pages of tickets changed at or after `since`, a normalised time; None: all."""
+    return by_cursor(desk, TICKETS, "tickets", since)
+
+
+def by_cursor(desk: Desk, path: str, key: str, since: str | None) -> Iterator[Exported]:
+    """Pages of an export that goes on by a cursor.
 
     Where the export's own limit is reached, empty pages come until it goes on: a list that breaks off begins anew, and
     nothing but the list has to wait.
@@ -50,11 +55,9 @@ def tickets(desk: Desk, since: str | None) -> Iterator[Exported]:
     shown: list[Any] | None = None
     while True:
         try:
-            answer = _page(desk, asked, size)
+            answer = _page(desk, path, asked, size)
         except ExportLimited as limit:
-            for _ in range(int(limit.after / STEP_SECONDS) + 1):
-                yield Exported([], started, False)
-                pause(STEP_SECONDS)
+            yield from _waiting(limit, started)
             continue
         except Retry as error:
             if size or "more than" not in error.message:
@@ -62,7 +65,7 @@ def tickets(desk: Desk, since: str | None) -> Iterator[Exported]:
             size = FEWER  # huge tickets: the rest of the list goes in smaller pages
             continue
         started = started or before(answer)
-        rows = rows_in(answer.json, "tickets")
+        rows = rows_in(answer.json, key)
         shown = moving_on(rows, shown)
         end, cursor = answer.json.get("end_of_stream"), answer.json.get("after_cursor")
         if not isinstance(end, bool):
@@ -76,9 +79,40 @@ def tickets(desk: Desk, since: str | None) -> Iterator[Exported]:
         asked = {"cursor": cursor}
 
 
-def _page(desk: Desk, asked: Mapping[str, str], size: int) -> Answer:
+def by_time(desk: Desk, path: str, key: str, since: str | None) -> Iterator[Exported]:
+    """Pages of an export that goes on at the time of its last record, which comes once more."""
+    started: str | None = None
+    begin = seconds_of(since) if since else 0
+    shown: list[Any] | None = None
+    while True:
+        try:
+            answer = _page(desk, path, {"start_time": str(begin)}, 0)
+        except ExportLimited as limit:
+            yield from _waiting(limit, started)
+            continue
+        started = started or before(answer)
+        rows = rows_in(answer.json, key)
+        end, reached = answer.json.get("end_of_stream"), answer.json.get("end_time")
+        if not isinstance(end, bool):
+            raise errors.unknown(False)
+        shown = moving_on(rows, shown)
+        yield Exported(rows, started, end)
+        if end:
+            return
+        if not isinstance(reached, int) or reached <= begin:
+            raise looping()
+        begin = reached
+
+
+def _waiting(limit: ExportLimited, started: str | None) -> Iterator[Exported]:
+    for _ in range(int(limit.after / STEP_SECONDS) + 1):
+        yield Exported([], started, False)
+        pause(STEP_SECONDS)
+
+
+def _page(desk: Desk, path: str, asked: Mapping[str, str], size: int) -> Answer:
     more = {"per_page": str(size)} if size else {}
-    answer = desk.call("GET", TICKETS, params={**asked, **more}, ok=(400,))
+    answer = desk.call("GET", path, params={**asked, **more}, ok=(400,))
     if answer.status != 400:
         return answer
     code, text = errors.said_in(answer.json)
@@ -86,7 +120,7 @@ def _page(desk: Desk, asked: Mapping[str, str], size: int) -> Answer:
         raise Retry(f"Zendesk says: {text or code or 'status 400'}. Nothing was read; we try again.")
     # Nothing later than this is shown anyway.
     earlier = int(answer.date.timestamp()) - TOO_RECENT_SECONDS
-    return desk.call("GET", TICKETS, params={"start_time": str(earlier), **more})
+    return desk.call("GET", path, params={"start_time": str(earlier), **more})
 
 
 def changed_at(row: Mapping[str, Any]) -> str | None:

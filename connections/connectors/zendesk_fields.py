@@ -93,7 +93,7 @@ def shape_of(fields: Sequence[Mapping[str, Any]], forms: Mapping[str, str], grou
     columns = {path: Column(shown, "") for path, shown in _FIXED.items()}
     columns[GROUP] = Column(_FIXED[GROUP], "group", groups)
     if forms:
-        shown = Field(FORM, "Form", "option", options=_options(forms), writable=False)
+        shown = Field(FORM, "Form", "option", options=options_of(forms), writable=False)
         columns[FORM] = Column(shown, "", forms)
     titles: dict[str, str] = {}
     coupled: set[str] = set()
@@ -106,12 +106,12 @@ def shape_of(fields: Sequence[Mapping[str, Any]], forms: Mapping[str, str], grou
         title = str(one.get("title") or id)
         path = SYSTEM.get(kind, kind)
         if path in DEFAULTS:
-            told = _pairs(one.get("system_field_options"))
+            told = pairs_of(one.get("system_field_options"))
             options = {**dict(DEFAULTS[path]), **told}
-            columns[path] = Column(Field(path, title, "option", options=_options(options)), kind, options)
+            columns[path] = Column(Field(path, title, "option", options=options_of(options)), kind, options)
         elif path == "custom_status":
             options = _statuses(one.get("custom_statuses"))
-            columns[STATUS_ID] = Column(Field(STATUS_ID, title, "option", options=_options(options)), kind, options)
+            columns[STATUS_ID] = Column(Field(STATUS_ID, title, "option", options=options_of(options)), kind, options)
         elif path in ("subject", "description"):
             titles[path] = title
         elif kind in KINDS:
@@ -143,14 +143,14 @@ def _custom(one: Mapping[str, Any], id: str, title: str) -> Column:
     type = str(one["type"])
     kind = KINDS[type]
     tag = one.get("tag") if type == "checkbox" else None
-    options = {tag: title} if isinstance(tag, str) and tag else _pairs(one.get("custom_field_options"))
+    options = {tag: title} if isinstance(tag, str) and tag else pairs_of(one.get("custom_field_options"))
     fixed = type == "partialcreditcard"
     shown = Field(
         CUSTOM + id,
         title,
         kind,
         format="plain" if kind == "rich_text" else None,
-        options=_options(options) if kind in ("option", "set") else (),
+        options=options_of(options) if kind in ("option", "set") else (),
         writable=not fixed,
         creatable=not fixed,
         max_length=TEXT_LENGTH if kind in ("text", "rich_text") else None,
@@ -159,7 +159,7 @@ def _custom(one: Mapping[str, Any], id: str, title: str) -> Column:
     return Column(shown, type, options)
 
 
-def _pairs(told: Any) -> dict[str, str]:
+def pairs_of(told: Any) -> dict[str, str]:
     """{stored value: name}; a name that two options share gets its value behind it."""
     entries = [one for one in told if isinstance(one, Mapping)] if isinstance(told, list) else []
     pairs = {str(one["value"]): str(one.get("name") or one["value"]) for one in entries if one.get("value")}
@@ -176,7 +176,7 @@ def _statuses(told: Any) -> dict[str, str]:
     }
 
 
-def _options(pairs: Mapping[str, str]) -> tuple[Option, ...]:
+def options_of(pairs: Mapping[str, str]) -> tuple[Option, ...]:
     return tuple(Option(name, name) for name in pairs.values())
 
 
@@ -254,7 +254,7 @@ def outgoing(shape: Shape, path: str, value: Any) -> Any:
         wanted = [str(one) for one in value or []]
         if path == "tags":
             return _tags(shape, wanted)
-        return [_stored(column, name) for name in wanted]
+        return [_stored(column, name) for name in wanted] if column.options else sorted(set(wanted))
     if kind == "boolean":
         return bool(value)
     if value in (None, ""):

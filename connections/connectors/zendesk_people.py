@@ -31,7 +31,7 @@ def names(desk: Desk, ids: Iterable[str]) -> dict[str, str]:
 def account_ids(desk: Desk, people: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int | Refused]:
     """{(path, person value): the id to write, or why there is none}. Who is assigned has to be an agent."""
     wanted = list(dict.fromkeys(people))
-    users = _by_email(desk, [value for path, value in wanted if path != GROUP and "@" in value])
+    users = by_email(desk, [value for path, value in wanted if path != GROUP and "@" in value])
     return {(path, value): _id_of(desk, path, value, users) for path, value in wanted}
 
 
@@ -62,7 +62,7 @@ def _users(desk: Desk, ids: Iterable[str]) -> dict[str, Mapping[str, Any]]:
     return {id: user for id in ids if (user := known.get(id)) is not None}
 
 
-def _by_email(desk: Desk, emails: Sequence[str]) -> dict[str, list[Mapping[str, Any]]]:
+def by_email(desk: Desk, emails: Sequence[str]) -> dict[str, list[Mapping[str, Any]]]:
     known = remembered(desk, "emails", REMEMBER_SECONDS)
     missing = [email for email in dict.fromkeys(e.lower() for e in emails) if email not in known and _plain(email)]
     for start in range(0, len(missing), ASKED):

@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from connections.sandbox.base import Request, Response, Standin, Stop
 from connections.sandbox.zendesk_answers import failed
+from connections.sandbox.zendesk_directory_api import DirectoryApi
 from connections.sandbox.zendesk_jobs import Jobs
 from connections.sandbox.zendesk_lists_api import EXPORT_PAGE, ListsApi
 from connections.sandbox.zendesk_records import Records, Row
@@ -56,6 +57,7 @@ class ZendeskStandin(Standin):
         self.jobs = Jobs(self.records)
         TicketsApi(self)
         ListsApi(self)
+        self.directory = DirectoryApi(self)
         self.webhooks = Webhooks(self, lambda: time.time())
         if not self.records.fields():
             self.records.system_fields()

@@ -35,7 +35,6 @@ class ListsApi:
             ("groups", self.groups),
             ("users", self.users),
             ("users/me", self.me),
-            ("users/show_many", self.users_by_id),
             ("users/search", self.users_by_word),
         ):
             app.route("GET", f"/api/v2/{path}", handler)
@@ -135,10 +134,6 @@ class ListsApi:
 
     def users(self, request: Request) -> Response:
         return paged(request, self.app.base, "users", self.records.store.all("user"))
-
-    def users_by_id(self, request: Request) -> Response:
-        ids = set(request.query.get("ids", "").split(","))
-        return self._people([row for row in self.records.store.all("user") if str(row["id"]) in ids])
 
     def users_by_word(self, request: Request) -> Response:
         query = request.query.get("query", "")
