@@ -50,6 +50,7 @@ class Desk:
 
     def __init__(self, context: Context) -> None:
         self.context = context
+        self.ahead = 0.0  # seconds their clock is ahead of ours, as the last answer told
 
     # Calls -----------------------------------------------------------------------------------------------------
 
@@ -82,6 +83,8 @@ class Desk:
             method, API + path, params=params, json=json, write=write, ok=ok, table={0: said}, **options
         )
         self._heed(answer)
+        if answer.date:
+            self.ahead = answer.date.timestamp() - time.time()
         return answer
 
     def _heed(self, answer: Answer) -> None:

@@ -16,7 +16,6 @@ from connections.connectors.zendesk_writes import rows_of
 
 # Values in one question: terms for the same property are alternatives, and a line has its length.
 ASKED = 20
-SEARCHED = {"subject": "subject"}
 
 
 def by_value(
@@ -28,7 +27,7 @@ def by_value(
         raise Refused(f"Zendesk cannot look tickets up by {path}. Nothing was read. Choose another match field.")
     texts = {str(value).strip().casefold(): str(value) for value in wanted if value not in (None, "")}
     asked = [text for value in texts.values() if (text := _phrase(value))]
-    term = SEARCHED.get(path) or f"custom_field_{column.custom_id}"
+    term = path if column.custom_id is None else f"custom_field_{column.custom_id}"
     ids: list[str] = []
     for start in range(0, len(asked), ASKED):
         query = " ".join(f'{term}:"{text}"' for text in asked[start : start + ASKED])

@@ -32,9 +32,9 @@ EVENTS = tuple(
     for event in (
         *("created", "agent_assignment_changed", "comment_added", "comment_made_private", "comment_redacted"),
         *("custom_field_changed", "custom_status_changed", "description_changed", "external_id_changed"),
-        *("form_changed", "group_assignment_changed", "merged", "organization_changed", "permanently_deleted"),
-        *("priority_changed", "problem_link_changed", "requester_changed", "soft_deleted", "status_changed"),
-        *("subject_changed", "tags_changed", "task_due_at_changed", "type_changed", "undeleted"),
+        *("form_changed", "group_assignment_changed", "marked_as_spam", "merged", "organization_changed"),
+        *("permanently_deleted", "priority_changed", "problem_link_changed", "requester_changed", "soft_deleted"),
+        *("status_changed", "subject_changed", "tags_changed", "task_due_at_changed", "type_changed", "undeleted"),
     )
 )
 CONDITIONAL = "conditional_ticket_events"

@@ -7,7 +7,9 @@ seconds. The answer to a single write holds its audit, which tells what the writ
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from connections.connectors import zendesk_errors as errors
@@ -45,7 +47,11 @@ from connections.connectors.zendesk_fields import (
 
 # Up to here single writes are done before a job would have left its queue.
 FEW = 5
+# An edit can hide behind the stamp we compare only if it was made in the very second in which the ticket was read, and
+# a decision is at most ten seconds old: a ticket that has rested for longer hides none.
+RESTED_SECONDS = 15.0
 KEY = "external_id"
+KEY_SECONDS = 60.0
 
 Result = WriteResult | ConnectorError
 
@@ -63,13 +69,16 @@ def update(desk: Desk, external_id: str, values: Values, version: str | None, fi
         "PUT", path, json={"ticket": ticket}, write=True, conditional=conditional, named=_naming(shape, values)
     )
     record = _read_back(desk, shape, answer.json, [*fields, *values], external_id)
-    if sent.get("due_at") and not record.values.get("due_at"):
+    if _dropped(values, record):
         raise _no_task()
     return WriteResult(record, replaced=_replaced(desk, shape, answer.json, sent))
 
 
 def update_many(desk: Desk, updates: Sequence[Update], fields: Sequence[str]) -> list[Result]:
-    """Few in single writes, each with what it replaced; many in a job, which tells no more than success."""
+    """Few in single writes, each with what it replaced; many in a job, which tells no more than success.
+
+    So a ticket that changed just now goes by itself: another edit may share its stamp.
+    """
     if len(updates) <= FEW:
         return _one_by_one(desk, updates, fields)
     shape = desk.shape()
@@ -84,7 +93,10 @@ def update_many(desk: Desk, updates: Sequence[Update], fields: Sequence[str]) ->
             if "tags" in sent and not row:
                 raise gone()
             ticket, _ = _conditional(shape, sent, one.expected_version, row)
-            tickets[place] = {"id": int(one.external_id), **ticket}
+            if _just_changed(desk, ticket.get("updated_stamp")):
+                results[place] = update(desk, one.external_id, one.values, one.expected_version, fields)
+            else:
+                tickets[place] = {"id": int(one.external_id), **ticket}
         except ConnectorError as error:
             results[place] = error
     wanted = [*dict.fromkeys([*fields, *(path for one in updates for path in one.values)])]
@@ -92,15 +104,24 @@ def update_many(desk: Desk, updates: Sequence[Update], fields: Sequence[str]) ->
         named = [_naming(shape, updates[place].values) for place in part]
         body, ids = {"tickets": [tickets[place] for place in part]}, [updates[place].external_id for place in part]
         done = _job(desk, "PUT", "tickets/update_many", body, ids, named, wanted)
-        results |= dict(zip(part, (WriteResult(one) if isinstance(one, Record) else one for one in done), strict=True))
+        for place, found in zip(part, done, strict=True):
+            if isinstance(found, Record):
+                results[place] = _no_task() if _dropped(updates[place].values, found) else WriteResult(found)
+            else:
+                results[place] = found
     return [results[place] for place in range(len(updates))]
 
 
-def create(desk: Desk, values: Values, key: str, added: Values, fields: Sequence[str]) -> WriteResult:
-    """Make one ticket; the same key again within two hours leads to the same one. added: what the scope asks for."""
+def create(
+    desk: Desk, values: Values, key: str, added: Values, fields: Sequence[str], deleted: str = ""
+) -> WriteResult:
+    """Make one ticket; the same key again within two hours leads to the same one.
+
+    added: what the scope asks for. deleted: the ticket that this key led to, and that is no longer there.
+    """
     shape = desk.shape()
     ticket = _new(desk, shape, values, key, added)
-    headers = {"Idempotency-Key": hashlib.sha256(key.encode()).hexdigest()}
+    headers = {"Idempotency-Key": hashlib.sha256(f"{key} {deleted}".encode()).hexdigest()}
     answer = desk.call(
         "POST", "tickets", json={"ticket": ticket}, write=True, headers=headers, named=_naming(shape, values), ok=(400,)
     )
@@ -111,10 +132,20 @@ def create(desk: Desk, values: Values, key: str, added: Values, fields: Sequence
             raise errors.refusal(code, text, errors.details_in(answer.json), _naming(shape, values))
         found = by_key(desk, key)
         if not found:
-            raise Retry("Zendesk made a ticket under this key and does not show it yet. We look again.")
+            raise Retry(
+                "Zendesk made a ticket under this key within the last two hours and does not show it: it is too new, "
+                "or was deleted. Nothing was written. We try again until it is clear.",
+                after=KEY_SECONDS,
+            )
         return WriteResult(records(desk, shape, found[:1], wanted)[0])
-    again = answer.headers.get("x-idempotency-lookup", "") == "hit"
-    return WriteResult(_read_back(desk, shape, answer.json, wanted, None), created=not again)
+    made = _read_back(desk, shape, answer.json, wanted, None)
+    if answer.headers.get("x-idempotency-lookup", "") != "hit":
+        return WriteResult(made, created=True)
+    # The answer is the one of then: what became of the ticket has to be read.
+    rows = rows_of(desk, [made.external_id])
+    if not rows:
+        return create(desk, values, key, added, fields, deleted=made.external_id)
+    return WriteResult(records(desk, shape, list(rows.values()), wanted)[0])
 
 
 def create_many(desk: Desk, creations: Sequence[Creation], added: Values, fields: Sequence[str]) -> list[Result]:
@@ -197,6 +228,11 @@ def stored(desk: Desk, shape: Shape, values: Values, creating: bool = False) -> 
     return found
 
 
+def _dropped(values: Values, record: Record) -> bool:
+    """Whether a due date was left out unsaid."""
+    return bool(values.get("due_at")) and not record.values.get("due_at")
+
+
 def _no_task() -> Refused:
     """Said also after a write that carried more: what it left is planned from a fresh read."""
     told = "Only a ticket of the type Task has a due date."
@@ -226,6 +262,12 @@ def _conditional(
         version = read
     ticket = _ticket(shape, sent)
     return (ticket | {"safe_update": True, "updated_stamp": version}, True) if version else (ticket, False)
+
+
+def _just_changed(desk: Desk, stamp: str | None) -> bool:
+    if not stamp:
+        return False
+    return datetime.fromisoformat(stamp).timestamp() > time.time() + desk.ahead - RESTED_SECONDS
 
 
 def _new(desk: Desk, shape: Shape, values: Values, key: str, added: Values) -> dict[str, Any]:

@@ -458,6 +458,8 @@ def test_a_due_date_needs_a_task_and_is_never_lost_unsaid(w):
     id, due = w.ticket(), "2026-12-24T18:00:00Z"
     assert set(refused(lambda: w.connector.update("ticket", id, {"due_at": due}, None, []))) == {"due_at"}
     assert set(refused(lambda: w.connector.create("ticket", {"subject": "x", "due_at": due}, "k", {}))) == {"due_at"}
+    updates = [Update(w.ticket(), {"due_at": due}) for _ in range(7)]
+    assert {type(result) for result in w.connector.update_many("ticket", updates, [])} == {Refused}
     record = w.connector.update("ticket", id, {"type": "Task", "due_at": due}, None, []).record
     assert record.values["due_at"] == due
 
@@ -491,6 +493,17 @@ def test_a_key_that_was_used_for_other_values_leads_to_its_ticket(w):
     w.app.index_lag = 600
     with pytest.raises(Retry):
         w.connector.create("ticket", {"subject": "Third"}, "key", {})
+
+
+def test_a_repeated_create_tells_what_became_of_its_ticket(w):
+    first = w.connector.create("ticket", {"subject": "One"}, "key", {}).record
+    w.records.update(first.external_id, {"subject": "Edited"}, w.jane)
+    again = w.connector.create("ticket", {"subject": "One"}, "key", {})
+    assert (again.created, again.record.values["subject"]) == (False, "Edited")
+    w.records.delete(first.external_id, w.jane)
+    anew = w.connector.create("ticket", {"subject": "One"}, "key", {})
+    assert anew.created and anew.record.external_id != first.external_id
+    assert len(w.connector.find_by_correlation_key("ticket", ["key"], [], {})["key"]) == 1
 
 
 # Jobs ----------------------------------------------------------------------------------------------------------------
@@ -532,6 +545,24 @@ def test_each_record_of_a_job_has_its_own_end(w, clock, looks):
     kinds = [type(result) for result in w.connector.update_many("ticket", updates, ["subject"])]
     assert kinds[:6] == [WriteResult, VersionMismatch, Refused, Gone, Gone, WriteResult]
     assert w.value(updates[1].external_id, "subject") == "Printer on fire"
+
+
+def test_a_ticket_that_changed_just_now_goes_by_itself_and_tells_what_was_replaced(w, clock, looks):
+    """Nothing is lost behind a stamp that two edits share: a job would not tell."""
+    updates = many(w)
+    clock.tick(60)
+    busy = updates[3].external_id
+    w.records.update(busy, {"priority": "low"}, w.jane)
+    versions = {id: record.version for id, record in read(w, *(update.external_id for update in updates)).items()}
+    w.records.update(busy, {"subject": "Edited in the second of our read"}, w.jane)
+    results = w.connector.update_many(
+        "ticket", [replace(update, expected_version=versions[update.external_id]) for update in updates], []
+    )
+    assert {type(result) for result in results} == {WriteResult}
+    assert [r.replaced for r in results if isinstance(r, WriteResult) and r.replaced] == [
+        {"subject": "Edited in the second of our read"}
+    ]
+    assert w.app.calls().count("PUT tickets/update_many") == w.app.calls().count(f"PUT tickets/{busy}") == 1
 
 
 def test_while_a_job_is_at_work_nothing_is_decided_about_its_records(w, looks):
