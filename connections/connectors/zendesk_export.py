@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from connections.connectors import zendesk_errors as errors
-from connections.connectors.base import Retry
+from connections.connectors.base import RateLimited, Retry
 from connections.connectors.http import Answer
 from connections.connectors.zendesk_desk import Desk, before, looping, moving_on, rows_in
 from connections.connectors.zendesk_errors import TOO_RECENT, ExportLimited
@@ -24,6 +24,8 @@ HIDDEN_SECONDS = 60
 TOO_RECENT_SECONDS = 90
 # A list waits for its next call in steps: between two pages the caller handles live edits and keeps its lease.
 STEP_SECONDS = 0.5
+# Minutes without a single page: others use the account's limit up, and a worker should not wait for them.
+MOST_WAITS = 3
 # Records a page where the usual thousand are too large for one answer.
 FEWER = 100
 
@@ -53,17 +55,20 @@ def by_cursor(desk: Desk, path: str, key: str, since: str | None) -> Iterator[Ex
     asked = {"start_time": str(seconds_of(since) if since else 0)}
     seen: set[str] = set()
     shown: list[Any] | None = None
+    waits = 0
     while True:
         try:
             answer = _page(desk, path, asked, size)
         except ExportLimited as limit:
-            yield from _waiting(limit, started)
+            waits += 1
+            yield from _waiting(limit, started, waits)
             continue
         except Retry as error:
             if size or "more than" not in error.message:
                 raise
             size = FEWER  # huge tickets: the rest of the list goes in smaller pages
             continue
+        waits = 0
         started = started or before(answer)
         rows = rows_in(answer.json, key)
         shown = moving_on(rows, shown)
@@ -84,12 +89,15 @@ def by_time(desk: Desk, path: str, key: str, since: str | None) -> Iterator[Expo
     started: str | None = None
     begin = seconds_of(since) if since else 0
     shown: list[Any] | None = None
+    waits = 0
     while True:
         try:
             answer = _page(desk, path, {"start_time": str(begin)}, 0)
         except ExportLimited as limit:
-            yield from _waiting(limit, started)
+            waits += 1
+            yield from _waiting(limit, started, waits)
             continue
+        waits = 0
         started = started or before(answer)
         rows = rows_in(answer.json, key)
         end, reached = answer.json.get("end_of_stream"), answer.json.get("end_time")
@@ -104,7 +112,10 @@ def by_time(desk: Desk, path: str, key: str, since: str | None) -> Iterator[Expo
         begin = reached
 
 
-def _waiting(limit: ExportLimited, started: str | None) -> Iterator[Exported]:
+def _waiting(limit: ExportLimited, started: str | None, waits: int) -> Iterator[Exported]:
+    """Raises RateLimited where others use the limit up: the run ends, and the next one asks again."""
+    if waits > MOST_WAITS:
+        raise RateLimited(limit.message, after=limit.after)
     for _ in range(int(limit.after / STEP_SECONDS) + 1):
         yield Exported([], started, False)
         pause(STEP_SECONDS)

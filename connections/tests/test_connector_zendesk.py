@@ -311,6 +311,10 @@ def test_the_exports_limit_is_no_limit_of_the_connection(w, clock, monkeypatch):
     first = next(iter(w.connector.changed_since("ticket", None, [], {})))
     assert not first.records and not first.last and paused == []
     assert w.connector.check().missing == []
+    w.app.exports_a_minute = 0  # others use it up
+    with pytest.raises(RateLimited, match="ten calls a minute"):
+        changed(w)
+    assert paused == []
 
 
 def test_a_cursor_that_loops_and_a_list_that_never_ends_are_noticed(w, clock):
