@@ -231,6 +231,7 @@ class Page(RecordCase):
         for number in range(6):
             self.pair.left.edit(self.left, body=f"text {number}")
             self.pair.quiet()
+        self.html(self.at)  # what every page keeps for some seconds is asked for
         self.pair.left.calls.clear()
         with CaptureQueriesContext(connection) as queries:
             self.html(self.at)
