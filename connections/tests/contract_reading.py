@@ -148,6 +148,9 @@ class ReadingContract:
 
     def test_a_hidden_field_is_named_unreadable_and_is_not_empty(self, vendor: Vendor):
         id = vendor.add(vendor.firsts())
+        if not vendor.hides_fields:
+            assert vendor.read(id, list(vendor.fields())).unreadable == frozenset()
+            return
         hidden = vendor.samples["number"].path
         vendor.read(id)
         vendor.hide(hidden)
@@ -157,8 +160,8 @@ class ReadingContract:
         assert hidden not in vendor.fields()
 
     def test_only_the_fields_asked_for_are_read(self, vendor: Vendor):
-        record = vendor.read(vendor.add(vendor.firsts()), [vendor.samples["text"].path])
-        assert dict(record.values) == {vendor.samples["text"].path: vendor.samples["text"].first}
+        record = vendor.read(vendor.add(vendor.firsts()), [vendor.other.path])
+        assert dict(record.values) == {vendor.other.path: vendor.other.first}
 
     def test_a_record_tells_its_title_times_and_a_name_for_people(self, vendor: Vendor):
         record = vendor.read(vendor.add({vendor.title: "Printer on fire"}))
@@ -320,10 +323,12 @@ class ReadingContract:
             assert record.values[vendor.title] == "At once"
             return
         vendor.lag(able.lookback * 0.9)
+        version = vendor.read(id).version
         vendor.edit(id, {vendor.title: "Late"})
         vendor.tick(able.lookback * 0.45)
         before = vendor.watermark()
-        assert vendor.changed(vendor.connector.shift_watermark(before, able.overlap)) == []
+        told = vendor.changed(vendor.connector.shift_watermark(before, able.overlap))
+        assert {record.version for record in told} <= {version}
         vendor.tick(able.lookback * 0.5)
         again = vendor.connector.shift_watermark(vendor.watermark(), 2 * able.lookback)
         assert id in {record.external_id for record in vendor.changed(again)}

@@ -63,6 +63,7 @@ class Vendor:
     follows: frozenset[str] = frozenset()  # paths the system itself changes on that way
     lines: str | None = None  # path of a plain text of several lines; None where the system has none
     children: str | None = None  # an object type owned by `object_type`
+    hides_fields: bool = True  # whether the right to read a single field can be taken from our account
 
     # Acts of a person ----------------------------------------------------------------------------------------------
 
@@ -107,7 +108,7 @@ class Vendor:
         raise NotImplementedError
 
     def hide(self, path: str) -> None:
-        """Take the right to read a field from our account."""
+        """Take the right to read a field from our account; asked only where that can be done."""
         raise NotImplementedError
 
     def lag(self, seconds: float) -> None:
@@ -123,6 +124,16 @@ class Vendor:
         raise NotImplementedError
 
     # Shorthand -------------------------------------------------------------------------------------------------------
+
+    @property
+    def other(self) -> Sample:
+        """A text beside the title; where the system has no plain one, its rich text."""
+        return self.samples.get("text") or self.samples["rich_text"]
+
+    @property
+    def told(self) -> Sample:
+        """A text whose changes the system's history tells."""
+        return self.samples["text"]
 
     @property
     def paths(self) -> list[str]:

@@ -71,7 +71,7 @@ class WritingContract:
         assert result.record == vendor.read(id)
 
     def test_what_is_written_is_read_back_even_where_it_was_not_asked_for(self, vendor: Vendor):
-        id, sample = vendor.add(), vendor.samples["text"]
+        id, sample = vendor.add(), vendor.other
         result = vendor.connector.update(vendor.object_type, id, {sample.path: sample.second}, None, [vendor.title])
         assert result.record.values[sample.path] == sample.second
         assert vendor.title in result.record.values
@@ -118,7 +118,7 @@ class WritingContract:
     @pytest.mark.parametrize("text", ODD_TEXTS)
     def test_odd_texts_are_written_as_they_are(self, vendor: Vendor, text: str):
         id = vendor.add()
-        path = vendor.samples["text"].path
+        path = vendor.other.path
         assert vendor.update(id, {vendor.title: text, path: text}).record.values[path] == text
         assert vendor.read(id).values[vendor.title] == text
         made = vendor.create({vendor.title: text}, "key of " + text).record
@@ -130,7 +130,7 @@ class WritingContract:
         id = vendor.add({**vendor.firsts(), vendor.title: "Kept"})
         limit = vendor.fields()[vendor.title].max_length
         option, person = vendor.samples["option"].path, vendor.samples["person"].path
-        text = {vendor.samples["text"].path: vendor.samples["text"].second}
+        text = {vendor.other.path: vendor.other.second}
         before, others = vendor.snapshot(id), vendor.ids()
         for path, value in (
             ("No_Such_Field__c", "x"),
@@ -154,9 +154,9 @@ class WritingContract:
         vendor.add()
         required = {f.path for f in vendor.fields().values() if f.required and f.creatable}
         if not required:
-            assert vendor.create({vendor.samples["text"].path: "No title"}, "k").created
+            assert vendor.create({vendor.other.path: "No title"}, "k").created
             return
-        assert refused(lambda: vendor.create({vendor.samples["text"].path: "No title"}, "k")) == required
+        assert refused(lambda: vendor.create({vendor.other.path: "No title"}, "k")) == required
 
     def test_a_field_that_cannot_be_written_is_refused_by_name(self, vendor: Vendor):
         id = vendor.add()
@@ -227,7 +227,7 @@ class WritingContract:
         id = vendor.add({vendor.title: "Before"})
         old = vendor.read(id).version
         vendor.tick(max(2.0, 2 * able.conditional_resolution))
-        vendor.edit(id, {vendor.samples["text"].path: "Somebody else's"})
+        vendor.edit(id, {vendor.other.path: "Somebody else's"})
         if able.conditional_write:
             before = vendor.snapshot(id)
             with pytest.raises(VersionMismatch):
@@ -236,14 +236,14 @@ class WritingContract:
         else:
             # The caller has to read again itself: nothing stops the write, and it touches only its own field.
             record = vendor.update(id, {vendor.title: "Ours"}, old).record
-            assert record.values[vendor.samples["text"].path] == "Somebody else's"
+            assert record.values[vendor.other.path] == "Somebody else's"
         assert vendor.update(id, {vendor.title: "Now"}, vendor.read(id).version).record.values[vendor.title] == "Now"
 
     def test_changes_closer_together_than_the_declared_resolution_may_pass_and_others_not(self, vendor: Vendor):
         able = vendor.connector.capabilities
         id = vendor.add()
         version = vendor.read(id).version
-        vendor.edit(id, {vendor.samples["text"].path: "In the same moment"})
+        vendor.edit(id, {vendor.other.path: "In the same moment"})
         found = outcome(lambda: vendor.update(id, {vendor.title: "Ours"}, version))
         exact = able.conditional_write and not able.conditional_resolution
         assert isinstance(found, VersionMismatch) is exact
@@ -369,10 +369,10 @@ class WritingContract:
         ids = [vendor.add() for _ in range(3)]
         versions = {id: vendor.read(id).version for id in ids}
         vendor.tick(max(2.0, 2 * able.conditional_resolution))
-        vendor.edit(ids[1], {vendor.samples["text"].path: "Somebody else's"})
+        vendor.edit(ids[1], {vendor.other.path: "Somebody else's"})
         results = update_all(vendor, [Update(id, {vendor.title: "Ours"}, versions[id]) for id in ids])
         assert [isinstance(result, VersionMismatch) for result in results] == [False, able.conditional_write, False]
-        assert vendor.read(ids[1]).values[vendor.samples["text"].path] == "Somebody else's"
+        assert vendor.read(ids[1]).values[vendor.other.path] == "Somebody else's"
 
     # Deletions -------------------------------------------------------------------------------------------------------
 
