@@ -45,7 +45,10 @@ _clock: tuple[float, float] = (0.0, -CLOCK_SECONDS)  # (Redis's clock minus ours
 
 
 class Budget:
-    """One lane of one connection's budget. `rate`: calls a second. Safe to use from threads."""
+    """One lane of one connection's budget. `rate`: calls a second. Safe to use from threads.
+
+    burst: calls that may go at once after a pause; by default what BURST_SECONDS of the rate are.
+    """
 
     def __init__(
         self,
@@ -53,6 +56,7 @@ class Budget:
         rate: float,
         lane: str = "live",
         *,
+        burst: int | None = None,
         client: Any = None,
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
@@ -60,6 +64,7 @@ class Budget:
         self.key = f"syncadmin:budget:{key}"
         self.rate = rate
         self.lane = lane
+        self._burst = burst
         self._client = client
         self._now = now
         self._sleep = sleep
@@ -109,7 +114,7 @@ class Budget:
         return store.check(_algorithm, [rate], int(now * 1000), 1)
 
     def _bucket(self, rate: float, lane: str = "") -> Rate:
-        whole = max(SMALLEST_BURST, rate * BURST_SECONDS)
+        whole = self._burst or max(SMALLEST_BURST, rate * BURST_SECONDS)
         burst = max(1, int(whole * LANES[lane or self.lane]))
         return Rate(max(1, round(rate * WINDOW_MS / 1000)), WINDOW_MS, burst=burst)
 

@@ -72,7 +72,10 @@ def open_connector(
             "Install the version that has it."
         ) from None
     owner = threading.get_ident()
-    budget = Budget(str(connection.pk), kind.capabilities.rate_per_second, lane)
+    able = kind.capabilities
+    budget = Budget(str(connection.pk), able.rate_per_second, lane)
+    # Writes that the system wants apart go one by one: a burst is what it asks us not to do.
+    paced = Budget(f"{connection.pk}:write", able.writes_per_second, lane, burst=1) if able.writes_per_second else None
     connection_id = connection.pk
     if connection.retry_after:
         _pause(connection_id, connection.retry_after.timestamp())
@@ -86,6 +89,8 @@ def open_connector(
             )
         if call_kind in BUDGETED:
             budget.spend()
+        if paced and call_kind == "write":
+            paced.spend()
         # ⚑ Last of all: whoever waited for a token, or stood still, may have been replaced meanwhile.
         if call_kind == "write" and not may_write():
             raise Retry("This worker stood still for a while. Nothing was sent; we try again.", after=0)

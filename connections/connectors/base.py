@@ -139,6 +139,7 @@ class Capabilities:
     lookback: float = 60.0  # a change may become visible in lists this late: index lag, long transactions
     concurrency: int = 4  # remote calls at once
     rate_per_second: float = 10.0
+    writes_per_second: float | None = None  # evenly spread, where writes have a limit of their own
     feed_retention: float | None = None  # how long the change feed can be replayed
     bell: str = "none"  # "webhook", "stream" or "none"
     update_timeout: float = 30.0  # after this an unanswered write can no longer take effect

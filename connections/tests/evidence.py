@@ -45,6 +45,17 @@ RECORDED_OPERATIONS: dict[str, dict[str, set[str]]] = {
         "/services/data/v{version}/sobjects/{SOBJECT_API_NAME}/{FIELD_NAME}/{FIELD_VALUE}": {"patch"},
         "/services/data/v{version}/composite/sobjects/{SOBJECT_API_NAME}/{FIELD_NAME}": {"patch"},
     },
+    "github": {
+        # the vendor's documentation: the description holds the parts about issues alone ("Get a repository", "Get the
+        # authenticated app", "Generating an installation access token for a GitHub App"); where a 301 leads to
+        "/repos/{owner}/{repo}": {"get"},
+        "/repositories/{repository_id}": {"get"},
+        "/repositories/{repository_id}/issues": {"get"},
+        "/repositories/{repository_id}/issues/{issue_number}": {"get"},
+        "/repos/{owner}/{repo}/installation": {"get"},
+        "/app": {"get"},
+        "/app/installations/{installation_id}/access_tokens": {"post"},
+    },
     "servicenow": {
         # the vendor's documentation, "Batch API" and "OAuth API request parameters": the transcription lacks them
         "/api/now/v1/batch": {"post"},
@@ -211,6 +222,8 @@ def _strict_schema(node: Any, names: bool = False) -> Any:
         changed["type"] = [node["type"], "null"]
         if isinstance(node.get("enum"), list):
             changed["enum"] = [*node["enum"], None]
+    elif node.get("nullable") is True and ("oneOf" in node or "anyOf" in node):
+        return {"anyOf": [changed, {"type": "null"}]}
     return changed
 
 

@@ -197,3 +197,15 @@ def test_redis_that_is_away_is_not_asked_again_at_once(monkeypatch):
     monkeypatch.setattr(budget, "_redis_away_until", 0.0)
     one.spend()
     assert len(asked) == 2
+
+
+def test_evenly_spread_calls_go_one_by_one_also_after_a_pause(server):
+    server.flushall()
+    clock = Clock()
+    one = Budget("1:write", 1.0, "live", burst=1, client=server, now=clock.now, sleep=clock.sleep)
+    one.spend()  # nobody knows what was just spent, so it begins empty
+    clock.at += 100
+    clock.slept.clear()
+    for _ in range(3):
+        one.spend()
+    assert [round(slept) for slept in clock.slept] == [1, 1]

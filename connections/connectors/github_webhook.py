@@ -1,0 +1,174 @@
+"""GitHub's webhook requests: the signature, what they say about which record, and making the webhook by the API.
+
+GitHub sends each delivery once and does not try again by itself; what gets lost on the way is found by polling.
+Facts: GitHub Docs, "Validating webhook deliveries"; only the SHA-256 signature counts, the older one is not looked at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from connections.connectors.base import DeliveryRequest, Gone, Hint, NotAllowed, ParsedDelivery, Refused
+from connections.connectors.github_site import COMMENTS, Site, split
+from connections.connectors.github_values import (
+    account_id,
+    comment_id,
+    comment_version,
+    is_pull_request,
+    number_of,
+    of_pull_request,
+    stamp,
+    unmarked,
+    version_of,
+)
+
+SIGNATURE, EVENT, DELIVERY = "x-hub-signature-256", "x-github-event", "x-github-delivery"
+EVENTS = ("issues", "issue_comment")
+STATE = "hooks"  # {repository: id of our webhook}
+
+
+def parse(request: DeliveryRequest, secret: str, account: str | None, repositories: Sequence[str]) -> ParsedDelivery:
+    """account: our own account's id, if known; repositories: as the connection spells them.
+
+    Raises ValueError on what is no delivery.
+    """
+    try:
+        body = json.loads(request.body)
+    except (ValueError, RecursionError):
+        raise ValueError("the body is no JSON; choose application/json as the webhook's content type") from None
+    if not isinstance(body, Mapping) or not body:
+        raise ValueError("the body is no GitHub event")
+    name = request.headers.get(EVENT, "")
+    action = body.get("action")
+    repository = body.get("repository")
+    full_name = repository.get("full_name") if isinstance(repository, Mapping) else None
+    if name in EVENTS and (not isinstance(full_name, str) or not isinstance(action, str)):
+        raise ValueError("the body names no repository")
+    if name not in EVENTS and "hook" not in body and "repository" not in body:
+        raise ValueError("the body is no GitHub event")
+    reason = _why_unverified(request, secret)
+    spelled = {one.lower(): one for one in repositories}.get(str(full_name).lower())
+    hints = _hints(name, str(action), body, spelled, account, not reason) if spelled else []
+    return ParsedDelivery(
+        delivery_id=request.headers.get(DELIVERY) or None,
+        event=f"{name} {action}" if isinstance(action, str) else name or "event",
+        verified=not reason,
+        reason=reason,
+        hints=hints,
+    )
+
+
+def _why_unverified(request: DeliveryRequest, secret: str) -> str:
+    if not secret:
+        return "the connection has no webhook secret"
+    given = request.headers.get(SIGNATURE, "")
+    if not given:
+        return "the request is not signed"
+    wanted = "sha256=" + hmac.new(secret.encode(), request.body, hashlib.sha256).hexdigest()
+    return "" if hmac.compare_digest(given.encode(), wanted.encode()) else "the signature does not fit"
+
+
+def _hints(
+    name: str, action: str, body: Mapping[str, Any], repository: str, account: str | None, verified: bool
+) -> list[Hint]:
+    issue = body.get("issue")
+    number = number_of(issue)
+    if not isinstance(issue, Mapping) or number is None or is_pull_request(issue):
+        return []
+    own = bool(account) and account_id(body.get("sender")) == account
+    deleted = action == "deleted"
+    if name == "issue_comment":
+        comment = body.get("comment")
+        id = comment_id(comment)
+        if not isinstance(comment, Mapping) or id is None or of_pull_request(comment):
+            return []
+        version = None if deleted else comment_version(comment)
+        at = stamp(comment.get("updated_at"))
+        made = action == "created"
+        return [
+            Hint(f"{repository}/{COMMENTS}", str(id), version, own, None, deleted, verified, at, made),
+            # A comment moves the issue's own time as well.
+            Hint(repository, str(number), verified=verified, at=stamp(issue.get("updated_at"))),
+        ]
+    return [
+        Hint(
+            repository,
+            str(number),
+            # A transferred issue is here no more, and lives on elsewhere: the read tells.
+            version=None if deleted or action == "transferred" else version_of(issue),
+            own_account=own,
+            changes=_changes(action, body, issue),
+            deleted=deleted,
+            verified=verified,
+            at=stamp(issue.get("updated_at")),
+            created=action == "opened",
+        )
+    ]
+
+
+def _changes(action: str, body: Mapping[str, Any], issue: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The new values of all changed fields; None where one cannot be told exactly as a read gives it."""
+    changes = body.get("changes")
+    if action != "edited" or not isinstance(changes, Mapping) or not changes or set(changes) - {"title", "body"}:
+        return None
+    found: dict[str, Any] = {}
+    if "title" in changes and isinstance(issue.get("title"), str):
+        found["title"] = issue["title"]
+    if "body" in changes:
+        try:
+            found["body"] = unmarked(issue.get("body"))[0]
+        except ValueError:
+            return None
+    return found
+
+
+# Making it ----------------------------------------------------------------------------------------------------------
+
+
+def subscribe(site: Site, object_types: Sequence[str], secret: str, url: str) -> str:
+    repositories = list(dict.fromkeys(split(one)[0] for one in object_types))
+    by_hand = _by_hand(site, repositories, url)
+    if not secret:
+        return f"Set a webhook secret in the connection first: without it no delivery can be trusted. {by_hand}"
+    config = {"url": url, "content_type": "json", "secret": secret, "insecure_ssl": "0"}
+    made = site.context.state.get(STATE, {})
+    for repository in repositories:
+        try:
+            ours = [
+                row["id"]
+                for page in site.pages(repository, "hooks")
+                for row in page
+                if isinstance(row.get("config"), Mapping) and row["config"].get("url") == url
+            ]
+            wanted: dict[str, Any] = {"config": config, "events": list(EVENTS), "active": True}
+            if ours:
+                site.write("PATCH", repository, "hooks", ours[0], json=wanted, one=f"webhook of {repository}")
+                made = {**made, repository: ours[0]}
+            else:
+                answer = site.write("POST", repository, "hooks", json={"name": "web", **wanted}).json
+                made = {**made, repository: answer.get("id") if isinstance(answer, Mapping) else None}
+        except (NotAllowed, Gone, Refused) as error:
+            why = f"Our account may not make webhooks in {repository} (Webhooks: read and write)."
+            return f"{why} {error.message} {by_hand}"
+        site.context.state.put(STATE, made)
+    return f"GitHub now sends changes in {', '.join(repositories)} to {url}."
+
+
+def unsubscribe(site: Site) -> None:
+    for repository, id in site.context.state.get(STATE, {}).items():
+        if id:
+            site.write("DELETE", repository, "hooks", id, ok=(404,))
+    site.context.state.put(STATE, {})
+
+
+def _by_hand(site: Site, repositories: Sequence[str], url: str) -> str:
+    where = ", ".join(f"{site.web}/{one}/settings/hooks/new" for one in repositories)
+    return (
+        f"In GitHub, open the repository's Settings → Webhooks → Add webhook ({where}). Payload URL: {url} · Content "
+        "type: application/json · Secret: the webhook secret of this connection · Let me select individual events: "
+        "Issues and Issue comments, nothing else."
+    )
