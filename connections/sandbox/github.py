@@ -18,6 +18,7 @@ from connections.sandbox.base import Request, Response, Standin, Stop
 from connections.sandbox.github_documents import Documents
 from connections.sandbox.github_issues_api import IssuesApi
 from connections.sandbox.github_meta_api import MetaApi
+from connections.sandbox.github_pages import Pages
 from connections.sandbox.github_records import Doc, Records, Refusal
 from connections.sandbox.github_webhooks import Webhooks
 
@@ -64,6 +65,7 @@ class GitHubStandin(Standin):
         self._writes: list[float] = []
         IssuesApi(self)
         MetaApi(self)
+        Pages(self)
 
     @property
     def list_lag(self) -> float:

@@ -3,21 +3,16 @@ edited, commented, deleted and restored. No script; everything is served by the 
 
 from __future__ import annotations
 
-from http.cookies import SimpleCookie
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode, urlsplit
-
-from django.template.loader import render_to_string
 
 from connections.sandbox.base import Request, Response, Stop
+from connections.sandbox.pages import Frame, Look, Person, go, same
 from connections.sandbox.salesforce_schema import Doc, Field, normal_id
 from connections.sandbox.salesforce_values import Problem
 
 if TYPE_CHECKING:
     from connections.sandbox.salesforce import SalesforceStandin
 
-PAGE_SIZE = 50
-COOKIE = "standin_user"
 LIST = "/lightning/o/Case/list"
 VIEWS = {
     "open": "All open cases",
@@ -53,23 +48,33 @@ READ_ONLY = (
     "LastModifiedById",
     "LastModifiedDate",
 )
-# No scripts, nothing from outside, no framing.
-POLICY = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 
-class Pages:
+class Pages(Frame):
+    look = Look(
+        product="Salesforce",
+        brand="Service",
+        noun="case",
+        nouns="cases",
+        list_url=LIST,
+        new_url="/lightning/o/Case/new",
+        accent=("#0b5cab", "#8ec2ff"),
+        solid=("#0b5cab", "#1b6fc4"),
+        bar=("#032d60", "#0b1a2e"),
+        soft="#c9dcf2",
+        sign="#5cb6ff",
+    )
+
     def __init__(self, app: SalesforceStandin) -> None:
-        self.app = app
+        super().__init__(app)
         self.org = app.org
         record = r"/lightning/r/(?:Case/)?(?P<id>\w{15,18})"
         for method, pattern, handler in (
             ("GET", "/?", self.home),
             ("GET", "/(?P<id>[0-9]\\w{14,17})", self.short_link),
-            ("GET", "/_static/salesforce.css", self.style),
-            ("POST", "/switch-user", self.switch_user),
             ("GET", LIST, self.listing),
-            ("GET", "/lightning/o/Case/new", self.new),
-            ("POST", "/lightning/o/Case/new", self.create),
+            ("GET", self.look.new_url, self.new),
+            ("POST", self.look.new_url, self.create),
             ("GET", record + "/view", self.view),
             ("GET", record + "/edit", self.edit),
             ("POST", record + "/edit", self.save),
@@ -82,27 +87,13 @@ class Pages:
 
     # Around every page -----------------------------------------------------------------------------------------
 
-    def me(self, request: Request) -> Doc:
-        """The person this browser plays; the first of the demo's people if it has not chosen."""
-        cookie = SimpleCookie(request.headers.get("cookie", ""))
-        chosen = self.org.tables["User"].get(cookie[COOKIE].value) if COOKIE in cookie else None
-        if chosen and chosen["IsActive"]:
-            return chosen
-        people = self.org.users()
-        return people[0] if people else self.org.tables["User"][self.org.system_user]
-
-    def page(self, request: Request, template: str, status: int = 200, **context: Any) -> Response:
-        shared = {"me": self.me(request), "people": self.org.users(), "here": _address(request), "list_url": LIST}
-        html = render_to_string(f"sandbox/salesforce/{template}.html", {**shared, **context})
-        return Response(status, html, {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"})
+    def people(self) -> list[Person]:
+        users = self.org.users() or [self.org.tables["User"][self.org.system_user]]
+        return [Person(user["Id"], user["Name"], user["Id"]) for user in users]
 
     def from_here(self, request: Request) -> dict[str, list[str]]:
         """The form of a POST that one of our own pages sent. Raises Stop(403)."""
-        origin = request.headers.get("origin")
-        foreign = request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
-        if foreign or (origin is not None and urlsplit(origin).netloc != request.headers.get("host")):
-            text = "The form came from another site, so nothing was changed. Open the page here and send it again."
-            raise Stop(self.page(request, "message", 403, title="Not accepted", text=text))
+        self.check_origin(request)
         return request.form_lists()
 
     def found(self, request: Request, id: str, *, deleted: bool = False) -> Doc:
@@ -110,52 +101,32 @@ class Pages:
         if doc is None or doc["IsDeleted"] is not deleted:
             gone = doc is not None and doc["IsDeleted"]
             text = "The case is in the recycle bin." if gone else "There is no case at this address."
-            raise Stop(self.page(request, "message", 404, title="We couldn't find that case", text=text))
+            raise Stop(self.message(request, 404, "We couldn't find that case", text))
         return doc
 
-    def style(self, request: Request) -> Response:
-        css = render_to_string("sandbox/salesforce/salesforce.css")
-        return Response(200, css, {"Content-Type": "text/css; charset=utf-8", "Cache-Control": "max-age=300"})
-
     def home(self, request: Request) -> Response:
-        return _go(LIST)
+        return go(LIST)
 
     def short_link(self, request: Request, id: str) -> Response:
-        return _go(f"/lightning/r/Case/{id}/view")
-
-    def switch_user(self, request: Request) -> Response:
-        form = self.from_here(request)
-        back, user = form.get("back", [LIST])[-1], form.get("user", [""])[-1]
-        response = _go(back if back.startswith("/") and not back.startswith("//") else LIST)
-        if user in self.org.tables["User"]:
-            response.headers["Set-Cookie"] = f"{COOKIE}={user}; Path=/; HttpOnly; SameSite=Lax"
-        return response
+        return go(f"/lightning/r/Case/{id}/view")
 
     # The list --------------------------------------------------------------------------------------------------
 
     def listing(self, request: Request) -> Response:
         view = request.query.get("view", "open")
         text = request.query.get("q", "").strip()
-        number = max(1, int(n)) if (n := request.query.get("page", "1")).isdigit() else 1
-        rows = self._in_view(view if view in VIEWS else "open", self.me(request)["Id"])
+        rows = self._in_view(view if view in VIEWS else "open", self.me(request).id)
         if text:
             rows = [r for r in rows if _contains(r, text.lower())]
         rows.sort(key=lambda r: (r["LastModifiedDate"], r["Id"]), reverse=True)
-        shown = rows[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]
-
-        def at(page: int) -> str:
-            return LIST + "?" + urlencode({"view": view, "q": text, "page": page})
-
+        shown, told = self.paged(request, rows, view=view, q=text)
         return self.page(
             request,
-            "list",
+            "salesforce/list",
             view=view,
             views=VIEWS.items(),
             title=VIEWS.get(view, VIEWS["open"]),
             text=text,
-            total=len(rows),
-            newer=at(number - 1) if number > 1 else "",
-            older=at(number + 1) if number * PAGE_SIZE < len(rows) else "",
             rows=[
                 {
                     **r,
@@ -165,6 +136,7 @@ class Pages:
                 }
                 for r in shown
             ],
+            **told,
         )
 
     def _in_view(self, view: str, me: str) -> list[Doc]:
@@ -187,7 +159,7 @@ class Pages:
         fields = self.org.objects["Case"].fields
         return self.page(
             request,
-            "record",
+            "salesforce/record",
             case=doc,
             owner=self._name(doc["OwnerId"]),
             details=[self._shown(fields[n], doc) for n in FORM if n in fields and n != "Description"],
@@ -231,7 +203,7 @@ class Pages:
 
     def new(self, request: Request) -> Response:
         fresh = {f.name: f.default for f in self.org.objects["Case"].fields.values()}
-        return self._form(request, {**fresh, "OwnerId": self.me(request)["Id"]}, None)
+        return self._form(request, {**fresh, "OwnerId": self.me(request).id}, None)
 
     def edit(self, request: Request, id: str) -> Response:
         doc = self.found(request, id)
@@ -241,23 +213,23 @@ class Pages:
         form = self.from_here(request)
         values = self._sent(form)
         try:
-            doc = self.org.create("Case", {k: v for k, v in values.items() if v is not None}, self.me(request)["Id"])
+            doc = self.org.create("Case", {k: v for k, v in values.items() if v is not None}, self.me(request).id)
         except Problem as problem:
             return self._form(request, values, None, problem)
-        return _go(f"/lightning/r/Case/{doc['Id']}/view")
+        return go(f"/lightning/r/Case/{doc['Id']}/view")
 
     def save(self, request: Request, id: str) -> Response:
         """Writes only what this person changed, so that an edit made meanwhile elsewhere stays."""
         form = self.from_here(request)
         doc = self.found(request, id)
         values = self._sent(form)
-        own = {k: v for k, v in values.items() if _lines(_text(v)) != _lines(form.get("was-" + k, [""])[-1])}
+        own = {k: v for k, v in values.items() if same(_text(v)) != same(form.get("was-" + k, [""])[-1])}
         try:
             if own:
-                self.org.update(doc["Id"], own, self.me(request)["Id"])
+                self.org.update(doc["Id"], own, self.me(request).id)
         except Problem as problem:
             return self._form(request, {**doc, **values}, doc, problem)
-        return _go(f"/lightning/r/Case/{doc['Id']}/view")
+        return go(f"/lightning/r/Case/{doc['Id']}/view")
 
     def _sent(self, form: dict[str, list[str]]) -> Doc:
         values: Doc = {}
@@ -275,11 +247,11 @@ class Pages:
         url = f"/lightning/r/Case/{doc['Id']}" if doc else ""
         return self.page(
             request,
-            "form",
+            "salesforce/form",
             422 if problem else 200,
             case=doc,
             problem=problem,
-            action=f"{url}/edit" if doc else "/lightning/o/Case/new",
+            action=f"{url}/edit" if doc else self.look.new_url,
             back=f"{url}/view" if doc else LIST,
             fields=[self._input(f, values, doc, problem) for f in fields],
         )
@@ -317,36 +289,28 @@ class Pages:
         if body.strip():
             values = {"ParentId": doc["Id"], "CommentBody": body, "IsPublished": "published" in form}
             try:
-                self.org.create("CaseComment", values, self.me(request)["Id"])
+                self.org.create("CaseComment", values, self.me(request).id)
             except Problem as problem:
-                return self.page(request, "message", 422, title="The comment was not saved", text=problem.message)
-        return _go(f"/lightning/r/Case/{doc['Id']}/view#comments")
+                return self.message(request, 422, "The comment was not saved", problem.message)
+        return go(f"/lightning/r/Case/{doc['Id']}/view#comments")
 
     def ask_delete(self, request: Request, id: str) -> Response:
         doc = self.found(request, id)
-        return self.page(request, "delete", case=doc, url=f"/lightning/r/Case/{doc['Id']}")
+        return self.page(request, "salesforce/delete", case=doc, url=f"/lightning/r/Case/{doc['Id']}")
 
     def delete(self, request: Request, id: str) -> Response:
         self.from_here(request)
-        self.org.delete(self.found(request, id)["Id"], self.me(request)["Id"])
-        return _go(LIST)
+        self.org.delete(self.found(request, id)["Id"], self.me(request).id)
+        return go(LIST)
 
     def undelete(self, request: Request, id: str) -> Response:
         self.from_here(request)
         doc = self.found(request, id, deleted=True)
         try:
-            self.org.undelete(doc["Id"], self.me(request)["Id"])
+            self.org.undelete(doc["Id"], self.me(request).id)
         except Problem as problem:
-            return self.page(request, "message", 422, title="The case was not restored", text=problem.message)
-        return _go(f"/lightning/r/Case/{doc['Id']}/view")
-
-
-def _go(url: str) -> Response:
-    return Response(303, None, {"Location": url})
-
-
-def _address(request: Request) -> str:
-    return request.path + ("?" + urlencode(request.query) if request.query else "")
+            return self.message(request, 422, "The case was not restored", problem.message)
+        return go(f"/lightning/r/Case/{doc['Id']}/view")
 
 
 def _when(text: str | None) -> str:
@@ -355,11 +319,6 @@ def _when(text: str | None) -> str:
 
 def _text(value: Any) -> str:
     return "" if value is None else str(value)
-
-
-def _lines(text: str) -> str:
-    """Browsers send CR LF for each newline; what was not touched must compare equal."""
-    return text.replace("\r\n", "\n").strip()
 
 
 def _contains(doc: Doc, text: str) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -43,3 +45,15 @@ class Store:
             number = (self.get("counter", name) or start - 1) + 1
             self.put("counter", name, number)
         return number
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All of what is put within, or nothing of it. What a stand-in remembers beside the file is not undone."""
+        with self.lock:
+            self.db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self.db.execute("ROLLBACK")
+                raise
+            self.db.execute("COMMIT")

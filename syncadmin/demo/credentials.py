@@ -10,11 +10,12 @@ from syncadmin.demo.world import Person
 
 INTEGRATION_NAME = "SyncAdmin Integration"
 INTEGRATION_EMAIL = "syncadmin@example.com"
+GITHUB_LOGIN, SERVICENOW_USER = "syncadmin-bot", "syncadmin"
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Sign-ins at the two stand-ins, for SyncAdmin's own account and for each person of the office."""
+    """Sign-ins at the stand-ins, for SyncAdmin's own account and for each person of the office."""
 
     word: str
 
@@ -24,6 +25,12 @@ class Credentials:
     def salesforce_app(self, email: str) -> tuple[str, str]:
         """(client id, client secret) of a connected app that runs as this person."""
         return f"3MVG9{self._derive('app', email)}", self._derive("secret", email).upper()
+
+    def github_token(self) -> str:
+        return f"ghp_{self._derive('github', GITHUB_LOGIN)[:36]}"
+
+    def servicenow_password(self) -> str:
+        return self._derive("servicenow", SERVICENOW_USER)[:24]
 
     def webhook_secret(self) -> str:
         """What Jira signs its webhooks with."""

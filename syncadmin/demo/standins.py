@@ -1,4 +1,4 @@
-"""The two stand-ins as processes: made, filled with the demo's data where asked, served on loopback."""
+"""The stand-ins as processes: made, filled with the demo's data where asked, served on loopback."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from syncadmin.demo.credentials import Credentials
 
 # kind: (module of the stand-in, its class, module that fills it)
 KINDS = {
+    "github": ("connections.sandbox.github", "GitHubStandin", "syncadmin.demo.seed_github"),
     "jira": ("connections.sandbox.jira", "JiraStandin", "syncadmin.demo.seed_jira"),
     "salesforce": ("connections.sandbox.salesforce", "SalesforceStandin", "syncadmin.demo.seed_salesforce"),
+    "servicenow": ("connections.sandbox.servicenow", "ServiceNowStandin", "syncadmin.demo.seed_servicenow"),
 }
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
 import pytest
 
+from connections.sandbox.base import Request
+from connections.sandbox.github import GitHubStandin
 from connections.sandbox.jira import JiraStandin
 from connections.sandbox.salesforce import SalesforceStandin
+from connections.sandbox.servicenow import ServiceNowStandin
 from mappings.transforms import TRANSFORMS
 from mappings.transforms.base import FieldSpec
-from syncadmin.demo import notes, seed_config, seed_jira, seed_salesforce, standins, world
+from syncadmin.demo import notes, seed_config, seed_github, seed_jira, seed_salesforce, seed_servicenow, standins, world
 from syncadmin.demo.credentials import INTEGRATION_EMAIL, Credentials
 
 WORD = Credentials("a word")
@@ -38,6 +42,38 @@ def test_there_are_240_issues_and_220_cases_and_a_second_start_adds_none(
     seed_salesforce.seed(salesforce, WORD)
     assert len(jira.issues(world.PROJECT_KEY)) == 240
     assert len(salesforce.org.cases()) == 220
+
+
+@pytest.mark.parametrize("kind", sorted(standins.KINDS))
+def test_each_stand_in_can_be_started_filled_and_shows_its_records_to_a_person(kind: str, tmp_path: Path) -> None:
+    path = str(tmp_path / "standin.sqlite3")
+    for _ in range(2):  # the second start finds what the first one made
+        standin = standins.make(kind, path, 0.0, WORD)
+    headers = {"host": "standin.test"}
+    page = Request("GET", "/", {}, headers, b"")
+    for _ in range(3):
+        answer = standin.handle(page)
+        if answer.status not in (302, 303):
+            break
+        page = Request("GET", answer.headers["Location"], {"view": "all"}, headers, b"")
+    assert answer.status == 200 and "Ana Ruiz" in str(answer.body)
+
+
+@pytest.mark.parametrize("kind", ["github", "servicenow"])
+def test_a_few_records_are_there_once_and_the_sign_in_holds_after_a_restart(kind: str, tmp_path: Path) -> None:
+    path = str(tmp_path / "standin.sqlite3")
+    standins.make(kind, path, 0.0, WORD)
+    again = standins.make(kind, path, 0.0, WORD)
+    if isinstance(again, GitHubStandin):
+        assert len(again.records.issues(again.records.found(seed_github.REPOSITORY))) == seed_github.ISSUES
+        asked = Request("GET", "/api/v3/user", {}, {"authorization": f"Bearer {WORD.github_token()}"}, b"")
+        assert again.handle(asked).status == 200
+    else:
+        assert isinstance(again, ServiceNowStandin)
+        assert len(again.records.rows("incident")) == seed_servicenow.INCIDENTS
+        sent = base64.b64encode(f"syncadmin:{WORD.servicenow_password()}".encode()).decode()
+        asked = Request("GET", "/api/now/table/incident", {}, {"authorization": f"Basic {sent}"}, b"")
+        assert again.handle(asked).status == 200
 
 
 def test_150_are_the_same_things_by_reference_or_else_by_summary(

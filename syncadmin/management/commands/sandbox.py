@@ -8,7 +8,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from syncadmin.demo import standins
-from syncadmin.demo.credentials import INTEGRATION_EMAIL, Credentials
+from syncadmin.demo.credentials import GITHUB_LOGIN, INTEGRATION_EMAIL, SERVICENOW_USER, Credentials
+from syncadmin.demo.seed_github import REPOSITORY
 
 
 class Command(BaseCommand):
@@ -39,10 +40,14 @@ class Command(BaseCommand):
             ) from None
         self.stdout.write(f"Stand-in for {options['kind']} at {server.address}")
         if credentials is not None:
-            self.stdout.write(f"Sign in as {INTEGRATION_EMAIL} with {self.sign_in(options['kind'], credentials)}")
+            self.stdout.write(f"Sign in as {self.sign_in(options['kind'], credentials)}")
         server.server.run()
 
     def sign_in(self, kind: str, credentials: Credentials) -> str:
-        if kind == "jira":
-            return f"the API token {credentials.jira_token(INTEGRATION_EMAIL)}"
-        return "client id {} and client secret {}".format(*credentials.salesforce_app(INTEGRATION_EMAIL))
+        client = "client id {} and client secret {}".format(*credentials.salesforce_app(INTEGRATION_EMAIL))
+        return {
+            "github": f"{GITHUB_LOGIN} with the token {credentials.github_token()} (repository {REPOSITORY})",
+            "jira": f"{INTEGRATION_EMAIL} with the API token {credentials.jira_token(INTEGRATION_EMAIL)}",
+            "salesforce": f"{INTEGRATION_EMAIL} with {client}",
+            "servicenow": f"{SERVICENOW_USER} with the password {credentials.servicenow_password()}",
+        }[kind]
