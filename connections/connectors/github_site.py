@@ -35,7 +35,7 @@ _NAME = re.compile(r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+")
 _NEXT = re.compile(r'<([^<>]+)>;\s*rel="next"')
 
 _memory: dict[tuple[str, ...], dict[str, Any]] = {}
-_answers: OrderedDict[tuple[str, ...], tuple[str, Any]] = OrderedDict()
+_answers: OrderedDict[tuple[str, ...], tuple[str, Any, str]] = OrderedDict()  # (ETag, JSON, Link)
 _guard = threading.Lock()
 
 
@@ -45,7 +45,7 @@ class Site:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.web, self.base = addresses(context.address)
-        if self.base:
+        if urlsplit(self.base)[:2] != urlsplit(context.address)[:2]:
             context.http.trust(self.base)
 
     # Calls -----------------------------------------------------------------------------------------------------
@@ -117,15 +117,15 @@ class Site:
         """The answer of a GET. What we have read before is asked for by its ETag: unchanged, it costs nothing."""
         key = (*self.identity, path, urlencode(params or {}))
         with _guard:
-            tag, body = _answers.get(key, ("", None))
+            tag, body, link = _answers.get(key, ("", None, ""))
         answer = self.call("GET", path, params=params, one=one, ok=ok, tag=tag)
         if answer.status == NOT_MODIFIED:
-            return replace(answer, status=200, json=body)
+            return replace(answer, status=200, json=body, headers={**answer.headers, "Link": link})
         fresh = answer.headers.get("ETag", "")
         with _guard:
             _answers.pop(key, None)
             if answer.status == 200 and fresh and len(answer.text) <= LARGEST_KEPT:
-                _answers[key] = (fresh, answer.json)
+                _answers[key] = (fresh, answer.json, answer.headers.get("Link", ""))
                 while len(_answers) > KEPT_ANSWERS:
                     _answers.popitem(last=False)
         return answer
@@ -135,7 +135,7 @@ class Site:
     ) -> Iterator[list[Any]]:
         """All pages of a list below a repository, each a list of objects. Raises Retry where it does not go on."""
         query = {**(params or {}), "per_page": str(PAGE_ROWS)}
-        answer = self._there(repository, parts, lambda path: self.call("GET", path, params=query, one=one), one)
+        answer = self._there(repository, parts, lambda path: self.read(path, params=query, one=one), one)
         seen: set[str] = set()
         while True:
             rows = rows_in(answer)
@@ -293,12 +293,10 @@ class Site:
     # Memory --------------------------------------------------------------------------------------------------------
 
     def forget(self) -> None:
-        """Take up changes of repositories, labels, types and people at once."""
+        """Take up changes of repositories, labels, types and people at once. Answers kept by ETag are never stale."""
         with _guard:
             for what in [key for key in _memory if key[1:] == self.identity]:
                 del _memory[what]
-            for asked in [key for key in _answers if key[:3] == self.identity]:
-                del _answers[asked]
 
     @property
     def identity(self) -> tuple[str, str, str]:

@@ -375,6 +375,15 @@ def test_an_issue_that_did_not_change_is_read_again_for_nothing(w):
     assert read(w, id)[id].title == "Edited" != first.title
 
 
+def test_looking_again_at_the_fields_costs_nothing_while_they_are_the_same(w):
+    w.records.milestone(REPOSITORY, "1.0")
+    w.connector.fields(REPOSITORY, {})
+    assert charged_of(w, lambda: w.connector.fields(REPOSITORY, {})) == 0
+    w.records.milestone(REPOSITORY, "2.0")
+    [milestone] = [one for one in w.connector.fields(REPOSITORY, {}) if one.path == "milestone"]
+    assert [option.value for option in milestone.options] == ["1.0", "2.0"]
+
+
 def test_limits_make_the_connection_wait(w):
     id = w.issue()
     read(w, id)

@@ -317,3 +317,17 @@ def test_secrets_show_nowhere(site):
     assert TOKEN not in str(caught.value)
     assert TOKEN not in repr(connector)
     assert SECRET not in repr(connector.context)
+
+
+def test_writes_that_a_system_wants_apart_draw_on_a_budget_of_their_own(monkeypatch):
+    spent = []
+    monkeypatch.setattr(
+        opening.Budget, "spend", lambda self: spent.append((self.key.rpartition("budget:")[2], self.rate))
+    )
+    hub = Connection.objects.create(name="Hub", kind="github", address="https://git.acme.example")
+    before_call = open_connector(hub).context.http.before_call
+    before_call("read")
+    before_call("write")
+    able = connector_class("github").capabilities
+    calls, writes = (str(hub.pk), able.rate_per_second), (f"{hub.pk}:write", able.writes_per_second)
+    assert spent == [calls, calls, writes]

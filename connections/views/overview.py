@@ -130,10 +130,11 @@ def findings(connection: Connection) -> list[Finding]:
 def behaviour(able: Capabilities) -> list[tuple[str, str]]:
     """The declared capabilities, in words."""
     bells = {"webhook": "it calls our webhook", "stream": "we listen to its change stream", "none": "polling alone"}
+    writes = f"; writes {able.writes_per_second:g} a second" if able.writes_per_second else ""
     return [
         ("Live changes", bells[able.bell]),
         ("Batch", f"{able.bulk_read} reads, {able.bulk_write} writes"),
-        ("At once", f"{able.concurrency} calls, at most {able.rate_per_second:g} a second"),
+        ("At once", f"{able.concurrency} calls, at most {able.rate_per_second:g} a second{writes}"),
         ("Creates", "safe to repeat" if able.idempotent_create else "looked up by our key before a repeat"),
         (
             "Overwrite check",
