@@ -35,11 +35,10 @@ FORM = (
         "token",
         "Personal access token",
         secret=True,
-        required=False,
         show_if=("sign_in", TOKEN),
         help="Best a fine-grained one of an account of its own: Issues read and write, Metadata read.",
     ),
-    FormField("app_id", "App ID or client ID", required=False, show_if=("sign_in", APP)),
+    FormField("app_id", "App ID or client ID", show_if=("sign_in", APP)),
     FormField(
         "installation_id",
         "Installation ID",
@@ -47,7 +46,7 @@ FORM = (
         show_if=("sign_in", APP),
         help="The number at the end of the installation's address. Empty: that of the first repository.",
     ),
-    FormField("private_key", "Private key", secret=True, required=False, multiline=True, show_if=("sign_in", APP)),
+    FormField("private_key", "Private key", secret=True, multiline=True, show_if=("sign_in", APP)),
 )
 
 
