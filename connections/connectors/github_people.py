@@ -98,12 +98,12 @@ def _unknown(value: str) -> str:
 
 
 def search(site: Site, text: str) -> list[tuple[str, str]]:
-    """(person value, login and name) of people whom issues can be assigned to."""
-    found: list[tuple[str, str]] = []
+    """(person value, login) of people whom issues can be assigned to."""
+    found: dict[str, str] = {}
     for repository in site.repositories():
         for page in site.pages(repository, "assignees"):
-            for account in page:
-                if is_account(account) and text.lower() in account["login"].lower() and len(found) < SUGGESTIONS:
-                    entry = (_value(site, account), str(account["login"]))
-                    found += [entry] if entry not in found else []
-    return found
+            fitting = [one for one in page if is_account(one) and text.lower() in one["login"].lower()]
+            found |= {_value(site, one): str(one["login"]) for one in fitting[: SUGGESTIONS - len(found)]}
+            if len(found) >= SUGGESTIONS:
+                return list(found.items())
+    return list(found.items())

@@ -37,6 +37,8 @@ from connections.connectors.github_values import (
 )
 
 WRITABLE = ("title", "body", "state", "state_reason", "labels", "milestone", "assignee", "assignees", "type")
+# What a new issue is told with: the caller compares also what it did not send.
+TOLD_OF_NEW = (*WRITABLE, "number", "created", "closed", "locked")
 # The body has our mark in it, a reason goes with a change of state, one of several assignees cannot be replaced.
 LOOK_FIRST = frozenset({"body", "state_reason", "assignee"})
 DROPPED = (
@@ -65,7 +67,8 @@ def create(site: Site, repository: str, values: Values, key: str, labels: Sequen
     answer = site.write("POST", repository, "issues", json=body, sent=list(values))
     if number_of(answer.json) is None or version_of(answer.json) == UNREADABLE:
         raise unknown(True)
-    return WriteResult(_record(site, repository, answer.json, list(values)), created=True)
+    paths = [*dict.fromkeys([*values, *TOLD_OF_NEW])]
+    return WriteResult(_record(site, repository, answer.json, paths), created=True)
 
 
 def update(site: Site, repository: str, external_id: str, values: Values, fields: Sequence[str]) -> WriteResult:

@@ -30,9 +30,13 @@ def pairing(rule_id: str, field: str, path: str, left: dict[str, Any], **more: A
     return made
 
 
+STATES = [{"left": "Open", "right": "open"}, {"left": "Closed", "right": "done"}]
 RULES = [
     pairing("title", "title", "title", left={"required": True, "max_length": 256}),
     pairing("body", "body", "body", transform="rich_text", left={"kind": "rich_text", "format": "markdown"}),
+    pairing(
+        "state", "state", "status", kind="option", transform="value_map", entries=STATES, left={"creatable": False}
+    ),
 ]
 
 
@@ -119,6 +123,16 @@ def test_records_are_made_on_both_sides_and_the_key_is_nobodys_edit(between: Bet
     between.quiet()
     assert Operation.objects.filter(state="confirmed").count() == writes and issue != str(made["number"])
     assert not between.pair.open_conflicts()
+
+
+def test_an_issue_that_is_done_elsewhere_is_made_and_then_closed(between: Between) -> None:
+    done = between.memory.add(title="Done there", status="done")
+    between.quiet()
+    number = str(Link.objects.get(right_id=done).left_id)
+    assert (between.w.stored(number)["state"], between.memory.value(done, "status")) == ("closed", "done")
+    between.w.records.edit(REPOSITORY, number, "ana-ruiz", {"state": "open"})
+    between.quiet()
+    assert between.memory.value(done, "status") == "open" and not between.pair.open_conflicts()
 
 
 def test_a_create_whose_answer_is_lost_makes_one_issue(between: Between) -> None:
