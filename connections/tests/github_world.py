@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -35,13 +36,28 @@ class World:
         self.app = app
         self.records = app.records
         self.address = address
-        self.us = self.records.account("syncadmin", name="Sync Admin")
+        self.reset()
+
+    def reset(self) -> None:
+        """As new: one server is enough for many tests."""
+        app, records = self.app, self.records
+        for kind in ("issue", "comment", "event", "hook", "repository", "account"):
+            for doc in records.all(kind):
+                records.drop(kind, doc["key"])
+        app.faults.clear()
+        app.hidden.clear()
+        app.tokens.clear()
+        app.requests.clear()
+        app.may_push = app.may_hook = True
+        app.list_lag, app.hourly_limit, app.writes_a_minute, app.installed = 0.0, 10**9, None, None
+        app.now = time.time
+        self.us = records.account("syncadmin", name="Sync Admin")
         app.sign_in("syncadmin", TOKEN)
-        self.ana = self.records.account("ana-ruiz", "Ana@acme.example", "Ana Ruiz")
-        self.ben = self.records.account("ben", None, "Ben")  # hides his address
-        self.gil = self.records.account("gil", "gil@acme.example", "Gil")  # has left
+        self.ana = records.account("ana-ruiz", "Ana@acme.example", "Ana Ruiz")
+        self.ben = records.account("ben", None, "Ben")  # hides his address
+        self.gil = records.account("gil", "gil@acme.example", "Gil")  # has left
         members = ["ana-ruiz", "ben", "syncadmin"]
-        self.repository = self.records.repository(REPOSITORY, members, types=["Bug", "Feature"])
+        self.repository = records.repository(REPOSITORY, members, types=["Bug", "Feature"])
         self.tokens = Tokens()
         self.state = State()
         self.connector = self.open()

@@ -32,29 +32,17 @@ HOOK = "https://sync.example/hooks/abc"
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[World]:
-    """One server for all tests of the file; each has a fresh repository on it."""
     with world() as found:
         yield found
-        if (EVIDENCE / "specs").is_dir():
-            check_all_requests(found)
 
 
 @pytest.fixture
 def w(shared: World) -> Iterator[World]:
-    app, records = shared.app, shared.records
-    for kind in ("issue", "comment", "event", "hook", "repository"):
-        for doc in records.all(kind):
-            records.drop(kind, doc["key"])
-    shared.repository = records.repository(REPOSITORY, ["ana-ruiz", "ben", "syncadmin"], types=["Bug", "Feature"])
-    shared.state.kept.clear()
-    shared.tokens.token, shared.tokens.renewals = None, 0
-    app.faults.clear()
-    app.hidden.clear()
-    app.may_push = app.may_hook = True
-    app.list_lag, app.hourly_limit, app.writes_a_minute, app.installed = 0.0, 10**9, None, None
-    app.now = time.time
-    shared.connector = shared.open()
+    """One server for all tests of the file, as new for each."""
+    shared.reset()
     yield shared
+    if (EVIDENCE / "specs").is_dir():
+        check_all_requests(shared)
 
 
 def read(w: World, *ids: str, fields: list[str] | None = None) -> Any:
@@ -101,8 +89,7 @@ def key() -> Any:
 
 
 def as_app(w: World, key: Any, **settings: str) -> Any:
-    if w.records.get("account", "sync[bot]") is None:
-        w.records.account("sync[bot]", type="Bot")
+    w.records.account("sync[bot]", type="Bot")
     w.app.installed = {"id": "Iv1.abc", "slug": "sync", "installation": 42, "public_key": key[0].public_key()}
     given = {"sign_in": "app", "app_id": "Iv1.abc", **settings}
     return w.open(secrets={"private_key": key[1], "webhook_secret": SECRET}, **given)

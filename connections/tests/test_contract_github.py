@@ -140,9 +140,14 @@ class GitHubVendor(WiredVendor):
 
 
 class TestGitHub(HttpContract):
-    @pytest.fixture
-    def vendor(self) -> Iterator[GitHubVendor]:
+    @pytest.fixture(scope="class")
+    def served(self) -> Iterator[World]:
         with world() as w:
-            yield GitHubVendor(w)
-            if (EVIDENCE / "specs").is_dir():
-                check_all_requests(w)
+            yield w
+
+    @pytest.fixture
+    def vendor(self, served: World) -> Iterator[GitHubVendor]:
+        served.reset()
+        yield GitHubVendor(served)
+        if (EVIDENCE / "specs").is_dir():
+            check_all_requests(served)

@@ -103,7 +103,7 @@ def between(monkeypatch: pytest.MonkeyPatch) -> Iterator[Between]:
     monkeypatch.setattr(jobs, "enqueue", lambda *args: None)
     monkeypatch.setattr(opening.Budget, "spend", lambda self: None)
     os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-    with world(hourly_limit=10**9) as w:
+    with world() as w:
         yield Between(w)
     Memory.registry.clear()
 
