@@ -139,12 +139,13 @@ class GitHubVendor(WiredVendor):
     seen = 0
 
 
-class TestGitHub(HttpContract):
-    @pytest.fixture(scope="class")
-    def served(self) -> Iterator[World]:
-        with world() as w:
-            yield w
+@pytest.fixture(scope="module")
+def served() -> Iterator[World]:
+    with world() as w:
+        yield w
 
+
+class TestGitHub(HttpContract):
     @pytest.fixture
     def vendor(self, served: World) -> Iterator[GitHubVendor]:
         served.reset()
