@@ -18,6 +18,7 @@ from connections.sandbox.zendesk_answers import failed
 from connections.sandbox.zendesk_directory_api import DirectoryApi
 from connections.sandbox.zendesk_jobs import Jobs
 from connections.sandbox.zendesk_lists_api import EXPORT_PAGE, ListsApi
+from connections.sandbox.zendesk_pages import Pages
 from connections.sandbox.zendesk_records import Records, Row
 from connections.sandbox.zendesk_tickets_api import TicketsApi
 from connections.sandbox.zendesk_webhooks import Webhooks
@@ -59,6 +60,7 @@ class ZendeskStandin(Standin):
         ListsApi(self)
         self.directory = DirectoryApi(self)
         self.webhooks = Webhooks(self, lambda: time.time())
+        Pages(self)
         if not self.records.fields():
             self.records.system_fields()
 

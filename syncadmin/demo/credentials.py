@@ -32,6 +32,9 @@ class Credentials:
     def servicenow_password(self) -> str:
         return self._derive("servicenow", SERVICENOW_USER)[:24]
 
+    def zendesk_token(self) -> str:
+        return self._derive("zendesk", INTEGRATION_EMAIL)[:40]
+
     def webhook_secret(self) -> str:
         """What Jira signs its webhooks with."""
         return self._derive("webhook", "jira")

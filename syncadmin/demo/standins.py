@@ -16,6 +16,7 @@ KINDS = {
     "jira": ("connections.sandbox.jira", "JiraStandin", "syncadmin.demo.seed_jira"),
     "salesforce": ("connections.sandbox.salesforce", "SalesforceStandin", "syncadmin.demo.seed_salesforce"),
     "servicenow": ("connections.sandbox.servicenow", "ServiceNowStandin", "syncadmin.demo.seed_servicenow"),
+    "zendesk": ("connections.sandbox.zendesk", "ZendeskStandin", "syncadmin.demo.seed_zendesk"),
 }
 
 

@@ -13,9 +13,20 @@ from connections.sandbox.github import GitHubStandin
 from connections.sandbox.jira import JiraStandin
 from connections.sandbox.salesforce import SalesforceStandin
 from connections.sandbox.servicenow import ServiceNowStandin
+from connections.sandbox.zendesk import ZendeskStandin
 from mappings.transforms import TRANSFORMS
 from mappings.transforms.base import FieldSpec
-from syncadmin.demo import notes, seed_config, seed_github, seed_jira, seed_salesforce, seed_servicenow, standins, world
+from syncadmin.demo import (
+    notes,
+    seed_config,
+    seed_github,
+    seed_jira,
+    seed_salesforce,
+    seed_servicenow,
+    seed_zendesk,
+    standins,
+    world,
+)
 from syncadmin.demo.credentials import INTEGRATION_EMAIL, Credentials
 
 WORD = Credentials("a word")
@@ -59,7 +70,7 @@ def test_each_stand_in_can_be_started_filled_and_shows_its_records_to_a_person(k
     assert answer.status == 200 and "Ana Ruiz" in str(answer.body)
 
 
-@pytest.mark.parametrize("kind", ["github", "servicenow"])
+@pytest.mark.parametrize("kind", ["github", "servicenow", "zendesk"])
 def test_a_few_records_are_there_once_and_the_sign_in_holds_after_a_restart(kind: str, tmp_path: Path) -> None:
     path = str(tmp_path / "standin.sqlite3")
     standins.make(kind, path, 0.0, WORD)
@@ -67,6 +78,11 @@ def test_a_few_records_are_there_once_and_the_sign_in_holds_after_a_restart(kind
     if isinstance(again, GitHubStandin):
         assert len(again.records.issues(again.records.found(seed_github.REPOSITORY))) == seed_github.ISSUES
         asked = Request("GET", "/api/v3/user", {}, {"authorization": f"Bearer {WORD.github_token()}"}, b"")
+        assert again.handle(asked).status == 200
+    elif isinstance(again, ZendeskStandin):
+        assert len(again.records.tickets()) == seed_zendesk.TICKETS
+        sent = base64.b64encode(f"{INTEGRATION_EMAIL}/token:{WORD.zendesk_token()}".encode()).decode()
+        asked = Request("GET", "/api/v2/users/me", {}, {"authorization": f"Basic {sent}"}, b"")
         assert again.handle(asked).status == 200
     else:
         assert isinstance(again, ServiceNowStandin)

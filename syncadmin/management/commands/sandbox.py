@@ -50,4 +50,5 @@ class Command(BaseCommand):
             "jira": f"{INTEGRATION_EMAIL} with the API token {credentials.jira_token(INTEGRATION_EMAIL)}",
             "salesforce": f"{INTEGRATION_EMAIL} with {client}",
             "servicenow": f"{SERVICENOW_USER} with the password {credentials.servicenow_password()}",
+            "zendesk": f"{INTEGRATION_EMAIL} with the API token {credentials.zendesk_token()}",
         }[kind]
