@@ -11,7 +11,8 @@ from django.views.decorators.http import require_POST
 from connections.access import Denied, can_everywhere, requires
 from sync import audit as log
 from sync.models import AuditEntry, Link
-from sync.views import audit_lines, filters
+from sync.views import audit_lines
+from syncadmin import filters
 from syncadmin.paging import page
 
 # Entries of the same request shown beside one entry; the list has them all.

@@ -16,10 +16,10 @@ from django.utils import timezone
 from connections.access import mappings_for
 from mappings.models import Mapping
 from sync.models import AuditEntry
-from sync.views import filters
 from sync.views._changes import Shown, changes_of
-from sync.views.filters import Filter
 from sync.wording import sentence
+from syncadmin import filters
+from syncadmin.filters import Filter
 
 # What an entry's action is called, and its icon.
 ACTIONS: dict[str, tuple[str, str]] = {

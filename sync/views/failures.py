@@ -16,9 +16,9 @@ from connections.access import can, check, requires
 from mappings.models import Mapping as SyncMapping
 from sync import failures, retrying
 from sync.failures import Group, Standing
-from sync.views import filters
 from sync.views._failures import Editable, cause_of, editable, rows_of
 from sync.views._values import CannotRead, brief, system_names, typed
+from syncadmin import filters
 from syncadmin.paging import page
 
 PAGE_SIZE = 50

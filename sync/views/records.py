@@ -19,12 +19,12 @@ from mappings.models import Mapping as SyncMapping
 from sync import approval, hints, instructions, jobs
 from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, MatchKey, Operation
 from sync.session import SIDES
-from sync.views import filters
 from sync.views._now import as_agreed, compiled_of, look
 from sync.views._progress import progress_of
 from sync.views._timeline import events
 from sync.views._values import last_part, system_names
 from sync.views._why import known_of, why
+from syncadmin import filters
 from syncadmin.paging import page
 
 PAGE_SIZE = 50

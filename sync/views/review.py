@@ -18,12 +18,13 @@ from connections.connectors.base import ConnectorError
 from mappings.models import Mapping as SyncMapping
 from sync import audit, instructions, jobs, schema_watch
 from sync.models import Conflict, Instruction, Operation
-from sync.views import _schema, _whole, filters
+from sync.views import _schema, _whole
 from sync.views._progress import Progress, can_undo, progress_of
 from sync.views._questions import Question, question, verdicts
 from sync.views._queue import PAGE_SIZE, alike, cause_of, grouped, oldest_first, rows_of
 from sync.views._values import CannotRead, system_names, typed
 from sync.wording import sentence
+from syncadmin import filters
 
 # htmx stops polling when it is answered with this status.
 STOP_POLLING = 286

@@ -19,9 +19,9 @@ from sync import approval, audit, jobs
 from sync.models import MappingState, Operation, Run
 from sync.standing import stands_still, waits_for_a_person
 from sync.views import _run_story as run_story
-from sync.views import filters
 from sync.views._changes import Shown, shown
 from sync.wording import sentence
+from syncadmin import filters
 from syncadmin.paging import page
 
 # htmx stops polling when it is answered with this status.

@@ -17,9 +17,8 @@ from mappings.models import Mapping, Side
 from sync import repair, verify
 from sync.models import Verification, VerifiedDifference
 from sync.views import _verified as shown
-from sync.views import filters
 from sync.views._values import system_names
-from syncadmin import spreadsheet
+from syncadmin import filters, spreadsheet
 from syncadmin.paging import page
 
 # htmx stops polling when it is answered with this status.
