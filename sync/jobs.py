@@ -130,11 +130,13 @@ def _mark(mapping: Mapping, side: str, rung: Sequence[Hint]) -> bool:
     ids = [hint.external_id for hint in rung]
     theirs = fetch(Link, f"mapping_id = %s AND {side}_id IN %s", mapping.pk, ids, only=OF_A_LINK)
     links = {link.record_id(side): link for link in theirs}
+    own = {hint.external_id for hint in rung if told_by(hint)}
+    written = _last_written(side, [link.pk for external_id, link in links.items() if external_id in own])
     now = timezone.now()
     kinds: dict[tuple[int, bool, bool], dict[str, Any]] = {}
     for hint in rung:
         link = links.get(hint.external_id)
-        if (link is None and hint.deleted) or (link is not None and _echo(link, side, hint)):
+        if (link is None and hint.deleted) or (link is not None and _echo(link, side, hint, written)):
             continue
         lane = hints.Lane.LIVE if link is not None else hints.Lane.BACKFILL
         read_at = getattr(link, f"{side}_read_at", None)
@@ -148,19 +150,26 @@ def _mark(mapping: Mapping, side: str, rung: Sequence[Hint]) -> bool:
     return bool(kinds)
 
 
-def _echo(link: Link, side: str, hint: Hint) -> bool:
-    """Whether the ledger proves that the hint is our own write coming back."""
-    told = told_by(hint)
-    if told is None:
-        return False
+def _last_written(side: str, links: Sequence[int]) -> dict[int, Operation]:
+    """{link: our last write to its record on this side that can still come back}, in one statement."""
+    if not links:
+        return {}
     since = timezone.now() - timedelta(seconds=ECHO_SECONDS)
-    confirmed = "link_id = %s AND side = %s AND state = %s AND finished_at > %s ORDER BY finished_at DESC LIMIT 1"
-    return any(
-        proves_echo(
+    confirmed = "link_id IN %s AND side = %s AND state = %s AND finished_at > %s ORDER BY finished_at"
+    found = fetch(Operation, confirmed, links, side, Operation.State.CONFIRMED, since)
+    return {operation.link_id: operation for operation in found}
+
+
+def _echo(link: Link, side: str, hint: Hint, written: dict[int, Operation]) -> bool:
+    """Whether the ledger proves that the hint is our own write coming back."""
+    told, last = told_by(hint), written.get(link.pk)
+    return (
+        told is not None
+        and last is not None
+        and proves_echo(
             told,
             created=last.kind == Operation.Kind.CREATE,
             sent=last.read_back(),
             version=getattr(link, f"{side}_version"),
         )
-        for last in fetch(Operation, confirmed, link.pk, side, Operation.State.CONFIRMED, since)
     )

@@ -7,6 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from connections.connectors.base import Hint
@@ -205,3 +207,45 @@ def test_an_unverified_delivery_silences_nothing(pair: Pair, written: tuple[str,
     _, right = written
     told(pair, right, changes={"body": "new"}, verified=False)
     assert ChangedRecord.objects.filter(side="right", external_id=right).exists()
+
+
+def test_a_delivery_that_nothing_proves_discards_no_hint_whatever_it_says_of_itself(
+    pair: Pair, written: tuple[str, str]
+) -> None:
+    left, right = written
+    pair.right.edit(right, by="ana", body="by a person")
+    pair.ring("right", right)
+    for claim in ({"created": True}, {"version": Link.objects.get().right_version}, {"changes": {"body": "new"}}):
+        told(pair, right, verified=False, **claim)
+    hint = ChangedRecord.objects.get(side="right", external_id=right)
+    assert hint.proof is None and hint.counter == 4
+    live(pair)
+    assert pair.left.value(left, "body") == "by a person"
+
+
+def test_a_hint_that_rang_before_is_not_dropped_by_a_proved_echo(pair: Pair, written: tuple[str, str]) -> None:
+    left, right = written
+    pair.right.edit(right, by="ana", body="by a person")
+    pair.ring("right", right)
+    told(pair, right, changes={"body": "new"})  # our own write coming back, after somebody's edit rang
+    live(pair)
+    assert pair.left.value(left, "body") == "by a person"
+
+
+def test_many_own_writes_that_come_back_together_are_proved_in_one_statement(pair: Pair) -> None:
+    ids = []
+    for number in range(6):
+        left, right, _ = pair.linked(body="b")
+        pair.left.edit(left, body=f"new {number}")
+        pair.ring("left", left)
+        ids.append(right)
+    live(pair)
+    right = Connection.objects.get(name="Right").pk
+    counts = []
+    for some in (range(1), range(1, 6)):
+        rung = [Hint("thing", ids[n], own_account=True, verified=True, changes={"body": f"new {n}"}) for n in some]
+        with CaptureQueriesContext(database) as queries:
+            jobs.bell(right, rung)
+        counts.append(len(queries))
+    assert counts[0] == counts[1]
+    assert not ChangedRecord.objects.exists()
