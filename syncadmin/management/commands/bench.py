@@ -18,6 +18,8 @@ from django.utils import timezone
 BACKFILL_RECORDS = 5000
 BULK_CREATE = 50  # issues per call, the vendor's limit
 QUIET_SECONDS = 3.0
+# What a busy vendor sends at its worst: a bulk edit of some ten thousand records within a minute.
+WEBHOOKS_A_SECOND = 200
 
 
 class Command(BaseCommand):
@@ -37,6 +39,17 @@ class Command(BaseCommand):
         )
         parser.add_argument("--only-latency", action="store_true", help="leave the counts of calls out")
 
+        parser.add_argument(
+            "--webhooks",
+            type=float,
+            nargs="?",
+            const=WEBHOOKS_A_SECOND,
+            default=0,
+            metavar="RATE",
+            help=f"measure only how quickly webhooks are acknowledged, RATE a second (default {WEBHOOKS_A_SECOND})",
+        )
+        parser.add_argument("--seconds", type=float, default=30, help="how long webhooks are sent (default 30)")
+
     def handle(self, *args: Any, **options: Any) -> None:
         folder = Path(os.environ.get("ENV_FILE", ".demo/env"))
         if "ENV_FILE" not in os.environ:
@@ -49,6 +62,11 @@ class Command(BaseCommand):
         self.vendors = vendors(folder.parent)
         self.mapping = the_mapping()
         self.stdout.write(machine())
+        if options["webhooks"]:
+            from syncadmin.bench import webhooks
+
+            self.stdout.write(webhooks.measure(options["webhooks"], options["seconds"]))
+            return
         if not options["only_latency"] and not options["backfill"]:
             self.idle()
         if options["backfill"]:
