@@ -61,6 +61,7 @@ ACTIONS: dict[str, frozenset[str]] = {
     "brakes.release": _OPERATE,
     "connections.test": _OPERATE,
     "connections.pause": _OPERATE,
+    "deliveries.replay": _OPERATE,
     # setting up
     "connections.edit": _ADMIN,
     "mappings.edit": _ADMIN,
@@ -74,6 +75,7 @@ ACTIONS: dict[str, frozenset[str]] = {
 HOUSE_WIDE = frozenset(
     {
         "connections.pause",
+        "deliveries.replay",
         "connections.edit",
         "policies.edit",
         "value_maps.edit",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -12,6 +12,22 @@ from connections.connectors.base import Connector, FormField
 from connections.credentials import masked
 from connections.guard import check_address
 from connections.models import Connection
+from connections.senders import networks
+
+# Of every connection that receives webhooks, beside what its connector declares; webhooks.py goes by it.
+SENDERS = FormField(
+    "webhook_senders",
+    "Webhooks only from",
+    required=False,
+    multiline=True,
+    help="Addresses and networks, like 203.0.113.0/24, one a line, as the system publishes them. Empty: from anywhere; "
+    "the signature proves the sender in any case.",
+)
+
+
+def form_of(kind: type[Connector]) -> Sequence[FormField]:
+    """The fields of a connection of this kind, beside name and address."""
+    return [*kind.form, SENDERS] if kind.capabilities.bell == "webhook" else kind.form
 
 
 def _field(declared: FormField, stored: str) -> forms.Field:
@@ -69,13 +85,14 @@ class ConnectionForm(forms.Form):
 
     def __init__(self, kind: type[Connector], connection: Connection, data: Any = None) -> None:
         self.kind = kind
+        self.declared = form_of(kind)
         self.connection = connection
         self.stored: Mapping[str, Any] = dict_of(connection.secrets)
         initial = {"name": connection.name, "address": connection.address, **connection.settings}
         super().__init__(data, initial=initial if connection.pk else None)
         self.fields["address"].help_text = kind.address_help or "The address of the site, as people open it."
         self.fields["address"].widget.attrs["inputmode"] = "url"
-        for declared in kind.form:
+        for declared in self.declared:
             secret = self.stored.get(declared.name, "") if declared.secret else ""
             self.fields[declared.name] = _field(declared, masked(secret) if secret else "")
 
@@ -93,9 +110,16 @@ class ConnectionForm(forms.Form):
             raise forms.ValidationError(str(refused)) from None
         return address
 
+    def clean_webhook_senders(self) -> str:
+        try:
+            listed = networks(self.cleaned_data["webhook_senders"])
+        except ValueError as refused:
+            raise forms.ValidationError(str(refused)) from None
+        return "\n".join(str(one) for one in listed)
+
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
-        for declared in self.kind.form:
+        for declared in self.declared:
             if declared.name in self.errors:
                 continue
             if declared.show_if and data.get(declared.show_if[0]) != declared.show_if[1]:
@@ -121,7 +145,7 @@ class ConnectionForm(forms.Form):
             return False
         if self.cleaned_data.get("address", self.connection.address) != self.connection.address:
             return True
-        for declared in self.kind.form:
+        for declared in self.declared:
             before = str(self.connection.settings.get(declared.name, ""))
             after = str(self.cleaned_data.get(declared.name) or "")
             if not declared.secret and before != after and "://" in before + after:
@@ -131,7 +155,7 @@ class ConnectionForm(forms.Form):
     @property
     def replaced_secrets(self) -> list[str]:
         """Labels of the secrets that were entered."""
-        return [d.label for d in self.kind.form if d.secret and self.cleaned_data.get(d.name)]
+        return [d.label for d in self.declared if d.secret and self.cleaned_data.get(d.name)]
 
     def save(self) -> Connection:
         connection: Any = self.connection  # its encrypted columns are text to the type checker
@@ -139,13 +163,18 @@ class ConnectionForm(forms.Form):
         # A stored secret that its form does not show now must not follow to another place either.
         secrets = {} if self.leads_elsewhere else dict(self.stored)
         settings = {}
-        for declared in self.kind.form:
+        for declared in self.declared:
             given = data.get(declared.name) or ""
             if not declared.secret:
                 settings[declared.name] = given
             elif given:
                 secrets[declared.name] = given
-        changed = settings != connection.settings or bool(self.replaced_secrets)
+        # Who may send to us says nothing of the sign-in: tokens and the last test stand.
+        before, after = (
+            {name: value for name, value in one.items() if name != SENDERS.name}
+            for one in (connection.settings, settings)
+        )
+        changed = after != before or bool(self.replaced_secrets)
         changed = changed or data["address"] != connection.address
         connection.name = data["name"]
         connection.address = data["address"]

@@ -6,12 +6,17 @@ import secrets as random_secrets
 
 from django.conf import settings
 from django.db import models
+from django.utils import timezone
 
 from connections.credentials import EncryptedJSONField
 
 
 def new_webhook_token() -> str:
     """Unguessable path part of a connection's webhook address (256 bits)."""
+    return random_secrets.token_urlsafe(32)
+
+
+def new_key_space() -> str:
     return random_secrets.token_urlsafe(32)
 
 
@@ -48,6 +53,10 @@ class Connection(Pausable):
     secrets = EncryptedJSONField(default=dict, blank=True, editable=False)
     tokens = EncryptedJSONField(default=dict, blank=True, editable=False)
     webhook_token = models.CharField(max_length=64, unique=True, default=new_webhook_token, editable=False)
+    webhook_made_at = models.DateTimeField(default=timezone.now)  # since when that is the address
+    webhook_set_up_at = models.DateTimeField(null=True, blank=True)  # our account registered it at the system
+    # What the keys of this connection's things are derived from (sync/identities.py): never changes.
+    key_space = models.CharField(max_length=64, default=new_key_space, editable=False)
 
     state = models.CharField(max_length=20, choices=State.choices, default=State.UNTESTED)
     state_reason = models.TextField(blank=True)  # a sentence for people
@@ -61,6 +70,7 @@ class Connection(Pausable):
     retry_after = models.DateTimeField(null=True, blank=True)  # no call before this moment
     facts = models.JSONField(default=dict, blank=True)  # what the connector keeps; no secrets
     bell_seen_at = models.DateTimeField(null=True, blank=True)  # last sign of life of the live feed
+    bell_first_at = models.DateTimeField(null=True, blank=True)  # first one at the present webhook address
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -77,27 +87,55 @@ class Connection(Pausable):
 
 
 class Delivery(models.Model):
-    """One received webhook request, verified or refused."""
+    """One received webhook request and what became of it. Stored by webhooks.py, rung for by take_in.py."""
 
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="deliveries")
-    received_at = models.DateTimeField(auto_now_add=True, db_index=True)
+    class Outcome(models.TextChoices):
+        WAITING = "waiting", "Just arrived"
+        ACCEPTED = "accepted", "Accepted"
+        HINT = "hint", "Taken as a hint"  # nothing proves its sender: its records are looked at, no more
+        DUPLICATE = "duplicate", "Came again"
+        NO_RECORD = "no_record", "Names no record"
+        OTHER_TYPE = "other_type", "Not synced here"  # of an object type that no mapping has
+        NO_MAPPING = "no_mapping", "No mapping"
+        REFUSED = "refused", "Refused"
+        UNREADABLE = "unreadable", "Not readable"
+        TOO_LARGE = "too_large", "Too large"
+        FAILED = "failed", "Not taken in"
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="deliveries", db_index=False)
+    # Names this arrival, so that moving it from the inbox twice stores it once.
+    arrival = models.CharField(max_length=32, unique=True, null=True, editable=False)
+    received_at = models.DateTimeField(default=timezone.now, db_index=True)
     delivery_id = models.CharField(max_length=200, null=True, blank=True)
+    # Of id and body, where the sender is proved: the id alone lies in a header, which no signature covers, and could
+    # be put on something else before the genuine delivery arrives.
+    fingerprint = models.CharField(max_length=64, null=True, blank=True)
     event = models.CharField(max_length=100, blank=True)
     verified = models.BooleanField(default=False)
-    reason = models.CharField(max_length=300, blank=True)  # why it is not verified
+    outcome = models.CharField(max_length=12, choices=Outcome.choices, default=Outcome.WAITING)
+    reason = models.CharField(max_length=300, blank=True)  # a sentence: why it was not accepted
+    sender = models.CharField(max_length=45, blank=True)  # address it came from
+    unlisted = models.PositiveIntegerField(default=0)  # further ones like it before it, counted only
     size = models.PositiveIntegerField(default=0)
     hints = models.JSONField(default=list)  # [{"object_type", "external_id", "deleted"}]
+    told = models.JSONField(null=True, blank=True)  # what may prove an echo, by hint; only while it waits
 
     class Meta:
         ordering = ["-id"]
         verbose_name_plural = "deliveries"
         constraints = [
-            # A sender's retry of the same delivery is stored once. Unverified ones may claim any id.
+            # A sender's retry of the same delivery rings once. Unverified ones may claim any id.
             models.UniqueConstraint(
-                fields=["connection", "delivery_id"],
-                condition=models.Q(verified=True, delivery_id__isnull=False),
+                fields=["connection", "fingerprint"],
+                condition=models.Q(fingerprint__isnull=False),
                 name="one_row_per_verified_delivery",
             )
+        ]
+        indexes = [
+            models.Index(fields=["connection", "outcome", "-id"], name="delivery_outcome"),  # the log by outcome
+            models.Index(fields=["connection", "-id"], name="delivery_log"),
+            # take_in: what nobody rang for yet
+            models.Index(fields=["id"], condition=models.Q(outcome="waiting"), name="delivery_waiting"),
         ]
 
     def __str__(self) -> str:

@@ -64,13 +64,7 @@ def open_connector(
     call, possibly from a thread. may_write: asked right before each writing call leaves.
     Raises NotAllowed where the connector's file is gone.
     """
-    try:
-        kind = connector_class(connection.kind)
-    except KeyError:
-        raise NotAllowed(
-            f"There is no connector “{connection.kind}” in this installation. Nothing was read or written. "
-            "Install the version that has it."
-        ) from None
+    kind = _kind_of(connection)
     owner = threading.get_ident()
     able = kind.capabilities
     budget = Budget(str(connection.pk), able.rate_per_second, lane)
@@ -117,6 +111,65 @@ def open_connector(
     )
     tokens.on_new = context.http.hide
     return kind(context)
+
+
+def _kind_of(connection: Connection) -> type[Connector]:
+    try:
+        return connector_class(connection.kind)
+    except KeyError:
+        raise NotAllowed(
+            f"There is no connector “{connection.kind}” in this installation. Nothing was read or written. "
+            "Install the version that has it."
+        ) from None
+
+
+class _Nothing:
+    """In place of what reading a webhook must not use: a call would hold up the answer."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotAllowed("Reading a webhook makes no call and keeps nothing.")
+
+
+class _Known(_Nothing):
+    """The facts a connector kept, as they were when the connection was read."""
+
+    def __init__(self, facts: dict[str, Any]) -> None:
+        self._facts = facts
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self._facts.get(key, default)
+
+
+class _KnownTokens(_Nothing):
+    """What a system gave us, a signing secret among it."""
+
+    def __init__(self, stored: dict[str, Any] | None) -> None:
+        self._stored = stored
+
+    def current(self) -> dict[str, Any] | None:
+        return self._stored
+
+
+def delivery_reader(connection: Connection) -> Connector:
+    """A connector that reads webhook requests and can do nothing else: made without a query, a call or a session.
+
+    Raises NotAllowed where the connector's file is gone.
+    """
+    kind = _kind_of(connection)
+    held: dict[str, Any] = connection.secrets or {}  # type: ignore[assignment]  # decrypted JSON, not the column's text
+    nothing: Any = _Nothing()
+    tokens: Any = _KnownTokens(_stored(connection))
+    return kind(
+        Context(
+            name=connection.name,
+            address=connection.address.rstrip("/"),
+            settings=dict(connection.settings or {}),
+            secrets=Secrets({name: value for name, value in held.items() if isinstance(value, str)}),
+            http=nothing,
+            tokens=tokens,
+            state=_Known((connection.facts or {}).get(STATE, {})),
+        )
+    )
 
 
 def _texts(tokens: dict[str, Any] | None) -> list[str]:

@@ -1,7 +1,7 @@
 from django.urls import path
 
 from connections import webhooks
-from connections.views import act, browse, overview, pauses, setup
+from connections.views import act, browse, deliveries, live, overview, pauses, setup
 
 urlpatterns = [
     path("hooks/<str:webhook_token>/", webhooks.receive, name="webhook"),
@@ -16,6 +16,13 @@ urlpatterns = [
     path("connections/<int:pk>/resume/", pauses.resume, name="connection-resume"),
     path("connections/<int:pk>/windows/", pauses.change, name="connection-windows"),
     path("connections/<int:pk>/accept/", act.accept, name="connection-accept"),
-    path("connections/<int:pk>/webhook/", act.subscribe, name="connection-subscribe"),
+    path("connections/<int:pk>/live/", live.page, name="connection-live"),
+    path("connections/<int:pk>/live/first/", live.first, name="connection-first-event"),
+    path("connections/<int:pk>/webhook/", live.subscribe, name="connection-subscribe"),
+    path("connections/<int:pk>/webhook/end/", live.unsubscribe, name="connection-unsubscribe"),
+    path("connections/<int:pk>/webhook/address/", live.replace_address, name="connection-webhook-address"),
+    path("connections/<int:pk>/deliveries/", deliveries.listing, name="connection-deliveries"),
+    path("connections/<int:pk>/deliveries/replay/", deliveries.replay_span, name="connection-replay-span"),
+    path("connections/<int:pk>/deliveries/<int:delivery>/replay/", deliveries.replay_one, name="connection-replay"),
     path("connections/<int:pk>/browse/", browse.page, name="connection-browse"),
 ]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -52,3 +52,19 @@ def calls_last_hour(uses: list[Use]) -> dict[str, int]:
         for calls in use.mapping.runs.filter(started_at__gte=since).values_list("calls", flat=True):
             total.update({kind: n for kind, n in (calls.get(use.side) or {}).items() if isinstance(n, int)})
     return dict(total)
+
+
+OTHER = {"left": "right", "right": "left"}
+
+
+def carried_since(uses: list[Use], since: datetime) -> int:
+    """How many changes of this connection's records were carried to the other side since then, as the ledger knows.
+
+    First runs and comparisons after a restore read everything, and what a person asked for is no news of the system.
+    """
+    return sum(
+        use.mapping.operations.filter(side=OTHER[use.side], decided_at__gt=since, instruction=None)
+        .exclude(run__kind__in=("first", "restored"))
+        .count()
+        for use in uses
+    )

@@ -11,6 +11,7 @@ from django.core.cache import cache
 
 from connections.connectors import connector_class
 from connections.connectors.base import Connector, ConnectorError, Field, FormField, ObjectType, Option, Record
+from connections.forms import form_of
 from connections.models import Connection
 from connections.open import cached_fields, open_connector
 from mappings import models
@@ -25,7 +26,7 @@ CANDIDATES = 20  # records looked at to find a pair where nothing is linked yet:
 
 def connection_form(kind: str) -> Sequence[FormField]:
     """The settings and secrets a connection of this kind has. Raises LookupError for an unknown kind."""
-    return connector_class(kind).form
+    return form_of(connector_class(kind))
 
 
 def scope_form(kind: str) -> Sequence[FormField]:

@@ -49,10 +49,10 @@ def _things(connection: Connection, object_type: str, ids: list[str]) -> dict[st
 def key_of(connection: Connection, object_type: str, external_id: str) -> str:
     """The key of a thing that is first met as this record.
 
-    It follows from the record and from the connection's own secret name, and so survives the loss of this database's
+    It follows from the record and from the connection's key space, and so survives the loss of this database's
     newest rows: after a restore the record that was made from it is found by it.
     """
-    name = f"{connection.webhook_token}/{object_type}/{external_id}"
+    name = f"{connection.key_space}/{object_type}/{external_id}"
     return f"syncadmin-{uuid.uuid5(uuid.NAMESPACE_OID, name).hex}"
 
 

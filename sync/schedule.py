@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db.models import Exists, Max, OuterRef, Q
 from django.utils import timezone
 
 from connections.pauses import due_connections, resume_connection
+from connections.take_in import take_in
 from mappings import pauses
 from mappings.models import Mapping
 from sync import audit
 from sync.jobs import enqueue
 from sync.models import ChangedRecord, MappingState, Operation, Verification, VerifiedDifference
 from sync.standing import stands_still, waits_for_a_person
-
-# Deliveries and finished runs that left nothing behind are of no use after this.
-KEEP_DELIVERIES = timedelta(days=30)
 
 
 def due_mappings() -> list[tuple[int, str]]:
@@ -74,7 +73,9 @@ def end_pauses() -> None:
 
 
 def tick() -> int:
-    """End pauses, ring everything that is due and seal the audit log. Returns the number of rings."""
+    """Take in deliveries that no listener did, end pauses, ring everything that is due and seal the audit log.
+    Returns the number of rings."""
+    take_in()
     end_pauses()
     due = due_mappings()
     for mapping_id, queue in due:
@@ -159,6 +160,7 @@ def tidy() -> None:
     begin_verifications()
     _tidy_verifications(timezone.now())
 
-    Delivery.objects.filter(received_at__lt=timezone.now() - KEEP_DELIVERIES).delete()
+    old = timezone.now() - timedelta(days=settings.KEEP_DELIVERIES_DAYS)
+    Delivery.objects.filter(received_at__lt=old).delete()
     ended = timezone.now() - timedelta(days=1)
     MappingState.objects.filter(Q(lease_until__lt=ended)).update(lease_until=None, holder="")

@@ -21,6 +21,8 @@ from syncadmin.processes import Supervisor, die_with
 
 WEB_PROCESSES = 2
 WEB_THREADS = 8  # pages wait for the database more than they compute
+# The web server goes first: a webhook is answered within 100 ms, however much the engine has to do.
+ENGINE_NICE = 5
 WEB_GRACE = 5  # seconds for requests under way when the server stops
 REDIS_SECONDS = 20.0  # loading a large append-only file takes some
 WEB_SECONDS = 60.0
@@ -48,11 +50,12 @@ def lock_data_folder(data_dir: Path) -> IO[str]:
     return file
 
 
-def command(name: str, *arguments: str, **options: Any) -> Callable[[], None]:
+def command(name: str, *arguments: str, nice: int = 0, **options: Any) -> Callable[[], None]:
     """A management command as a child. What it refuses is said in a line, not in a traceback."""
 
     def run() -> None:
         try:
+            os.nice(nice)
             call_command(name, *arguments, **options)
         except CommandError as error:
             raise SystemExit(str(error)) from None
@@ -76,9 +79,9 @@ def start_redis(family: Supervisor) -> None:
 def start_engine(family: Supervisor, live_workers: int, listener: bool = True) -> None:
     """Workers, scheduler and the listener to change feeds."""
     for number in range(1, live_workers + 1):
-        family.start(f"live-{number}", command("worker", "live"))
-    family.start("bulk", command("worker", "bulk"))
-    family.start("house", command("worker", "housekeeping"))
+        family.start(f"live-{number}", command("worker", "live", nice=ENGINE_NICE))
+    family.start("bulk", command("worker", "bulk", nice=ENGINE_NICE))
+    family.start("house", command("worker", "housekeeping", nice=ENGINE_NICE))
     family.start("scheduler", command("scheduler"))
     if listener:
         family.start("listener", command("listen"))

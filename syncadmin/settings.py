@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import environ
 
+from connections.senders import networks
 from syncadmin import embedded
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -102,6 +103,9 @@ else:
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# Webhooks are written to a file of their own first where the database takes one write at a time; "": to the database.
+_inbox = str(DATA_DIR / "inbox.sqlite3") if DATABASES["default"]["ENGINE"].endswith("sqlite3") else ""
+INBOX_FILE = env("INBOX_FILE", default=_inbox)
 # Notes how far the database has counted, so that a restored backup is noticed: best on a disk that no backup covers.
 EPOCH_FILE = env("EPOCH_FILE", default=str(DATA_DIR / "epoch.json"))
 REDIS_URL = env("REDIS_URL", default="")  # empty: the embedded Valkey of `manage.py up` and `demo`
@@ -153,6 +157,10 @@ SECURE_HSTS_SECONDS = 31536000 if _HTTPS else 0
 X_FRAME_OPTIONS = "DENY"
 if env.bool("BEHIND_PROXY", default=False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+# Proxies whose `X-Forwarded-For` is believed: addresses and networks. Empty: the socket's address is the sender's.
+TRUSTED_PROXIES = networks(env("TRUSTED_PROXIES", default=""))
+# How long received webhooks are listed, and known again if they are replayed.
+KEEP_DELIVERIES_DAYS = env.float("KEEP_DELIVERIES_DAYS", default=30.0)
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 
 AUTH_PASSWORD_VALIDATORS = [

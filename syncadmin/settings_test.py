@@ -13,3 +13,4 @@ ALLOWED_PRIVATE_ADDRESSES = ["127.0.0.0/8"]
 ALLOWED_HOSTS = ["*"]
 AXES_ENABLED = False
 EPOCH_FILE = ""  # each test has a database of its own, while a file would stay
+INBOX_FILE = ""  # a test's transaction takes back what it stored; a file would keep it

@@ -32,6 +32,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
+from connections.connectors import proofs
+
 Values = Mapping[str, Any]  # {field path: normalised JSON value}
 
 
@@ -142,6 +144,7 @@ class Capabilities:
     writes_per_second: float | None = None  # evenly spread, where writes have a limit of their own
     feed_retention: float | None = None  # how long the change feed can be replayed
     bell: str = "none"  # "webhook", "stream" or "none"
+    subscribes: bool = False  # our account can register the webhook itself; else an administrator does it by hand
     update_timeout: float = 30.0  # after this an unanswered write can no longer take effect
 
 
@@ -219,15 +222,28 @@ class DeliveryRequest:
     path: str
     headers: Mapping[str, str]  # lower-case names
     body: bytes
+    received_at: float = 0.0  # seconds, our clock
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedDelivery:
+    """What a request says. `provable` is False where nothing could have proved its sender (no secret is agreed, or the
+    system signs nothing): such a one is at most a hint. An unverified one of a sender that could is refused."""
+
     delivery_id: str | None  # equal over the sender's retries
     event: str
     verified: bool
     reason: str  # why it is not verified; "" if it is
     hints: Sequence[Hint]
+    provable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that an administrator does at the system by hand. `code`: what they paste there, exactly."""
+
+    text: str
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,6 +367,7 @@ class Connector:
     capabilities: ClassVar[Capabilities]
     scope_help: ClassVar[str] = ""
     hidden: ClassVar[bool] = False  # not offered in the UI
+    proof: ClassVar[proofs.Proof | None] = None  # how webhook requests prove their sender; None: they cannot
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -467,8 +484,18 @@ class Connector:
         """Who changed which field when, oldest first; only where `field_history`."""
         raise NotImplementedError
 
+    def delivery_proof(self) -> proofs.Proof | None:
+        """How this connection's webhook requests prove their sender, where its settings choose among several ways."""
+        return self.proof
+
+    def verdict(self, request: DeliveryRequest) -> proofs.Verdict:
+        """Whether the sender of a webhook request proved itself, by what is declared."""
+        values = {**self.context.settings, **self.context.secrets}
+        return proofs.check(self.delivery_proof(), values, request, request.received_at)
+
     def parse_delivery(self, request: DeliveryRequest) -> ParsedDelivery:
-        """Verify and read one webhook request; only where bell is "webhook". Raises ValueError on garbage."""
+        """Verify (see `verdict`) and read one webhook request; only where bell is "webhook". It makes no call and
+        keeps nothing. Raises ValueError on garbage."""
         raise NotImplementedError
 
     def listen(self, object_types: Sequence[str], stop: Callable[[], bool]) -> Iterator[Sequence[Hint]]:
@@ -480,11 +507,20 @@ class Connector:
         """
         raise NotImplementedError
 
-    def subscribe(self, object_types: Sequence[str], scope: Values, callback_url: str) -> str:
-        """Register our webhook, or say (as text) how an administrator does it by hand."""
+    def subscribe(self, object_types: Sequence[str], scope: Values, callback_url: str) -> None:
+        """Register our webhook at the system; only where `subscribes`. Called once for each scope, after `unsubscribe`.
+
+        Raises NotAllowed where the account may not, Refused where something must be set first.
+        """
         raise NotImplementedError
 
     def unsubscribe(self) -> None:
+        """End what `subscribe` registered, all of it; nothing left to end is no error. Only where `subscribes`."""
+        raise NotImplementedError
+
+    def steps_by_hand(self, object_types: Sequence[str], scope: Values, callback_url: str) -> Sequence[Step]:
+        """What an administrator does so that the system rings; only where it has a bell. No call, and no secret in it:
+        a secret is named."""
         raise NotImplementedError
 
     def url_of(self, object_type: str, external_id: str, key: str | None) -> str:

@@ -33,6 +33,7 @@ from connections.connectors.base import (
     ParsedDelivery,
     Record,
     Refused,
+    Step,
     Values,
     WriteResult,
 )
@@ -59,6 +60,7 @@ NEWEST = {**ALL, "sort": "created", "direction": "desc"}
 class GitHub(Connector):
     kind = "github"
     label = "GitHub"
+    proof = webhook.PROOF
     address_help = "https://github.com, https://acme.ghe.com, or the address of your GitHub Enterprise Server."
     form: ClassVar[Sequence[FormField]] = (
         *FORM,
@@ -100,6 +102,7 @@ class GitHub(Connector):
         rate_per_second=1.3,  # 5,000 an hour, so that a backfill never uses the hour up for live edits
         writes_per_second=1.0,  # "wait at least one second between each request" that writes
         bell="webhook",
+        subscribes=True,
         update_timeout=60.0,  # GitHub ends a request after ten seconds
     )
 
@@ -300,11 +303,14 @@ class GitHub(Connector):
     # The bell ----------------------------------------------------------------------------------------------------
 
     def parse_delivery(self, request: DeliveryRequest) -> ParsedDelivery:
-        secret = self.context.secrets.get("webhook_secret", "")
-        return webhook.parse(request, secret, self.context.state.get("account"), self.site.repositories())
+        account = self.context.state.get("account")
+        return webhook.parse(request, self.verdict(request), account, self.site.repositories())
 
-    def subscribe(self, object_types: Sequence[str], scope: Values, callback_url: str) -> str:
-        return webhook.subscribe(self.site, object_types, self.context.secrets.get("webhook_secret", ""), callback_url)
+    def subscribe(self, object_types: Sequence[str], scope: Values, callback_url: str) -> None:
+        webhook.subscribe(self.site, object_types, self.context.secrets.get("webhook_secret", ""), callback_url)
+
+    def steps_by_hand(self, object_types: Sequence[str], scope: Values, callback_url: str) -> Sequence[Step]:
+        return webhook.by_hand(self.site, object_types, callback_url)
 
     def unsubscribe(self) -> None:
         webhook.unsubscribe(self.site)

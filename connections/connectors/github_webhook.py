@@ -6,13 +6,11 @@ Facts: GitHub Docs, "Validating webhook deliveries"; only the SHA-256 signature 
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from connections.connectors.base import DeliveryRequest, Gone, Hint, NotAllowed, ParsedDelivery, Refused
+from connections.connectors.base import DeliveryRequest, Gone, Hint, NotAllowed, ParsedDelivery, Refused, Step
 from connections.connectors.github_site import COMMENTS, Site, split
 from connections.connectors.github_values import (
     account_id,
@@ -25,13 +23,17 @@ from connections.connectors.github_values import (
     unmarked,
     version_of,
 )
+from connections.connectors.proofs import Proof, Verdict
 
-SIGNATURE, EVENT, DELIVERY = "x-hub-signature-256", "x-github-event", "x-github-delivery"
+PROOF = Proof(header="x-hub-signature-256", prefix="sha256=")
+EVENT, DELIVERY = "x-github-event", "x-github-delivery"
 EVENTS = ("issues", "issue_comment")
 STATE = "hooks"  # {repository: id of our webhook}
 
 
-def parse(request: DeliveryRequest, secret: str, account: str | None, repositories: Sequence[str]) -> ParsedDelivery:
+def parse(
+    request: DeliveryRequest, verdict: Verdict, account: str | None, repositories: Sequence[str]
+) -> ParsedDelivery:
     """account: our own account's id, if known; repositories: as the connection spells them.
 
     Raises ValueError on what is no delivery.
@@ -50,26 +52,16 @@ def parse(request: DeliveryRequest, secret: str, account: str | None, repositori
         raise ValueError("the body names no repository")
     if name not in EVENTS and "hook" not in body and "repository" not in body:
         raise ValueError("the body is no GitHub event")
-    reason = _why_unverified(request, secret)
     spelled = {one.lower(): one for one in repositories}.get(str(full_name).lower())
-    hints = _hints(name, str(action), body, spelled, account, not reason) if spelled else []
+    hints = _hints(name, str(action), body, spelled, account, verdict.verified) if spelled else []
     return ParsedDelivery(
         delivery_id=request.headers.get(DELIVERY) or None,
         event=f"{name} {action}" if isinstance(action, str) else name or "event",
-        verified=not reason,
-        reason=reason,
+        verified=verdict.verified,
+        reason=verdict.reason,
         hints=hints,
+        provable=verdict.provable,
     )
-
-
-def _why_unverified(request: DeliveryRequest, secret: str) -> str:
-    if not secret:
-        return "the connection has no webhook secret"
-    given = request.headers.get(SIGNATURE, "")
-    if not given:
-        return "the request is not signed"
-    wanted = "sha256=" + hmac.new(secret.encode(), request.body, hashlib.sha256).hexdigest()
-    return "" if hmac.compare_digest(given.encode(), wanted.encode()) else "the signature does not fit"
 
 
 def _hints(
@@ -129,14 +121,15 @@ def _changes(action: str, body: Mapping[str, Any], issue: Mapping[str, Any]) -> 
 # Making it ----------------------------------------------------------------------------------------------------------
 
 
-def subscribe(site: Site, object_types: Sequence[str], secret: str, url: str) -> str:
-    repositories = list(dict.fromkeys(split(one)[0] for one in object_types))
-    by_hand = _by_hand(site, repositories, url)
+def subscribe(site: Site, object_types: Sequence[str], secret: str, url: str) -> None:
     if not secret:
-        return f"Set a webhook secret in the connection first: without it no delivery can be trusted. {by_hand}"
+        raise Refused(
+            "The connection has no webhook secret, so no webhook could prove that it comes from GitHub. Nothing was "
+            "registered. Set a webhook secret in the connection first."
+        )
     config = {"url": url, "content_type": "json", "secret": secret, "insecure_ssl": "0"}
     made = site.context.state.get(STATE, {})
-    for repository in repositories:
+    for repository in repositories_of(object_types):
         try:
             ours = [
                 row["id"]
@@ -152,10 +145,11 @@ def subscribe(site: Site, object_types: Sequence[str], secret: str, url: str) ->
                 answer = site.write("POST", repository, "hooks", json={"name": "web", **wanted}).json
                 made = {**made, repository: answer.get("id") if isinstance(answer, Mapping) else None}
         except (NotAllowed, Gone, Refused) as error:
-            why = f"Our account may not make webhooks in {repository} (Webhooks: read and write)."
-            return f"{why} {error.message} {by_hand}"
+            raise NotAllowed(
+                f"Our account may not make webhooks in {repository}: that takes the right Webhooks: read and write. "
+                f"{error.message} Somebody who administers the repository can do it by hand."
+            ) from error
         site.context.state.put(STATE, made)
-    return f"GitHub now sends changes in {', '.join(repositories)} to {url}."
 
 
 def unsubscribe(site: Site) -> None:
@@ -165,10 +159,18 @@ def unsubscribe(site: Site) -> None:
     site.context.state.put(STATE, {})
 
 
-def _by_hand(site: Site, repositories: Sequence[str], url: str) -> str:
-    where = ", ".join(f"{site.web}/{one}/settings/hooks/new" for one in repositories)
+def by_hand(site: Site, object_types: Sequence[str], url: str) -> Sequence[Step]:
+    where = "In GitHub, open Settings → Webhooks → Add webhook of {}:"
+    pages = {one: f"{site.web}/{one}/settings/hooks/new" for one in repositories_of(object_types)}
     return (
-        f"In GitHub, open the repository's Settings → Webhooks → Add webhook ({where}). Payload URL: {url} · Content "
-        "type: application/json · Secret: the webhook secret of this connection · Let me select individual events: "
-        "Issues and Issue comments, nothing else."
+        *(Step(where.format(repository), page) for repository, page in pages.items()),
+        Step("Payload URL:", url),
+        Step(
+            "Content type: application/json. Secret: the webhook secret of this connection. Let me select individual "
+            "events: Issues and Issue comments, nothing else. Then Add webhook."
+        ),
     )
+
+
+def repositories_of(object_types: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(split(one)[0] for one in object_types))

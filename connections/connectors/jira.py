@@ -31,6 +31,7 @@ from connections.connectors.base import (
     Record,
     Refused,
     Retry,
+    Step,
     Uncertain,
     Values,
     WriteResult,
@@ -64,6 +65,7 @@ WEBHOOKS = "/rest/webhooks/1.0/webhook"
 class Jira(Connector):
     kind = "jira"
     label = "Jira Cloud"
+    proof = jira_webhook.PROOF
     address_help = "The site's address, like https://acme.atlassian.net."
     form: ClassVar[Sequence[FormField]] = (
         FormField("email", "E-mail address", help="Of the account SyncAdmin uses. Best one of its own."),
@@ -99,6 +101,7 @@ class Jira(Connector):
         concurrency=4,
         rate_per_second=10.0,
         bell="webhook",
+        subscribes=True,
         update_timeout=60.0,
     )
 
@@ -369,40 +372,52 @@ class Jira(Connector):
         return str(known)
 
     def parse_delivery(self, request: DeliveryRequest) -> ParsedDelivery:
-        secret = self.context.secrets.get("webhook_secret", "")
-        return jira_webhook.parse(request, secret, self.context.state.get("account_id"))
+        return jira_webhook.parse(request, self.verdict(request), self.context.state.get("account_id"))
 
-    def subscribe(self, object_types: Sequence[str], scope: Values, callback_url: str) -> str:
-        """Registers the webhook where our account administers Jira; else says how an administrator does it."""
-        where = scope_jql(tidy({**scope, "jql": ""}))
-        events = list(jira_webhook.EVENTS)
+    def subscribe(self, object_types: Sequence[str], scope: Values, callback_url: str) -> None:
         secret = self.context.secrets.get("webhook_secret", "")
-        by_hand = (
-            f"In Jira, open Jira settings → System → WebHooks → Create a WebHook. URL: {callback_url} · "
-            f"Secret: the webhook secret of this connection · Events: {', '.join(events)} · JQL: {where or '(all)'}."
-        )
         if not secret:
-            return "Set a webhook secret in the connection first: without it no delivery can be trusted. " + by_hand
+            raise Refused(
+                "The connection has no webhook secret, so no webhook could prove that it comes from Jira. Nothing was "
+                "registered. Set a webhook secret in the connection first."
+            )
         body = {
             "name": f"SyncAdmin {self.context.name}",
             "url": callback_url,
-            "events": events,
-            "filters": {"issue-related-events-section": where},
+            "events": list(jira_webhook.EVENTS),
+            "filters": {"issue-related-events-section": _bell_jql(scope)},
             "excludeBody": False,
             "secret": secret,
         }
         try:
             made = self.site.body(self.site.call("POST", WEBHOOKS, json=body, write=True))
-        except (NotAllowed, Gone, Refused):
-            return "Our account may not register webhooks (Administer Jira). " + by_hand
-        self.context.state.put("webhook", str(made.get("self", "")).rpartition("/")[2])
-        return f"Jira now sends changes to {callback_url}."
+        except (NotAllowed, Gone) as error:
+            raise NotAllowed(
+                "Our account may not register webhooks at Jira; that takes the permission Administer Jira. Nothing was "
+                "registered. An administrator of Jira can do it by hand."
+            ) from error
+        id = str(made.get("self", "")).rpartition("/")[2]
+        self.context.state.put("webhooks", [*self._registered(), id])
 
     def unsubscribe(self) -> None:
-        id = self.context.state.get("webhook")
-        if id:
+        for id in self._registered():
             self.site.call("DELETE", f"{WEBHOOKS}/{segment(id)}", write=True, ok=(404,))
-            self.context.state.put("webhook", None)
+        self.context.state.put("webhooks", [])
+        self.context.state.put("webhook", None)
+
+    def _registered(self) -> list[str]:
+        """Ids of our webhooks; "webhook" is where an earlier version kept its only one."""
+        single = self.context.state.get("webhook")
+        return [*self.context.state.get("webhooks", []), *([single] if single else [])]
+
+    def steps_by_hand(self, object_types: Sequence[str], scope: Values, callback_url: str) -> Sequence[Step]:
+        jql = _bell_jql(scope)
+        events = "issue created, updated, deleted; comment created, updated, deleted"
+        return (
+            Step("In Jira, open Jira settings → System → WebHooks → Create a WebHook. URL:", callback_url),
+            Step("Secret: the webhook secret of this connection. It proves that a webhook comes from Jira."),
+            Step(f"Events: {events}. JQL:", jql) if jql else Step(f"Events: {events}. JQL: leave it empty."),
+        )
 
     def url_of(self, object_type: str, external_id: str, key: str | None) -> str:
         if object_type == "comment":
@@ -413,6 +428,11 @@ class Jira(Connector):
 
     def people(self, query: str) -> Sequence[tuple[str, str]]:
         return self.site.people(query)
+
+
+def _bell_jql(scope: Values) -> str:
+    """What Jira tells of: the project alone, so that we also hear of an issue that an edit takes out of the scope."""
+    return scope_jql(tidy({**scope, "jql": ""}))
 
 
 def _with_last(

@@ -30,8 +30,8 @@ def check(site: Site, has_webhook_secret: bool) -> CheckResult:
     ]
     if not has_webhook_secret:
         notes.append(
-            "No webhook secret is set: changes are found by polling alone, because a delivery that proves nothing is "
-            "refused. Set one here and in Jira settings → System → WebHooks for live updates."
+            "No webhook secret is set: a webhook that proves nothing is a hint at most, and a deletion is not believed "
+            "at once. Set one here and in Jira settings → System → WebHooks."
         )
     return CheckResult(
         account_id=account,

@@ -6,16 +6,15 @@ wiki text there and never comparable with ours.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from connections.connectors.base import DeliveryRequest, Hint, ParsedDelivery
 from connections.connectors.jira_values import history_field, moment, named, number, person, stamp, text
+from connections.connectors.proofs import Proof, Verdict
 
-SIGNATURE = "x-hub-signature"
+PROOF = Proof(header="x-hub-signature", prefix="sha256=")
 IDENTIFIER = "x-atlassian-webhook-identifier"  # equal over Jira's retries of one delivery
 EVENTS = (
     "jira:issue_created",
@@ -28,7 +27,7 @@ EVENTS = (
 UNKNOWN = object()
 
 
-def parse(request: DeliveryRequest, secret: str, account_id: str | None) -> ParsedDelivery:
+def parse(request: DeliveryRequest, verdict: Verdict, account_id: str | None) -> ParsedDelivery:
     """`account_id`: of our own account, if known. Raises ValueError on what is no Jira event."""
     try:
         body = json.loads(request.body)
@@ -37,24 +36,14 @@ def parse(request: DeliveryRequest, secret: str, account_id: str | None) -> Pars
     if not isinstance(body, Mapping) or not isinstance(body.get("webhookEvent"), str):
         raise ValueError("the body is no Jira event")
     event = body["webhookEvent"]
-    reason = _why_unverified(request, secret)
     return ParsedDelivery(
         delivery_id=request.headers.get(IDENTIFIER) or None,
         event=event,
-        verified=not reason,
-        reason=reason,
-        hints=_hints(event, body, account_id, not reason),
+        verified=verdict.verified,
+        reason=verdict.reason,
+        hints=_hints(event, body, account_id, verdict.verified),
+        provable=verdict.provable,
     )
-
-
-def _why_unverified(request: DeliveryRequest, secret: str) -> str:
-    if not secret:
-        return "the connection has no webhook secret"
-    given = request.headers.get(SIGNATURE, "")
-    if not given:
-        return "the request is not signed"
-    wanted = "sha256=" + hmac.new(secret.encode(), request.body, hashlib.sha256).hexdigest()
-    return "" if hmac.compare_digest(given.encode(), wanted.encode()) else "the signature does not fit"
 
 
 def _hints(event: str, body: Mapping[str, Any], account_id: str | None, verified: bool) -> list[Hint]:

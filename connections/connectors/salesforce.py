@@ -33,6 +33,7 @@ from connections.connectors.base import (
     Page,
     Record,
     Refused,
+    Step,
     Update,
     Values,
     WriteResult,
@@ -335,12 +336,9 @@ class Salesforce(Connector):
     def listen(self, object_types: Sequence[str], stop: Callable[[], bool]) -> Iterator[Sequence[Hint]]:
         return bell.listen(self.org, object_types, stop)
 
-    def subscribe(self, object_types: Sequence[str], scope: Values, callback_url: str) -> str:
-        names = ", ".join(object_types)
-        return f"In Salesforce, open Setup → Integrations → Change Data Capture and select {names}."
-
-    def unsubscribe(self) -> None:
-        """Nothing is registered at Salesforce: a listener that has gone is forgotten there within minutes."""
+    def steps_by_hand(self, object_types: Sequence[str], scope: Values, callback_url: str) -> Sequence[Step]:
+        where = "In Salesforce, open Setup → Integrations → Change Data Capture and select these objects."
+        return (Step(where, "\n".join(object_types)),)
 
     # Helpers -----------------------------------------------------------------------------------------------------
 

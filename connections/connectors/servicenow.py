@@ -6,7 +6,6 @@ the same call. The correlation key lies in `correlation_id`. `scope`: {"query": 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -38,6 +37,7 @@ from connections.connectors.base import (
     Record,
     Refused,
     Retry,
+    Step,
     Update,
     Values,
     WriteResult,
@@ -63,6 +63,7 @@ JOURNALS = ("comments", "work_notes")
 class ServiceNow(Connector):
     kind = "servicenow"
     label = "ServiceNow"
+    proof = webhook.PROOF
     address_help = "The instance's address, like https://acme.service-now.com."
     form: ClassVar[Sequence[FormField]] = (
         *FORM,
@@ -326,18 +327,11 @@ class ServiceNow(Connector):
     # The bell ----------------------------------------------------------------------------------------------------
 
     def parse_delivery(self, request: DeliveryRequest) -> ParsedDelivery:
-        secret = self.context.secrets.get("webhook_secret", "")
-        return webhook.parse(request, secret, self.context.state.get("account"), time.time())
+        return webhook.parse(request, self.verdict(request), self.context.state.get("account"))
 
-    def subscribe(self, object_types: Sequence[str], scope: Values, callback_url: str) -> str:
+    def steps_by_hand(self, object_types: Sequence[str], scope: Values, callback_url: str) -> Sequence[Step]:
         tables = [*dict.fromkeys(one.partition(".")[0] for one in object_types)]
-        said = webhook.by_hand(tables, str(scope.get("query") or ""), callback_url)
-        if not self.context.secrets.get("webhook_secret"):
-            return f"Set a webhook secret in the connection first: without it no delivery can be trusted. {said}"
-        return said
-
-    def unsubscribe(self) -> None:
-        """The business rule is the administrator's: without it, ServiceNow sends nothing more."""
+        return webhook.by_hand(tables, str(scope.get("query") or ""), callback_url)
 
     # Helpers -----------------------------------------------------------------------------------------------------
 

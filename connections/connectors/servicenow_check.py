@@ -55,8 +55,7 @@ def check(instance: Instance, log: bool, has_webhook_secret: bool) -> CheckResul
         instance.prove_clock(readable[0])
     if not has_webhook_secret:
         notes.append(
-            "No webhook secret is set: changes are found by polling alone. Set one here and in ServiceNow for live "
-            "updates."
+            "No webhook secret is set: a webhook that proves nothing is a hint at most. Set one here and in ServiceNow."
         )
     return CheckResult(
         account_id=me["user_name"],

@@ -7,19 +7,20 @@ base64(HMAC-SHA256(secret, time + "." + body)). Facts: "GlideCertificateEncrypti
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import json
 from collections.abc import Mapping, Sequence
 
-from connections.connectors.base import DeliveryRequest, Hint, ParsedDelivery
+from connections.connectors.base import DeliveryRequest, Hint, ParsedDelivery, Step
+from connections.connectors.proofs import Proof, Verdict
 from connections.connectors.servicenow_fields import moment, version_in
 from connections.connectors.servicenow_query import is_id, name
 
-SIGNATURE, SENT_AT = "x-syncadmin-signature", "x-syncadmin-timestamp"
-# A signed request is believed for so long: clocks differ, and the instance's queue of outgoing calls may be full.
-REPLAY_SECONDS = 300.0
+PROOF = Proof(
+    header="x-syncadmin-signature",
+    encoding="base64",
+    signed=("timestamp", ".", "body"),
+    timestamp="x-syncadmin-timestamp",
+)
 PROPERTY = "syncadmin.webhook_secret"
 
 SCRIPT = """(function executeRule(current, previous) {
@@ -49,8 +50,8 @@ SCRIPT = """(function executeRule(current, previous) {
 })(current, previous);"""
 
 
-def parse(request: DeliveryRequest, secret: str, account: str | None, now: float) -> ParsedDelivery:
-    """account: what our own account signs in with, if known; now: seconds. Raises ValueError on what is no delivery."""
+def parse(request: DeliveryRequest, verdict: Verdict, account: str | None) -> ParsedDelivery:
+    """account: what our own account signs in with, if known. Raises ValueError on what is no delivery."""
     try:
         body = json.loads(request.body)
     except (ValueError, RecursionError):
@@ -58,7 +59,6 @@ def parse(request: DeliveryRequest, secret: str, account: str | None, now: float
     table, id = (body.get("table"), body.get("sys_id")) if isinstance(body, Mapping) else (None, None)
     if not isinstance(table, str) or not is_id(id):
         raise ValueError("the body names no record")
-    reason = _why_unverified(request, secret, now)
     deleted = body.get("operation") == "delete"
     by, delivery = body.get("by"), body.get("delivery")
     hint = Hint(
@@ -67,40 +67,37 @@ def parse(request: DeliveryRequest, secret: str, account: str | None, now: float
         version=None if deleted else version_in(body.get("sys_mod_count"), body.get("sys_updated_on")),
         own_account=bool(account) and by == account,
         deleted=deleted,
-        verified=not reason,
+        verified=verdict.verified,
         at=moment(body.get("sys_updated_on")),
         created=body.get("operation") == "insert",
     )
     return ParsedDelivery(
         delivery_id=delivery if isinstance(delivery, str) and delivery else None,
         event=f"{table} {body.get('operation') or 'change'}",
-        verified=not reason,
-        reason=reason,
+        verified=verdict.verified,
+        reason=verdict.reason,
         hints=(hint,),
+        provable=verdict.provable,
     )
 
 
-def _why_unverified(request: DeliveryRequest, secret: str, now: float) -> str:
-    if not secret:
-        return "the connection has no webhook secret"
-    given, sent = request.headers.get(SIGNATURE, ""), request.headers.get(SENT_AT, "")
-    if not given or not sent:
-        return "the request is not signed"
-    wanted = base64.b64encode(hmac.new(secret.encode(), f"{sent}.".encode() + request.body, hashlib.sha256).digest())
-    if not hmac.compare_digest(given.encode(), wanted):
-        return "the signature does not fit"
-    if not sent.isdecimal() or abs(now - int(sent)) > REPLAY_SECONDS:
-        return "it was signed too long ago, or by a clock that is far off"
-    return ""
-
-
-def by_hand(tables: Sequence[str], where: str, url: str) -> str:
+def by_hand(tables: Sequence[str], where: str, url: str) -> Sequence[Step]:
     """How an administrator sets the bell up: two records, one of them with this script."""
-    each = "; ".join(tables)
+    ticked = f"Insert, Update and Delete ticked{f'; Filter: {where}' if where else ''}"
     return (
-        "ServiceNow has no webhooks of its own: an administrator makes a property and a business rule of ours. · Enter "
-        f"sys_properties.list in the navigator and make a property {PROPERTY}: type string, Private ticked, read role "
-        "admin, as value the webhook secret of this connection. Then open System Definition → Business Rules → New, "
-        f"once for each table ({each}): Active and Advanced ticked; When: after; Insert, Update and Delete ticked"
-        f"{f'; Filter: {where}' if where else ''}; and this script: · {SCRIPT % {'property': PROPERTY, 'url': url}}"
+        Step(
+            "ServiceNow has no webhooks of its own: two records of ours make one. Enter sys_properties.list in the "
+            "navigator and make a property of type string, Private ticked, read role admin. Its value is the webhook "
+            "secret of this connection, its name:",
+            PROPERTY,
+        ),
+        Step(
+            "Open System Definition → Business Rules → New, once for each of these tables. Tick Active and Advanced; "
+            f"When: after; {ticked}.",
+            "\n".join(tables),
+        ),
+        Step(
+            "Paste this as the script of each rule. It sends without waiting, so nobody's save takes longer.",
+            SCRIPT % {"property": PROPERTY, "url": url},
+        ),
     )

@@ -6,7 +6,6 @@ time. The correlation key lies in `external_id`. `scope`: {"group", "form", "typ
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -39,10 +38,13 @@ from connections.connectors.base import (
     Page,
     ParsedDelivery,
     Record,
+    Step,
     Update,
     Values,
     WriteResult,
 )
+from connections.connectors.proofs import Verdict
+from connections.connectors.proofs import check as check_proof
 from connections.connectors.zendesk_check import check
 from connections.connectors.zendesk_desk import FORM, PAGE, Desk
 from connections.connectors.zendesk_fields import UNREADABLE, moment
@@ -55,6 +57,7 @@ REMEMBERED = 1000
 class Zendesk(Connector):
     kind = "zendesk"
     label = "Zendesk"
+    proof = webhook.PROOF
     address_help = "The account's own address, like https://acme.zendesk.com, also where a brand has another."
     form: ClassVar[Sequence[FormField]] = (
         *FORM,
@@ -86,6 +89,7 @@ class Zendesk(Connector):
         concurrency=4,
         rate_per_second=3.0,  # the smallest plan takes 200 calls a minute
         bell="webhook",
+        subscribes=True,
         update_timeout=120.0,  # a job may wait in Zendesk's queue; while it does, nothing is decided about its records
     )
 
@@ -105,7 +109,7 @@ class Zendesk(Connector):
     # What there is -----------------------------------------------------------------------------------------------
 
     def check(self) -> CheckResult:
-        return check(self.desk, any(self._secrets()))
+        return check(self.desk, bool(self.context.secrets.get("webhook_secret") or self._made_secret()))
 
     def object_types(self) -> Sequence[ObjectType]:
         return [
@@ -301,20 +305,29 @@ class Zendesk(Connector):
 
     # The bell ----------------------------------------------------------------------------------------------------
 
-    def parse_delivery(self, request: DeliveryRequest) -> ParsedDelivery:
-        return webhook.parse(request, self._secrets(), time.time())
+    def verdict(self, request: DeliveryRequest) -> Verdict:
+        """By the secret that was entered, or by the one Zendesk made when we registered the webhook."""
+        entered, kept = super().verdict(request), self._made_secret()
+        if entered.verified or not kept:
+            return entered
+        return check_proof(webhook.PROOF, {webhook.PROOF.secret: kept}, request, request.received_at)
 
-    def subscribe(self, object_types: Sequence[str], scope: Values, callback_url: str) -> str:
-        return webhook.subscribe(self.desk, object_types, callback_url)
+    def _made_secret(self) -> str:
+        return str((self.context.tokens.current() or {}).get(webhook.SECRET) or "")
+
+    def parse_delivery(self, request: DeliveryRequest) -> ParsedDelivery:
+        return webhook.parse(request, self.verdict(request))
+
+    def subscribe(self, object_types: Sequence[str], scope: Values, callback_url: str) -> None:
+        webhook.subscribe(self.desk, object_types, callback_url)
 
     def unsubscribe(self) -> None:
         webhook.unsubscribe(self.desk)
 
-    # Helpers -----------------------------------------------------------------------------------------------------
+    def steps_by_hand(self, object_types: Sequence[str], scope: Values, callback_url: str) -> Sequence[Step]:
+        return webhook.by_hand(callback_url)
 
-    def _secrets(self) -> list[str]:
-        kept = self.context.tokens.current() or {}
-        return [self.context.secrets.get("webhook_secret", ""), str(kept.get(webhook.SECRET) or "")]
+    # Helpers -----------------------------------------------------------------------------------------------------
 
     def _of_directory(
         self, kind: directory.Kind, rows: Sequence[Mapping[str, Any]], fields: Sequence[str]

@@ -7,24 +7,25 @@ webhook authenticity": base64(HMAC-SHA256(secret, timestamp + body)); payloads/z
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
-from connections.connectors.base import DeliveryRequest, Gone, Hint, NotAllowed, ParsedDelivery, Refused
+from connections.connectors.base import DeliveryRequest, Gone, Hint, NotAllowed, ParsedDelivery, Refused, Step
+from connections.connectors.proofs import Proof, Verdict
 from connections.connectors.zendesk_comments import INTERNAL, PUBLIC
 from connections.connectors.zendesk_desk import Desk
 from connections.connectors.zendesk_errors import unknown
 from connections.connectors.zendesk_fields import moment, plain_id
 
-SIGNATURE, SENT_AT = "x-zendesk-webhook-signature", "x-zendesk-webhook-signature-timestamp"
+PROOF = Proof(
+    header="x-zendesk-webhook-signature",
+    encoding="base64",
+    signed=("timestamp", "body"),
+    timestamp="x-zendesk-webhook-signature-timestamp",
+    unit="iso",
+)
 INVOCATION = "x-zendesk-webhook-invocation-id"  # equal over Zendesk's retries of one delivery
-# A signed request is believed for so long: clocks differ, and Zendesk tries again for a while.
-REPLAY_SECONDS = 300.0
 TICKET = "zen:event-type:ticket."
 DELETED = ("soft_deleted", "permanently_deleted")
 EVENTS = tuple(
@@ -44,42 +45,23 @@ HOOKS, TRIGGERS = "webhooks", "triggers"
 STATE, SECRET = "webhook", "signing_secret"
 
 
-def parse(request: DeliveryRequest, secrets: Sequence[str], now: float) -> ParsedDelivery:
-    """secrets: any of them may have signed; now: seconds. Raises ValueError on what is no delivery."""
+def parse(request: DeliveryRequest, verdict: Verdict) -> ParsedDelivery:
+    """Raises ValueError on what is no delivery."""
     try:
         body = json.loads(request.body)
     except (ValueError, RecursionError):
         raise ValueError("the body is no JSON") from None
     if not isinstance(body, Mapping):
         raise ValueError("the body is no event")
-    reason = _why_unverified(request, secrets, now)
-    event, hints = _told(body, not reason)
+    event, hints = _told(body, verdict.verified)
     return ParsedDelivery(
         delivery_id=request.headers.get(INVOCATION) or None,
         event=event,
-        verified=not reason,
-        reason=reason,
+        verified=verdict.verified,
+        reason=verdict.reason,
         hints=hints,
+        provable=verdict.provable,
     )
-
-
-def _why_unverified(request: DeliveryRequest, secrets: Sequence[str], now: float) -> str:
-    known = [secret for secret in secrets if secret]
-    if not known:
-        return "the connection knows no signing secret of the webhook"
-    given, sent = request.headers.get(SIGNATURE, ""), request.headers.get(SENT_AT, "")
-    if not given or not sent:
-        return "the request is not signed"
-    if not any(hmac.compare_digest(given.encode(), _signature(secret, sent, request.body)) for secret in known):
-        return "the signature does not fit"
-    at = moment(sent)
-    if at is None or abs(now - datetime.fromisoformat(at).timestamp()) > REPLAY_SECONDS:
-        return "it was signed too long ago, or by a clock that is far off"
-    return ""
-
-
-def _signature(secret: str, sent: str, body: bytes) -> bytes:
-    return base64.b64encode(hmac.new(secret.encode(), sent.encode() + body, hashlib.sha256).digest())
 
 
 def _told(body: Mapping[str, Any], verified: bool) -> tuple[str, list[Hint]]:
@@ -100,10 +82,10 @@ def _told(body: Mapping[str, Any], verified: bool) -> tuple[str, list[Hint]]:
     return type, [Hint("ticket", id, deleted=deleted, verified=verified, at=at, created=event == "created")]
 
 
-def subscribe(desk: Desk, object_types: Sequence[str], url: str) -> str:
-    """Make the webhook, and the trigger where events cannot be had; else say how an administrator does it."""
+def subscribe(desk: Desk, object_types: Sequence[str], url: str) -> None:
+    """Make the webhook, and the trigger where events cannot be had: it tells of no deletion, which polls find."""
     if not {"ticket", PUBLIC, INTERNAL} & set(object_types):
-        return "Zendesk sends changes of tickets only. Nothing was registered; the others are found by polling."
+        raise Refused("Zendesk sends changes of tickets only. Nothing was registered; the others are found by polling.")
     unsubscribe(desk)
     try:
         try:
@@ -114,10 +96,11 @@ def subscribe(desk: Desk, object_types: Sequence[str], url: str) -> str:
             trigger = _trigger(desk, hook)
         desk.context.state.put(STATE, {"webhook": hook, "trigger": trigger})
         _keep_secret(desk, hook)
-    except (NotAllowed, Gone, Refused):
-        return f"Our account may not register webhooks. {by_hand(url)}"
-    without = " Deletions are found by polling: this account's plan sends no ticket events." if trigger else ""
-    return f"Zendesk now sends changes to {url}.{without}"
+    except (NotAllowed, Gone, Refused) as error:
+        raise NotAllowed(
+            "Our account may not register webhooks at Zendesk; that takes an administrator. An administrator of "
+            "Zendesk can do it by hand."
+        ) from error
 
 
 def unsubscribe(desk: Desk) -> None:
@@ -129,11 +112,14 @@ def unsubscribe(desk: Desk) -> None:
         desk.context.state.put(STATE, None)
 
 
-def by_hand(url: str) -> str:
+def by_hand(url: str) -> Sequence[Step]:
     return (
-        "In Zendesk's Admin Center, open Apps and integrations → Webhooks → Create webhook → Zendesk events, and "
-        f"choose all events of tickets. Endpoint URL: {url} · Request method: POST · Request format: JSON. Then open "
-        "the webhook, reveal its signing secret, and enter it in this connection."
+        Step(
+            "In Zendesk's Admin Center, open Apps and integrations → Webhooks → Create webhook → Zendesk events, and "
+            "choose all events of tickets. Request method: POST. Request format: JSON. Endpoint URL:",
+            url,
+        ),
+        Step("Then open the webhook, reveal its signing secret, and enter it in this connection."),
     )
 
 

@@ -42,6 +42,16 @@ class Ears:
         self.stream.close()  # type: ignore[attr-defined]
 
 
+class NoTokens:
+    """As if the system had given us nothing."""
+
+    def current(self) -> None:
+        return None
+
+    def renew(self, stale: object, fetch: object) -> dict[str, object]:
+        raise AssertionError("reading a webhook makes no call")
+
+
 def overridden(vendor: Vendor, method: str) -> bool:
     return getattr(type(vendor.connector), method) is not getattr(Connector, method)
 
@@ -168,17 +178,55 @@ class TellingContract:
         id = vendor.add()
         vendor.edit(id, {vendor.title: "Edited"})
         request = vendor.delivery(id)
-        bare = {name: value for name, value in request.headers.items() if "signature" not in name}
-        wrong = {n: value[:-2] + "00" if "signature" in n else value for n, value in request.headers.items()}
-        assert bare != dict(request.headers) != wrong
-        for forged in (
-            replace(request, headers=bare),
-            replace(request, headers=wrong),
-            replace(request, body=request.body.replace(b"Edited", b"Forged")),
-        ):
+        proof = vendor.connector.delivery_proof()
+        if proof is None:
+            parsed = vendor.connector.parse_delivery(request)
+            assert not parsed.verified and not parsed.provable
+            return
+        given = request.headers[proof.header]
+        bare = {name: value for name, value in request.headers.items() if name != proof.header}
+        wrong = {**request.headers, proof.header: given[:-2] + ("00" if given[-2:] != "00" else "11")}
+        forgeries = [replace(request, headers=bare), replace(request, headers=wrong)]
+        if proof.how == "hmac":  # a secret or a password that is sent along covers no body
+            forgeries.append(replace(request, body=request.body.replace(b"Edited", b"Forged")))
+            forgeries.append(replace(request, body=request.body + b" "))
+        for forged in forgeries:
             parsed = vendor.connector.parse_delivery(forged)
-            assert not parsed.verified and parsed.reason
+            assert not parsed.verified and parsed.reason and parsed.provable
             assert not any(hint.verified for hint in parsed.hints)
+
+    def test_a_delivery_replayed_much_later_is_refused_or_known_by_its_id(
+        self, vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+    ):
+        if vendor.connector.capabilities.bell != "webhook":
+            assert not overridden(vendor, "parse_delivery")
+            return
+        id = vendor.add()
+        vendor.edit(id, {vendor.title: "Edited"})
+        request = vendor.delivery(id)
+        first = vendor.connector.parse_delivery(request)
+        later = time.time() + 7200
+        monkeypatch.setattr(time, "time", lambda: later)
+        parsed = vendor.connector.parse_delivery(replace(request, received_at=later))
+        proof = vendor.connector.delivery_proof()
+        assert parsed.verified is (first.verified and (proof is None or not proof.timestamp))
+        assert parsed.delivery_id == first.delivery_id
+
+    def test_without_an_agreed_secret_a_delivery_proves_nothing_and_says_so(self, vendor: Vendor):
+        proof = vendor.connector.delivery_proof()
+        if vendor.connector.capabilities.bell != "webhook" or proof is None:
+            return
+        id = vendor.add()
+        vendor.edit(id, {vendor.title: "Edited"})
+        request, context = vendor.delivery(id), vendor.connector.context
+        without = {name: value for name, value in context.secrets.items() if name != proof.secret}
+        vendor.connector.context = replace(context, secrets=without, tokens=NoTokens())
+        try:
+            parsed = vendor.connector.parse_delivery(request)
+        finally:
+            vendor.connector.context = context
+        assert (parsed.verified, parsed.provable) == (False, False) and parsed.reason
+        assert parsed.hints and not any(hint.verified for hint in parsed.hints)
 
     @pytest.mark.parametrize("body", GARBAGE)
     def test_garbage_is_no_delivery(self, vendor: Vendor, body: bytes):
@@ -190,14 +238,26 @@ class TellingContract:
         with pytest.raises(ValueError):
             vendor.connector.parse_delivery(replace(vendor.delivery(id), body=body))
 
-    def test_subscribing_says_in_words_what_happened_or_what_to_do(self, vendor: Vendor):
-        if vendor.connector.capabilities.bell == "none":
-            assert not overridden(vendor, "subscribe") and not overridden(vendor, "unsubscribe")
+    def test_subscribing_registers_our_address_and_ending_it_leaves_nothing(self, vendor: Vendor):
+        able = vendor.connector.capabilities
+        assert overridden(vendor, "subscribe") is overridden(vendor, "unsubscribe") is able.subscribes
+        if not able.subscribes:
             return
-        said = vendor.connector.subscribe([vendor.object_type], vendor.scope, "https://sync.example/hooks/abc")
-        assert len(said) > len("ok") and not any(secret in said for secret in vendor.connector.context.secrets.values())
+        vendor.connector.subscribe([vendor.object_type], vendor.scope, "https://sync.example/hooks/abc")
+        vendor.connector.subscribe([vendor.object_type], vendor.scope, "https://sync.example/hooks/abc")  # more scopes
         vendor.connector.unsubscribe()
         vendor.connector.unsubscribe()  # nothing left to end, and no error
+
+    def test_what_an_administrator_does_by_hand_is_said_and_no_secret_in_it(self, vendor: Vendor):
+        able = vendor.connector.capabilities
+        assert overridden(vendor, "steps_by_hand") is (able.bell != "none")
+        if able.bell == "none":
+            return
+        steps = vendor.connector.steps_by_hand([vendor.object_type], vendor.scope, "https://sync.example/hooks/abc")
+        said = " ".join(f"{step.text} {step.code}" for step in steps)
+        assert steps and all(step.text for step in steps)
+        assert able.bell != "webhook" or "https://sync.example/hooks/abc" in said
+        assert not any(secret in said for secret in vendor.connector.context.secrets.values())
 
     @pytest.fixture
     def ears(self, vendor: Vendor) -> Iterator[Callable[[], Ears]]:

@@ -18,10 +18,13 @@ from connections.connectors.base import (
     Connector,
     Field,
     FormField,
+    Hint,
     NeedsAuthorization,
+    NotAllowed,
     ObjectType,
     Page,
     Record,
+    Step,
     Values,
 )
 from connections.models import Connection, Delivery, RoleAssignment
@@ -32,6 +35,13 @@ from syncadmin.tests.cases import RolesCase
 WOKEN: list[int] = []
 SUBSCRIBED: list[tuple[Sequence[str], Values, str]] = []
 SECRET = "s3cret-value-0123456789"
+
+
+RUNG: list[Hint] = []
+
+
+def record_ring(connection_id: int, hints: Sequence[Hint]) -> None:
+    RUNG.extend(hints)
 
 
 def record_wake(mapping_id: int) -> None:
@@ -51,7 +61,7 @@ class Pretend(Connector):
         FormField("key", "Private key", secret=True, multiline=True, required=True, show_if=("method", "key")),
         FormField("login", "Login address", required=False),
     )
-    capabilities = Capabilities(bell="webhook")
+    capabilities = Capabilities(bell="webhook", subscribes=True)
     answer: ClassVar[CheckResult | Exception] = CheckResult("a-1", "Sync User")
 
     def check(self) -> CheckResult:
@@ -74,9 +84,16 @@ class Pretend(Connector):
         values = {"title": "<script>alert(1)</script>"}
         return {"1": Record("1", "1", values, key="P-1", unreadable=frozenset({"secret_note"}))}
 
-    def subscribe(self, object_types: Sequence[str], scope: Values, callback_url: str) -> str:
+    def subscribe(self, object_types: Sequence[str], scope: Values, callback_url: str) -> None:
+        if isinstance(self.answer, Exception):
+            raise self.answer
         SUBSCRIBED.append((object_types, scope, callback_url))
-        return ""
+
+    def unsubscribe(self) -> None:
+        SUBSCRIBED.clear()
+
+    def steps_by_hand(self, object_types: Sequence[str], scope: Values, callback_url: str) -> Sequence[Step]:
+        return [Step("Open the settings and paste this:", f"hook <{callback_url}>")]
 
 
 KINDS = {"pretend": Pretend}
@@ -88,14 +105,14 @@ class ConnectionPagesCase(RolesCase):
         WOKEN.clear()
         SUBSCRIBED.clear()
         Pretend.answer = CheckResult("a-1", "Sync User", tenant="site-1", clock_offset=1.25, rate_limit="100 a minute.")
-        for module in ("views.kinds", "views.overview", "views.setup", "open"):
+        for module in ("views.kinds", "views.live", "views.overview", "views.setup", "open"):
             self.replace(f"connections.{module}.connector_class", KINDS.__getitem__)
         self.replace("connections.views.setup.all_connectors", lambda: [Pretend])
         self.connection = Connection.objects.create(
             name="Left",
             kind="pretend",
             address="https://left.example",
-            settings={"method": "token", "email": "sync@left.example", "login": ""},
+            settings={"method": "token", "email": "sync@left.example", "login": "", "webhook_senders": ""},
             secrets={"token": SECRET},
         )
 
@@ -110,7 +127,13 @@ class ConnectionPagesCase(RolesCase):
     def given(self, **changes: str) -> dict[str, str]:
         """The form as a browser sends it: secrets empty."""
         values = {"name": "Left", "address": "https://left.example", "method": "token", "email": "sync@left.example"}
+        values["webhook_senders"] = ""
         return {**values, "token": "", "key": "", "login": "", **changes}
+
+    def deliver(self, *ids: str, **columns: Any) -> Delivery:
+        hints = [{"object_type": "issue", "external_id": id, "deleted": False} for id in ids or ("10042",)]
+        values = {"event": "issue_updated", "verified": True, "outcome": "accepted", "hints": hints, **columns}
+        return Delivery.objects.create(connection=self.connection, **values)
 
     def make_mapping(self, name: str = "Support") -> SyncMapping:
         other, _ = Connection.objects.get_or_create(
@@ -129,13 +152,13 @@ class ConnectionPagesCase(RolesCase):
 
 class AccessTests(ConnectionPagesCase):
     def test_reading_is_open_to_those_who_set_up_or_inspect(self) -> None:
-        for url in ("/connections/", self.url()):
+        for url in ("/connections/", self.url(), self.url("live/"), self.url("live/first/"), self.url("deliveries/")):
             self.assert_access(url, allowed={"admin", "operator", "auditor"})
 
     def test_only_admins_change_connections(self) -> None:
         for url in ("/connections/add/", "/connections/add/pretend/", self.url("edit/"), self.url("delete/")):
             self.assert_access(url, allowed={"admin"})
-        for verb in ("accept/", "webhook/"):
+        for verb in ("accept/", "webhook/", "webhook/end/", "webhook/address/"):
             self.assert_access(self.url(verb), allowed={"admin"}, method="post")
 
     def test_operators_test_browse_pause_and_resume(self) -> None:
@@ -145,12 +168,13 @@ class AccessTests(ConnectionPagesCase):
 
     def test_acts_are_not_done_by_following_a_link(self) -> None:
         self.as_("admin")
-        for verb in ("test/", "windows/", "resume/", "accept/", "webhook/"):
+        for verb in ("test/", "windows/", "resume/", "accept/", "webhook/", "webhook/end/", "webhook/address/"):
             self.assertEqual(self.client.get(self.url(verb)).status_code, 405)
 
     def test_an_auditor_sees_no_button_that_writes(self) -> None:
         self.as_("auditor")
-        for url in ("/connections/", self.url()):
+        self.deliver()
+        for url in ("/connections/", self.url(), self.url("live/"), self.url("deliveries/")):
             html = self.client.get(url).content.decode()
             content = html[html.index('id="content"') :]
             self.assertNotIn('method="post"', content)
@@ -159,8 +183,9 @@ class AccessTests(ConnectionPagesCase):
     def test_the_webhook_address_is_shown_to_admins_alone(self) -> None:
         for name, seen in (("admin", True), ("operator", False), ("auditor", False)):
             self.as_(name)
-            html = self.client.get(self.url()).content.decode()
-            self.assertEqual(self.connection.webhook_token in html, seen, name)
+            for url in (self.url(), self.url("live/")):
+                html = self.client.get(url).content.decode()
+                self.assertEqual(self.connection.webhook_token in html, seen, name)
 
     def test_a_role_for_chosen_mappings_shows_their_connections_alone(self) -> None:
         mapping = self.make_mapping()
@@ -191,7 +216,7 @@ class FormTests(ConnectionPagesCase):
         self.assertRedirects(response, f"/connections/{made.pk}/", fetch_redirect_response=False)
         self.assertEqual(made.address, "https://new.example")
         self.assertEqual(made.secrets["token"], SECRET)
-        self.assertEqual(made.settings, {"method": "token", "email": "a@b.example", "login": ""})
+        self.assertEqual(made.settings, {"method": "token", "email": "a@b.example", "login": "", "webhook_senders": ""})
         entry = AuditEntry.objects.get(code="connection_created")
         self.assertEqual(entry.actor, "admin")
         self.assertEqual(entry.values["after"]["secrets"], ["token"])
@@ -386,6 +411,111 @@ class TestTests(ConnectionPagesCase):
         self.assertEqual(self.connection.state, "account_changed")
 
 
+class DeliveryLogTests(ConnectionPagesCase):
+    def setUp(self) -> None:
+        super().setUp()
+        RUNG.clear()
+        setting = override_settings(BELL="connections.tests.test_connection_pages.record_ring")
+        setting.enable()
+        self.addCleanup(setting.disable)
+
+    def test_each_outcome_is_said_in_words(self) -> None:
+        for outcome in Delivery.Outcome:
+            self.deliver(outcome=outcome, reason="It was like this.", unlisted=1200)
+        self.as_("auditor")
+        page = self.client.get(self.url("deliveries/"))
+        for outcome in Delivery.Outcome:
+            self.assertContains(page, outcome.label)
+        for text in ("It was like this.", "no mapping here syncs", "Nothing proves who sent it", "1,200 more like it"):
+            self.assertContains(page, text)
+
+    def test_filters_narrow_the_list_and_say_so_when_nothing_fits(self) -> None:
+        self.deliver("10042", sender="203.0.113.7")
+        self.deliver("10043", event="comment_created", outcome="duplicate")
+        self.as_("auditor")
+        for query, seen in (
+            ("outcome=duplicate", "10043"),
+            ("event=COMMENT", "10043"),
+            ("record=10042", "10042"),
+            ("from=203.0.113.7", "10042"),
+        ):
+            page = self.client.get(self.url(f"deliveries/?{query}")).content.decode()
+            other = {"10042": "10043", "10043": "10042"}[seen]
+            self.assertIn(f'dim">{seen}<', page, query)
+            self.assertNotIn(f'dim">{other}<', page, query)
+        self.assertContains(self.client.get(self.url("deliveries/?until=2020-01-01")), "No webhook fits this filter")
+
+    def test_a_long_log_is_read_page_by_page_with_a_fixed_number_of_queries(self) -> None:
+        self.as_("auditor")
+        self.deliver()
+        with CaptureQueriesContext(connection) as with_one:
+            self.client.get(self.url("deliveries/"))
+        for number in range(60):
+            self.deliver(str(number))
+        with CaptureQueriesContext(connection) as with_many:
+            page = self.client.get(self.url("deliveries/"))
+        self.assertLessEqual(len(with_many), len(with_one) + 1)
+        self.assertContains(page, "after=")
+
+    def test_looking_again_is_for_those_who_run_things(self) -> None:
+        one = self.deliver()
+        for verb in ("deliveries/replay/", f"deliveries/{one.pk}/replay/"):
+            self.assert_access(self.url(verb), allowed={"admin", "operator"}, method="post")
+            self.as_("operator")
+            self.assertEqual(self.client.get(self.url(verb)).status_code, 405)
+
+    def test_one_delivery_s_records_are_looked_at_again_and_prove_nothing(self) -> None:
+        one = self.deliver("10042", "10043")
+        self.as_("operator")
+        self.client.post(self.url(f"deliveries/{one.pk}/replay/"))
+        self.assertEqual([(hint.external_id, hint.own_account) for hint in RUNG], [("10042", False), ("10043", False)])
+        entry = AuditEntry.objects.get(code="deliveries_replayed")
+        self.assertEqual((entry.actor, entry.params["records"], entry.params["number"]), ("operator", 2, 1))
+
+    def test_a_span_is_looked_at_again_each_record_once_and_what_was_refused_never(self) -> None:
+        now = timezone.now()
+        kinds: tuple[tuple[int, dict[str, Any]], ...] = ((1, {}), (2, {}), (3, {"outcome": "refused"}), (30, {}))
+        for hours, columns in kinds:
+            self.deliver(str(hours), "same", received_at=now - timedelta(hours=hours), **columns)
+        self.as_("admin")
+        span = {"since": f"{now - timedelta(hours=5):%Y-%m-%dT%H:%M}", "until": f"{now:%Y-%m-%dT%H:%M}"}
+        self.client.post(self.url("deliveries/replay/"), span)
+        self.assertEqual(sorted(hint.external_id for hint in RUNG), ["1", "2", "same"])
+
+    def test_a_span_without_an_end_or_with_too_many_records_marks_nothing(self) -> None:
+        self.deliver(*(str(number) for number in range(5)))
+        self.as_("admin")
+        spans: tuple[dict[str, str], ...] = (
+            {},
+            {"since": "2026-01-02T00:00", "until": "2026-01-01T00:00"},
+            {"since": "x", "until": "2026-13-45T00:00"},
+        )
+        for span in spans:
+            page = self.client.post(self.url("deliveries/replay/"), span, follow=True)
+            self.assertContains(page, "Nothing was looked at again")
+        with patch("connections.views.deliveries.MOST_RECORDS", 4):
+            span = {"since": "2020-01-01T00:00", "until": "2100-01-01T00:00"}
+            page = self.client.post(self.url("deliveries/replay/"), span, follow=True)
+        self.assertContains(page, "Choose a shorter span")
+        self.assertEqual(RUNG, [])
+
+    def test_a_role_for_chosen_mappings_does_not_look_again_for_all(self) -> None:
+        mapping = self.make_mapping()
+        mapping.assignments.add(RoleAssignment.objects.create(user=self.stranger, role="operator", everywhere=False))
+        self.as_("stranger")
+        self.assertEqual(self.client.get(self.url("deliveries/")).status_code, 200)
+        self.assertEqual(self.client.post(self.url("deliveries/replay/")).status_code, 403)
+
+    def test_a_subscription_that_seems_dead_is_named_with_what_to_do(self) -> None:
+        self.make_mapping()
+        self.as_("operator")
+        with patch("connections.views.health.carried_since", return_value=4):
+            for verb in ("", "live/", "deliveries/"):
+                page = self.client.get(self.url(verb))
+                self.assertContains(page, "No webhook came from Left, while polls found 4 changes.")
+                self.assertContains(page, "Set it up (again) at Left")
+
+
 class BrowseAndWebhookTests(ConnectionPagesCase):
     def test_browse_escapes_what_the_system_holds_and_names_what_is_hidden(self) -> None:
         self.as_("operator")
@@ -403,22 +533,89 @@ class BrowseAndWebhookTests(ConnectionPagesCase):
     def test_the_webhook_is_set_up_for_what_the_mappings_need(self) -> None:
         self.make_mapping()
         self.as_("admin")
-        self.client.post(self.url("webhook/"))
+        for _ in range(2):  # what was set up before is replaced
+            self.client.post(self.url("webhook/"))
         self.assertEqual([(list(types), scope) for types, scope, _ in SUBSCRIBED], [(["issue"], {"project": "SUP"})])
         self.assertTrue(SUBSCRIBED[0][2].endswith(f"/hooks/{self.connection.webhook_token}/"))
 
     def test_refused_deliveries_are_shown_with_their_reason_and_unread(self) -> None:
-        Delivery.objects.create(connection=self.connection, reason="The signature does not match.", size=640)
-        Delivery.objects.create(
-            connection=self.connection,
-            event="issue_updated",
-            verified=True,
-            hints=[{"object_type": "issue", "external_id": "10042", "deleted": False}],
-        )
+        refused = "The signature does not match."
+        Delivery.objects.create(connection=self.connection, outcome="refused", reason=refused, size=640)
+        self.deliver()
         self.as_("auditor")
         page = self.client.get(self.url())
         for text in ("The signature does not match.", "not read", "1 refused", "10042"):
             self.assertContains(page, text)
+
+    def test_only_what_was_set_up_is_audited_as_set_up(self) -> None:
+        self.as_("admin")
+        self.client.post(self.url("webhook/"))  # no mapping says what for
+        self.make_mapping()
+        Pretend.answer = NotAllowed("Our account may not.")
+        self.assertContains(self.client.post(self.url("webhook/"), follow=True), "Our account may not.")
+        with patch.object(Pretend, "capabilities", Capabilities(bell="webhook")):
+            self.assertContains(self.client.post(self.url("webhook/"), follow=True), "Follow the steps below.")
+        self.connection.refresh_from_db()
+        self.assertIsNone(self.connection.webhook_set_up_at)
+        self.assertFalse(AuditEntry.objects.filter(code="webhook_set_up").exists())
+        Pretend.answer = CheckResult("a-1", "Sync User")
+        self.client.post(self.url("webhook/"))
+        self.connection.refresh_from_db()
+        self.assertIsNotNone(self.connection.webhook_set_up_at)
+        self.assertEqual(AuditEntry.objects.get(code="webhook_set_up").actor, "admin")
+
+    def test_ending_it_is_asked_of_the_system_and_audited(self) -> None:
+        self.make_mapping()
+        self.as_("admin")
+        self.client.post(self.url("webhook/"))
+        self.client.post(self.url("webhook/end/"))
+        self.connection.refresh_from_db()
+        self.assertEqual((SUBSCRIBED, self.connection.webhook_set_up_at), ([], None))
+        self.assertTrue(AuditEntry.objects.filter(code="webhook_ended").exists())
+
+    def test_a_replaced_address_is_registered_at_once_where_we_registered_the_old_one(self) -> None:
+        self.make_mapping()
+        self.as_("admin")
+        old, space = self.connection.webhook_token, self.connection.key_space
+        self.client.post(self.url("webhook/address/"))
+        self.assertEqual(SUBSCRIBED, [])
+        self.client.post(self.url("webhook/"))
+        Connection.objects.filter(pk=self.connection.pk).update(bell_first_at=timezone.now())
+        self.client.post(self.url("webhook/address/"))
+        self.connection.refresh_from_db()
+        self.assertNotEqual(self.connection.webhook_token, old)
+        self.assertTrue(SUBSCRIBED[0][2].endswith(f"/hooks/{self.connection.webhook_token}/"))
+        self.assertIsNone(self.connection.bell_first_at)  # the new one has to prove itself
+        self.assertEqual(self.connection.key_space, space)  # the keys in the systems stay what they are
+        self.assertEqual(AuditEntry.objects.filter(code="webhook_address_replaced").count(), 2)
+
+    def test_the_steps_by_hand_are_shown_to_be_copied_and_nothing_in_them_is_markup(self) -> None:
+        self.make_mapping()
+        self.as_("admin")
+        page = self.client.get(self.url("live/"))
+        self.assertContains(page, f"hook &lt;http://127.0.0.1:8000/hooks/{self.connection.webhook_token}/&gt;</pre>")
+        self.assertContains(page, 'data-copy="#step-1"')
+        self.assertNotContains(page, "<script>")
+
+    def test_the_page_waits_for_the_first_event_and_then_says_when_it_came(self) -> None:
+        self.as_("operator")
+        waiting = self.client.get(self.url("live/first/"))
+        self.assertContains(waiting, "Waiting for the first event")
+        self.assertContains(waiting, 'hx-trigger="every 2s"')
+        Connection.objects.filter(pk=self.connection.pk).update(bell_first_at=timezone.now())
+        came = self.client.get(self.url("live/first/"))
+        self.assertContains(came, "First event received")
+        self.assertNotContains(came, "hx-get")
+
+    def test_a_list_of_senders_is_saved_checked_and_asks_for_no_new_test(self) -> None:
+        Connection.objects.filter(pk=self.connection.pk).update(state="ok")
+        self.as_("admin")
+        wrong = self.client.post(self.url("edit/"), self.given(webhook_senders="acme.example"))
+        self.assertContains(wrong, "is no address and no network", status_code=422)
+        self.client.post(self.url("edit/"), self.given(webhook_senders="203.0.113.7, 198.51.100.0/24"))
+        self.connection.refresh_from_db()
+        self.assertEqual(self.connection.settings["webhook_senders"], "203.0.113.7/32\n198.51.100.0/24")
+        self.assertEqual(self.connection.state, "ok")
 
     def test_a_wait_that_the_system_asked_for_is_shown_as_waiting(self) -> None:
         Connection.objects.filter(pk=self.connection.pk).update(retry_after=timezone.now() + timedelta(minutes=5))

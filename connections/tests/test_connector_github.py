@@ -555,8 +555,7 @@ def test_history_tells_sets_as_one_change_and_what_does_not_fit_not_at_all(w):
 
 
 def test_the_webhook_is_made_once_changed_later_and_removed(w):
-    said = w.connector.subscribe([REPOSITORY, COMMENTS], {}, HOOK)
-    assert HOOK in said and SECRET not in said
+    w.connector.subscribe([REPOSITORY, COMMENTS], {}, HOOK)
     [hook] = w.records.all("hook")
     assert (hook["events"], hook["config"]["content_type"], hook["config"]["secret"]) == (
         ["issues", "issue_comment"],
@@ -569,12 +568,17 @@ def test_the_webhook_is_made_once_changed_later_and_removed(w):
     assert w.records.all("hook") == []
 
 
-def test_without_the_right_or_a_secret_the_way_by_hand_is_told(w):
+def test_without_the_right_or_a_secret_nothing_is_registered_and_the_way_by_hand_is_told(w):
     w.app.may_hook = False
-    said = w.connector.subscribe([REPOSITORY], {}, HOOK)
-    assert "Settings → Webhooks" in said and HOOK in said
-    bare = w.open(secrets={"token": TOKEN}).subscribe([REPOSITORY], {}, HOOK)
-    assert bare.startswith("Set a webhook secret") and w.records.all("hook") == []
+    with pytest.raises(NotAllowed, match="may not make webhooks in"):
+        w.connector.subscribe([REPOSITORY], {}, HOOK)
+    with pytest.raises(Refused, match="Set a webhook secret"):
+        w.open(secrets={"token": TOKEN}).subscribe([REPOSITORY], {}, HOOK)
+    assert w.records.all("hook") == []
+    steps = w.connector.steps_by_hand([REPOSITORY, COMMENTS], {}, HOOK)
+    assert "Settings → Webhooks" in steps[0].text and REPOSITORY in steps[0].code
+    assert [step.code for step in steps].count(HOOK) == 1
+    assert not any(SECRET in step.text + step.code for step in steps)
 
 
 def test_the_delivery_of_our_own_write_names_the_version_we_read_back(w):

@@ -14,6 +14,7 @@ from connections.connectors.base import (
     DeliveryRequest,
     Gone,
     NeedsAuthorization,
+    NotAllowed,
     Record,
     Refused,
     Retry,
@@ -789,21 +790,38 @@ def test_a_recorded_delivery_is_read(site):
     assert hint.at == "2019-08-12T01:49:13.414Z"
 
 
-def test_the_webhook_is_registered_where_allowed_and_explained_where_not(site):
+def test_a_webhook_is_registered_for_each_scope_and_all_are_ended(site):
     standin, jira = site
-    assert "now sends changes" in jira.subscribe(["issue"], SCOPE, "https://sync.example/hooks/abc")
-    [hook] = standin.webhooks.all()
-    assert (hook["url"], hook["secret"], hook["filter"]) == (
-        "https://sync.example/hooks/abc",
-        SECRET,
-        'project = "SUP"',
-    )
+    other = {**SCOPE, "project": "OPS"}
+    for scope in (SCOPE, other):
+        jira.subscribe(["issue"], scope, "https://sync.example/hooks/abc")
+    assert [(hook["url"], hook["secret"], hook["filter"]) for hook in standin.webhooks.all()] == [
+        ("https://sync.example/hooks/abc", SECRET, 'project = "SUP"'),
+        ("https://sync.example/hooks/abc", SECRET, 'project = "OPS"'),
+    ]
     jira.unsubscribe()
     assert standin.webhooks.all() == []
+
+
+def test_one_that_an_earlier_version_registered_is_ended_too(site):
+    standin, jira = site
+    jira.subscribe(["issue"], SCOPE, "https://sync.example/hooks/abc")
+    [id] = jira.context.state.get("webhooks")
+    jira.context.state.put("webhooks", [])
+    jira.context.state.put("webhook", id)
+    jira.unsubscribe()
+    assert standin.webhooks.all() == []
+
+
+def test_registering_says_what_is_missing(site):
+    standin, jira = site
     standin.update_user(US, permissions=["browse", "edit"])
-    text = jira.subscribe(["issue"], SCOPE, "https://sync.example/hooks/abc")
-    assert "Jira settings → System → WebHooks" in text
-    assert SECRET not in text
+    with pytest.raises(NotAllowed, match="Administer Jira"):
+        jira.subscribe(["issue"], SCOPE, "https://sync.example/hooks/abc")
+    with pytest.raises(Refused, match="webhook secret"):
+        connect(jira.context.address, webhook_secret="").subscribe(["issue"], SCOPE, "https://sync.example/hooks/abc")
+    steps = jira.steps_by_hand(["issue"], SCOPE, "https://sync.example/hooks/abc")
+    assert "Jira settings → System → WebHooks" in steps[0].text and steps[2].code == 'project = "SUP"'
 
 
 def test_links_for_people(site):

@@ -676,12 +676,12 @@ def test_new_entries_are_listed_as_changes_with_what_made_them_ours(w, clock):
 def delivery(w: World, number: int = -1) -> DeliveryRequest:
     """A request that went out, as it arrives."""
     _, headers, body = w.app.webhooks.sent[number]
-    return DeliveryRequest("POST", "/hooks/x", {name.lower(): value for name, value in headers.items()}, body)
+    named = {name.lower(): value for name, value in headers.items()}
+    return DeliveryRequest("POST", "/hooks/x", named, body, received_at=time.time())
 
 
 def test_subscribing_makes_the_webhook_and_keeps_its_secret_out_of_sight(w):
-    said = w.connector.subscribe(["ticket", "ticket.note"], {}, URL)
-    assert said == f"Zendesk now sends changes to {URL}."
+    w.connector.subscribe(["ticket", "ticket.note"], {}, URL)
     [hook] = w.app.store.all("webhook")
     assert hook["endpoint"] == URL and w.tokens.current() == {"signing_secret": hook["secret"]}
     assert hook["secret"] not in json.dumps(w.state.kept)
@@ -698,8 +698,7 @@ def test_subscribing_makes_the_webhook_and_keeps_its_secret_out_of_sight(w):
 
 def test_without_ticket_events_a_trigger_rings(w):
     w.app.webhooks.events = False
-    said = w.connector.subscribe(["ticket"], {}, URL)
-    assert "Deletions are found by polling" in said
+    w.connector.subscribe(["ticket"], {}, URL)
     id = w.ticket(subject='He said "no"')
     parsed = w.connector.parse_delivery(delivery(w))
     assert parsed.verified and [h.external_id for h in parsed.hints] == [id]
@@ -709,8 +708,12 @@ def test_without_ticket_events_a_trigger_rings(w):
 
 def test_an_account_that_may_not_register_says_how_it_is_done_by_hand(w):
     w.app.fault("status", path="/webhooks", status=403, body={"error": "Forbidden"})
-    said = w.connector.subscribe(["ticket"], {}, URL)
-    assert "may not register" in said and URL in said and "signing secret" in said
+    with pytest.raises(NotAllowed, match="may not register"):
+        w.connector.subscribe(["ticket"], {}, URL)
+    steps = w.connector.steps_by_hand(["ticket"], {}, URL)
+    assert steps[0].code == URL and "signing secret" in steps[1].text
+    with pytest.raises(Refused, match="tickets only"):
+        w.connector.subscribe(["user"], {}, URL)
 
 
 def test_a_delivery_is_believed_for_five_minutes_and_not_in_another_form(w):
@@ -730,7 +733,8 @@ def test_a_delivery_is_believed_for_five_minutes_and_not_in_another_form(w):
         parsed = w.connector.parse_delivery(forged)
         assert not parsed.verified and reason in parsed.reason and not parsed.hints[0].verified
     w.tokens.token = None
-    assert "no signing secret" in w.open().parse_delivery(good).reason
+    parsed = w.open().parse_delivery(good)
+    assert "no webhook secret" in parsed.reason and not parsed.provable
     [hook] = w.app.store.all("webhook")
     by_hand = w.open(secrets={"api_token": TOKEN, "webhook_secret": hook["secret"]})
     assert by_hand.parse_delivery(good).verified

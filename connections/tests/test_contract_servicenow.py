@@ -136,7 +136,8 @@ class ServiceNowVendor(WiredVendor):
         row = self.records.rows("incident")[external_id]
         rules = self.w.app.rules
         headers, body = rules.signed(SECRET, rules.body("update", "incident", row, row["sys_updated_by"]))
-        return DeliveryRequest("POST", "/hooks/x", {name.lower(): value for name, value in headers.items()}, body)
+        named = {name.lower(): value for name, value in headers.items()}
+        return DeliveryRequest("POST", "/hooks/x", named, body, received_at=time.time())
 
     def fault(self, kind: str, which: Answered, **options: Any) -> None:
         self.w.app.fault(kind, method=which.method, path=which.path, **options)

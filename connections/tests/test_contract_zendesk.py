@@ -173,7 +173,7 @@ class ZendeskVendor(WiredVendor):
         self.connector.context.tokens.renew(None, lambda: {"signing_secret": SECRET})
         body = hooks.event("subject_changed", self.records.ticket(external_id) or {})
         headers = {name.lower(): value for name, value in hooks.signed(SECRET, body).items()}
-        return DeliveryRequest("POST", "/hooks/x", headers, body)
+        return DeliveryRequest("POST", "/hooks/x", headers, body, received_at=time.time())
 
     def fault(self, kind: str, which: Answered, **options: Any) -> None:
         self.w.app.fault(kind, method=which.method, path=which.path, **options)

@@ -281,7 +281,7 @@ def test_a_delivery_of_the_pasted_rule_is_taken_over_once_and_a_forged_one_refus
 
     assert deliver(body) == 200
     assert deliver(body) == 200  # sent again: known already
-    assert Delivery.objects.filter(connection=connection, verified=True).count() == 1
+    assert Delivery.objects.filter(connection=connection, outcome="waiting").count() == 1
     assert deliver(body.replace(incident.encode(), b"0" * 32)) == 401
     assert Delivery.objects.filter(verified=False).count() == 1
     assert json.loads(body)["sys_id"] == incident

@@ -1,9 +1,7 @@
-"""What people do with a connection: test it, accept another account, set up its webhook."""
+"""What people do with a connection: test it, accept another account."""
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
 from typing import Any
 
 from django.contrib import messages
@@ -16,10 +14,9 @@ from connections import hooks
 from connections.access import requires
 from connections.connectors.base import ConnectorError
 from connections.models import Connection
-from connections.open import accept_account, open_connector
+from connections.open import accept_account
 from connections.open import test_connection as run_test
 from connections.usage import uses_of, visible_connections
-from connections.views.overview import webhook_url
 
 State = Connection.State
 
@@ -84,32 +81,4 @@ def accept(request: HttpRequest, pk: int) -> HttpResponse:
             _audit(request, "config", "connection_account_accepted", connection, before=before, after=after)
         _wake_mappings(connection)
         messages.success(request, f"{connection.name} uses {connection.account_name} from now on.")
-    return redirect("connection", pk)
-
-
-@requires("connections.edit")
-@require_POST
-def subscribe(request: HttpRequest, pk: int) -> HttpResponse:
-    """Have the system call our webhook for what its mappings need, or say how it is done by hand."""
-    connection = _found(request, pk)
-    by_scope: dict[str, list[str]] = defaultdict(list)
-    for use in uses_of(connection):
-        by_scope[json.dumps(use.scope, sort_keys=True)].append(use.object_type)
-    if not by_scope:
-        messages.info(request, "No mapping uses this connection yet. · So there is nothing to be told about.")
-        return redirect("connection", pk)
-    try:
-        connector = open_connector(connection)
-        said = [
-            connector.subscribe(sorted(set(types)), json.loads(scope), webhook_url(connection))
-            for scope, types in by_scope.items()
-        ]
-    except ConnectorError as error:
-        messages.error(request, f"The webhook could not be set up. · {error.message} · Until then we ask regularly.")
-        return redirect("connection", pk)
-    _audit(request, "config", "webhook_set_up", connection)
-    for text in dict.fromkeys(filter(None, said)):
-        messages.info(request, text)
-    if not any(said):
-        messages.success(request, f"{connection.name} now calls our webhook.")
     return redirect("connection", pk)

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
-from django.urls import reverse
 from django.utils import timezone
 
 from connections.access import requires
@@ -20,10 +18,12 @@ from connections.forms import dict_of
 from connections.models import Connection
 from connections.pauses import standstill
 from connections.usage import calls_last_hour, uses_of, visible_connections
+from connections.views.deliveries import line_of
+from connections.views.health import health, webhook_url
 from connections.views.kinds import kind_of
 from connections.windows import is_over, words
 
-DELIVERIES_SHOWN = 20
+DELIVERIES_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +76,12 @@ def show(request: HttpRequest, pk: int) -> HttpResponse:
         if connection.retry_after and connection.retry_after > timezone.now()
         else None,
         "webhook_url": webhook_url(connection),
-        "deliveries": deliveries,
-        "refused_today": connection.deliveries.filter(verified=False, received_at__gte=day).count(),
+        "deliveries": [line_of(row) for row in deliveries],
+        "refused_today": connection.deliveries.filter(outcome="refused", received_at__gte=day).count(),
+        "health": health(connection, uses),
         "drift": abs(connection.clock_offset or 0.0),
     }
     return render(request, "connections/show.html", context)
-
-
-def webhook_url(connection: Connection) -> str:
-    return settings.PUBLIC_URL + reverse("webhook", args=[connection.webhook_token])
 
 
 def stored_secrets(connection: Connection) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.core.management.base import CommandError
 
 from connections.models import Connection
 from sync.models import Link
@@ -27,6 +28,8 @@ def measure(rate: float, seconds: float) -> str:
     """Send `rate` a second for `seconds`, from a process of its own, and say how long the answers took."""
     jira = Connection.objects.get(kind="jira")
     ids = list(Link.objects.exclude(left_id=None).values_list("left_id", "left_key"))
+    if not ids:
+        raise CommandError("The demo has no linked pair yet. Nothing was measured. Wait until its first run is done.")
     server = urlsplit(settings.PUBLIC_URL)
     load = {
         "host": server.hostname,

@@ -8,12 +8,13 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.db import close_old_connections
+from django.utils import timezone
 
 from connections.connectors.base import Retry
 from connections.credentials import Secrets
 from connections.models import Connection, RoleAssignment
 from connections.open import accept_account, open_connector, test_connection
-from connections.views.overview import webhook_url
+from connections.views.health import webhook_url
 from mappings.models import ConflictPolicy, FieldMapping, Mapping, ValueMap
 from mappings.publish import publish
 from sync.approval import NotWaiting, approve
@@ -126,6 +127,7 @@ def _subscribe(jira: Connection, mapping: Mapping) -> None:
     if not bells():
         return
     connector.subscribe([mapping.left_object_type], mapping.left_scope, webhook_url(jira))
+    Connection.objects.filter(pk=jira.pk).update(webhook_set_up_at=timezone.now())
 
 
 def _mapping(jira: Connection, salesforce: Connection) -> Mapping:

@@ -82,8 +82,17 @@ STATES: dict[str, tuple[str, str, str]] = {
     "difference.drift": ("warn", "fork", "Drift"),
     "difference.agreed": ("info", "hand", "May differ"),
     "difference.missing": ("bad", "trash", "Not there"),
-    "delivery.verified": ("ok", "check", "Verified"),
-    "delivery.refused": ("bad", "xc", "Refused"),
+    "delivery.waiting": ("info", "clock", "Just arrived"),
+    "delivery.accepted": ("ok", "check", "Accepted"),
+    "delivery.hint": ("warn", "help", "Taken as a hint"),
+    "delivery.duplicate": ("", "copy", "Came again"),
+    "delivery.no_record": ("", "wave", "Names no record"),
+    "delivery.other_type": ("", "table", "Not synced here"),
+    "delivery.no_mapping": ("", "map", "No mapping"),
+    "delivery.refused": ("bad", "lock", "Refused"),
+    "delivery.unreadable": ("bad", "xc", "Not readable"),
+    "delivery.too_large": ("bad", "stop", "Too large"),
+    "delivery.failed": ("bad", "warn", "Not taken in"),
 }
 
 

@@ -28,7 +28,8 @@ class PagesInBrowserTests(StaticLiveServerTestCase):
         RoleAssignment.objects.create(user=self.person, role="admin")
         self.jira = self.connection("Jira", "jira", bell_seen_at=None)
         self.org = self.connection("Org with a rather long name, production", "salesforce", state="sign_in")
-        Delivery.objects.create(connection=self.jira, reason="The signature does not match our secret.", size=640)
+        refused = "The signature does not match our secret."
+        Delivery.objects.create(connection=self.jira, outcome="refused", reason=refused, sender="203.0.113.7", size=640)
         mapping = Mapping.objects.create(
             name="Support escalations",
             slug="support",
@@ -98,6 +99,8 @@ class PagesInBrowserTests(StaticLiveServerTestCase):
             f"{jira}edit/",
             f"{jira}delete/",
             f"{jira}pause/",
+            f"{jira}live/",
+            f"{jira}deliveries/",
             "/mappings/support/pause/",
             f"/connections/{self.org.pk}/",
             "/users/",

@@ -12,7 +12,8 @@ from django.test import SimpleTestCase
 from playwright.sync_api import sync_playwright
 
 from connections.connectors.base import DeliveryRequest
-from connections.connectors.servicenow_webhook import by_hand, parse
+from connections.connectors.proofs import check
+from connections.connectors.servicenow_webhook import PROOF, by_hand, parse
 from syncadmin.tests.test_pages_in_browser import CHROMIUM
 
 ID, SECRET, URL = "a" * 32, "a-long-webhook-secret", "https://sync.example/hooks/x/"
@@ -49,8 +50,7 @@ INSTANCE = """
 
 class RuleTests(SimpleTestCase):
     def test_what_the_pasted_rule_sends_is_verified_and_names_the_version(self) -> None:
-        told = by_hand(["incident"], "active=true", URL)
-        script = told.split(" · ")[2]
+        script = by_hand(["incident"], "active=true", URL)[2].code
         given = {name: json.dumps(value) for name, value in (("secret", SECRET), ("title", TITLE), ("id", ID))}
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -70,7 +70,8 @@ class RuleTests(SimpleTestCase):
             headers = {name.lower(): value for name, value in sent["headers"].items()}
             headers["x-syncadmin-signature"] = base64.b64encode(mac).decode()
             request = DeliveryRequest("POST", "/hooks/x/", headers, sent["body"].encode())
-            parsed = parse(request, SECRET, "jane", time.time())
+            verdict = check(PROOF, {"webhook_secret": SECRET}, request, time.time())
+            parsed = parse(request, verdict, "jane")
             [hint] = parsed.hints
             self.assertEqual((parsed.verified, parsed.reason, parsed.delivery_id), (True, "", "guid-1"))
             self.assertEqual((hint.external_id, hint.version), (ID, "3 2026-01-01 00:00:00"))

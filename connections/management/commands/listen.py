@@ -6,14 +6,16 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from connections import take_in
 from connections.listener import run_listener
 
 
 class Command(BaseCommand):
-    help = "Listen to the live feeds of connections that have one. Several may run: each feed has one listener."
+    help = "Take webhooks in, and listen to the live feeds of connections that have one. Several may run."
 
     def handle(self, *args: Any, **options: Any) -> None:
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
+        threading.Thread(target=take_in.serve, args=(stop.is_set,), name="take in", daemon=True).start()
         run_listener(stop.is_set)
