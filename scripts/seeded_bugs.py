@@ -113,8 +113,8 @@ BUGS = [
         "hint-deleted-without-counter",
         "a hint is consumed although it rang again after the read",
         "sync/hints.py",
-        "same |= Q(pk=hint.pk, counter=hint.counter)",
-        "same |= Q(pk=hint.pk)",
+        "WHERE id = %s AND counter = %s",
+        "WHERE id = %s AND %s > 0",
         (f"{INBOX}::test_what_rings_between_the_read_and_the_commit_is_looked_at_again",),
     ),
     Bug(
@@ -400,8 +400,8 @@ BUGS = [
         "lease-without-fence",
         "a worker that lost its lease commits",
         "sync/lease.py",
-        "held = MappingState.objects.filter(mapping_id=self.mapping_id, fence=self.fence, lease_until__isnull=False)",
-        "held = MappingState.objects.filter(mapping_id=self.mapping_id)",
+        "WHERE mapping_id = %s AND fence = %s AND lease_until IS NOT NULL",
+        "WHERE mapping_id = %s AND %s > 0",
         (f"{ENGINE}::test_a_worker_that_lost_its_lease_commits_nothing",),
     ),
     Bug(
