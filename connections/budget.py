@@ -81,6 +81,37 @@ class Budget:
             left -= wait
             self._sleep(wait)
 
+    def asked_to_wait(self) -> float:
+        """Seconds for which the system asked all workers not to call; 0.0 where it did not, or Redis is away."""
+        global _redis_away_until
+        if time.monotonic() >= _redis_away_until:
+            try:
+                return _left((self._client or django_rq.get_connection("live")).pttl(self._wait_key))
+            except (RedisError, OSError):
+                _redis_away_until = time.monotonic() + REDIS_AWAY_SECONDS
+        return 0.0
+
+    def wait(self, seconds: float) -> None:
+        """Let no worker call for `seconds`, from this moment on. A longer wait is not shortened.
+
+        The connection's row holds it too, where a flush cannot lose it; this is what every call looks at.
+        """
+        global _redis_away_until
+        if seconds <= 0 or time.monotonic() < _redis_away_until:
+            return
+        try:
+            pipe = (self._client or django_rq.get_connection("live")).pipeline(transaction=False)
+            milliseconds = math.ceil(seconds * 1000)
+            pipe.set(self._wait_key, 1, px=milliseconds, nx=True)
+            pipe.pexpire(self._wait_key, milliseconds, gt=True)
+            pipe.execute()
+        except (RedisError, OSError):
+            _redis_away_until = time.monotonic() + REDIS_AWAY_SECONDS
+
+    @property
+    def _wait_key(self) -> str:
+        return f"{self.key}:wait"
+
     def _take(self) -> float:
         """0.0 if a token was taken, else the seconds until there may be one."""
         global _redis_away_until
@@ -99,7 +130,15 @@ class Budget:
                 store = _stores[self.key] = RedisStateStore(client, self.key, ttl_ms=KEPT_MS)
         now = self._now() + _clock_offset(client, self._now)
         rate = self._bucket(self.rate)
-        client.hsetnx(self.key, "tat1", _empty(rate, self._bucket(self.rate, "live").burst, now))
+        pipe = client.pipeline(transaction=False)
+        pipe.hsetnx(self.key, "tat1", _empty(rate, self._bucket(self.rate, "live").burst, now))
+        pipe.pttl(self._wait_key)
+        asked = _left(pipe.execute()[1])
+        if asked:  # ⚑ looked at with every token: another worker may have been told just now
+            raise RateLimited(
+                f"The system asked us to wait; {asked:.0f} s are left. Nothing is lost. We go on by ourselves.",
+                after=asked,
+            )
         return store.check(_algorithm, [rate], int(now * 1000), 1)
 
     def _take_alone(self) -> Decision:
@@ -127,6 +166,11 @@ def _empty(rate: Rate, burst: int, now: float) -> int:
 
 def _seconds(decision: Decision) -> float:
     return 0.0 if decision.allowed else (decision.retry_after_ms or 1) / 1000
+
+
+def _left(milliseconds: int) -> float:
+    """Seconds of a key's life; below zero there is none."""
+    return max(0.0, milliseconds / 1000)
 
 
 def _clock_offset(client: Any, now: Callable[[], float]) -> float:

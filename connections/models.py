@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets as random_secrets
+from datetime import datetime
 
 from django.conf import settings
 from django.db import models
@@ -71,6 +72,15 @@ class Connection(Pausable):
     facts = models.JSONField(default=dict, blank=True)  # what the connector keeps; no secrets
     bell_seen_at = models.DateTimeField(null=True, blank=True)  # last sign of life of the live feed
     bell_first_at = models.DateTimeField(null=True, blank=True)  # first one at the present webhook address
+    bell_missed_at = models.DateTimeField(null=True, blank=True)  # a poll last found an edit that no bell had told of
+
+    # The circuit breaker, see breaker.py. Only it writes these.
+    failures = models.PositiveIntegerField(default=0)  # calls in a row that the system did not answer
+    down_since = models.DateTimeField(null=True, blank=True)  # open: no run calls before a probe was answered
+    probe_at = models.DateTimeField(null=True, blank=True)  # the next probe
+    probing_until = models.DateTimeField(
+        null=True, blank=True
+    )  # somebody probes; a worker that died holds it no longer
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -84,6 +94,11 @@ class Connection(Pausable):
     def usable(self) -> bool:
         """Whether runs may call this connection at all."""
         return self.state in (self.State.OK, self.State.UNTESTED, self.State.UNREACHABLE)
+
+    def waits_until(self, now: datetime) -> datetime | None:
+        """Until when no run may call it, as its system asked for or because it does not answer; None: it may."""
+        moments = [self.retry_after, self.probe_at if self.down_since else None]
+        return max((one for one in moments if one and one > now), default=None)
 
 
 class Delivery(models.Model):

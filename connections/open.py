@@ -83,11 +83,19 @@ def open_connector(
             )
         if call_kind in BUDGETED:
             budget.spend()
+        elif (wait := budget.asked_to_wait()) > 0:
+            raise RateLimited(
+                f"{connection.name} asked us to wait; {wait:.0f} s are left. Nothing is lost.", after=wait
+            )
         if paced and call_kind == "write":
             paced.spend()
         # ⚑ Last of all: whoever waited for a token, or stood still, may have been replaced meanwhile.
         if call_kind == "write" and not may_write():
             raise Retry("This worker stood still for a while. Nothing was sent; we try again.", after=0)
+
+    def asked_to_wait(after: float) -> None:
+        budget.wait(after)  # first of all: other workers are calling
+        store_retry_after(connection_id, after, owner)
 
     held: dict[str, Any] = connection.secrets or {}  # type: ignore[assignment]  # decrypted JSON, not the column's text
     secrets = Secrets({name: value for name, value in held.items() if isinstance(value, str)})
@@ -104,7 +112,7 @@ def open_connector(
             secrets=[*secrets.values(), *_texts(tokens.current())],
             before_call=before_call,
             on_call=on_call,
-            on_limit=lambda after: store_retry_after(connection_id, after, owner),
+            on_limit=asked_to_wait,
         ),
         tokens=tokens,
         state=State(connection_id, owner),

@@ -12,6 +12,7 @@ urlpatterns = [
     path("connections/<int:pk>/edit/", setup.edit, name="connection-edit"),
     path("connections/<int:pk>/delete/", setup.delete, name="connection-delete"),
     path("connections/<int:pk>/test/", act.test, name="connection-test"),
+    path("connections/<int:pk>/probe/", act.probe, name="connection-probe"),
     path("connections/<int:pk>/pause/", pauses.pause, name="connection-pause"),
     path("connections/<int:pk>/resume/", pauses.resume, name="connection-resume"),
     path("connections/<int:pk>/windows/", pauses.change, name="connection-windows"),

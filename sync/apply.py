@@ -18,6 +18,7 @@ from django.db import IntegrityError, transaction
 from django.db import connections as databases
 from django.utils import timezone
 
+from connections import breaker
 from connections.connectors.base import (
     Capabilities,
     ConnectorError,
@@ -63,6 +64,7 @@ def carry_out(session: Session, operations: Sequence[Operation]) -> None:
         waiting = [operation for operation in waiting if operation not in now]
         claimed = claim(session, now)
         for answers in send(session, claimed):
+            _note_outage(session, answers)
             named = _named(answers)
             if named:  # what was done is committed before anything else is asked
                 done = [answer for answer in answers if answer.pk not in named]
@@ -74,6 +76,19 @@ def carry_out(session: Session, operations: Sequence[Operation]) -> None:
                     schema_watch.refused(session, side, paths)
             settle(session, [(answer.operation, answer.result) for answer in answers])
         _expect(waiting, now)
+
+
+def _note_outage(session: Session, answers: Sequence[Answer]) -> None:
+    """Count the writes in a row that a system did not answer; at so many its breaker opens and nothing more is sent.
+
+    Before its writes the run read from both systems, so the count of others does not go on here.
+    """
+    for answer in answers:
+        side, error = answer.operation.side, answer.result
+        silent = isinstance(error, ConnectorError) and error.outage
+        session.unanswered[side] = session.unanswered[side] + 1 if silent else 0
+        if isinstance(error, ConnectorError) and session.unanswered[side] == breaker.OPEN_AFTER:
+            breaker.unanswered(session.connection(side), error.message, breaker.OPEN_AFTER)
 
 
 def _named(answers: Sequence[Answer]) -> dict[int, list[str]]:

@@ -17,6 +17,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
+from connections import breaker
 from connections.connectors.base import Expired, Gone, NeedsAuthorization, NotAllowed, RateLimited, Refused, Retry
 from connections.models import Connection
 from connections.pauses import in_window
@@ -66,6 +67,9 @@ def run(mapping_id: int, kind: str = Run.Kind.LIVE, lane: str = "live", started_
         return Outcome("inactive")
     if any(in_window(row, timezone.now()) for row in (mapping, *map(mapping.connection, SIDES))):
         return Outcome("waiting", "window")
+    for side in SIDES:
+        if mapping.connection(side).down_since is not None:
+            breaker.probe(mapping.connection(side))  # before the lease: a test may take longer than that lasts
     restored.look_outside()
     lease = take(mapping_id)
     if lease is None:
@@ -200,11 +204,9 @@ def _poll(session: Session) -> None:
 
 def _answered(session: Session) -> None:
     """Both systems answered: an outage that was known when this run began is over."""
-    for side in SIDES:
-        if session.connection(side).state == Connection.State.UNREACHABLE:
-            Connection.objects.filter(pk=session.connection(side).pk, state=Connection.State.UNREACHABLE).update(
-                state=Connection.State.OK, state_reason="", state_since=timezone.now()
-            )
+    known = [row for side in SIDES if (row := session.connection(side)).state == Connection.State.UNREACHABLE]
+    if known:
+        breaker.answered(known)
 
 
 def _finish(session: Session | None, state: str, error: Mapping[str, Any]) -> None:
@@ -233,7 +235,7 @@ def _side_failed(session: Session, failure: SideFailed) -> Outcome:
         # The system answers; what this mapping asks for, it does not give. Other mappings of the connection go on.
         _pause(session.mapping.pk)
         session.ensure_run()  # nowhere else would it be told
-    else:
+    elif not (error.outage and breaker.unanswered(connection, message)):
         after = error.after if isinstance(error, Retry) else UNREACHABLE_SECONDS
         now = timezone.now()
         Connection.objects.filter(pk=connection.pk, state__in=(Connection.State.OK, Connection.State.UNTESTED)).update(

@@ -57,7 +57,7 @@ def _stands_still(mapping: Mapping, state: MappingState | None, now: datetime) -
     connections = (mapping.left_connection, mapping.right_connection)
     if stands_still(mapping, now) is not None:
         return True
-    if any(one.retry_after and one.retry_after > now for one in connections):
+    if any(one.waits_until(now) or (one.probing_until and one.probing_until > now) for one in connections):
         return True
     told = state is not None and state.halt == MappingState.Halt.CONNECTION
     return told and not all(one.usable for one in connections)

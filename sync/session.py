@@ -49,6 +49,7 @@ class Session:
     bulk_batch: int = BULK_BATCH  # follows how long the last bulk batch took
     # Sides whose changes may have been missed: nothing there is believed deleted before a complete listing.
     behind: set[str] = field(default_factory=set)
+    unanswered: Counter[str] = field(default_factory=Counter)  # writes in a row that a side did not answer
     # When the batch began to read: what was rung later is news to its decisions.
     reading_since: datetime = field(default_factory=timezone.now)
 

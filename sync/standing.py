@@ -28,8 +28,9 @@ def unusable(connection: Connection) -> str:
     """Why this connection may not be called now; "" if it may."""
     if not connection.usable:
         return connection.state_reason or connection.get_state_display()
-    if connection.retry_after and connection.retry_after > timezone.now():
-        return f"waiting until {connection.retry_after:%H:%M:%S}"
+    until = connection.waits_until(timezone.now())
+    if until is not None or connection.down_since is not None:
+        return f"waiting until {until:%H:%M:%S}" if until is not None else "being probed"
     return ""
 
 
@@ -42,13 +43,14 @@ def waits_for_a_person(state: MappingState) -> bool:
 def may_write(session: Session) -> bool:
     """Whether this run may still send: as it was when it began, by the rows as they are now. Two queries.
 
-    ⚑ Asked before every send. What a vendor asked for (`retry_after`) is the budget's business, not a pause.
+    ⚑ Asked before every send. What a vendor asked for (`retry_after`) is the budget's business, not a pause;
+    a connection whose breaker is open is not called.
     """
     mapping, connections = _now(session)
     now = timezone.now()
     if mapping is None or in_window(mapping, now):
         return False
-    return all(one.usable and not in_window(one, now) for one in connections)
+    return all(one.usable and not one.down_since and not in_window(one, now) for one in connections)
 
 
 def still_on(session: Session) -> bool:
@@ -62,7 +64,7 @@ def still_on(session: Session) -> bool:
 
 # All that decides here; the rest of a connection is long, and part of it encrypted.
 OF_A_MAPPING = ("id", "windows", "name", "state")
-OF_A_CONNECTION = ("id", "windows", "name", "state", "state_reason", "retry_after")
+OF_A_CONNECTION = ("id", "windows", "name", "state", "state_reason", "retry_after", "down_since", "probe_at")
 
 
 def _now(session: Session) -> tuple[Mapping | None, list[Connection]]:

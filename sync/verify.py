@@ -190,8 +190,8 @@ def _asked_to_wait(mapping: Mapping) -> Connection | None:
     """The connection whose system asked us to wait longest, if one did."""
     now = timezone.now()
     connections = [mapping.connection(side) for side in SIDES]
-    waiting = [one for one in connections if one.retry_after and one.retry_after > now]
-    return max(waiting, key=lambda one: one.retry_after or now) if waiting else None
+    waiting = [one for one in connections if one.waits_until(now)]
+    return max(waiting, key=lambda one: one.waits_until(now) or now) if waiting else None
 
 
 # Endings and pauses. ---------------------------------------------------------------------------------------------
@@ -220,8 +220,8 @@ def _pause(one: Verification, walk: Walk | None, seconds: float = 0.0, side: str
     mapping = Mapping.objects.select_related("left_connection", "right_connection").get(pk=one.mapping_id)
     asked = _asked_to_wait(mapping)
     until = now + timedelta(seconds=max(seconds, PAUSE_SECONDS))
-    if asked is not None and asked.retry_after:
-        until = max(until, asked.retry_after)
+    if asked is not None:
+        until = max(until, asked.waits_until(now) or now)
     system = (mapping.connection(side) if side or asked is None else asked).name
     if now - one.moved_at > GIVE_UP_AFTER:
         return _end(one, State.STOPPED, {"code": "verification_no_room", "params": {"system": system}}, walk)

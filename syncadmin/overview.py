@@ -274,7 +274,19 @@ def _connections(user: Any, mappings: Sequence[Mapping], waiting: dict[int, int]
             head, badge = f"{where}another account answers for {connection}{since}", "Account changed"
         button = "Sign in" if can(user, "connections.edit") else "Look"
         needs.append(Need("bad", "lock", badge, head, lost, link("connection", connection.pk), button))
-    return needs
+    return needs + [_down(one, mappings, waiting) for one in shown.filter(down_since__isnull=False)]
+
+
+def _down(connection: Connection, mappings: Sequence[Mapping], waiting: dict[int, int]) -> Need:
+    """A system that does not answer and is probed: it ends by itself, but somebody may know why."""
+    used = [m for m in mappings if connection.pk in (m.left_connection_id, m.right_connection_id)]
+    waits = sum(waiting.get(mapping.pk, 0) for mapping in used)
+    since = f"{timezone.localtime(connection.down_since):%H:%M}" if connection.down_since else ""
+    again = f" The next try is at {timezone.localtime(connection.probe_at):%H:%M:%S}." if connection.probe_at else ""
+    noun = "change waits" if waits == 1 else "changes wait"
+    text = f"{connection.state_reason} Nothing was lost; {waits:,} {noun}.{again}"
+    head = f"{connection} does not answer since {since}"
+    return Need("warn", "plug", "No answer", head, text.strip(), link("connection", connection.pk), "Look or try now")
 
 
 def _failing(mappings: Sequence[Mapping]) -> list[Need]:
@@ -361,6 +373,9 @@ def _health(mapping: Mapping, lag: float | None) -> tuple[str, str, str, str]:
     for connection in (mapping.left_connection, mapping.right_connection):
         if not connection.usable:
             return "bad", "lock", "Needs you", f"{connection}: {connection.get_state_display()}. Changes wait."
+        if connection.down_since is not None:
+            since = timezone.localtime(connection.down_since)
+            return "warn", "plug", "Degraded", f"{connection} does not answer since {since:%H:%M}. Changes wait."
         if connection.retry_after and connection.retry_after > timezone.now():
             until = timezone.localtime(connection.retry_after)
             return "warn", "warn", "Degraded", f"{connection} asked us to slow down until {until:%H:%M:%S}."

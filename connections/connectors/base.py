@@ -264,7 +264,13 @@ class CheckResult:
 
 
 class ConnectorError(Exception):
-    """Base of all answers a connector gives instead of a result. `message` is for people."""
+    """Base of all answers a connector gives instead of a result. `message` is for people.
+
+    `outage`: it is about the system as a whole, which does not answer or failed by itself (network, status 5xx), not
+    about the record; several in a row open the circuit breaker.
+    """
+
+    outage: bool = False
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message)

@@ -267,12 +267,13 @@ class Session:
             why = f"{self.name} could not be reached within {CONNECT_SECONDS:g} s."
         else:
             why = f"{self.name} could not be reached ({cause})."
-        return Retry(self.redact(f"{why} Nothing was sent; we try again. Check the address if it stays so."))
+        return _outage(Retry(self.redact(f"{why} Nothing was sent; we try again. Check the address if it stays so.")))
 
     def _no_answer(self, what: str, write: bool) -> ConnectorError:
         if write:
-            return Uncertain(f"{what} It may have taken our change or not; we look before anything is sent again.")
-        return Retry(f"{what} Nothing was changed; we read again.")
+            told = f"{what} It may have taken our change or not; we look before anything is sent again."
+            return _outage(Uncertain(told))
+        return _outage(Retry(f"{what} Nothing was changed; we read again."))
 
     def _unreadable(self, answer: Answer) -> ConnectorError:
         what = f"{self.name} answered with something that cannot be read as JSON (“{self._quote(answer.text)}”)."
@@ -326,6 +327,12 @@ class Session:
     def _quote(self, text: str) -> str:
         text = self.redact(" ".join(text.split())).rstrip(".")
         return text if len(text) <= QUOTED else text[:QUOTED] + "…"
+
+
+def _outage(error: ConnectorError) -> ConnectorError:
+    """The error, marked as one of the whole system."""
+    error.outage = True
+    return error
 
 
 def _adapter() -> GuardedAdapter:

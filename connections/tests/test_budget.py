@@ -209,3 +209,23 @@ def test_evenly_spread_calls_go_one_by_one_also_after_a_pause(server):
     for _ in range(3):
         one.spend()
     assert [round(slept) for slept in clock.slept] == [1, 1]
+
+
+def test_a_wait_told_to_one_worker_holds_all_before_their_next_call(server):
+    mine, theirs = Budget("w", 100.0, client=server), Budget("w", 100.0, "backfill", client=server)
+    assert theirs.asked_to_wait() == 0.0
+    mine.wait(30)
+    for one in (mine, theirs):
+        with pytest.raises(RateLimited) as caught:
+            one.spend()
+        assert 29 < caught.value.after <= 30
+        assert 29 < one.asked_to_wait() <= 30
+
+
+def test_a_shorter_wait_does_not_shorten_a_longer_one(server):
+    one = Budget("w2", 100.0, client=server)
+    one.wait(30)
+    one.wait(5)
+    assert one.asked_to_wait() > 29
+    one.wait(60)
+    assert one.asked_to_wait() > 59

@@ -25,6 +25,7 @@ from connections.connectors.base import (
     Page,
     Record,
     Step,
+    Retry,
     Values,
 )
 from connections.models import Connection, Delivery, RoleAssignment
@@ -163,12 +164,13 @@ class AccessTests(ConnectionPagesCase):
 
     def test_operators_test_browse_pause_and_resume(self) -> None:
         self.assert_access(self.url("browse/"), allowed={"admin", "operator"})
-        for verb in ("test/", "pause/", "resume/"):
+        for verb in ("test/", "probe/", "pause/", "resume/"):
             self.assert_access(self.url(verb), allowed={"admin", "operator"}, method="post")
 
     def test_acts_are_not_done_by_following_a_link(self) -> None:
         self.as_("admin")
-        for verb in ("test/", "windows/", "resume/", "accept/", "webhook/", "webhook/end/", "webhook/address/"):
+        acts = ("test/", "probe/", "windows/", "resume/", "accept/", "webhook/", "webhook/end/", "webhook/address/")
+        for verb in acts:
             self.assertEqual(self.client.get(self.url(verb)).status_code, 405)
 
     def test_an_auditor_sees_no_button_that_writes(self) -> None:
@@ -621,6 +623,51 @@ class BrowseAndWebhookTests(ConnectionPagesCase):
         Connection.objects.filter(pk=self.connection.pk).update(retry_after=timezone.now() + timedelta(minutes=5))
         self.as_("operator")
         self.assertContains(self.client.get(self.url()), "asked us to slow down")
+
+    def stop_answering(self) -> None:
+        now = timezone.now()
+        Connection.objects.filter(pk=self.connection.pk).update(
+            state="unreachable",
+            state_reason="Left did not answer within 20 s.",
+            failures=5,
+            down_since=now - timedelta(minutes=7),
+            probe_at=now + timedelta(seconds=20),
+        )
+
+    def test_a_system_that_does_not_answer_is_told_with_since_why_and_the_next_try(self) -> None:
+        self.stop_answering()
+        self.as_("auditor")
+        page = self.client.get(self.url())
+        for text in ("does not answer, since", "did not answer within 20 s", "Nothing was lost", "the next one at"):
+            self.assertContains(page, text)
+        self.assertNotContains(page, "Try now")
+
+    def test_try_now_probes_at_once_and_says_what_came_of_it(self) -> None:
+        self.make_mapping()
+        self.as_("operator")
+        self.assertContains(self.client.post(self.url("probe/"), follow=True), "called as usual")
+        self.stop_answering()
+        self.assertContains(self.client.get(self.url()), "Try now")
+        Pretend.answer = Retry("Left did not answer.")
+        self.assertContains(self.client.post(self.url("probe/"), follow=True), "still does not answer")
+        Connection.objects.update(probing_until=timezone.now() + timedelta(seconds=60))
+        self.assertContains(self.client.post(self.url("probe/"), follow=True), "is being tried just now")
+        Connection.objects.update(probing_until=None)
+        Pretend.answer = CheckResult("a-1", "Sync User", tenant="site-1")
+        WOKEN.clear()
+        page = self.client.post(self.url("probe/"), follow=True)
+        self.assertContains(page, "answers again")
+        self.assertNotContains(page, 'id="breaker"')
+        self.connection.refresh_from_db()
+        self.assertEqual((self.connection.state, self.connection.down_since), ("ok", None))
+        self.assertTrue(WOKEN)
+
+    def test_a_good_test_ends_the_outage_too(self) -> None:
+        self.stop_answering()
+        self.as_("operator")
+        self.client.post(self.url("test/"))
+        self.connection.refresh_from_db()
+        self.assertEqual((self.connection.down_since, self.connection.failures), (None, 0))
 
     def test_the_list_of_many_connections_takes_a_fixed_number_of_queries(self) -> None:
         self.as_("auditor")

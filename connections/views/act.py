@@ -8,9 +8,10 @@ from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
+from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from connections import hooks
+from connections import breaker, hooks
 from connections.access import requires
 from connections.connectors.base import ConnectorError
 from connections.models import Connection
@@ -63,8 +64,36 @@ def test(request: HttpRequest, pk: int) -> HttpResponse:
         messages.warning(request, f"{connection.name} answers, but {count} {names} missing. · What needs them waits.")
     else:
         messages.success(request, f"{connection.name} works.")
+    breaker.close(connection)
     if before != State.OK and connection.state == State.OK:
         _wake_mappings(connection)
+    return redirect("connection", pk)
+
+
+@requires("connections.test")
+@require_POST
+def probe(request: HttpRequest, pk: int) -> HttpResponse:
+    """Try a connection that is left alone because it did not answer, without waiting for the time of its probe."""
+    connection = _found(request, pk)
+    if connection.down_since is None:
+        messages.info(request, f"{connection.name} is called as usual. · Nothing had to be tried.")
+        return redirect("connection", pk)
+    answers = breaker.probe(connection, by_person=True)
+    connection.refresh_from_db()
+    if answers is None:
+        messages.info(request, f"{connection.name} is being tried just now. · Look again in a few seconds.")
+    elif connection.down_since is None:
+        messages.success(request, f"{connection.name} answers again. · What waited goes out now.")
+    else:
+        why = connection.state_reason
+        again = (
+            f"It is tried again at {timezone.localtime(connection.probe_at):%H:%M:%S}." if connection.probe_at else ""
+        )
+        messages.error(
+            request,
+            f"{connection.name} still does not answer: {why} · Nothing is lost; changes wait. · {again}",
+        )
+    _audit(request, "test", "connection_probed", connection, params={"state": connection.state})
     return redirect("connection", pk)
 
 

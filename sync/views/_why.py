@@ -166,6 +166,9 @@ def _of_the_systems(mapping: SyncMapping) -> Why | None:
             head = f"Nothing moves: {one.name} needs a person ({state})"
             text = " ".join(part for part in (one.state_reason, "Changes wait; nothing is lost.") if part)
             return Why("bad", head, text, url, button)
+        if one.down_since is not None:
+            head = f"{one.name} does not answer since {timezone.localtime(one.down_since):%H:%M}"
+            return Why("warn", head, f"{one.state_reason} Changes wait; nothing is lost.".strip(), url, button)
         if one.retry_after and one.retry_after > now:
             until = timezone.localtime(one.retry_after)
             reason = one.state_reason if one.state == Connection.State.UNREACHABLE else ""

@@ -102,6 +102,17 @@ class AnswerTests(HomeCase):
         self.assertIn("Degraded", html)
         self.assertIn("Org asked us to slow down until", html)
 
+    def test_a_system_that_does_not_answer_is_told_with_since_why_and_the_next_try(self) -> None:
+        mapping = self.make_mapping()
+        now = timezone.now()
+        Connection.objects.filter(pk=self.right.pk).update(
+            state="unreachable", state_reason="Org failed with status 503.", down_since=now, probe_at=now
+        )
+        ChangedRecord.objects.create(mapping=mapping, side="left", external_id="1")
+        html = self.page()
+        for text in ("Org does not answer since", "status 503", "1 change waits", "The next try is at"):
+            self.assertIn(text, html)
+
     def test_changes_that_wait_are_told(self) -> None:
         mapping = self.make_mapping()
         for number in range(3):
