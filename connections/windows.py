@@ -66,6 +66,11 @@ def problem(windows: Sequence[Window]) -> str:
     return ""
 
 
+def well_formed(window: Window) -> bool:
+    """Whether it has all that a window needs."""
+    return not _problem_of(window)
+
+
 def _problem_of(window: Window) -> str:
     if not isinstance(window, Mapping):
         return "A window is an object with days, from and to, or with start and end."

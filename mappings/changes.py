@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mappings import brakes
+from mappings import brakes, schedules
 
 Document = Mapping[str, Any]
 
@@ -18,6 +18,8 @@ MAPPING_LABELS = {
     "match_keys": "Ways to find the same thing",
     "initial": "First agreement",
     "poll_seconds": "Seconds between polls",
+    "poll_seconds_idle": "Seconds between polls when idle",
+    "schedule": "Runs",
     "brakes": "Brakes",
 }
 SIDE_LABELS = {
@@ -169,9 +171,14 @@ def _differences(
     where: str, old: Mapping[str, Any], new: Mapping[str, Any], labels: Mapping[str, str], rule_id: str = ""
 ) -> Iterator[Change]:
     for key, label in labels.items():
-        before, after = old.get(key), new.get(key)
+        before, after = _value(old, key), _value(new, key)
         if _plain(before) != _plain(after):
             yield Change("changed", where, label, _words(key, before), _words(key, after), rule_id)
+
+
+def _value(document: Mapping[str, Any], key: str) -> Any:
+    """A version from before there was an idle pace is polled at one pace."""
+    return document.get(key, document.get("poll_seconds") if key == "poll_seconds_idle" else None)
 
 
 def _plain(value: Any) -> Any:
@@ -184,6 +191,8 @@ def _words(key: str, value: Any) -> str:
         return str(value["name"])
     if key == "brakes":
         return brakes.words(value or {})
+    if key == "schedule":
+        return schedules.words(value or {})
     if key == "entries":
         return "; ".join(f"{shown(entry['left'])} = {shown(entry['right'])}" for entry in value or []) or "empty"
     if key == "match_keys":

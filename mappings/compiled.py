@@ -3,7 +3,9 @@
 Pure: no Django, no HTTP library, no clock. The document (MappingVersion.document) is:
 
 {"left": SIDE, "right": SIDE, "match_keys": [[{"left": path, "right": path}, ...], ...], "initial": "fill_empty",
- "poll_seconds": 15, "brakes": {}, "rules": [RULE, ...]}
+ "poll_seconds": 15, "poll_seconds_idle": 60, "schedule": {}, "brakes": {}, "rules": [RULE, ...]}
+
+Versions from before there were an idle pace and schedules lack them: they are polled at one pace, and live.
 
 SIDE = {"connection": id, "connection_name": str, "kind": str, "object_type": str, "object_label": str,
         "scope": {}, "create": bool (make here what is new on the other side), "create_defaults": {path: value},
@@ -108,6 +110,8 @@ class CompiledMapping:
     initial: str
     poll_seconds: int
     brakes: Mapping[str, Any]
+    poll_seconds_idle: int = 0
+    schedule: Mapping[str, Any] = field(default_factory=dict)
     # What the systems' fields, as they are now, take back of it for the time being. Empty where nothing changed.
     still: Mapping[str, Standstill] = field(default_factory=dict)  # by rule id
     missing: Mapping[str, frozenset[str]] = field(default_factory=dict)  # by side: paths that must not be asked for
@@ -137,6 +141,8 @@ def compile_document(document: Mapping[str, Any]) -> CompiledMapping:
         ),
         initial=document["initial"],
         poll_seconds=document["poll_seconds"],
+        poll_seconds_idle=document.get("poll_seconds_idle", document["poll_seconds"]),
+        schedule=document.get("schedule", {}),
         brakes=document["brakes"],
     )
 

@@ -171,6 +171,8 @@ def stored_mapping(mapping: models.Mapping) -> dict[str, Any]:
         "match_keys": mapping.match_keys,
         "initial": mapping.initial,
         "poll_seconds": mapping.poll_seconds,
+        "poll_seconds_idle": mapping.poll_seconds_idle,
+        "schedule": mapping.schedule,
         "brakes": mapping.brakes,
         "rules": [stored_rule(rule) for rule in mapping.rules.all()],
     }
@@ -300,6 +302,19 @@ def _write_value_map(change: ConfigChange, item: Mapping[str, Any], environ: Map
     return _saved(value_map, change)
 
 
+# What of a mapping is written as it stands in the file.
+SETTINGS = (
+    "name",
+    "description",
+    "match_keys",
+    "initial",
+    "poll_seconds",
+    "poll_seconds_idle",
+    "schedule",
+    "brakes",
+)
+
+
 def _write_mapping(change: ConfigChange, item: Mapping[str, Any], environ: Mapping[str, str]) -> models.Mapping:
     mapping = models.Mapping.objects.filter(slug=change.name).first() or models.Mapping(slug=change.name)
     for side in Side.values:
@@ -311,7 +326,7 @@ def _write_mapping(change: ConfigChange, item: Mapping[str, Any], environ: Mappi
         setattr(mapping, f"create_defaults_{side}", data["create_defaults"])
         setattr(mapping, f"on_delete_{side}", data["on_delete"])
         setattr(mapping, f"close_values_{side}", data["close_values"])
-    for name in ("name", "description", "match_keys", "initial", "poll_seconds", "brakes"):
+    for name in SETTINGS:
         setattr(mapping, name, item[name])
     mapping.revision += 1  # whoever has the draft open is told
     _saved(mapping, change)

@@ -9,8 +9,8 @@ Its shape, every section optional:
     connections: {Jira: {kind, address, settings: {}, secrets: {token: ENVIRONMENT_VARIABLE}}}
     policies:    {Newest wins: {kind, tolerance, description}}
     value_maps:  {Priority: {entries: [{left, right}], description}}
-    mappings:    {support: {name, description, left: SIDE, right: SIDE, match_keys, initial, poll_seconds, brakes,
-                            rules: [RULE]}}
+    mappings:    {support: {name, description, left: SIDE, right: SIDE, match_keys, initial, poll_seconds,
+                            poll_seconds_idle, schedule, brakes, rules: [RULE]}}
     SIDE = {connection, object_type, scope, create, create_defaults, on_delete, close_values}
     RULE = {left, right, direction, transform, params, value_map, policy, one_way_target, initial, enabled}
 """
@@ -24,7 +24,7 @@ from typing import Any
 
 import yaml
 
-from mappings import brakes
+from mappings import brakes, schedules
 
 FORMAT = 1
 SIZE_LIMIT = 2 * 1024 * 1024  # a hundred mappings with a hundred rules each take about 1.5 MB
@@ -164,6 +164,8 @@ MAPPING = {
     "match_keys": _Key("match_keys", []),
     "initial": _Key("text", "fill_empty", INITIAL),
     "poll_seconds": _Key("count", 15),
+    "poll_seconds_idle": _Key("count", 60),
+    "schedule": _Key("schedule", {}),
     "brakes": _Key("brakes", {}),
     "rules": _Key("rules", []),
 }
@@ -293,6 +295,13 @@ class _Checker:
             self.say(where, wrong)
             return {}
         return dict(value)
+
+    def check_schedule(self, value: Any, where: str) -> dict[str, Any]:
+        wrong = schedules.problem(value)
+        if wrong:
+            self.say(where, wrong)
+            return {}
+        return {} if schedules.kind_of(value) == "live" else dict(value)
 
     def check_match_keys(self, value: Any, where: str) -> list[list[dict[str, str]]]:
         ways = []

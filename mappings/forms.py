@@ -12,7 +12,8 @@ from django.utils.text import slugify
 
 from connections.connectors.base import Field, FormField
 from connections.models import Connection
-from mappings import models
+from connections.windows import DAYS
+from mappings import models, schedules
 from mappings.brakes import DEFAULT_BRAKES, LABELS, MOST, percent
 from mappings.models import ConflictPolicy, FieldMapping, Side
 from mappings.transforms import TRANSFORMS, fitting
@@ -95,6 +96,7 @@ class SettingsForm(forms.ModelForm):
             "on_delete_right",
             "initial",
             "poll_seconds",
+            "poll_seconds_idle",
         ]
         widgets = {"description": forms.Textarea(attrs={"rows": 2})}
 
@@ -107,8 +109,11 @@ class SettingsForm(forms.ModelForm):
         self.fields["on_delete_left"].label = f"When a record is deleted in {names['left']}"
         self.fields["on_delete_right"].label = f"When a record is deleted in {names['right']}"
         self.fields["initial"].label = "First agreement: when a pair never agreed on a field"
-        self.fields["poll_seconds"].label = "Seconds between polls"
-        self.fields["poll_seconds"].validators.append(forms.IntegerField(min_value=1).validators[0])
+        self.fields["poll_seconds"].label = "Seconds between polls while people edit"
+        self.fields["poll_seconds_idle"].label = "Seconds between polls when nobody does"
+        for name in ("poll_seconds", "poll_seconds_idle"):
+            self.fields[name].validators += forms.IntegerField(min_value=1, max_value=MOST_POLL_SECONDS).validators
+        self.fields |= schedule_fields(self.instance.schedule)
         for kind, (number, share) in DEFAULT_BRAKES.items():
             mine = self.instance.brakes.get(kind)
             for name, field in brake_fields(kind, number, share, mine).items():
@@ -122,7 +127,17 @@ class SettingsForm(forms.ModelForm):
 
     @property
     def general_fields(self) -> list[Any]:
-        return [self[name] for name in ("name", "description", "initial", "poll_seconds")]
+        return [self[name] for name in ("name", "description", "initial")]
+
+    @property
+    def polling_fields(self) -> list[Any]:
+        return [self[name] for name in ("poll_seconds", "poll_seconds_idle")]
+
+    @property
+    def schedule_rows(self) -> list[tuple[Any, str]]:
+        """(field, the choice it belongs to) of what the chosen kind of schedule needs."""
+        rows = [(name, kind) for kind, names in SCHEDULE_FIELDS.items() for name in names]
+        return [(self[name], f"schedule_kind={kind}") for name, kind in rows]
 
     @property
     def creation_fields(self) -> list[Any]:
@@ -144,7 +159,33 @@ class SettingsForm(forms.ModelForm):
             for part, mine, other in (("number", number, share), ("share", share, number)):
                 if mine is None and other is not None and f"brake_{kind}_{part}" not in self.errors:
                     self.add_error(f"brake_{kind}_{part}", "Fill in both, or leave both empty for the default.")
+        names = SCHEDULE_FIELDS.get(data.get("schedule_kind") or "live", ())
+        wrong = "" if any(name in self.errors for name in names) else schedules.problem(self.schedule())
+        if wrong:
+            self.add_error(names[-1] if names else "schedule_kind", f"The schedule {wrong}.")
+        shortest, longest = data.get("poll_seconds"), data.get("poll_seconds_idle")
+        if shortest and longest and longest < shortest:
+            self.add_error("poll_seconds_idle", "When nobody edits we look no more often than when people do.")
         return data
+
+    def schedule(self) -> dict[str, Any]:
+        """The cleaned schedule, {} where it is live."""
+        data, kind = self.cleaned_data, self.cleaned_data.get("schedule_kind") or "live"
+        if kind == "live":
+            return {}
+        given: dict[str, Any] = {}
+        if kind == "every":
+            given = {"minutes": data.get("schedule_minutes")}
+        elif kind == "cron":
+            given = {"expression": " ".join((data.get("schedule_expression") or "").split())}
+        elif kind == "hours":
+            begins, ends = data.get("schedule_from"), data.get("schedule_to")
+            given = {
+                "days": sorted(int(day) for day in data.get("schedule_days") or ()),
+                "from": f"{begins:%H:%M}" if begins else "",
+                "to": f"{ends:%H:%M}" if ends else "",
+            }
+        return {"kind": kind, **given}
 
     def brakes(self) -> dict[str, list[Any]]:
         """The cleaned limits, those that are as by default left out."""
@@ -180,6 +221,52 @@ class SettingsForm(forms.ModelForm):
         known = {name.removeprefix(prefix): self.cleaned_data[name] for name in self.scope_names[side]}
         kept = {name: value for name, value in stored.items() if name not in known}
         return kept | {name: value for name, value in known.items() if value not in ("", None)}
+
+
+# What each kind of schedule asks for.
+SCHEDULE_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "every": ("schedule_minutes",),
+    "cron": ("schedule_expression",),
+    "hours": ("schedule_days", "schedule_from", "schedule_to"),
+}
+# Deletions that no list tells of are looked for once an hour, at a poll.
+MOST_POLL_SECONDS = 3600
+
+
+def schedule_fields(stored: Mapping[str, Any]) -> dict[str, forms.Field]:
+    """The fields of a schedule, filled in as stored."""
+    clock = forms.TimeInput(attrs={"type": "time"}, format="%H:%M")
+    return {
+        "schedule_kind": forms.ChoiceField(
+            label="It runs",
+            required=False,
+            choices=list(schedules.KINDS.items()),
+            initial=schedules.kind_of(stored),
+        ),
+        "schedule_minutes": forms.IntegerField(
+            label="Minutes from one run to the next",
+            required=False,
+            min_value=1,
+            max_value=schedules.MOST_MINUTES,
+            initial=stored.get("minutes"),
+        ),
+        "schedule_expression": forms.CharField(
+            label="Cron expression",
+            required=False,
+            max_length=100,
+            initial=stored.get("expression"),
+            help_text="Minute, hour, day, month, weekday: “0 6 * * 1-5” is at 06:00 from Monday to Friday.",
+        ),
+        "schedule_days": forms.MultipleChoiceField(
+            label="Days on which the hours begin",
+            required=False,
+            choices=list(enumerate(DAYS)),
+            widget=forms.CheckboxSelectMultiple,
+            initial=stored.get("days"),
+        ),
+        "schedule_from": forms.TimeField(label="From", required=False, widget=clock, initial=stored.get("from")),
+        "schedule_to": forms.TimeField(label="To", required=False, widget=clock, initial=stored.get("to")),
+    }
 
 
 def brake_fields(kind: str, number: int, share: float, mine: Sequence[Any] | None) -> dict[str, forms.Field]:

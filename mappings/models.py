@@ -129,7 +129,10 @@ class Mapping(Pausable):
     close_values_left = models.JSONField(default=dict, blank=True)
     close_values_right = models.JSONField(default=dict, blank=True)
     initial = models.CharField(max_length=12, choices=Initial.choices, default=Initial.FILL_EMPTY)
-    poll_seconds = models.PositiveIntegerField(default=15, help_text="How often the lists are read, bell or no bell.")
+    # Bounds of the time between two looks at the lists, bell or no bell; what lies between follows what happens.
+    poll_seconds = models.PositiveIntegerField(default=15)
+    poll_seconds_idle = models.PositiveIntegerField(default=60)
+    schedule = models.JSONField(default=dict, blank=True)  # when it runs, see schedules.py; {}: live
     # Limits of our own: {"create" | "update" | "delete": [number, share of the links]}; the rest as by default
     brakes = models.JSONField(default=dict, blank=True)
 

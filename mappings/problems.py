@@ -24,6 +24,7 @@ class SideFacts:
     name: str  # of the connection, for sentences
     fields: Sequence[Field]
     scope_form: Sequence[FormField] = ()
+    feed_retention: float | None = None  # seconds for which it keeps its changes, where it forgets them
 
     def field(self, path: str) -> Field | None:
         return next((field for field in self.fields if field.path == path), None)

@@ -79,6 +79,8 @@ def document_of(mapping: Mapping, left_fields: Sequence[Field], right_fields: Se
         "match_keys": mapping.match_keys,
         "initial": mapping.initial,
         "poll_seconds": mapping.poll_seconds,
+        "poll_seconds_idle": mapping.poll_seconds_idle,
+        "schedule": mapping.schedule,
         "brakes": mapping.brakes,
         "rules": [rule_document(rule, left, right) for rule in rules],
     }
@@ -288,6 +290,8 @@ def restore_draft(mapping: Mapping, document: dict[str, Any]) -> None:
             setattr(mapping, name, value)
     for name in ("match_keys", "initial", "poll_seconds", "brakes"):
         setattr(mapping, name, document[name])
+    mapping.poll_seconds_idle = document.get("poll_seconds_idle", document["poll_seconds"])
+    mapping.schedule = document.get("schedule", {})
     mapping.save()
     kept_ids = [rule["id"] for rule in document["rules"]]
     pairs = {(rule["left"]["path"], rule["right"]["path"]) for rule in document["rules"]}

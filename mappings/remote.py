@@ -58,7 +58,14 @@ def facts_of(mapping: models.Mapping, side: str, fields: Sequence[Field] | None 
     connection = mapping.connection(side)
     if fields is None:
         fields = cached_fields(connection, mapping.object_type(side), scope_of(mapping, side))
-    return SideFacts(connection.name, fields, scope_form(connection.kind))
+    return SideFacts(connection.name, fields, scope_form(connection.kind), _feed_retention(connection.kind))
+
+
+def _feed_retention(kind: str) -> float | None:
+    try:
+        return connector_class(kind).capabilities.feed_retention
+    except KeyError:
+        return None
 
 
 def facts_or_snapshot(mapping: models.Mapping, side: str) -> tuple[SideFacts, str]:

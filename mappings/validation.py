@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from mappings import schedules
 from mappings.problems import OTHER, SIDES, Problem, SideFacts, kind_words, named, rule_label, writes
 from mappings.rule_checks import RULE_CHECKS, Facts
 
@@ -47,6 +48,7 @@ def check(
         problems += _required_fields(document, facts, side)
         problems += _extra_values(document, facts, side)
         problems += _scope(document, facts, side)
+    problems += _schedule(document, facts)
     problems += _match_keys(document, facts)
     problems += _cycle(document, others)
     return sorted(problems, key=lambda problem: problem.level != "error")
@@ -185,6 +187,24 @@ def _scope(document: Mapping[str, Any], facts: Facts, side: str) -> Iterator[Pro
             side=side,
             field="scope",
         )
+
+
+def _schedule(document: Mapping[str, Any], facts: Facts) -> Iterator[Problem]:
+    """A schedule that leaves a system alone for longer than it keeps its changes."""
+    gap = schedules.longest_gap(document.get("schedule") or {})
+    for side in SIDES:
+        kept = facts[side].feed_retention
+        if kept is not None and gap > kept:
+            yield Problem(
+                "warning",
+                "schedule_too_rare",
+                f"{facts[side].name} keeps its changes for {kept / 3600:.0f} h, and {gap / 3600:.0f} h can lie between "
+                "two runs.",
+                "After such a gap both sides are compared completely; nothing is lost, but it costs many calls.",
+                "Let it run more often.",
+                side=side,
+                field="schedule",
+            )
 
 
 def _match_keys(document: Mapping[str, Any], facts: Facts) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from mappings.models import Mapping
-from sync import audit, hints, jobs
+from sync import audit, hints, jobs, turns
 from sync.identities import thing_of
 from sync.merge import OTHER
 from sync.models import Allowance, ChangedRecord, Link, MappingState, MatchKey, Operation, Run
@@ -52,6 +52,7 @@ def approve(mapping: Mapping, user: Any) -> None:
             run_id=run.pk if run else None,
             params={key: preview.get(key) for key in ("matched", "create", "ambiguous")},
         )
+        turns.begin(mapping)
         jobs.wake(mapping.pk, queue="bulk")
 
 
@@ -79,6 +80,7 @@ def approve_restored(mapping: Mapping, reason: str, user: Any) -> None:
             run_id=run.pk if run else None,
             params={"reason": reason, **({"numbers": totals(run.preview)} if run else {})},
         )
+        turns.begin(mapping)
         jobs.wake(mapping.pk, queue="bulk")
 
 

@@ -22,7 +22,7 @@ from connections.connectors.base import Expired, Gone, NeedsAuthorization, NotAl
 from connections.models import Connection
 from connections.pauses import in_window
 from mappings.models import Mapping as SyncMapping
-from sync import catch_up, first_run, hints, recover, restored, schema_watch
+from sync import catch_up, first_run, hints, polling, recover, restored, schema_watch, turns
 from sync.after_restore import compare
 from sync.apply import carry_out
 from sync.brakes import Halted, halt, halt_empty, passed
@@ -81,6 +81,9 @@ def run(mapping_id: int, kind: str = Run.Kind.LIVE, lane: str = "live", started_
             first_run.begin_again(mapping, lease)
         elif waits_for_a_person(state):
             return Outcome("halted", state.halt)
+        by_hand = kind == Run.Kind.MANUAL or state.halt == MappingState.Halt.RESTORED or state.approved_at is None
+        if not by_hand and turns.off_schedule(mapping.published.document.get("schedule"), state, timezone.now()):
+            return Outcome("waiting", "schedule")
         for side in SIDES:
             stopped = unusable(mapping.connection(side))
             if stopped:
@@ -131,11 +134,12 @@ def _run(session: Session, state: MappingState) -> Outcome:
         schema_watch.survive(session, lambda: first_run.survey(session))
         return Outcome("approval", run_id=_run_id(session))
     started = time.monotonic()
+    session.in_turn = state.turn_at is not None
     take_up(session, state)
     try:
         catch_up.look_for_silence(session, state)
-        if poll_due(session, state):
-            schema_watch.survive(session, lambda: _poll(session))
+        if polling.due(session, state):
+            schema_watch.survive(session, lambda: _poll(session, state))
         while time.monotonic() - started < RUN_SECONDS and still_on(session):
             if not batch(session) and not schema_watch.idle(session):
                 break
@@ -156,7 +160,10 @@ def _run(session: Session, state: MappingState) -> Outcome:
                 idle_polls=F("idle_polls") + 1, idle_calls=F("idle_calls") + calls
             )
     _finish(session, Run.State.DONE, {})
-    change("UPDATE sync_mappingstate SET last_run_at = %s WHERE id = %s", timezone.now(), state.pk)
+    now = timezone.now()
+    changed = now if session.edits_seen else state.changed_at
+    change("UPDATE sync_mappingstate SET last_run_at = %s, changed_at = %s WHERE id = %s", now, changed, state.pk)
+    turns.end(state)
     return Outcome("done", run_id=_run_id(session))
 
 
@@ -170,12 +177,7 @@ def _compare(session: Session) -> Outcome:
     return Outcome("approval", "restored", _run_id(session))
 
 
-def poll_due(session: Session, state: MappingState) -> bool:
-    """A run by hand always reads the lists; any other does when its time has come."""
-    return session.kind == Run.Kind.MANUAL or state.next_poll_at is None or state.next_poll_at <= timezone.now()
-
-
-def _poll(session: Session) -> None:
+def _poll(session: Session, state: MappingState) -> None:
     def between_pages() -> None:
         """⚑ Whoever holds the lease drains hints before every page, and stops where everything stands still."""
         while (on := still_on(session)) and hints.any_live(session.mapping.pk):
@@ -184,7 +186,8 @@ def _poll(session: Session) -> None:
             raise StandsStill
 
     now = timezone.now()
-    for side in SIDES:
+    sides = polling.sides_due(session, state, now)
+    for side in sides:
         try:
             poll(session, side, between=between_pages)
         except SideFailed as failure:
@@ -197,9 +200,7 @@ def _poll(session: Session) -> None:
         if side in session.behind or sweep_due(cursor, session.connectors[side], now):
             sweep(session, side, between=between_pages)
     catch_up.caught_up(session)
-    now = timezone.now()
-    polled = "UPDATE sync_mappingstate SET last_poll_at = %s, next_poll_at = %s WHERE mapping_id = %s"
-    change(polled, now, now + timedelta(seconds=session.compiled.poll_seconds), session.mapping.pk)
+    polling.plan_next(session, state, sides, timezone.now())
 
 
 def _answered(session: Session) -> None:

@@ -62,7 +62,15 @@ class MappingState(models.Model):
     version = models.ForeignKey(MappingVersion, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     # Halt "restored": everything was compared without a write, a person decides. Empty: still to be compared.
     compared_at = models.DateTimeField(null=True, blank=True)
+    # The sooner of the two sides' next polls; empty: both sides, now.
     next_poll_at = models.DateTimeField(null=True, blank=True)
+    left_poll_at = models.DateTimeField(null=True, blank=True)
+    right_poll_at = models.DateTimeField(null=True, blank=True)
+    changed_at = models.DateTimeField(null=True, blank=True)  # a run last saw an edit, see pace.py
+    # Turns of a mapping that does not run live, see turns.py.
+    turn_at = models.DateTimeField(null=True, blank=True)  # when the turn began that goes on; empty: none does
+    next_turn_at = models.DateTimeField(null=True, blank=True)
+    turn_rule = models.CharField(max_length=200, blank=True)  # the schedule that `next_turn_at` follows from
     last_poll_at = models.DateTimeField(null=True, blank=True)
     last_run_at = models.DateTimeField(null=True, blank=True)
     idle_polls = models.PositiveBigIntegerField(default=0)  # polls that found nothing and left no run

@@ -13,12 +13,14 @@ from django.db.models import Max, Min
 from django.utils import timezone
 
 from connections.connectors.base import Connector, ConnectorError, Record
-from sync import hints
+from sync import hints, polling
 from sync.lease import RENEW_SECONDS
 from sync.merge import OTHER
 from sync.models import Allowance, Conflict, Cursor, Link, MatchKey
+from sync.pace import BELL_SECONDS
 from sync.rows import fetch, save_changes
 from sync.session import SIDES, Session
+from sync.state import seconds_of
 
 # A poll that finds more than this was no ordinary edit: the rest waits behind live edits.
 LIVE_PAGE_RECORDS = 100
@@ -118,12 +120,14 @@ def poll(session: Session, side: str, lane: int = hints.Lane.LIVE, between: Call
     now = timezone.now()
     since, deep = since_of(cursor, connector, now)
     seen = 0
+    untold: list[Record] = []
     try:
         for page in connector.changed_since(session.object_type(side), since, session.paths(side), session.scope(side)):
             with transaction.atomic():
                 session.lease.renew()
                 fresh = _unsettled(session, side, page.records)
-                mark_changed(session.mapping.pk, side, fresh, lane if seen < LIVE_PAGE_RECORDS else hints.Lane.BACKFILL)
+                behind = lane if seen < LIVE_PAGE_RECORDS else hints.Lane.BACKFILL
+                untold += _news(session, side, fresh, mark_changed(session.mapping.pk, side, fresh, behind))
                 if page.last:
                     # Only a complete listing moves the cursor: an interrupted one is read again.
                     moved: dict[str, object] = {"read_at": now}
@@ -134,6 +138,11 @@ def poll(session: Session, side: str, lane: int = hints.Lane.LIVE, between: Call
             between()
     except ConnectorError as error:
         raise SideFailed(side, error) from error
+    if untold:
+        session.listed_edits = True
+        late = now.timestamp() + (session.connection(side).clock_offset or 0.0) - BELL_SECONDS
+        if any(record.updated_at and seconds_of(record.updated_at) < late for record in untold):
+            polling.note_missed(session, side)
     return seen
 
 
@@ -141,6 +150,17 @@ def cursor_of(session: Session, side: str) -> Cursor:
     """Where the side was read up to; made when it is read for the first time."""
     found = fetch(Cursor, "mapping_id = %s AND side = %s", session.mapping.pk, side)
     return found[0] if found else Cursor.objects.get_or_create(mapping=session.mapping, side=side)[0]
+
+
+def _news(session: Session, side: str, records: Sequence[Record], marked: Sequence[str]) -> list[Record]:
+    """Those of the records just `marked` whose linked record changed since our last read of it."""
+    if not marked:
+        return []
+    column = f"{side}_id"
+    rows = Link.objects.filter(**{"mapping": session.mapping, f"{column}__in": list(marked)})
+    known = dict(rows.values_list(column, f"{side}_updated_at"))
+    changed = [record for record in records if record.updated_at and known.get(record.external_id)]
+    return [one for one in changed if seconds_of(one.updated_at or "") > seconds_of(known[one.external_id])]
 
 
 def since_of(cursor: Cursor, connector: Connector, now: datetime) -> tuple[str | None, bool]:
@@ -173,16 +193,20 @@ def settled_mark(session: Session, record: Record) -> str:
     return f"{record.version}|{session.version.pk}"
 
 
-def mark_changed(mapping_id: int, side: str, records: Sequence[Record], lane: int) -> None:
-    """Hints for listed records; those that are not linked yet wait behind edits of linked ones."""
+def mark_changed(mapping_id: int, side: str, records: Sequence[Record], lane: int) -> list[str]:
+    """Hints for listed records; those that are not linked yet wait behind edits of linked ones.
+
+    Returns the ids of linked ones that nobody had rung for.
+    """
     deleted = [record.external_id for record in records if record.deleted]
     present = [record.external_id for record in records if not record.deleted]
     linked = linked_ids(mapping_id, side, present)
-    hints.mark(mapping_id, side, [id for id in present if id in linked], lane)
+    marked = hints.mark(mapping_id, side, [id for id in present if id in linked], lane)
     hints.mark(mapping_id, side, [id for id in present if id not in linked], max(lane, hints.Lane.BACKFILL))
     # A deleted record that was neither linked nor noted for matching concerns nobody.
     hints.mark(mapping_id, side, linked_ids(mapping_id, side, deleted), lane, deleted=True)
     hints.mark(mapping_id, side, noted_ids(mapping_id, side, deleted), hints.Lane.BACKFILL, deleted=True)
+    return marked
 
 
 def linked_ids(mapping_id: int, side: str, ids: Sequence[str]) -> set[str]:

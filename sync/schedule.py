@@ -12,7 +12,7 @@ from connections.pauses import due_connections, resume_connection
 from connections.take_in import take_in
 from mappings import pauses
 from mappings.models import Mapping
-from sync import audit
+from sync import audit, turns
 from sync.jobs import enqueue
 from sync.models import ChangedRecord, MappingState, Operation, Verification, VerifiedDifference
 from sync.standing import stands_still, waits_for_a_person
@@ -31,6 +31,7 @@ def due_mappings() -> list[tuple[int, str]]:
         has_leftovers=Exists(
             Operation.objects.filter(mapping=OuterRef("pk"), state__in=Operation.OPEN, not_before__lte=now)
         ),
+        in_force=turns.scheduled(),
     )
     states = {state.mapping_id: state for state in MappingState.objects.filter(mapping__in=active)}
     found = []
@@ -42,7 +43,7 @@ def due_mappings() -> list[tuple[int, str]]:
         if state is None or compare or (state.approved_at is None and not state.halt):
             found.append((mapping.pk, "bulk"))
             continue
-        if waits_for_a_person(state):
+        if waits_for_a_person(state) or turns.off_schedule(mapping.in_force, state, now):
             continue
         if state.lease_until and state.lease_until > now:
             continue
@@ -73,10 +74,11 @@ def end_pauses() -> None:
 
 
 def tick() -> int:
-    """Take in deliveries that no listener did, end pauses, ring everything that is due and seal the audit log.
-    Returns the number of rings."""
+    """Take in deliveries that no listener did, end pauses, begin turns, ring everything that is due and seal the audit
+    log. Returns the number of rings."""
     take_in()
     end_pauses()
+    turns.begin_due()
     due = due_mappings()
     for mapping_id, queue in due:
         enqueue(queue, "sync.jobs.run_mapping", mapping_id, queue)

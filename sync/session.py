@@ -50,6 +50,8 @@ class Session:
     # Sides whose changes may have been missed: nothing there is believed deleted before a complete listing.
     behind: set[str] = field(default_factory=set)
     unanswered: Counter[str] = field(default_factory=Counter)  # writes in a row that a side did not answer
+    in_turn: bool = False  # a turn goes on, see turns.py: the hours of the schedule do not end this run
+    listed_edits: bool = False  # a poll listed an edit that nobody had told of
     # When the batch began to read: what was rung later is news to its decisions.
     reading_since: datetime = field(default_factory=timezone.now)
 
@@ -77,6 +79,11 @@ class Session:
     def system(self, side: str) -> str:
         """What people call the system on `side`."""
         return self.connectors[side].label.removesuffix(" Cloud")
+
+    @property
+    def edits_seen(self) -> bool:
+        """Whether people, or anybody else, edited something since the last run, as far as this one knows."""
+        return self.listed_edits or any(self.counts[kind] for kind in ("created", "updated", "deleted", "conflicts"))
 
     def ensure_run(self) -> Run:
         """The run's row, made when there is something to tell: an idle poll leaves no row."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from django.conf import settings
 from django.utils import timezone
 
 from connections.models import Connection
 from connections.pauses import Standstill, in_window, standstill
+from mappings import schedules
 from mappings.models import Mapping
 from sync.models import MappingState
 from sync.rows import fetch
@@ -58,6 +60,8 @@ def still_on(session: Session) -> bool:
     mapping, connections = _now(session)
     now = timezone.now()
     if mapping is None or any(standstill(row, now) for row in (mapping, *connections)):
+        return False
+    if not session.in_turn and schedules.shut(session.compiled.schedule, now, settings.TIME_ZONE):
         return False
     return not any(unusable(one) for one in connections)
 

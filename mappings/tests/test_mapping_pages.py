@@ -122,6 +122,7 @@ def settings_form(**changes):
         "on_delete_right": "review",
         "initial": "fill_empty",
         "poll_seconds": "15",
+        "poll_seconds_idle": "120",
         "match-TOTAL_FORMS": "1",
         "match-0-way": "1",
         "match-0-left": "summary",
@@ -556,6 +557,67 @@ class SettingsTest(PagesCase):
             self.assertContains(self.post(self.address, **settings_form(**changes)), why)
         self.mapping.refresh_from_db()
         self.assertEqual(self.mapping.brakes, {})
+
+    def test_a_schedule_is_saved_shown_with_its_next_runs_and_comes_back_into_the_form(self):
+        for changes, stored, texts in (
+            (
+                {"schedule_kind": "every", "schedule_minutes": "30"},
+                {"kind": "every", "minutes": 30},
+                ["Every 30 minutes"],
+            ),
+            (
+                {"schedule_kind": "cron", "schedule_expression": " 0 6  * * 1-5 "},
+                {"kind": "cron", "expression": "0 6 * * 1-5"},
+                ["By the cron expression “0 6 * * 1-5”", ", 06:00", "server time, UTC"],
+            ),
+            (
+                {
+                    "schedule_kind": "hours",
+                    "schedule_days": ["0", "4"],
+                    "schedule_from": "22:00",
+                    "schedule_to": "06:00",
+                },
+                {"kind": "hours", "days": [0, 4], "from": "22:00", "to": "06:00"},
+                ["Live Mon, Fri, 22:00 to 06:00", ", 22:00", "server time, UTC"],
+            ),
+            ({"schedule_kind": "manual"}, {"kind": "manual"}, ["Only by hand", "“Run now” begins a run"]),
+            ({"schedule_kind": "live"}, {}, ["as soon as something changes"]),
+        ):
+            self.assertRedirects(self.post(self.address, **settings_form(**changes)), self.address)
+            self.mapping.refresh_from_db()
+            self.assertEqual(self.mapping.schedule, stored)
+            page = self.client.get(self.address)
+            for text in texts:
+                self.assertContains(page, text)
+            for name, value in changes.items():
+                if isinstance(value, str) and name != "schedule_kind":
+                    self.assertContains(page, f'value="{" ".join(value.split())}"')
+
+    def test_a_schedule_that_cannot_be_is_refused_at_its_field(self):
+        for changes, why in (
+            ({"schedule_kind": "every"}, "whole number of minutes"),
+            ({"schedule_kind": "every", "schedule_minutes": "0"}, "greater than or equal to 1"),
+            ({"schedule_kind": "cron", "schedule_expression": "tomorrow"}, "five parts"),
+            ({"schedule_kind": "cron", "schedule_expression": "0 0 30 2 *"}, "its time never comes"),
+            ({"schedule_kind": "hours", "schedule_from": "22:00", "schedule_to": "06:00"}, "weekdays"),
+            ({"poll_seconds": "60", "poll_seconds_idle": "15"}, "no more often than when people do"),
+            ({"poll_seconds_idle": "4000"}, "less than or equal to 3600"),
+        ):
+            self.assertContains(self.post(self.address, **settings_form(**changes)), why)
+        self.mapping.refresh_from_db()
+        self.assertEqual((self.mapping.schedule, self.mapping.poll_seconds_idle), ({}, 60))
+
+    def test_a_published_schedule_is_told_on_every_page_of_the_mapping_with_run_now_for_those_who_may(self):
+        self.mapping.schedule = {"kind": "manual"}
+        self.mapping.save()
+        self.published()
+        page = self.client.get(self.url("mapping-versions", "support"))
+        for text in ("Only by hand", "Run now", "/runs/"):
+            self.assertContains(page, text)
+        self.as_("auditor")
+        page = self.client.get(self.url("mapping-versions", "support"))
+        self.assertContains(page, "Only by hand")
+        self.assertNotContains(page, "</svg>Run now")
 
     def test_what_cannot_be_is_refused_at_its_row(self):
         form = settings_form(poll_seconds="0") | {

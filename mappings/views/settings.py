@@ -1,4 +1,4 @@
-"""The settings of a draft: name, scopes, match keys, creation, deletions, first agreement, polling, brakes."""
+"""The settings of a draft: name, scopes, match keys, creation, deletions, schedule, polling, brakes."""
 
 from __future__ import annotations
 
@@ -95,6 +95,7 @@ def _values(form: SettingsForm, match: Any, extras: dict[str, Any]) -> dict[str,
         "right_scope": form.scope("right"),
         "match_keys": match_keys_of(match),
         "brakes": form.brakes(),
+        "schedule": form.schedule(),
         **{name: extra_values_of(formset) for name, formset in extras.items()},
     }
 

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST
 
 from connections.access import check, mappings_for, requires
 from mappings.models import Mapping, MappingVersion
-from sync import approval, audit, jobs
+from sync import approval, audit, jobs, turns
 from sync.models import MappingState, Operation, Run
 from sync.standing import stands_still, waits_for_a_person
 from sync.views import _run_story as run_story
@@ -35,7 +35,9 @@ TROUBLED = (Operation.State.DEAD, Operation.State.REFUSED, Operation.State.UNCER
 
 def _mappings(user: Any) -> QuerySet[Mapping]:
     """The mappings whose runs `user` may read."""
-    visible = Mapping.objects.visible_to(user).select_related("left_connection", "right_connection", "run_state")
+    visible = Mapping.objects.visible_to(user).select_related(
+        "left_connection", "right_connection", "run_state", "published"
+    )
     allowed = mappings_for(user, "runs.read")
     return visible if allowed is None else visible.filter(pk__in=allowed)
 
@@ -163,7 +165,7 @@ def start(request: HttpRequest, slug: str) -> HttpResponse:
         )
     else:
         with transaction.atomic():
-            MappingState.objects.filter(mapping=mapping).update(next_poll_at=None)
+            turns.begin(mapping)
             name = request.user.get_username()
             audit.write("start", "asked", user=request.user, mapping=mapping, params={"by": name})
             jobs.wake(mapping.pk, "bulk")

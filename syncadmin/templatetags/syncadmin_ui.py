@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django import forms, template
+from django.conf import settings
 from django.template.context import Context
 from django.templatetags.static import static
 from django.urls import reverse
@@ -18,6 +20,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from connections import access
 from connections.pauses import Standstill
+from mappings import schedules
 from mappings.models import Mapping
 from sync import standing
 from sync.models import Conflict
@@ -100,6 +103,30 @@ STATES: dict[str, tuple[str, str, str]] = {
 def stands_still(mapping: Any) -> Standstill | None:
     """What a person or the clock stopped of a mapping and its two connections, or None."""
     return standing.stands_still(mapping, timezone.now())
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """A schedule for people. `runs`: the next times it begins to run; `going`: a turn goes on."""
+
+    kind: str
+    words: str
+    runs: list[str]
+    zone: str
+    going: bool
+
+
+@register.simple_tag
+def schedule(mapping: Any, of: str = "published") -> When:
+    """When a mapping runs by its published version, or by its "draft"."""
+    state = getattr(mapping, "run_state", None)
+    plan = mapping.schedule if of == "draft" else mapping.published.document.get("schedule", {})
+    in_force = of != "draft" and state is not None
+    begins = state.next_turn_at if in_force else None
+    runs = schedules.next_runs(plan, timezone.now(), settings.TIME_ZONE, begins)
+    shown = [f"{timezone.localtime(run):%a %-d %b, %H:%M}" for run in runs]
+    going = bool(in_force and state.turn_at)
+    return When(schedules.kind_of(plan), schedules.words(plan), shown, settings.TIME_ZONE, going)
 
 
 @register.simple_tag

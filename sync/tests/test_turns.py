@@ -1,0 +1,270 @@
+"""Schedules and the pace of polls in the engine: what waits, in which order it goes on, and that nothing is lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from connections.connectors.base import Hint, Retry
+from connections.models import Connection
+from sync import jobs, schedule, turns
+from sync.models import ChangedRecord, Link, MappingState, Operation
+from sync.tests.conftest import Pair
+from sync.tests.engine_cases import live
+
+pytestmark = pytest.mark.django_db
+
+HALF_HOURLY = {"kind": "every", "minutes": 30}
+BY_HAND = {"kind": "manual"}
+
+
+def state() -> MappingState:
+    return MappingState.objects.get()
+
+
+def closed(pair: Pair, plan: dict[str, Any]) -> None:
+    """The pair runs by `plan`, and no turn goes on."""
+    pair.publish(schedule=plan)
+    turns.begin_due()
+    MappingState.objects.update(turn_at=None, next_poll_at=None)
+
+
+def test_between_its_turns_nothing_is_called_and_hints_wait_in_their_order(pair: Pair) -> None:
+    one, other, _ = pair.linked(body="b")
+    closed(pair, HALF_HOURLY)
+    MappingState.objects.update(next_turn_at=timezone.now() + timedelta(minutes=10))
+    pair.left.edit(one, body="new")
+    connection = Connection.objects.get(name="Left")
+    for _ in range(2):
+        jobs.bell(connection.pk, [Hint("thing", one)])
+    jobs.bell(connection.pk, [Hint("thing", pair.left.add(title="Two"))])
+    waiting = list(ChangedRecord.objects.order_by("pk").values_list("external_id", "counter"))
+    pair.left.calls.clear()
+    assert schedule.due_mappings() == []
+    assert pair.run("live").code == "schedule"
+    assert not pair.left.calls
+    assert list(ChangedRecord.objects.order_by("pk").values_list("external_id", "counter")) == waiting
+    assert waiting == [(one, 2), ("L00002", 1)]
+    assert pair.right.value(other, "body") == "b"
+
+
+def test_a_turn_begins_at_its_time_does_all_that_waits_and_ends(pair: Pair) -> None:
+    one, other, _ = pair.linked(body="b")
+    pair.publish(schedule=HALF_HOURLY)
+    turns.begin_due()  # notes when: a new schedule of this kind begins at once
+    turns.begin_due()
+    assert state().turn_at is not None and state().next_poll_at is None
+    assert state().next_turn_at == pytest.approx(timezone.now() + timedelta(minutes=30), abs=timedelta(seconds=5))
+    assert schedule.due_mappings() == [(pair.mapping.pk, "live")]
+    pair.left.edit(one, body="new")  # no bell: the lists are read at the beginning of a turn
+    for _ in range(4):
+        ChangedRecord.objects.filter(attempts=0).update(not_before=timezone.now())
+        pair.run("live")
+    assert pair.right.value(other, "body") == "new"
+    assert state().turn_at is None
+    turns.begin_due()
+    assert state().turn_at is None and schedule.due_mappings() == []
+
+
+def test_several_schedulers_begin_a_turn_once(pair: Pair) -> None:
+    closed(pair, HALF_HOURLY)
+    MappingState.objects.update(next_turn_at=timezone.now() - timedelta(hours=5))
+    stale = state()
+    turns.begin_due()
+    begun = state()
+    assert begun.turn_at is not None and begun.next_turn_at > timezone.now(), "turns missed meanwhile are one"
+    same = MappingState.objects.filter(pk=stale.pk, turn_rule=stale.turn_rule, next_turn_at=stale.next_turn_at)
+    assert not same.exists()
+    turns.begin_due()
+    assert state().turn_at == begun.turn_at
+
+
+def test_only_by_hand_means_only_by_hand(pair: Pair) -> None:
+    one, other, _ = pair.linked(body="b")
+    closed(pair, BY_HAND)
+    pair.left.edit(one, body="new")
+    pair.ring("left", one)
+    turns.begin_due()
+    assert state().next_turn_at is None and schedule.due_mappings() == []
+    pair.mapping.refresh_from_db()
+    turns.begin(pair.mapping)
+    assert schedule.due_mappings() == [(pair.mapping.pk, "live")]
+    for _ in range(4):
+        ChangedRecord.objects.filter(attempts=0).update(not_before=timezone.now())
+        pair.run("live")
+    assert pair.right.value(other, "body") == "new" and state().turn_at is None
+
+
+def test_a_turn_waits_for_what_a_write_without_an_answer_led_to(pair: Pair) -> None:
+    _, _, link = pair.linked(body="b")
+    closed(pair, BY_HAND)
+    pair.mapping.refresh_from_db()
+    turns.begin(pair.mapping)
+    late = timezone.now() + timedelta(seconds=30)
+    Operation.objects.create(
+        mapping=pair.mapping,
+        version=pair.mapping.published,
+        link=link,
+        side="right",
+        state="uncertain",
+        not_before=late,
+    )
+    pair.run("live")
+    assert state().turn_at is not None
+    Operation.objects.update(state="confirmed")
+    pair.run("live")
+    assert state().turn_at is None
+
+
+def test_a_turn_ends_though_people_go_on_editing(pair: Pair) -> None:
+    one, _, _ = pair.linked(body="b")
+    closed(pair, BY_HAND)
+    MappingState.objects.update(turn_at=timezone.now() - turns.LONGEST - timedelta(minutes=1))
+    pair.ring("left", one)
+    turns.end(state())
+    assert state().turn_at is None
+
+
+def test_a_failing_record_keeps_no_turn_open(pair: Pair) -> None:
+    one, _, _ = pair.linked(body="b")
+    closed(pair, BY_HAND)
+    MappingState.objects.update(turn_at=timezone.now())
+    pair.ring("left", one)
+    ChangedRecord.objects.update(attempts=3)
+    turns.end(state())
+    assert state().turn_at is None
+
+
+def hours(begin: int, end: int) -> dict[str, Any]:
+    """Every day from `begin` to `end` hours from now."""
+    at = [f"{datetime.now(UTC) + timedelta(hours=one):%H:%M}" for one in (begin, end)]
+    return {"kind": "hours", "days": list(range(7)), "from": at[0], "to": at[1]}
+
+
+def test_within_its_hours_it_is_live_and_outside_it_stands_still(pair: Pair) -> None:
+    one, other, _ = pair.linked(body="b")
+    pair.left.edit(one, body="new")
+    pair.ring("left", one)
+    pair.publish(schedule=hours(2, 3))
+    assert schedule.due_mappings() == [] and pair.run("live").code == "schedule"
+    pair.publish(schedule=hours(-1, 1))
+    assert schedule.due_mappings() == [(pair.mapping.pk, "live")]
+    live(pair)
+    assert pair.right.value(other, "body") == "new"
+
+
+def test_a_first_run_comes_before_any_schedule(pair: Pair) -> None:
+    closed(pair, BY_HAND)
+    MappingState.objects.update(approved_at=None)
+    assert schedule.due_mappings() == [(pair.mapping.pk, "bulk")]
+    assert pair.run("live").state == "approval"
+
+
+def test_a_new_schedule_takes_the_place_of_the_old_one(pair: Pair) -> None:
+    closed(pair, {"kind": "cron", "expression": "0 0 1 1 *"})
+    assert state().next_turn_at > timezone.now()
+    pair.publish(schedule=HALF_HOURLY)
+    turns.begin_due()
+    assert state().next_turn_at <= timezone.now()
+    pair.publish(schedule={})
+    assert schedule.due_mappings(), "live again"
+
+
+# The pace of polls. ----------------------------------------------------------------------------------------------
+
+
+def poll_times() -> tuple[float, float]:
+    """Seconds until the next poll of the left and of the right side."""
+    row, now = state(), timezone.now()
+    return tuple(round((moment - now).total_seconds()) for moment in (row.left_poll_at, row.right_poll_at))  # type: ignore[return-value]
+
+
+def bells(pair: Pair, left: str, right: str) -> None:
+    pair.left.capabilities = replace(pair.left.capabilities, bell=left)
+    pair.right.capabilities = replace(pair.right.capabilities, bell=right)
+
+
+def test_each_side_is_polled_at_its_own_pace(pair: Pair) -> None:
+    pair.linked(body="b")
+    pair.publish(poll_seconds=15, poll_seconds_idle=60)
+    bells(pair, "webhook", "none")
+    Connection.objects.filter(name="Left").update(bell_seen_at=timezone.now())
+    MappingState.objects.update(changed_at=timezone.now() - timedelta(minutes=5), next_poll_at=None)
+    pair.run("live")
+    left, right = poll_times()
+    assert (left, right) in ((60, 30), (59, 29))
+    pair.left.calls.clear()
+    pair.right.calls.clear()
+    now = timezone.now()
+    MappingState.objects.update(next_poll_at=now, right_poll_at=now)
+    pair.run("live")
+    assert not [verb for verb, _ in pair.left.calls if verb == "list"]
+    assert [verb for verb, _ in pair.right.calls if verb == "list"]
+    assert state().next_poll_at == min(state().left_poll_at, state().right_poll_at)
+
+
+def test_an_edit_that_a_bell_did_not_tell_of_makes_its_side_polled_more_often(pair: Pair) -> None:
+    one, _, _ = pair.linked(body="b")
+    pair.publish(poll_seconds=15, poll_seconds_idle=60)
+    bells(pair, "webhook", "none")
+    Connection.objects.update(bell_seen_at=timezone.now() - timedelta(minutes=10))
+    pair.left.now = lambda: datetime.now(UTC) + timedelta(seconds=1)
+    pair.left.edit(one, body="new")
+    Connection.objects.filter(name="Left").update(clock_offset=60)  # it happened a minute ago by their clock
+    MappingState.objects.update(next_poll_at=None)
+    pair.run("live")
+    assert Connection.objects.get(name="Left").bell_missed_at is not None
+    assert Connection.objects.get(name="Right").bell_missed_at is None
+    assert poll_times()[0] in (14, 15)
+
+
+def test_an_edit_that_a_bell_told_of_or_may_still_tell_of_was_not_missed(pair: Pair) -> None:
+    one, _, _ = pair.linked(body="b")
+    bells(pair, "webhook", "none")
+    pair.left.now = lambda: datetime.now(UTC) + timedelta(seconds=1)
+    pair.left.edit(one, body="new")
+    pair.ring("left", one)
+    MappingState.objects.update(next_poll_at=None)
+    Connection.objects.filter(name="Left").update(clock_offset=60)
+    pair.run("live")
+    assert Connection.objects.get(name="Left").bell_missed_at is None
+    Connection.objects.filter(name="Left").update(clock_offset=0)
+    pair.left.edit(one, body="newer")
+    ChangedRecord.objects.all().delete()
+    MappingState.objects.update(next_poll_at=None)
+    pair.run("live")
+    assert Connection.objects.get(name="Left").bell_missed_at is None
+    assert Link.objects.get().left_bases
+
+
+def test_people_at_work_are_polled_for_at_the_shortest_interval(pair: Pair) -> None:
+    one, _, _ = pair.linked(body="b")
+    pair.publish(poll_seconds=15, poll_seconds_idle=60)
+    MappingState.objects.update(changed_at=timezone.now() - timedelta(days=1), next_poll_at=None)
+    pair.run("live")
+    assert poll_times()[0] in (59, 60)
+    pair.left.edit(one, body="new")
+    MappingState.objects.update(next_poll_at=None)
+    live_run = pair.run("live")
+    assert live_run.state == "done" and poll_times()[0] in (14, 15)
+    assert timezone.now() - state().changed_at < timedelta(seconds=5)
+
+
+def test_a_version_from_before_there_was_an_idle_pace_is_polled_at_one(pair: Pair) -> None:
+    MappingState.objects.update(changed_at=None, next_poll_at=None)
+    pair.run("live")
+    assert poll_times()[0] in (14, 15)
+
+
+def test_a_poll_that_fails_leaves_both_sides_due(pair: Pair) -> None:
+    def down(verb: str, ids: object) -> None:
+        raise Retry("No route.")
+
+    MappingState.objects.update(next_poll_at=None)
+    pair.right.before = down
+    assert pair.run("live").state == "failed"
+    assert state().next_poll_at is None
