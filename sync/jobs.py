@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import django_rq
@@ -26,13 +28,35 @@ log = logging.getLogger("sync")
 
 # While a ring waits in the queue another one adds nothing. Shorter than the sweep, so a lost job costs no more.
 RING_SECONDS = 3
-# The first edit of a record goes at once; further ones within this time are looked at together.
+# The first edit of a record goes at once; further ones within this time of our last look are looked at together.
 COLLECT = timedelta(seconds=1)
 
 
-def wake(mapping_id: int, queue: str = "live") -> None:
-    """Ask for a run of a mapping once the current transaction is committed."""
-    transaction.on_commit(lambda: enqueue(queue, "sync.jobs.run_mapping", mapping_id, queue))
+def wake(mapping_id: int, queue: str = "live", after: float = 0.0) -> None:
+    """Ask for a run of a mapping once the current transaction is committed, or `after` seconds later.
+
+    A ring that waits lives in this process alone. Where that ends, the scheduler rings within a second of its time.
+    """
+
+    ring = partial(enqueue, queue, "sync.jobs.run_mapping", mapping_id, queue)
+    transaction.on_commit(ring if after <= 0 else lambda: _ring_later(mapping_id, after, ring))
+
+
+_later: set[int] = set()  # mappings that are rung in a moment; another ring until then adds nothing
+
+
+def _ring_later(mapping_id: int, after: float, ring: Callable[[], None]) -> None:
+    if mapping_id in _later:
+        return
+    _later.add(mapping_id)
+
+    def now() -> None:
+        _later.discard(mapping_id)
+        ring()
+
+    timer = threading.Timer(after, now)
+    timer.daemon = True
+    timer.start()
 
 
 def enqueue(queue: str, function: str, *args: Any) -> None:
@@ -104,17 +128,17 @@ def bell(connection_id: int, rung: Sequence[Hint]) -> None:
     for mapping in fetch(
         Mapping, f"{theirs} ORDER BY name", connection_id, connection_id, Mapping.State.DRAFT, only=OF_A_MAPPING
     ):
-        woken = False
+        waits: list[float] = []
         for side in SIDES:
             if getattr(mapping, f"{side}_connection_id") != connection_id:
                 continue
             mine = [hint for hint in rung if hint.object_type == mapping.object_type(side)]
             if any(hint.external_id == "*" for hint in mine):
                 _poll_now(mapping)
-                woken = True
-            woken = _mark(mapping, side, [hint for hint in mine if hint.external_id != "*"]) or woken
-        if woken and mapping.state == Mapping.State.ACTIVE:
-            wake(mapping.pk)
+                waits.append(0.0)
+            waits += _mark(mapping, side, [hint for hint in mine if hint.external_id != "*"])
+        if waits and mapping.state == Mapping.State.ACTIVE:
+            wake(mapping.pk, after=min(waits))
 
 
 def _poll_now(mapping: Mapping) -> None:
@@ -123,10 +147,14 @@ def _poll_now(mapping: Mapping) -> None:
     MappingState.objects.filter(mapping=mapping).update(next_poll_at=None)
 
 
-def _mark(mapping: Mapping, side: str, rung: Sequence[Hint]) -> bool:
-    """Mark hints of one side, those of a kind together; True if there was anything to look at."""
+def _mark(mapping: Mapping, side: str, rung: Sequence[Hint]) -> list[float]:
+    """Mark hints of one side, those of a kind together. Returns in how many seconds each kind may be looked at.
+
+    A record that we looked at within the last second waits until that second is over, and a ring in between does not
+    make it wait longer: nothing waits more than `COLLECT`, however often it is edited.
+    """
     if not rung:
-        return False
+        return []
     ids = [hint.external_id for hint in rung]
     theirs = fetch(Link, f"mapping_id = %s AND {side}_id IN %s", mapping.pk, ids, only=OF_A_LINK)
     links = {link.record_id(side): link for link in theirs}
@@ -134,20 +162,22 @@ def _mark(mapping: Mapping, side: str, rung: Sequence[Hint]) -> bool:
     written = _last_written(side, [link.pk for external_id, link in links.items() if external_id in own])
     now = timezone.now()
     kinds: dict[tuple[int, bool, bool], dict[str, Any]] = {}
+    until = now  # when the second is over for those that wait: they go together
     for hint in rung:
         link = links.get(hint.external_id)
         if (link is None and hint.deleted) or (link is not None and _echo(link, side, hint, written)):
             continue
         lane = hints.Lane.LIVE if link is not None else hints.Lane.BACKFILL
         read_at = getattr(link, f"{side}_read_at", None)
-        collected = bool(read_at and read_at + COLLECT > now)
+        collected = bool(read_at and now < read_at + COLLECT)
+        if collected:
+            until = max(until, min(read_at, now) + COLLECT)
         told = kinds.setdefault((lane, hint.deleted and hint.verified, collected), {})
         # Told of twice, it takes a look: only a ring that came alone can be proved an echo.
         told[hint.external_id] = None if hint.external_id in told else told_by(hint)
     for (kind, deleted, collected), told in kinds.items():
-        when = now + COLLECT if collected else None
-        hints.mark(mapping.pk, side, told, kind, deleted=deleted, proofs=told, not_before=when)
-    return bool(kinds)
+        hints.mark(mapping.pk, side, told, kind, deleted=deleted, proofs=told, not_before=until if collected else None)
+    return [(until - now).total_seconds() if collected else 0.0 for _, _, collected in kinds]
 
 
 def _last_written(side: str, links: Sequence[int]) -> dict[int, Operation]:
