@@ -83,12 +83,11 @@ class Budget:
 
     def asked_to_wait(self) -> float:
         """Seconds for which the system asked all workers not to call; 0.0 where it did not, or Redis is away."""
-        global _redis_away_until
-        if time.monotonic() >= _redis_away_until:
+        if not redis_away():
             try:
                 return _left((self._client or django_rq.get_connection("live")).pttl(self._wait_key))
             except (RedisError, OSError):
-                _redis_away_until = time.monotonic() + REDIS_AWAY_SECONDS
+                redis_is_away()
         return 0.0
 
     def wait(self, seconds: float) -> None:
@@ -96,8 +95,7 @@ class Budget:
 
         The connection's row holds it too, where a flush cannot lose it; this is what every call looks at.
         """
-        global _redis_away_until
-        if seconds <= 0 or time.monotonic() < _redis_away_until:
+        if seconds <= 0 or redis_away():
             return
         try:
             pipe = (self._client or django_rq.get_connection("live")).pipeline(transaction=False)
@@ -106,7 +104,7 @@ class Budget:
             pipe.pexpire(self._wait_key, milliseconds, gt=True)
             pipe.execute()
         except (RedisError, OSError):
-            _redis_away_until = time.monotonic() + REDIS_AWAY_SECONDS
+            redis_is_away()
 
     @property
     def _wait_key(self) -> str:
@@ -114,12 +112,11 @@ class Budget:
 
     def _take(self) -> float:
         """0.0 if a token was taken, else the seconds until there may be one."""
-        global _redis_away_until
-        if time.monotonic() >= _redis_away_until:
+        if not redis_away():
             try:
                 return _seconds(self._take_shared())
             except (RedisError, OSError):
-                _redis_away_until = time.monotonic() + REDIS_AWAY_SECONDS
+                redis_is_away()
         return _seconds(self._take_alone())
 
     def _take_shared(self) -> Decision:
@@ -156,6 +153,16 @@ class Budget:
         whole = self._burst or max(SMALLEST_BURST, rate * BURST_SECONDS)
         burst = max(1, int(whole * LANES[lane or self.lane]))
         return Rate(max(1, round(rate * WINDOW_MS / 1000)), WINDOW_MS, burst=burst)
+
+
+def redis_away() -> bool:
+    """Whether Redis did not answer just now, so that asking again would cost a time-out."""
+    return time.monotonic() < _redis_away_until
+
+
+def redis_is_away() -> None:
+    global _redis_away_until
+    _redis_away_until = time.monotonic() + REDIS_AWAY_SECONDS
 
 
 def _empty(rate: Rate, burst: int, now: float) -> int:

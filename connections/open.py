@@ -21,6 +21,7 @@ from django.db import connections as databases
 from django.db import models, transaction
 from django.utils import timezone
 
+from connections import calls
 from connections.budget import Budget
 from connections.connectors import connector_class
 from connections.connectors.base import (
@@ -35,6 +36,7 @@ from connections.connectors.base import (
     Retry,
 )
 from connections.connectors.http import Session
+from connections.connectors.quota import Quota
 from connections.credentials import Secrets
 from connections.models import Connection
 
@@ -93,6 +95,10 @@ def open_connector(
         if call_kind == "write" and not may_write():
             raise Retry("This worker stood still for a while. Nothing was sent; we try again.", after=0)
 
+    def note(call_kind: str, quota: Quota | None) -> None:
+        if call_kind != "bell":  # a long poll that waits for changes is none of the calls that are budgeted
+            calls.count(connection_id, lane, quota)
+
     def asked_to_wait(after: float) -> None:
         budget.wait(after)  # first of all: other workers are calling
         store_retry_after(connection_id, after, owner)
@@ -113,6 +119,7 @@ def open_connector(
             before_call=before_call,
             on_call=on_call,
             on_limit=asked_to_wait,
+            on_headers=lambda call_kind, headers: note(call_kind, kind.quota(headers)),
         ),
         tokens=tokens,
         state=State(connection_id, owner),

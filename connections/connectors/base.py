@@ -33,6 +33,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from connections.connectors import proofs
+from connections.connectors.quota import Quota, usual_quota
 
 Values = Mapping[str, Any]  # {field path: normalised JSON value}
 
@@ -381,6 +382,11 @@ class Connector:
     def capabilities_of(self, object_type: str) -> Capabilities:
         """What holds for one object type, where it is less than the connector can do (no place for the key)."""
         return self.capabilities
+
+    @classmethod
+    def quota(cls, headers: Mapping[str, str]) -> Quota | None:
+        """How many calls are left, as the headers of any answer tell (names in any case); None where they do not."""
+        return usual_quota(headers)
 
     def check(self) -> CheckResult:
         """Try the sign-in and say what the account can and cannot do."""

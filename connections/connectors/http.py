@@ -79,6 +79,7 @@ class Session:
 
     before_call: called with the kind of call before each one; raises RateLimited where we have to wait.
     on_call: (kind, status, seconds) after each call; status 0 where there was no answer.
+    on_headers: (kind, headers) of each answer; no headers where there was none.
     on_limit: seconds the system asked us to wait.
     Kinds are "read", "write", "auth" and "bell".
     """
@@ -93,6 +94,7 @@ class Session:
         before_call: Callable[[str], None] | None = None,
         on_call: Callable[[str, int, float], None] | None = None,
         on_limit: Callable[[float], None] | None = None,
+        on_headers: Callable[[str, Mapping[str, str]], None] | None = None,
     ) -> None:
         self.address = address.rstrip("/")
         self.name = name or self.address
@@ -100,6 +102,7 @@ class Session:
         self.before_call = before_call
         self.on_call = on_call
         self.on_limit = on_limit
+        self.on_headers = on_headers
         self._hidden: set[str] = set()
         for secret in secrets:
             self.hide(secret)
@@ -143,13 +146,16 @@ class Session:
             self.before_call(kind)
         started = time.monotonic()
         status = 0
+        told: Mapping[str, str] = {}
         try:
             response = self._send(method, url, params, json, data, headers, auth, write, read_timeout)
-            status = response.status_code
+            status, told = response.status_code, response.headers
             answer = self._read(response, url, write, started, read_timeout or self.read_timeout)
         finally:
             if self.on_call:
                 self.on_call(kind, status, time.monotonic() - started)
+            if self.on_headers:
+                self.on_headers(kind, told)
         if answer.ok or answer.status in ok:
             if answer.ok and answer.json is None and answer.text.strip():
                 raise self._unreadable(answer)

@@ -7,6 +7,7 @@ lives in an external id field. `scope`: {"where": a SOQL condition}.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -39,6 +40,7 @@ from connections.connectors.base import (
     WriteResult,
 )
 from connections.connectors.http import Answer
+from connections.connectors.quota import Quota
 from connections.connectors.salesforce_auth import FORM
 from connections.connectors.salesforce_check import check
 from connections.connectors.salesforce_fields import PARENTS, Shape, moment, plain_value, record_of, select_list
@@ -64,6 +66,9 @@ def _up_to_date(method: Callable[Concatenate[Salesforce, P], T]) -> Callable[Con
         return self.org.up_to_date(lambda: method(self, *args, **kwargs))
 
     return wrapped
+
+
+DAY_SECONDS = 86_400.0  # the window over which Salesforce counts calls
 
 
 class Salesforce(Connector):
@@ -123,6 +128,15 @@ class Salesforce(Connector):
         return replace(self.capabilities, idempotent_create=False, create_lookup_consistent=False)
 
     # What there is -----------------------------------------------------------------------------------------------
+
+    @classmethod
+    def quota(cls, headers: Mapping[str, str]) -> Quota | None:
+        """The org's calls of the last 24 hours, those of all its integrations: "api-usage=18/5000"."""
+        found = re.search(r"api-usage=(\d+)/(\d+)", headers.get("Sforce-Limit-Info") or "")
+        if found is None or not int(found[2]):
+            return None
+        used, limit = int(found[1]), int(found[2])
+        return Quota(limit, max(0, limit - used), window=DAY_SECONDS)
 
     def check(self) -> CheckResult:
         return check(self.org)

@@ -124,6 +124,7 @@ class Standin:
         is_api = request.path.startswith(self.api_prefixes)
         if is_api and self.latency:
             time.sleep(self.latency)
+        arrived = time.time()
         fault = self.luck.of_request(self.faults, request)
         written = self.accepted.mine
         try:
@@ -132,6 +133,7 @@ class Standin:
             if fault:
                 unsent = fault.kind == "drop_before" and request.method != "GET"
                 self.luck.met(fault, 1 if unsent else self.accepted.mine - written)
+                self.luck.note(fault, arrived)
         if is_api and not (fault and fault.kind == "status"):
             self.log.append((request.method, request.path, response.status))
             del self.log[:-5000]
@@ -167,7 +169,7 @@ class Standin:
         if request.path == ACCEPTED_PATH and request.method == "GET":
             return Response(200, {"lines": self.accepted.lines(int(request.query.get("after", "0")))})
         if request.path == FAULTS_PATH and request.method == "GET":
-            return Response(200, self.luck.document())
+            return Response(200, self.luck.document("moments" in request.query))
         if request.path != FAULTS_PATH or request.method != "POST":
             return Response(405)
         # Another site's form cannot send this type, and its script would have to ask first, which nobody answers.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,9 +14,10 @@ if TYPE_CHECKING:
     from connections.sandbox.base import Request
 
 # Where a test that runs a stand-in as a process of its own asks for misbehaviour: a POST of [{Fault's fields}, …],
-# which replaces what was asked for before; a GET tells how often it happened.
+# which replaces what was asked for before; a GET tells how often it happened, and with ?moments=1 also when.
 FAULTS_PATH = "/_faults"
 DELIVERY = "delivery_"
+MOST_MOMENTS = 20_000  # an hour of five requests a second
 # Kinds after which the caller cannot know whether its request took effect.
 UNANSWERED = frozenset({"drop_before", "drop_after", "status_after", "delay", "delay_after"})
 
@@ -54,6 +56,7 @@ class Luck:
         self.dice = random.Random(0)  # noqa: S311 - no secret
         self.hits: Counter[str] = Counter()
         self.unanswered = 0  # writes of a record whose caller cannot know their outcome
+        self.moments: list[tuple[str, float, float]] = []  # (kind, arrived, answered) of the last requests that met one
 
     def of_request(self, faults: Sequence[Fault], request: Request) -> Fault | None:
         return self._take([fault for fault in faults if fault.fits(request)])
@@ -76,5 +79,11 @@ class Luck:
         if fault.kind in UNANSWERED:
             self.unanswered += writes
 
-    def document(self) -> dict[str, Any]:
-        return {"hits": dict(self.hits), "unanswered": self.unanswered}
+    def note(self, fault: Fault, arrived: float) -> None:
+        """When a request came that met `fault`, and when it was answered: now."""
+        self.moments.append((fault.kind, arrived, time.time()))
+        del self.moments[:-MOST_MOMENTS]
+
+    def document(self, moments: bool = False) -> dict[str, Any]:
+        told = {"hits": dict(self.hits), "unanswered": self.unanswered}
+        return {**told, "moments": self.moments} if moments else told

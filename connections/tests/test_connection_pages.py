@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -12,6 +13,7 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from connections.calls import Calls
 from connections.connectors.base import (
     Capabilities,
     CheckResult,
@@ -24,10 +26,11 @@ from connections.connectors.base import (
     ObjectType,
     Page,
     Record,
-    Step,
     Retry,
+    Step,
     Values,
 )
+from connections.connectors.quota import Quota
 from connections.models import Connection, Delivery, RoleAssignment
 from mappings.models import Mapping as SyncMapping
 from sync.models import AuditEntry
@@ -633,6 +636,33 @@ class BrowseAndWebhookTests(ConnectionPagesCase):
             down_since=now - timedelta(minutes=7),
             probe_at=now + timedelta(seconds=20),
         )
+
+    def test_calls_are_shown_by_lane_with_what_becomes_of_them(self) -> None:
+        spent = Calls(
+            Counter(live=1200, backfill=900),
+            Counter(live=9000, backfill=4000, verify=77),
+            quota=Quota(15_000, 1_000, window=86_400.0),
+        )
+        self.as_("auditor")
+        with patch("connections.calls.counted", lambda pk: spent):
+            page = self.client.get(self.url())
+        for text in (
+            "Live edits, and people",
+            "Verifications",
+            "2,100",
+            "13,077",
+            "50 % of it",
+            "1,000 of 15,000 calls are left in 24 h",
+            "they run out in 29 min",
+            "live edits go on until the last call",
+        ):
+            self.assertContains(page, text)
+        with patch("connections.calls.counted", lambda pk: Calls(since=timezone.now())):
+            page = self.client.get(self.url())
+        for text in ("does not tell how many calls are left", "36,000 an hour", "0 % of it", "Counted since"):
+            self.assertContains(page, text)
+        with patch("connections.calls.counted", lambda pk: Calls(known=False)):
+            self.assertContains(self.client.get(self.url()), "Nothing depends on them")
 
     def test_a_system_that_does_not_answer_is_told_with_since_why_and_the_next_try(self) -> None:
         self.stop_answering()

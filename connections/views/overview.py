@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 
+from connections import calls
 from connections.access import requires
+from connections.budget import LANES
 from connections.connectors import connector_class
 from connections.connectors.base import Capabilities
 from connections.credentials import masked
+from connections.forecast import Forecast, forecast
 from connections.forms import dict_of
 from connections.models import Connection
 from connections.pauses import standstill
@@ -72,6 +75,7 @@ def show(request: HttpRequest, pk: int) -> HttpResponse:
         "behaviour": behaviour(kind.capabilities) if kind else [],
         "secrets": stored_secrets(connection),
         "calls": calls_last_hour(uses),
+        "spent": spent_of(connection, kind.capabilities.rate_per_second) if kind else None,
         "waiting": connection.retry_after
         if connection.retry_after and connection.retry_after > timezone.now()
         else None,
@@ -82,6 +86,48 @@ def show(request: HttpRequest, pk: int) -> HttpResponse:
         "drift": abs(connection.clock_offset or 0.0),
     }
     return render(request, "connections/show.html", context)
+
+
+# Lanes of the rate budget for people, from the one that goes first.
+LANE_WORDS = {
+    "live": "Live edits, and people",
+    "retry": "Retries",
+    "backfill": "First runs and long lists",
+    "verify": "Verifications",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LaneUse:
+    """Calls of one lane. `share`: percent of the budget at which it stops; the rest is kept for those above."""
+
+    name: str
+    hour: int
+    day: int
+    share: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    lanes: list[LaneUse]
+    hour: int
+    day: int
+    since: datetime | None
+    forecast: Forecast
+    runs_out_at: datetime | None
+    known: bool
+
+
+def spent_of(connection: Connection, rate: float) -> Spent:
+    """The calls of all workers by lane, and how far they go at this pace. `rate`: our own limit, calls a second."""
+    found, now = calls.counted(connection.pk), timezone.now()
+    lanes = [
+        LaneUse(words, found.hour[lane], found.day[lane], round(LANES[lane] * 100))
+        for lane, words in LANE_WORDS.items()
+    ]
+    ahead = forecast(found.quota, found.per_hour(now.timestamp()), rate, now.timestamp())
+    out = now + timedelta(seconds=ahead.runs_out_in) if ahead.runs_out_in is not None else None
+    return Spent(lanes, found.hour.total(), found.day.total(), found.since, ahead, out, found.known)
 
 
 def stored_secrets(connection: Connection) -> list[tuple[str, str]]:

@@ -1,10 +1,13 @@
-"""The load generator keeps its rate whatever the server does, and the figures say what was measured."""
+"""What the bench counts: the load generator keeps its rate whatever the server does; a wrong figure would be believed."""
 
 from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from syncadmin.bench.load import run, written
+from syncadmin.bench.trouble import figures, too_early
 from syncadmin.bench.webhooks import line
 
 
@@ -49,3 +52,23 @@ def test_the_line_says_whether_the_goal_was_met() -> None:
     good = line(200, 30, [(0.005, 200)] * 99 + [(0.09, 200)])
     assert "100 acknowledged, others none" in good and "p99 90 ms (within 100 ms)" in good
     assert "NOT within" in line(200, 30, [(0.2, 200), (0.3, 503)]) and "{503: 1}" in line(200, 30, [(0.3, 503)])
+
+
+@pytest.mark.parametrize(
+    ("moments", "early", "on_their_way"),
+    [
+        ([], 0, 0),
+        ([(10.0, 10.01)], 0, 0),
+        ([(10.0, 10.01), (10.005, 10.02)], 0, 1),  # left before anybody had heard
+        ([(10.0, 10.01), (10.07, 10.08)], 1, 0),
+        ([(10.0, 10.01), (14.0, 14.01)], 1, 0),  # 10 ms too soon
+        ([(10.0, 10.01), (14.02, 14.03), (14.04, 14.05), (18.1, 18.2)], 0, 1),  # each wait counts from its own answer
+        ([(10.0, 10.01), (12.0, 12.01), (14.02, 14.03)], 1, 0),
+    ],
+)
+def test_calls_before_their_time_are_counted(moments: list[tuple[float, float]], early: int, on_their_way: int) -> None:
+    assert too_early(moments, 4.0) == (early, on_their_way)
+
+
+def test_figures_name_the_slow_ones() -> None:
+    assert figures([1.0] * 99 + [9.0]) == "median 1.00 s, p95 1.00 s, worst 9.00 s"

@@ -20,6 +20,8 @@ BULK_CREATE = 50  # issues per call, the vendor's limit
 QUIET_SECONDS = 3.0
 # What a busy vendor sends at its worst: a bulk edit of some ten thousand records within a minute.
 WEBHOOKS_A_SECOND = 200
+OUTAGE_SECONDS = 600.0  # a restart of the vendor's that went wrong
+STORM_SECONDS = 60.0
 
 
 class Command(BaseCommand):
@@ -37,6 +39,28 @@ class Command(BaseCommand):
             metavar="N",
             help=f"create N issues first (default {BACKFILL_RECORDS}) and measure while they are synced",
         )
+        parser.add_argument(
+            "--outage",
+            type=float,
+            nargs="?",
+            const=OUTAGE_SECONDS,
+            metavar="SECONDS",
+            help=f"take Salesforce away for so long (default {OUTAGE_SECONDS:.0f} s) and time the backlog afterwards",
+        )
+        parser.add_argument(
+            "--storm",
+            type=float,
+            nargs="?",
+            const=STORM_SECONDS,
+            metavar="SECONDS",
+            help=f"let Jira answer 429 for so long (default {STORM_SECONDS:.0f} s) and count the calls that come early",
+        )
+        parser.add_argument(
+            "--poison",
+            action="store_true",
+            help="time --edits edits (better 200) without and with one record that fails",
+        )
+        parser.add_argument("--rate", type=float, default=5.0, help="edits a second meanwhile (default 5)")
         parser.add_argument("--only-latency", action="store_true", help="leave the counts of calls out")
 
         parser.add_argument(
@@ -67,6 +91,8 @@ class Command(BaseCommand):
 
             self.stdout.write(webhooks.measure(options["webhooks"], options["seconds"]))
             return
+        if options["outage"] or options["storm"] or options["poison"]:
+            return self.trouble(options)
         if not options["only_latency"] and not options["backfill"]:
             self.idle()
         if options["backfill"]:
@@ -77,6 +103,17 @@ class Command(BaseCommand):
             self.stdout.write(f"Backfill: {self.waiting()} hints still waited when the last edit was measured.")
         elif not options["only_latency"]:
             self.per_change()
+
+    def trouble(self, options: dict[str, Any]) -> None:
+        from syncadmin.bench.trouble import Bench
+
+        bench = Bench(self.vendors, self.mapping, self.stdout.write)
+        if options["outage"]:
+            bench.outage(options["outage"], options["rate"])
+        if options["storm"]:
+            bench.storm(options["storm"], options["rate"])
+        if options["poison"]:
+            bench.poison(options["edits"], options["pause"])
 
     def calls(self) -> Counter[str]:
         """Remote calls of all runs of the mapping so far, by kind."""
