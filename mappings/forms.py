@@ -113,7 +113,9 @@ class SettingsForm(forms.ModelForm):
         self.fields["poll_seconds_idle"].label = "Seconds between polls when nobody does"
         for name in ("poll_seconds", "poll_seconds_idle"):
             self.fields[name].validators += forms.IntegerField(min_value=1, max_value=MOST_POLL_SECONDS).validators
-        self.fields |= schedule_fields(self.instance.schedule)
+        for name, field in schedule_fields(self.instance.schedule).items():
+            field.needed = True  # type: ignore[attr-defined]  # where it is shown, it has to be filled in
+            self.fields[name] = field
         for kind, (number, share) in DEFAULT_BRAKES.items():
             mine = self.instance.brakes.get(kind)
             for name, field in brake_fields(kind, number, share, mine).items():

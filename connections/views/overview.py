@@ -116,6 +116,11 @@ class Spent:
     forecast: Forecast
     runs_out_at: datetime | None
     known: bool
+    told: bool  # the system says what is left
+
+    @property
+    def verdict(self) -> str:
+        return {"ok": "Enough", "warn": "Nearly used up", "bad": "Runs out"}[self.forecast.kind]
 
 
 def spent_of(connection: Connection, rate: float) -> Spent:
@@ -127,7 +132,9 @@ def spent_of(connection: Connection, rate: float) -> Spent:
     ]
     ahead = forecast(found.quota, found.per_hour(now.timestamp()), rate, now.timestamp())
     out = now + timedelta(seconds=ahead.runs_out_in) if ahead.runs_out_in is not None else None
-    return Spent(lanes, found.hour.total(), found.day.total(), found.since, ahead, out, found.known)
+    return Spent(
+        lanes, found.hour.total(), found.day.total(), found.since, ahead, out, found.known, found.quota is not None
+    )
 
 
 def stored_secrets(connection: Connection) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What the bench counts: the load generator keeps its rate whatever the server does; a wrong figure would be believed."""
+"""What the bench counts, and that its load generator keeps its rate: a wrong figure would be believed."""
 
 from __future__ import annotations
 
