@@ -154,7 +154,8 @@ def next_runs(
 
 
 def _openings(schedule: Schedule, now: datetime, zone: str, number: int) -> list[datetime]:
-    window, found, moment = [_window(schedule, zone)], [], now
+    window, moment = [_window(schedule, zone)], now
+    found: list[datetime] = []
     for _ in range(2 * number + 1):
         change = windows.next_change(window, moment)
         if change is None or len(found) == number:

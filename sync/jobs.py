@@ -7,7 +7,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -168,9 +168,9 @@ def _mark(mapping: Mapping, side: str, rung: Sequence[Hint]) -> list[float]:
         if (link is None and hint.deleted) or (link is not None and _echo(link, side, hint, written)):
             continue
         lane = hints.Lane.LIVE if link is not None else hints.Lane.BACKFILL
-        read_at = getattr(link, f"{side}_read_at", None)
-        collected = bool(read_at and now < read_at + COLLECT)
-        if collected:
+        read_at: datetime | None = getattr(link, f"{side}_read_at", None)
+        collected = read_at is not None and now < read_at + COLLECT
+        if collected and read_at is not None:
             until = max(until, min(read_at, now) + COLLECT)
         told = kinds.setdefault((lane, hint.deleted and hint.verified, collected), {})
         # Told of twice, it takes a look: only a ring that came alone can be proved an echo.

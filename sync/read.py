@@ -16,7 +16,7 @@ from connections.connectors.base import Connector, ConnectorError, Record
 from sync import hints, polling
 from sync.lease import RENEW_SECONDS
 from sync.merge import OTHER
-from sync.models import Allowance, Conflict, Cursor, Link, MatchKey
+from sync.models import Allowance, ChangedRecord, Conflict, Cursor, Link, MatchKey
 from sync.pace import BELL_SECONDS
 from sync.rows import fetch, save_changes
 from sync.session import SIDES, Session
@@ -127,7 +127,8 @@ def poll(session: Session, side: str, lane: int = hints.Lane.LIVE, between: Call
                 session.lease.renew()
                 fresh = _unsettled(session, side, page.records)
                 behind = lane if seen < LIVE_PAGE_RECORDS else hints.Lane.BACKFILL
-                untold += _news(session, side, fresh, mark_changed(session.mapping.pk, side, fresh, behind))
+                untold += _untold(session, side, fresh)
+                mark_changed(session.mapping.pk, side, fresh, behind)
                 if page.last:
                     # Only a complete listing moves the cursor: an interrupted one is read again.
                     moved: dict[str, object] = {"read_at": now}
@@ -152,15 +153,28 @@ def cursor_of(session: Session, side: str) -> Cursor:
     return found[0] if found else Cursor.objects.get_or_create(mapping=session.mapping, side=side)[0]
 
 
-def _news(session: Session, side: str, records: Sequence[Record], marked: Sequence[str]) -> list[Record]:
-    """Those of the records just `marked` whose linked record changed since our last read of it."""
-    if not marked:
+def _untold(session: Session, side: str, records: Sequence[Record]) -> list[Record]:
+    """Those whose linked record changed since our last read of it, and that nobody has rung for."""
+    column, stamp = f"{side}_id", f"{side}_updated_at"
+    stamped = {record.external_id: record for record in records if record.updated_at}
+    if not stamped:
         return []
-    column = f"{side}_id"
-    rows = Link.objects.filter(**{"mapping": session.mapping, f"{column}__in": list(marked)})
-    known = dict(rows.values_list(column, f"{side}_updated_at"))
-    changed = [record for record in records if record.updated_at and known.get(record.external_id)]
-    return [one for one in changed if seconds_of(one.updated_at or "") > seconds_of(known[one.external_id])]
+    links = fetch(
+        Link, f"mapping_id = %s AND {column} IN %s", session.mapping.pk, list(stamped), only=("id", column, stamp)
+    )
+    known = {getattr(link, column): getattr(link, stamp) for link in links}
+    changed = [
+        record
+        for external_id, record in stamped.items()
+        if known.get(external_id) and seconds_of(record.updated_at or "") > seconds_of(known[external_id])
+    ]
+    if not changed:
+        return []
+    rung = ChangedRecord.objects.filter(
+        mapping=session.mapping, side=side, external_id__in=[record.external_id for record in changed]
+    )
+    told = set(rung.values_list("external_id", flat=True))
+    return [record for record in changed if record.external_id not in told]
 
 
 def since_of(cursor: Cursor, connector: Connector, now: datetime) -> tuple[str | None, bool]:
@@ -193,20 +207,16 @@ def settled_mark(session: Session, record: Record) -> str:
     return f"{record.version}|{session.version.pk}"
 
 
-def mark_changed(mapping_id: int, side: str, records: Sequence[Record], lane: int) -> list[str]:
-    """Hints for listed records; those that are not linked yet wait behind edits of linked ones.
-
-    Returns the ids of linked ones that nobody had rung for.
-    """
+def mark_changed(mapping_id: int, side: str, records: Sequence[Record], lane: int) -> None:
+    """Hints for listed records; those that are not linked yet wait behind edits of linked ones."""
     deleted = [record.external_id for record in records if record.deleted]
     present = [record.external_id for record in records if not record.deleted]
     linked = linked_ids(mapping_id, side, present)
-    marked = hints.mark(mapping_id, side, [id for id in present if id in linked], lane)
+    hints.mark(mapping_id, side, [id for id in present if id in linked], lane)
     hints.mark(mapping_id, side, [id for id in present if id not in linked], max(lane, hints.Lane.BACKFILL))
     # A deleted record that was neither linked nor noted for matching concerns nobody.
     hints.mark(mapping_id, side, linked_ids(mapping_id, side, deleted), lane, deleted=True)
     hints.mark(mapping_id, side, noted_ids(mapping_id, side, deleted), hints.Lane.BACKFILL, deleted=True)
-    return marked
 
 
 def linked_ids(mapping_id: int, side: str, ids: Sequence[str]) -> set[str]:

@@ -121,11 +121,11 @@ def schedule(mapping: Any, of: str = "published") -> When:
     """When a mapping runs by its published version, or by its "draft"."""
     state = getattr(mapping, "run_state", None)
     plan = mapping.schedule if of == "draft" else mapping.published.document.get("schedule", {})
-    in_force = of != "draft" and state is not None
-    begins = state.next_turn_at if in_force else None
+    turn = state if of != "draft" else None
+    begins = turn.next_turn_at if turn is not None else None
     runs = schedules.next_runs(plan, timezone.now(), settings.TIME_ZONE, begins)
     shown = [f"{timezone.localtime(run):%a %-d %b, %H:%M}" for run in runs]
-    going = bool(in_force and state.turn_at)
+    going = turn is not None and turn.turn_at is not None
     return When(schedules.kind_of(plan), schedules.words(plan), shown, settings.TIME_ZONE, going)
 
 
