@@ -49,6 +49,15 @@ class Bench:
         moments = requests.get(url + FAULTS_PATH, params={"moments": "1"}, timeout=30).json()["moments"]
         return sorted((arrived, answered) for _, arrived, answered in moments if arrived >= since)
 
+    def pairs(self) -> list[tuple[str, str]]:
+        """(case id, issue key) of the pairs about which no question is open: what waits for a person never arrives."""
+        from sync.models import Conflict, Link
+
+        asked = Conflict.objects.filter(mapping=self.mapping, state=Conflict.State.OPEN, link__isnull=False)
+        quiet = Link.objects.filter(mapping=self.mapping, state=Link.State.ACTIVE).exclude(pk__in=asked.values("link"))
+        ids = set(quiet.values_list("right_id" if self.is_right("salesforce") else "left_id", flat=True))
+        return [pair for pair in self.vendors.pairs() if pair[0] in ids]
+
     def waiting(self) -> int:
         """Hints and open operations of the mapping."""
         from sync.models import ChangedRecord, Operation
@@ -86,7 +95,7 @@ class Bench:
         """`seconds` without Salesforce, at `rate` edits a second in Jira: how long until the backlog is gone?"""
         url, vendors = self.vendors.salesforce.url, self.vendors
         self.allow()
-        pairs, wanted = vendors.pairs(), dict[str, str]()
+        pairs, wanted = self.pairs(), dict[str, str]()
         began = time.time()
         self.ask(url, {"kind": "drop_before"})
         for number in paced(seconds, rate):
@@ -128,7 +137,7 @@ class Bench:
 
         url, vendors = self.vendors.jira.url, self.vendors
         self.allow()
-        pairs, wanted = vendors.pairs(), dict[str, str]()
+        pairs, wanted = self.pairs(), dict[str, str]()
         try:
             verify.begin(self.mapping, Verification.Kind.COMPLETE)
         except verify.CannotBegin:
@@ -156,7 +165,7 @@ class Bench:
         """`edits` edits in Salesforce without and with one issue whose every write Jira answers with 500."""
         vendors, url = self.vendors, self.vendors.jira.url
         self.allow()
-        (poison_case, poison_key), *pairs = vendors.pairs()
+        (poison_case, poison_key), *pairs = self.pairs()
         issue = vendors.jira.call(vendors.jira_person, "GET", f"issue/{poison_key}")["id"]
         without = list(self.times(pairs, edits, pause, lambda number: None))
         began = time.time()
