@@ -34,6 +34,10 @@ KEPT_MS = 30 * 24 * 3600 * 1000  # an idle connection must not look flushed
 # Without Redis we cannot know of the others; the usual installation calls from a live and a bulk worker.
 SHARE_ALONE = 0.5
 REDIS_AWAY_SECONDS = 5.0  # how long to do without before trying again: each try may cost a time-out
+TOO_MANY = 429
+# After a wait: how long the one call that goes first may take, its time-outs included, and when the others ask again.
+TRIAL_MS, TRIAL_AFTER = 60_000, 0.25
+REMEMBERED_MS = 3600_000  # a wait after which nobody called for so long is history
 CLOCK_SECONDS = 60.0  # how often the offset to the Redis server's clock is measured
 
 _algorithm = GCRA()
@@ -68,12 +72,14 @@ class Budget:
         self._client = client
         self._now = now
         self._sleep = sleep
+        self._trial = threading.local()  # `mine`: the call of this thread goes first after a wait
 
     def spend(self) -> None:
         """Take one token, sleeping shortly if need be. Raises RateLimited where that would take longer."""
         left = LONGEST_SLEEP.get(self.lane, LONGEST_SLEEP_BELOW)
         while (wait := self._take()) > 0:
             if wait > left:
+                self.answered(0)  # it does not go, so it must not hold up others
                 raise RateLimited(
                     "Our own limit for calls to this system is used up. Nothing is lost. We go on by ourselves.",
                     after=wait,
@@ -93,22 +99,56 @@ class Budget:
     def wait(self, seconds: float) -> None:
         """Let no worker call for `seconds`, from this moment on. A longer wait is not shortened.
 
-        The connection's row holds it too, where a flush cannot lose it; this is what every call looks at.
+        The connection's row holds it too, where a flush cannot lose it; this is what every call looks at. ⚑ Once it is
+        over one call goes first: all workers have waited for that moment, and would be told "too many" together.
         """
         if seconds <= 0 or redis_away():
             return
+        self._trial.mine = False
         try:
             pipe = (self._client or django_rq.get_connection("live")).pipeline(transaction=False)
             milliseconds = math.ceil(seconds * 1000)
             pipe.set(self._wait_key, 1, px=milliseconds, nx=True)
             pipe.pexpire(self._wait_key, milliseconds, gt=True)
+            pipe.set(self._limited_key, 1, px=milliseconds + REMEMBERED_MS)
+            pipe.delete(self._trial_key)
             pipe.execute()
         except (RedisError, OSError):
             redis_is_away()
 
+    def answered(self, status: int) -> None:
+        """The call that went first after a wait was answered (0: it was not, or did not leave): the others may
+        follow, or try in turn."""
+        if status == TOO_MANY or not getattr(self._trial, "mine", False):
+            return
+        self._trial.mine = False
+        try:
+            client = self._client or django_rq.get_connection("live")
+            client.delete(self._trial_key, *((self._limited_key,) if status else ()))
+        except (RedisError, OSError):
+            redis_is_away()
+
+    def _go_first(self, client: Any) -> None:
+        """Be the one call after a wait; raises RateLimited while another is under way."""
+        if getattr(self._trial, "mine", False):
+            return  # it had to sleep for its token
+        if not client.set(self._trial_key, 1, nx=True, px=TRIAL_MS):
+            raise RateLimited(
+                "After a wait one call goes first. Nothing is lost. We go on by ourselves.", after=TRIAL_AFTER
+            )
+        self._trial.mine = True
+
     @property
     def _wait_key(self) -> str:
         return f"{self.key}:wait"
+
+    @property
+    def _limited_key(self) -> str:
+        return f"{self.key}:limited"
+
+    @property
+    def _trial_key(self) -> str:
+        return f"{self.key}:trial"
 
     def _take(self) -> float:
         """0.0 if a token was taken, else the seconds until there may be one."""
@@ -130,12 +170,16 @@ class Budget:
         pipe = client.pipeline(transaction=False)
         pipe.hsetnx(self.key, "tat1", _empty(rate, self._bucket(self.rate, "live").burst, now))
         pipe.pttl(self._wait_key)
-        asked = _left(pipe.execute()[1])
+        pipe.exists(self._limited_key)
+        _, milliseconds, limited = pipe.execute()
+        asked = _left(milliseconds)
         if asked:  # ⚑ looked at with every token: another worker may have been told just now
             raise RateLimited(
                 f"The system asked us to wait; {asked:.0f} s are left. Nothing is lost. We go on by ourselves.",
                 after=asked,
             )
+        if limited:
+            self._go_first(client)
         return store.check(_algorithm, [rate], int(now * 1000), 1)
 
     def _take_alone(self) -> Decision:

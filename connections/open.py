@@ -11,7 +11,7 @@ import json
 import secrets as random_secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -36,7 +36,6 @@ from connections.connectors.base import (
     Retry,
 )
 from connections.connectors.http import Session
-from connections.connectors.quota import Quota
 from connections.credentials import Secrets
 from connections.models import Connection
 
@@ -93,11 +92,14 @@ def open_connector(
             paced.spend()
         # ⚑ Last of all: whoever waited for a token, or stood still, may have been replaced meanwhile.
         if call_kind == "write" and not may_write():
+            budget.answered(0)
             raise Retry("This worker stood still for a while. Nothing was sent; we try again.", after=0)
 
-    def note(call_kind: str, quota: Quota | None) -> None:
+    def note(call_kind: str, status: int, headers: Mapping[str, str]) -> None:
+        if call_kind in BUDGETED:
+            budget.answered(status)
         if call_kind != "bell":  # a long poll that waits for changes is none of the calls that are budgeted
-            calls.count(connection_id, lane, quota)
+            calls.count(connection_id, lane, kind.quota(headers))
 
     def asked_to_wait(after: float) -> None:
         budget.wait(after)  # first of all: other workers are calling
@@ -119,7 +121,7 @@ def open_connector(
             before_call=before_call,
             on_call=on_call,
             on_limit=asked_to_wait,
-            on_headers=lambda call_kind, headers: note(call_kind, kind.quota(headers)),
+            on_headers=note,
         ),
         tokens=tokens,
         state=State(connection_id, owner),

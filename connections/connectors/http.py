@@ -79,7 +79,7 @@ class Session:
 
     before_call: called with the kind of call before each one; raises RateLimited where we have to wait.
     on_call: (kind, status, seconds) after each call; status 0 where there was no answer.
-    on_headers: (kind, headers) of each answer; no headers where there was none.
+    on_headers: (kind, status, headers) of each answer, as on_call; no headers where there was none.
     on_limit: seconds the system asked us to wait.
     Kinds are "read", "write", "auth" and "bell".
     """
@@ -94,7 +94,7 @@ class Session:
         before_call: Callable[[str], None] | None = None,
         on_call: Callable[[str, int, float], None] | None = None,
         on_limit: Callable[[float], None] | None = None,
-        on_headers: Callable[[str, Mapping[str, str]], None] | None = None,
+        on_headers: Callable[[str, int, Mapping[str, str]], None] | None = None,
     ) -> None:
         self.address = address.rstrip("/")
         self.name = name or self.address
@@ -155,7 +155,7 @@ class Session:
             if self.on_call:
                 self.on_call(kind, status, time.monotonic() - started)
             if self.on_headers:
-                self.on_headers(kind, told)
+                self.on_headers(kind, status, told)
         if answer.ok or answer.status in ok:
             if answer.ok and answer.json is None and answer.text.strip():
                 raise self._unreadable(answer)

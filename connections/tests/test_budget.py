@@ -229,3 +229,51 @@ def test_a_shorter_wait_does_not_shorten_a_longer_one(server):
     assert one.asked_to_wait() > 29
     one.wait(60)
     assert one.asked_to_wait() > 59
+
+
+def lanes_after_a_wait(server, key):
+    server.flushall()
+    made = [Budget(key, 1000.0, lane, client=server) for lane in ("live", "live", "live")]
+    made[0].wait(0.001)
+    time.sleep(0.01)  # it is over; what is tested is what comes after it
+    return made
+
+
+def test_after_a_wait_one_call_goes_first_and_the_others_follow_its_answer(server):
+    first, second, third = lanes_after_a_wait(server, "t1")
+    first.spend()
+    for one in (second, third):
+        with pytest.raises(RateLimited, match="goes first") as caught:
+            one.spend()
+        assert caught.value.after < 1
+    first.answered(200)
+    second.spend()
+    third.spend()
+
+
+def test_a_first_call_that_is_told_to_wait_again_lets_nobody_follow(server):
+    first, second, _ = lanes_after_a_wait(server, "t2")
+    first.spend()
+    first.wait(30)
+    first.answered(429)
+    with pytest.raises(RateLimited) as caught:
+        second.spend()
+    assert caught.value.after > 29
+
+
+def test_a_first_call_without_an_answer_lets_the_next_one_try(server):
+    first, second, third = lanes_after_a_wait(server, "t3")
+    first.spend()
+    first.answered(0)
+    second.spend()
+    with pytest.raises(RateLimited, match="goes first"):
+        third.spend()
+
+
+def test_a_first_call_that_finds_no_token_holds_up_nobody(server):
+    first, _, _ = lanes_after_a_wait(server, "t4")
+    poor = Budget("t4", 1000.0, "verify", client=server)
+    poor._bucket = lambda rate, lane="": budget.Rate(1, 60_000, burst=1)
+    with pytest.raises(RateLimited, match="used up"):
+        poor.spend()
+    assert not server.exists(first._trial_key)
