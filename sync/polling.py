@@ -9,6 +9,7 @@ from django.utils import timezone
 from connections.models import Connection
 from sync.models import MappingState, Run
 from sync.pace import bell_state, seconds_to_next
+from sync.rows import change
 from sync.session import SIDES, Session
 
 
@@ -33,9 +34,11 @@ def plan_next(session: Session, state: MappingState, polled: list[str], now: dat
         moments[side] = (
             now + timedelta(seconds=_wait(session, state, side, now)) if side in polled or not known else known
         )
-    MappingState.objects.filter(pk=state.pk).update(
-        last_poll_at=now, next_poll_at=min(moments.values()), **{f"{side}_poll_at": moments[side] for side in SIDES}
+    polled_at = (
+        "UPDATE sync_mappingstate SET last_poll_at = %s, next_poll_at = %s, left_poll_at = %s, right_poll_at = %s "
+        "WHERE id = %s"
     )
+    change(polled_at, now, min(moments.values()), moments["left"], moments["right"], state.pk)
 
 
 def _wait(session: Session, state: MappingState, side: str, now: datetime) -> float:
