@@ -292,6 +292,9 @@ class Session:
             maker = (table or {}).get(key)
             error = maker(answer) if maker else None
             if error is not None:
+                limited = isinstance(error, RateLimited)
+                if answer.status >= 500 and isinstance(error, Retry | Uncertain) and not limited:
+                    _outage(error)
                 error.message = self.redact(error.message)
                 error.args = (error.message,)
                 if isinstance(error, Refused):

@@ -132,6 +132,39 @@ def test_a_connectors_own_table_comes_before_the_general_one(session, echo):
     assert type(raised(session, table=table)) is Gone
 
 
+@pytest.mark.parametrize(
+    ("status", "headers", "outage"),
+    [
+        (500, {}, True),
+        (502, {}, True),
+        (503, {}, True),
+        (503, {"Retry-After": "5"}, False),  # it asks us to wait
+        (429, {}, False),
+        (400, {}, False),
+        (401, {}, False),
+        (404, {}, False),
+        (409, {}, False),
+        (412, {}, False),
+    ],
+)
+def test_only_a_failure_of_the_system_itself_counts_as_an_outage(session, echo, status, headers, outage):
+    echo.reply = Response(status, {"message": "x"}, headers)
+    assert raised(session).outage is outage
+    assert raised(session, write=True).outage is outage
+    table = {500: lambda answer: Retry("mine"), 502: lambda answer: Refused("this record")}
+    assert raised(session, table=table).outage is (outage and status != 502)
+
+
+def test_a_line_that_breaks_counts_as_an_outage_and_the_answer_s_headers_are_told(session, echo):
+    told = []
+    session.on_headers = lambda kind, status, headers: told.append((kind, status, headers.get("X-Left")))
+    echo.reply = Response(200, {}, {"X-Left": "7"})
+    session.request("GET", "/rest/x")
+    session.address = "http://127.0.0.1:1"
+    assert raised(session).outage
+    assert told == [("read", 200, "7"), ("read", 0, None)]
+
+
 def test_a_status_the_caller_expects_is_returned(session, echo):
     echo.reply = Response(404, {"message": "x"})
     assert session.request("GET", "/rest/x", ok=(404,)).status == 404
