@@ -103,7 +103,8 @@ class Session:
         self.run.counts = dict(self.counts)
         self.run.done = self.done
         self.run.heartbeat_at = timezone.now()
-        save_rows([self.run], ["calls", "counts", "done", "heartbeat_at", *changes])
+        columns = dict.fromkeys(("calls", "counts", "done", "heartbeat_at", *changes))  # PostgreSQL takes each once
+        save_rows([self.run], list(columns))
 
 
 def open_session(
