@@ -84,12 +84,16 @@ def open_connector(
             )
         if call_kind in BUDGETED:
             budget.spend()
-        elif (wait := budget.asked_to_wait()) > 0:
+        if paced and call_kind == "write":
+            try:
+                paced.spend()
+            except RateLimited:
+                budget.answered(0)  # it does not go, so it must not hold up others
+                raise
+        if (paced or call_kind not in BUDGETED) and (wait := budget.asked_to_wait()) > 0:
             raise RateLimited(
                 f"{connection.name} asked us to wait; {wait:.0f} s are left. Nothing is lost.", after=wait
             )
-        if paced and call_kind == "write":
-            paced.spend()
         # ⚑ Last of all: whoever waited for a token, or stood still, may have been replaced meanwhile.
         if call_kind == "write" and not may_write():
             budget.answered(0)
