@@ -156,10 +156,16 @@ def nothing_is_lost(case: _Case, verdict: Verdict) -> None:
         ref = case.thing.get((world.name, external_id), external_id)
         if word in there[ref] or word in case.kept or word in case.removed:
             continue
-        if _nobody_could_tell(case, word):
+        if _nobody_could_tell(case, word) or _gone_with_its_record(case, world, external_id):
             verdict.undetectable += 1
             continue
         verdict.findings.append(f"lost: {word} of {ref}, written to {world.name} {external_id}")
+
+
+def _gone_with_its_record(case: _Case, world: SimulatedWorld, external_id: str) -> bool:
+    """Whether somebody deleted the record before we knew what became of our write to it, and the log says that."""
+    told = (entry for entry in case.evidence.entries if entry.action == "unclear" and external_id in entry.label)
+    return (world.name, external_id) in case.deleted_by_people and any(told)
 
 
 def _nobody_could_tell(case: _Case, word: str) -> bool:
@@ -283,9 +289,10 @@ def nothing_flips_back_and_forth(case: _Case, verdict: Verdict) -> None:
     """v2 → v1 → v2 by us, though nobody wrote v1 anew."""
     ours: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     undone = {str(entry.after) for entry in case.evidence.entries if entry.code in ("undone", "resolved")}
+    circle = len(case.evidence.pairs) >= len(case.evidence.worlds)
     for world, line in case.evidence.journal:
-        if line.field not in TEXTS:
-            continue
+        if line.field not in TEXTS or (circle and line.field not in BOTH_WAYS):
+            continue  # one-way rules in a circle carry an edit round to where somebody has written since
         key = (world.name, line.external_id, line.field)
         if line.by != US:
             ours[key].clear()
@@ -325,8 +332,16 @@ def nobody_is_asked_needlessly(case: _Case, verdict: Verdict) -> None:
     """Where both are said to have edited, both did, since they last said the same."""
     if len(case.evidence.pairs) >= len(case.evidence.worlds):
         return  # in a circle one system's two edits may meet each other on their two ways: asked, and nothing lost
+    asked: set[tuple[str, str]] = set()  # pairs and fields about which a question stands
     for entry in case.evidence.entries:
-        if entry.action != "conflict" or entry.code not in ASKED_OF_BOTH or entry.field.lower() not in BOTH_WAYS:
+        place, stands = (entry.label, entry.field), (entry.label, entry.field) in asked
+        if entry.action in ("resolve", "conflict_closed"):
+            asked.discard(place)
+        if entry.action != "conflict":
+            continue
+        asked.add(place)
+        # A question that only became another one asks nobody once more.
+        if stands or entry.code not in ASKED_OF_BOTH or entry.field.lower() not in BOTH_WAYS:
             continue
         path = entry.field.lower()
         ids = [part.strip() for part in entry.label.split("=")]
