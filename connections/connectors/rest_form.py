@@ -1,0 +1,53 @@
+"""What a connection to a described API has to fill in, and where the parts lie in its row. Pure.
+
+`Connection.settings`: {"definition": the plain data of a Definition (kind "rest" only), "user", "client_id", and every
+parameter by its name}; `Connection.secrets`: {"password", "key", "client_secret", "webhook_secret"}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from connections.connectors.base import FormField
+from connections.connectors.rest_definition import Authentication, Definition
+from connections.connectors.rest_rules import placeholders_in
+
+DEFINITION = "definition"  # key of Connection.settings
+
+USER = FormField("user", "User name")
+PASSWORD = FormField("password", "Password", secret=True)
+KEY = FormField("key", "API key", secret=True, help="As the system gave it, without a word before it.")
+CLIENT_ID = FormField("client_id", "Client id")
+CLIENT_SECRET = FormField("client_secret", "Client secret", secret=True)
+WEBHOOK_SECRET = FormField(
+    "webhook_secret",
+    "Webhook secret",
+    secret=True,
+    required=False,
+    help="The same text as at the system. It proves that deliveries come from there.",
+)
+
+
+def credentials(how: Authentication) -> Sequence[FormField]:
+    """What a sign-in needs of a connection."""
+    match how.method:
+        case "none":
+            return ()
+        case "basic" if not how.key_as:
+            return (USER, PASSWORD)
+        case "client_credentials":
+            return (CLIENT_ID, CLIENT_SECRET)
+        case "login":
+            used = placeholders_in(how.body)
+            return tuple(each for each in (USER, PASSWORD, KEY) if each.name in used)
+    return (KEY,)
+
+
+def inputs(definition: Definition) -> Sequence[FormField]:
+    """Everything a connection fills in beside its name and address."""
+    own = [
+        FormField(each.name, each.label or each.name, required=each.required, help=each.help, default=each.default)
+        for each in definition.parameters
+    ]
+    bell = [WEBHOOK_SECRET] if definition.webhook and definition.webhook.signature_header else []
+    return (*own, *credentials(definition.authentication), *bell)
