@@ -67,7 +67,7 @@ def open_connector(
     """
     kind = _kind_of(connection)
     owner = threading.get_ident()
-    able = kind.capabilities
+    able = kind.capabilities_for(connection.settings or {})
     budget = Budget(str(connection.pk), able.rate_per_second, lane)
     # Writes that the system wants apart go one by one: a burst is what it asks us not to do.
     paced = Budget(f"{connection.pk}:write", able.writes_per_second, lane, burst=1) if able.writes_per_second else None

@@ -29,10 +29,10 @@ def connection_form(kind: str) -> Sequence[FormField]:
     return form_of(connector_class(kind))
 
 
-def scope_form(kind: str) -> Sequence[FormField]:
+def scope_form(connection: Connection) -> Sequence[FormField]:
     """The settings of a scope; none for a connector that this installation does not have."""
     try:
-        return connector_class(kind).scope_form
+        return connector_class(connection.kind).scope_form_for(connection.settings)
     except LookupError:
         return ()
 
@@ -58,7 +58,7 @@ def facts_of(mapping: models.Mapping, side: str, fields: Sequence[Field] | None 
     connection = mapping.connection(side)
     if fields is None:
         fields = cached_fields(connection, mapping.object_type(side), scope_of(mapping, side))
-    return SideFacts(connection.name, fields, scope_form(connection.kind), _feed_retention(connection.kind))
+    return SideFacts(connection.name, fields, scope_form(connection), _feed_retention(connection.kind))
 
 
 def _feed_retention(kind: str) -> float | None:

@@ -76,7 +76,7 @@ BUGS = [
         "version-filter-on-times",
         "a record is skipped because its time stamp is known, although a time is no version",
         "sync/read.py",
-        """    if not session.connectors[side].capabilities.exact_version:
+        """    if able.lists_changes and not able.exact_version:
         return list(records)
 """,
         "",

@@ -192,9 +192,10 @@ def since_of(cursor: Cursor, connector: Connector, now: datetime) -> tuple[str |
 
 
 def _unsettled(session: Session, side: str, records: Sequence[Record]) -> list[Record]:
-    """⚑ A record is skipped unmerged only with an exact version (never a time), and only where (version, mapping
-    version) is the link's settled pair: every readable mapped field in that very read equalled its base."""
-    if not session.connectors[side].capabilities.exact_version:
+    """⚑ A record is skipped unmerged only with an exact version or a digest (never a time), and only where (version,
+    mapping version) is the link's settled pair: every readable mapped field in that very read equalled its base."""
+    able = session.connectors[side].capabilities
+    if able.lists_changes and not able.exact_version:
         return list(records)
     column, mark = f"{side}_id", f"{side}_settled"
     ids = [record.external_id for record in records]

@@ -43,7 +43,8 @@ class Record:
     """One remote record as read."""
 
     external_id: str  # immutable id of the record in its system
-    version: str  # exact counter or ETag, or the time of the last change; see Capabilities.exact_version
+    # An exact counter or ETag, or the time of the last change, or a digest: see exact_version and lists_changes.
+    version: str
     values: Values
     updated_at: str | None = None  # UTC, normalised datetime
     updated_by: str | None = None  # account id
@@ -131,6 +132,7 @@ class Capabilities:
     settle_seconds: float = 60.0  # else: how long until the look-up can be believed
     lists_lag: bool = False  # changed_since may miss recent writes: it gives ids only, records are read by id
     not_found_means_gone: bool = False  # a 404 on a direct read is a deletion
+    lists_changes: bool = True  # False: changed_since lists all every time, and equal versions are equal records
     lists_deletions: bool = False  # changed_since also yields deleted records
     write_returns_record: bool = False
     whole_records: bool = False  # an update must send every field
@@ -352,7 +354,7 @@ class Context:
 
     name: str  # the connection's name
     address: str  # base URL without trailing slash
-    settings: Mapping[str, str]
+    settings: Mapping[str, Any]  # texts, and what a connector's own pages keep
     secrets: Mapping[str, str]
     http: Any  # connectors.http.Session; Any keeps this file free of an HTTP library
     tokens: TokenStore
@@ -371,13 +373,23 @@ class Connector:
     form: ClassVar[Sequence[FormField]]  # beside name and address
     scope_form: ClassVar[Sequence[FormField]] = ()  # fields of `scope`
     address_help: ClassVar[str] = ""
-    capabilities: ClassVar[Capabilities]
+    capabilities: Capabilities  # of the kind; where they depend on the connection, an instance has its own
     scope_help: ClassVar[str] = ""
     hidden: ClassVar[bool] = False  # not offered in the UI
     proof: ClassVar[proofs.Proof | None] = None  # how webhook requests prove their sender; None: they cannot
 
     def __init__(self, context: Context) -> None:
         self.context = context
+
+    @classmethod
+    def capabilities_for(cls, settings: Mapping[str, Any]) -> Capabilities:
+        """What a connection with these settings can do, where that is more than the kind says; asked without a call."""
+        return cls.capabilities
+
+    @classmethod
+    def scope_form_for(cls, settings: Mapping[str, Any]) -> Sequence[FormField]:
+        """The fields of `scope` for a connection with these settings."""
+        return cls.scope_form
 
     def capabilities_of(self, object_type: str) -> Capabilities:
         """What holds for one object type, where it is less than the connector can do (no place for the key)."""

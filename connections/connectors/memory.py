@@ -197,7 +197,7 @@ class MemoryConnector(Connector):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.world = World.registry[context.settings["world"]]
-        self.capabilities = self.world.capabilities  # type: ignore[misc]
+        self.capabilities = self.world.capabilities
 
     def _call(self, verb: str, ids: Any, act: Callable[[], Any]) -> Any:
         world = self.world
@@ -220,7 +220,8 @@ class MemoryConnector(Connector):
         )
 
     def _version(self, record: Record) -> str:
-        return record.version if self.capabilities.exact_version else str(record.updated_at)
+        able = self.capabilities
+        return record.version if able.exact_version or not able.lists_changes else str(record.updated_at)
 
     def _whole(self, record: Record) -> Record:
         return self._seen(record, list(record.values))

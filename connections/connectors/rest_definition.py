@@ -160,6 +160,7 @@ class FieldDefinition:
     send_as: Literal["", "text", "number"] = ""
     separator: str = ""  # set: one text with this between its parts; else a list
     empty: Any = None  # what is sent to empty it
+    absent: Literal["hidden", "empty"] = "hidden"  # what it means where a record lacks it altogether
     times: Times | None = None  # datetime; else those of the definition
     search: str = ""  # query parameter of the list that finds records by it
     search_value: Template = "{value}"
@@ -328,6 +329,7 @@ class Trust:
 
     not_found_is_gone: bool = False  # a record that is not found was deleted; False: it may only be hidden
     compare: bool = True  # a value that is still the old one after a successful write was refused
+    look_first: bool = False  # deleted records still take writes, so that we look whether one is there before each
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def _words(part: str) -> str:
 
 
 @functools.cache
-def _shape(section: type) -> tuple[tuple[Field[Any], Any], ...]:
+def _shape(section: Any) -> tuple[tuple[Field[Any], Any], ...]:
     hints = get_type_hints(section, include_extras=True)
     return tuple((each, hints[each.name]) for each in fields(section))
 
@@ -189,7 +189,7 @@ def _kind(value: Any) -> str:
 def written(section: Any) -> dict[str, Any]:
     """A dataclass as plain data, without what is at its default."""
     found = {}
-    for each, _ in _shape(type(section)):
+    for each, _ in _shape(section.__class__):
         value = getattr(section, each.name)
         default = each.default if each.default_factory is MISSING else each.default_factory()
         if default is MISSING or value != default:

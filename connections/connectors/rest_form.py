@@ -7,6 +7,7 @@ parameter by its name}; `Connection.secrets`: {"password", "key", "client_secret
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from connections.connectors.base import FormField
 from connections.connectors.rest_definition import Authentication, Definition
@@ -26,6 +27,9 @@ WEBHOOK_SECRET = FormField(
     required=False,
     help="The same text as at the system. It proves that deliveries come from there.",
 )
+PARTS = {each.name: each.label for each in (USER, PASSWORD, KEY, CLIENT_ID, CLIENT_SECRET, WEBHOOK_SECRET)}
+# What a connection of the kind "rest" can hold; which of it is needed, its definition says.
+ALL = tuple(replace(each, required=False) for each in (USER, PASSWORD, KEY, CLIENT_ID, CLIENT_SECRET, WEBHOOK_SECRET))
 
 
 def credentials(how: Authentication) -> Sequence[FormField]:

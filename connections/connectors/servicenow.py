@@ -120,7 +120,7 @@ class ServiceNow(Connector):
         self.log = (context.settings.get("deletions") or LOG) == LOG
         if not self.log:
             # What an account without the log cannot do, and then the engine looks for deletions itself.
-            self.capabilities = replace(type(self).capabilities, lists_deletions=False)  # type: ignore[misc]
+            self.capabilities = replace(type(self).capabilities, lists_deletions=False)
 
     def capabilities_of(self, object_type: str) -> Capabilities:
         """What holds for one object type: without a column for the key, a create cannot be looked up by it."""

@@ -72,7 +72,7 @@ def show(request: HttpRequest, pk: int) -> HttpResponse:
         "still": standstill(connection, timezone.now()),
         "window_words": [words(one) for one in connection.windows if not is_over(one, timezone.now())],
         "findings": findings(connection),
-        "behaviour": behaviour(kind.capabilities) if kind else [],
+        "behaviour": behaviour(connector_class(connection.kind).capabilities_for(connection.settings)) if kind else [],
         "secrets": stored_secrets(connection),
         "calls": calls_last_hour(uses),
         "spent": spent_of(connection, kind.capabilities.rate_per_second) if kind else None,

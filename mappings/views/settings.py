@@ -68,7 +68,7 @@ def settings(request: HttpRequest, slug: str) -> HttpResponse:
 
 def _forms(state: DraftState, data: Any) -> tuple[SettingsForm, Any, dict[str, Any]]:
     mapping = state.mapping
-    forms = {side: scope_form(mapping.connection(side).kind) for side in Side.values}
+    forms = {side: scope_form(mapping.connection(side)) for side in Side.values}
     # The form writes into its instance while it validates; the page goes on showing the stored mapping.
     form = SettingsForm(data, instance=Mapping.objects.get(pk=mapping.pk), scope_forms=forms)
     # A bound row equal to its initial value would count as "not filled in" and vanish: bound rows have none.

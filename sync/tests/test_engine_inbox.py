@@ -96,14 +96,18 @@ def test_a_time_stamp_is_no_version_two_edits_can_share_one(pair: Pair) -> None:
     assert pair.right.value(right, "body") == "in the same second"
 
 
-def test_an_exact_version_that_is_settled_is_not_read_again(pair: Pair) -> None:
-    pair.left.capabilities = replace(pair.left.capabilities, exact_version=True)
-    left, _, _ = pair.linked(body="b")
+@pytest.mark.parametrize("promise", [{"exact_version": True}, {"lists_changes": False}], ids=["exact", "digest"])
+def test_an_exact_version_or_a_digest_that_is_settled_is_not_read_again(pair: Pair, promise: dict[str, bool]) -> None:
+    pair.left.capabilities = replace(pair.left.capabilities, **promise)
+    left, right, _ = pair.linked(body="b")
     pair.ring("left", left)
     pair.quiet()
     gets = len([verb for verb, _ in pair.left.calls if verb == "get"])
     pair.run()
     assert len([verb for verb, _ in pair.left.calls if verb == "get"]) == gets
+    pair.left.edit(left, body="new")
+    pair.quiet()
+    assert pair.right.value(right, "body") == "new"
 
 
 def test_a_record_older_than_what_was_seen_decides_nothing(pair: Pair) -> None:

@@ -1,0 +1,227 @@
+"""One object type of a described API, as one connection sees it: direct reads, and what was seen of each record."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from connections.connectors.base import Field, Gone, Option, Record, Values
+from connections.connectors.http import Answer
+from connections.connectors.rest_client import Client
+from connections.connectors.rest_definition import FieldDefinition, ObjectType
+from connections.connectors.rest_list import Lister
+from connections.connectors.rest_lookups import Lookups
+from connections.connectors.rest_paths import fill_all, is_id, look
+from connections.connectors.rest_records import Reader, lets_in
+
+# A run reads some hundred records before it writes them; of each we keep digests, not values.
+REMEMBERED = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the last read of a record said, as far as a write or a scope asks. `values`: digests by path."""
+
+    version: str
+    values: Mapping[str, bytes]
+    held: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """One record as the API gave it. `etag`: the header of that answer."""
+
+    record: Record
+    raw: Any
+    etag: str = ""
+
+
+class Objects:
+    def __init__(self, client: Client, object_type: ObjectType, lookups: Lookups) -> None:
+        self.client = client
+        self.type = object_type
+        self.lookups = lookups
+        self.reader = Reader(client.definition, object_type, lookups.options, lookups.accounts)
+        self.lister = Lister(client, object_type, self.reader)
+        self._seen: OrderedDict[str, Seen] = OrderedDict()
+
+    # Reads by id. -----------------------------------------------------------------------------------------------
+
+    def read(self, ids: Sequence[str], fields: Sequence[str]) -> dict[str, Record]:
+        """Those that are there, deleted ones among them where the API tells. ⚑ What one answer for many lacks is asked
+        for again, since a list may be cut off without a word."""
+        wanted = [id for id in dict.fromkeys(ids) if self.known_form(id)]
+        found: dict[str, Record] = {}
+        if self.type.read_many:
+            size = self.type.read_many.size
+            for start in range(0, len(wanted), size):
+                found |= self._read_part(wanted[start : start + size], fields)
+            return found
+        for id in wanted:
+            one = self.read_one(id, fields)
+            if one:
+                found[id] = one.record
+        return found
+
+    def _read_part(self, ids: Sequence[str], fields: Sequence[str]) -> dict[str, Record]:
+        found = self._read_many(ids, fields)
+        missing = [id for id in ids if id not in found]
+        while missing:
+            if self.type.read and self.type.read.path:
+                again = {id: one.record for id in missing if (one := self.read_one(id, fields))}
+                return found | again
+            if len(missing) == len(ids):
+                return found  # the answer to this very question
+            ids, again = missing, self._read_many(missing, fields)
+            found |= again
+            missing = [id for id in missing if id not in again] if again else []
+        return found
+
+    def _read_many(self, ids: Sequence[str], fields: Sequence[str]) -> dict[str, Record]:
+        many = self.type.read_many
+        assert many
+        joined = many.separator.join(ids)
+        listed = [fill_all(many.each, {"id": id}) for id in ids]
+        path = self.client.path(many.path, ids=joined)
+        params = self.client.texts(many.parameters, ids=joined)
+        body = fill_all(many.body, {**self.client.names, "ids": listed}) if many.method == "POST" else None
+        answer = self.client.call(many.method, path, about="list", params=params, json=body, object_type=self.type)
+        raws = look(many.records, answer.json)
+        if not isinstance(raws, list):
+            raise self.client.unusable(f"a list of records at “{many.records}”")
+        found: dict[str, Record] = {}
+        broken = 0
+        for raw in raws:
+            try:
+                record = self.reader.record(raw, fields)
+            except ValueError:
+                broken += 1
+                continue
+            if record.external_id in ids:
+                found[record.external_id] = record
+                self.remember(record, raw)
+        if broken and len(found) < len(ids):
+            raise self.client.unusable("records, each with its id")
+        return found
+
+    def read_one(self, external_id: str, fields: Sequence[str]) -> Raw | None:
+        """None where it is not there, or hidden."""
+        one = self.type.read
+        if not self.known_form(external_id):
+            return None
+        if not one or not one.path:
+            found = self._read_many([external_id], fields) if self.type.read_many else {}
+            record = found.get(external_id)
+            return Raw(record, None) if record else None
+        names = self.names_of(external_id)
+        path, params = self.client.path(one.path, **names), self.client.texts(one.parameters, **names)
+        answer = self.client.call(
+            "GET", path, about="record", params=params, ok=one.missing_status, object_type=self.type
+        )
+        if answer.status in one.missing_status and not answer.ok:
+            return None
+        return self.taken(answer, one.record, external_id, fields)
+
+    def taken(self, answer: Answer, where: str, external_id: str | None, fields: Sequence[str]) -> Raw:
+        """The record an answer holds. Raises Retry where it holds none, or that of another id."""
+        raw = look(where, answer.json)
+        parent = self.names_of(external_id).get("parent") if external_id else None
+        try:
+            record = self.reader.record(raw, fields, parent or None)
+        except ValueError:
+            raise self.client.unusable(f"a record at “{where}”") from None
+        if external_id is not None and record.external_id != external_id:
+            raise self.client.unusable(f"the record {external_id}; it gave {record.external_id}")
+        self.remember(record, raw)
+        return Raw(record, raw, answer.headers.get("ETag", ""))
+
+    def names_of(self, external_id: str) -> dict[str, str]:
+        """What the templates of one record may use."""
+        if not self.reader.below_parent:
+            return {"id": external_id}
+        parent, _, id = external_id.partition("/")
+        return {"id": id, "parent": parent}
+
+    def known_form(self, external_id: str) -> bool:
+        parts = self.names_of(external_id).values()
+        separator = self.type.read_many.separator if self.type.read_many else ""
+        return all(is_id(part) and not (separator and separator in part) for part in parts)
+
+    def gone(self, external_id: str) -> Gone:
+        certain = self.type.trust.not_found_is_gone
+        label = self.type.label or self.type.name
+        return Gone(f"There is no {label} {external_id[:60]!r} (any more). Nothing was changed.", certain=certain)
+
+    # What was seen. ---------------------------------------------------------------------------------------------
+
+    def remember(self, record: Record, raw: Any) -> None:
+        before = self._seen.pop(record.external_id, None)
+        values = {path: digest(value) for path, value in record.values.items()}
+        if before and before.version == record.version:
+            values = {**before.values, **values}
+        self._seen[record.external_id] = Seen(record.version, values, self.reader.limits(raw))
+        while len(self._seen) > REMEMBERED:
+            try:
+                self._seen.popitem(last=False)
+            except KeyError:  # another thread was faster
+                break
+
+    def seen(self, external_id: str) -> Seen | None:
+        return self._seen.get(external_id)
+
+    def admits(self, record: Record, scope: Values) -> bool | None:
+        if not any(scope.get(limit.name) not in (None, "") for limit in self.type.scope):
+            return True
+        seen = self.seen(record.external_id)
+        if seen is None or seen.version != record.version:
+            return None
+        return lets_in(self.type.scope, seen.held, scope)
+
+    def limited(self, scope: Values) -> dict[str, str]:
+        """The list's parameters for a scope."""
+        found: dict[str, str] = {}
+        for limit in self.type.scope:
+            value = scope.get(limit.name)
+            if limit.parameter and value not in (None, ""):
+                found |= self.client.texts({limit.parameter: limit.value}, value=str(value))
+        return found
+
+    # What there is. ---------------------------------------------------------------------------------------------
+
+    def fields(self) -> Sequence[Field]:
+        return [self._shown(field) for field in self.type.fields]
+
+    def hidden(self, scope: Values) -> set[str]:
+        """Fields that no record of the list's first page has at all: our account may not see them, or their place is
+        described wrongly. None where that would need a filter which is not set."""
+        missing = [limit for limit in self.type.scope if limit.required and scope.get(limit.name) in (None, "")]
+        if self.type.parent or not self.type.list or missing:
+            return set()
+        chunk = next(self.lister.pages([field.name for field in self.type.fields], self.limited(scope)))
+        present = [record.unreadable for record in chunk.records if not record.deleted]
+        return set(frozenset.intersection(*present)) if present else set()
+
+    def _shown(self, field: FieldDefinition) -> Field:
+        options = self.lookups.options(field) if field.kind in ("option", "set") else ()
+        names = dict.fromkeys(option.name or str(option.value) for option in options)
+        return Field(
+            path=field.name,
+            label=field.label or field.name,
+            kind=field.kind,
+            format=field.format or None,
+            options=[Option(name, name) for name in names if name],
+            writable=field.writable and self.type.update is not None,
+            creatable=field.creatable and self.type.create is not None,
+            required=field.required,
+            max_length=field.max_length,
+            matchable=bool(field.search) and self.type.list is not None,
+        )
+
+
+def digest(value: Any) -> bytes:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
