@@ -421,7 +421,8 @@ class Connector:
     def changed_since(
         self, object_type: str, watermark: str | None, fields: Sequence[str], scope: Values
     ) -> Iterator[Page]:
-        """Records changed at or after `watermark` (inclusive), oldest first; None: all of them.
+        """Records changed at or after `watermark` (inclusive), oldest first; None: all of them. Where not
+        `lists_changes`, always all of them, in any order.
 
         The caller subtracts the overlap or, now and then, twice the lookback. Where `lists_lag`, records carry no
         values. Raises Expired where `watermark` is older than the system keeps changes.

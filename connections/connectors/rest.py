@@ -29,7 +29,7 @@ from connections.connectors.base import (
     WriteResult,
 )
 from connections.connectors.rest_capabilities import of_connection, of_type, told_apart
-from connections.connectors.rest_check import check
+from connections.connectors.rest_check import account_of, check
 from connections.connectors.rest_client import Client
 from connections.connectors.rest_definition import Definition, parse
 from connections.connectors.rest_form import ALL, DEFINITION, inputs
@@ -250,15 +250,23 @@ class Rest(Connector):
     def own_recent(self, object_type: str, since: str, fields: Sequence[str], scope: Values) -> Sequence[Record]:
         objects = self._of(object_type)
         listing, place = self._listed(objects), objects.type.place
-        account = self.context.state.get(ACCOUNT)
+        account = self._account() if place.created_by else None
         found: dict[str, Record] = {}
         for chunk in objects.lister.changes(fields, objects.limited(scope), since if listing.changed else None):
             for record in self._let_in(objects, chunk, scope):
                 recent = record.created_at is None or order(record.created_at) >= order(since)
-                ours = not place.created_by or not account or record.created_by == account
+                ours = not place.created_by or record.created_by == account
                 if recent and ours and not record.deleted:
                     found[record.external_id] = record
         return list(found.values())
+
+    def _account(self) -> str:
+        """Our account's id there, as the last test found it."""
+        known = self.context.state.get(ACCOUNT)
+        if not known:
+            known, *_ = account_of(self.client)
+            self.context.state.put(ACCOUNT, known)
+        return str(known)
 
     def find_by_values(
         self, object_type: str, path: str, wanted: Sequence[Any], fields: Sequence[str], scope: Values

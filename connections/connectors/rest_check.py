@@ -20,7 +20,7 @@ def check(client: Client, objects: Mapping[str, Objects]) -> CheckResult:
         raise NotAllowed(
             f"The description of {definition.name} is not complete. {' '.join(missing)} Nothing was read. Complete it."
         )
-    account, name, tenant, offset = _account(client)
+    account, name, tenant, offset = account_of(client)
     notes, refused = [*definition.notes], []
     for each in objects.values():
         if each.type.parent or any(limit.required for limit in each.type.scope):
@@ -49,7 +49,7 @@ def check(client: Client, objects: Mapping[str, Objects]) -> CheckResult:
     )
 
 
-def _account(client: Client) -> tuple[str, str, str, float | None]:
+def account_of(client: Client) -> tuple[str, str, str, float | None]:
     """(id, name, tenant, clock offset). Raises NeedsAuthorization for an answer that is for nobody."""
     context, own = client.context, client.definition.account
     _, host, port = origin(context.address)
@@ -59,11 +59,12 @@ def _account(client: Client) -> tuple[str, str, str, float | None]:
         return str(user), str(user), site, None
     answer = client.call("GET", client.path(own.path, user=str(user)), about="list")
     account = look(own.id, answer.json)
-    if truth(own.anonymous, answer.json) or account in (None, "", False) or isinstance(account, dict | list):
+    if truth(own.anonymous, answer.json):
         raise NeedsAuthorization(
-            f"{client.definition.name} answers, but names no account at “{own.id}”: it may take us for nobody. Nothing "
-            "is read or written. Check the credentials, and where the answer has the account."
+            f"{client.definition.name} answers, but takes us for nobody. Nothing was read. Check the credentials."
         )
+    if account in (None, "", False) or isinstance(account, dict | list):
+        raise client.unusable(f"our account at “{own.id}”")
     tenant = look(own.tenant, answer.json)
     return str(account), str(look(own.name, answer.json) or account), str(tenant or site), _offset(answer.date)
 

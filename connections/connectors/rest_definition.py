@@ -154,7 +154,8 @@ class FieldDefinition:
     options_from: OptionSource | None = None
     writable: bool = True
     creatable: bool = True
-    required: bool = False
+    required: bool = False  # it cannot be empty, and a create needs it
+    clearable: bool = True  # it can be emptied
     max_length: int | None = None
     # text: numbers and booleans go in quotes (HubSpot); number: ids of persons and references without (Freshdesk).
     send_as: Literal["", "text", "number"] = ""

@@ -167,7 +167,7 @@ def outgoing(
 ) -> Any:
     """What is sent for a normalised value. `who`: None where the API lists no accounts. Raises Refused."""
     if value is None or value == []:
-        if field.required:
+        if field.required or not field.clearable:
             raise _refused(field, "it must not be empty")
         if field.kind == "set" and field.empty is None:
             return "" if field.separator else []

@@ -6,6 +6,7 @@ word, and says so; else the old value would look like an edit of that side, and 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -43,8 +44,16 @@ def update(
     known = objects.seen(external_id)
     before = dict(known.values) if known else {}
     answer = _send_update(objects, external_id, sent, expected_version, raw)
-    record = _read_back(objects, external_id, answer, own.record, wanted)
-    _compare(objects, values, before, record)
+    record, odd = _read_back(objects, external_id, answer, own.record, wanted)
+    ignored = _ignored(objects, values, before, record)
+    if ignored and odd:
+        raise _unclear(objects, f"its answer was none, and {', '.join(ignored)} is as it was")
+    if ignored:
+        raise Refused(
+            f"{objects.client.definition.name} answered with success and left {', '.join(ignored)} as it was. What "
+            "else was sent stands. Change the value, or the field in the description of the API.",
+            ignored,
+        )
     return WriteResult(record)
 
 
@@ -69,7 +78,7 @@ def create(objects: Objects, values: Values, correlation_key: str, scope: Values
         put(body, path, value)
     if key and key.write:
         put(body, key.write, correlation_key)
-    headers = {key.header: correlation_key} if key and key.header else {}
+    headers = {key.header: _as_header(correlation_key)} if key and key.header else {}
     path = objects.client.path(own.path, parent=parent_id or "")
     answer = objects.client.call(
         own.method, path, about="write", json=wrapped(body, own.wrap), headers=headers, write=True,
@@ -95,6 +104,11 @@ def delete(objects: Objects, external_id: str) -> None:
         own.method, objects.client.path(own.path, **names), about="write", json=body, headers=headers, write=True,
         object_type=objects.type, condition=condition,
     )  # fmt: skip
+
+
+def _as_header(key: str) -> str:
+    """Headers take plain letters only; a name of equal length for every other key is as good."""
+    return key if key.isascii() and key.isprintable() else hashlib.sha256(key.encode()).hexdigest()
 
 
 # Before a write. -------------------------------------------------------------------------------------------------
@@ -209,10 +223,13 @@ def _copied(raw: Mapping[str, Any]) -> dict[str, Any]:
 # After a write: whatever fails now must not look as if nothing was written. --------------------------------------
 
 
-def _read_back(objects: Objects, external_id: str, answer: Answer, where: str, fields: Sequence[str]) -> Record:
-    if where and answer.json is not None:
+def _read_back(
+    objects: Objects, external_id: str, answer: Answer, where: str, fields: Sequence[str]
+) -> tuple[Record, bool]:
+    """(the record, whether the answer lacked it against its description)."""
+    if where:
         try:
-            return objects.taken(answer, where, external_id, fields).record
+            return objects.taken(answer, where, external_id, fields).record, False
         except ConnectorError:
             pass  # the answer does not hold it this time: it is read
     try:
@@ -221,7 +238,7 @@ def _read_back(objects: Objects, external_id: str, answer: Answer, where: str, f
         raise _unclear(objects, error.message) from None
     if raw is None:
         raise _unclear(objects, "the record is not there any more")
-    return raw.record
+    return raw.record, bool(where)
 
 
 def _created(objects: Objects, answer: Answer, fields: Sequence[str], parent_id: str | None) -> Record:
@@ -241,7 +258,7 @@ def _created(objects: Objects, answer: Answer, fields: Sequence[str], parent_id:
         id = _id_in(objects, answer, parent_id)
     if not id:
         raise _unclear(objects, "the answer names no record")
-    return _read_back(objects, id, answer, "", fields)
+    return _read_back(objects, id, answer, "", fields)[0]
 
 
 def _id_in(objects: Objects, answer: Answer, parent_id: str | None) -> str:
@@ -257,20 +274,15 @@ def _id_in(objects: Objects, answer: Answer, parent_id: str | None) -> str:
     return f"{parent_id or ''}/{id}" if id and objects.reader.below_parent else id
 
 
-def _compare(objects: Objects, values: Values, before: Mapping[str, bytes], record: Record) -> None:
+def _ignored(objects: Objects, values: Values, before: Mapping[str, bytes], record: Record) -> dict[str, str]:
+    """Why each field was refused that still has its old value, and not the one that was sent."""
     if not objects.type.trust.compare:
-        return
-    ignored = {
+        return {}
+    return {
         path: f"the system says that it was written, and still has {record.values[path]!r}"
         for path, value in values.items()
         if path in record.values and record.values[path] != value and digest(record.values[path]) == before.get(path)
     }
-    if ignored:
-        raise Refused(
-            f"{objects.client.definition.name} answered with success and left {', '.join(ignored)} as it was. What "
-            "else was sent stands. Change the value, or the field in the description of the API.",
-            ignored,
-        )
 
 
 def _not_arrived(objects: Objects, values: Values, record: Record) -> dict[str, Any]:

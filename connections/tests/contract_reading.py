@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from connections.connectors.base import Connector, Record
+from connections.connectors.base import Record
 from connections.tests.contract_vendor import Vendor
 
 KINDS = ("text", "rich_text", "option", "set", "person", "number", "boolean", "date", "datetime", "reference")
@@ -208,7 +208,7 @@ class ReadingContract:
         records = [record for page in pages for record in page.records]
         assert sorted(r.external_id for r in records) == sorted(ids)
         stamps = [str(record.updated_at) for record in records]
-        assert stamps == sorted(stamps)
+        assert stamps == sorted(stamps) or not vendor.connector.capabilities.lists_changes
         for record in records:
             assert_record(record)
 
@@ -298,7 +298,8 @@ class ReadingContract:
         shift = vendor.connector.shift_watermark
         moment = vendor.position_of(vendor.read(old, []).updated_at)
         later = shift(moment, -120)
-        assert old not in {record.external_id for record in vendor.changed(later)}
+        everything = not vendor.connector.capabilities.lists_changes
+        assert (old in {record.external_id for record in vendor.changed(later)}) is everything
         assert old in {record.external_id for record in vendor.changed(shift(later, 180))}
         assert shift(shift(later, 300), -300) == shift(later, 0)
 
@@ -448,7 +449,7 @@ class ReadingContract:
 
     def test_children_come_by_parent_oldest_first(self, vendor: Vendor):
         if vendor.children is None:
-            assert type(vendor.connector).children is Connector.children
+            assert not any(one.parent for one in vendor.connector.object_types())
             return
         parent, childless = vendor.add(), vendor.add()
         first = vendor.add_child(parent, "one")

@@ -64,6 +64,7 @@ class Vendor:
     lines: str | None = None  # path of a plain text of several lines; None where the system has none
     children: str | None = None  # an object type owned by `object_type`
     hides_fields: bool = True  # whether the right to read a single field can be taken from our account
+    unused: frozenset[str] = frozenset()  # methods that the connector has for other systems, and not for this one
 
     # Acts of a person ----------------------------------------------------------------------------------------------
 
