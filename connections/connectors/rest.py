@@ -238,7 +238,7 @@ class Rest(Connector):
             return {}
         asked: list[dict[str, str]] = [{}]
         if own.search:
-            asked = [self.client.texts({own.search: own.search_value}, value=key) for key in dict.fromkeys(keys)]
+            asked = [self.client.sought(own.search, own.search_value, key) for key in dict.fromkeys(keys)]
         for more in asked:
             for records in self._all(objects, fields, {}, more):
                 for record in records:
@@ -279,7 +279,7 @@ class Rest(Connector):
             )
         found: dict[str, Record] = {}
         for text in dict.fromkeys(str(value) for value in wanted if value not in (None, "")):
-            more = self.client.texts({field.search: field.search_value}, value=text)
+            more = self.client.sought(field.search, field.search_value, text)
             for records in self._all(objects, [*fields, path], scope, more):
                 for record in records:
                     if str(record.values.get(path) or "").casefold() == text.casefold():

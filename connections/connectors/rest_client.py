@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as jsonlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -27,6 +28,10 @@ class Client:
 
     def texts(self, templates: Mapping[str, str], **names: Any) -> dict[str, str]:
         return {name: fill(template, {**self.names, **names}) for name, template in templates.items()}
+
+    def sought(self, parameter: str, template: str, value: str) -> dict[str, str]:
+        """The parameter of a list that looks for a value."""
+        return self.texts({parameter: template}, value=value, json=jsonlib.dumps(value, ensure_ascii=False))
 
     def call(
         self,

@@ -164,7 +164,7 @@ class FieldDefinition:
     absent: Literal["hidden", "empty"] = "hidden"  # what it means where a record lacks it altogether
     times: Times | None = None  # datetime; else those of the definition
     search: str = ""  # query parameter of the list that finds records by it
-    search_value: Template = "{value}"
+    search_value: Template = "{value}"  # {json}: the value with its quotes, as JSON has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +209,7 @@ class Paging:
     size: int = 100
     cursor: Expression = ""  # cursor: the next one in the answer; empty ends the list
     next: Expression = ""  # next_url: the next address in the answer; empty ends the list
+    next_header: str = ""  # next_url: or the header that has it
     more: Expression = ""  # page, offset: whether there is more; without it …
     total: Expression = ""  # … how many there are in all; without it an empty page ends the list, or …
     short_ends: bool = False  # … one with fewer records than asked for
@@ -264,6 +265,7 @@ class ReadMany:
     separator: str = ","  # between ids in a path or parameter
     size: int = 50
     records: Expression = "@"
+    believed: bool = False  # what is absent is not asked for alone: a direct read shows deleted records too
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +321,7 @@ class Key:
     read: Expression = ""  # where a record has it
     write: str = ""  # where it is sent
     search: str = ""  # query parameter of the list that finds it; without it the list is read through
-    search_value: Template = "{value}"
+    search_value: Template = "{value}"  # {json}
     header: str = ""  # with the key, where the system makes one record of two equal requests
     settle: float = 0.0  # seconds until a new record is found by it; 0: at once
 

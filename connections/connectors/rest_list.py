@@ -160,7 +160,10 @@ class Lister:
                 at.cursor = str(found)
                 self._once(at, at.cursor)
                 return True
-        target = _linked(answer) if paging.style == "link_header" else look(paging.next, answer.json)
+        if paging.style == "link_header":
+            target = _linked(answer)
+        else:
+            target = answer.headers.get(paging.next_header) if paging.next_header else look(paging.next, answer.json)
         if not target:
             return False
         if not isinstance(target, str):

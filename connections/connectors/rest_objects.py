@@ -69,7 +69,8 @@ class Objects:
 
     def _read_part(self, ids: Sequence[str], fields: Sequence[str]) -> dict[str, Record]:
         found = self._read_many(ids, fields)
-        missing = [id for id in ids if id not in found]
+        many = self.type.read_many
+        missing = [id for id in ids if id not in found] if many and not many.believed else []
         while missing:
             if self.type.read and self.type.read.path:
                 again = {id: one.record for id in missing if (one := self.read_one(id, fields))}
@@ -82,17 +83,28 @@ class Objects:
         return found
 
     def _read_many(self, ids: Sequence[str], fields: Sequence[str]) -> dict[str, Record]:
-        many = self.type.read_many
+        many, one = self.type.read_many, self.type.read
         assert many
         joined = many.separator.join(ids)
         listed = [fill_all(many.each, {"id": id}) for id in ids]
         path = self.client.path(many.path, ids=joined)
         params = self.client.texts(many.parameters, ids=joined)
         body = fill_all(many.body, {**self.client.names, "ids": listed}) if many.method == "POST" else None
-        answer = self.client.call(many.method, path, about="list", params=params, json=body, object_type=self.type)
+        # One odd id must not keep the others from being read: where it is refused, each is asked for alone.
+        alone = self.client.definition.errors.refused_status if len(ids) > 1 or (one and one.path) else ()
+        answer = self.client.call(
+            many.method, path, about="list", params=params, json=body, object_type=self.type, ok=alone
+        )
+        if not answer.ok:
+            if one and one.path:
+                return {id: found.record for id in ids if (found := self.read_one(id, fields))}
+            return {id: record for id in ids for record in self._read_many([id], fields).values()}
         raws = look(many.records, answer.json)
         if not isinstance(raws, list):
             raise self.client.unusable(f"a list of records at “{many.records}”")
+        return self._taken_many(raws, ids, fields)
+
+    def _taken_many(self, raws: Sequence[Any], ids: Sequence[str], fields: Sequence[str]) -> dict[str, Record]:
         found: dict[str, Record] = {}
         broken = 0
         for raw in raws:

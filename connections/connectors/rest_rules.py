@@ -12,7 +12,20 @@ if TYPE_CHECKING:
     from connections.connectors.rest_definition import Authentication, Definition, Listing, ObjectType, Webhook
 
 # What templates may name beside the connection's own parameters; each place has some of them.
-RESERVED = {"address", "body", "client_id", "definition", "etag", "id", "ids", "key", "parent", "password", "query"}
+RESERVED = {
+    "address",
+    "body",
+    "client_id",
+    "definition",
+    "etag",
+    "id",
+    "ids",
+    "json",
+    "key",
+    "parent",
+    "password",
+    "query",
+}
 RESERVED |= {"since", "timestamp", "user", "value", "version"}
 HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 # Set by the client itself, or a secret that belongs into the sign-in, where it is encrypted and never exported.
@@ -129,7 +142,7 @@ def _object_type(each: ObjectType, definition: Definition, own: set[str]) -> Non
     _condition(each, place)
     if each.key:
         _header(each.key.header, (*place, "key", "header"), optional=True)
-        _named(each.key.search_value, own | {"value"}, (*place, "key", "search_value"))
+        _named(each.key.search_value, own | {"json", "value"}, (*place, "key", "search_value"))
         if bool(each.key.read) != bool(each.key.write):
             raise DefinitionError((*place, "key"), "where the key is sent and where a record has it belong together")
 
@@ -152,7 +165,7 @@ def _fields(each: ObjectType, own: set[str], place: Place) -> None:
         _once(shown, (*here, "options"))
         if one.options_from:
             _path(one.options_from.path, own, (*here, "options_from", "path"))
-        _named(one.search_value, own | {"value"}, (*here, "search_value"))
+        _named(one.search_value, own | {"json", "value"}, (*here, "search_value"))
     _once((one.name for one in each.scope), (*place, "scope"))
     for limit in each.scope:
         here = (*place, "scope", f"“{limit.name}”")
@@ -175,7 +188,8 @@ def _listing(each: ObjectType, listing: Listing, own: set[str], place: Place) ->
         raise DefinitionError((*place, "paging", "parameter"), "the name of the parameter is needed")
     if paging.style == "cursor" and not paging.cursor:
         raise DefinitionError((*place, "paging", "cursor"), "where the answer has the next cursor is needed")
-    if paging.style == "next_url" and not paging.next:
+    _header(paging.next_header, (*place, "paging", "next_header"), optional=True)
+    if paging.style == "next_url" and not paging.next and not paging.next_header:
         raise DefinitionError((*place, "paging", "next"), "where the answer has the next address is needed")
     if paging.size < 1 or paging.max_pages < 0:
         raise DefinitionError((*place, "paging", "size"), "at least 1 is expected")

@@ -173,7 +173,11 @@ def _before(
     conditional = condition is not None and (condition.deletes if deleting else True)
     versioned = conditional and (uses_etag or (condition is not None and condition.required and not expected_version))
     whole = not deleting and kind.update is not None and kind.update.whole
-    if not (unsure or versioned or whole or kind.trust.look_first or (deleting and conditional)):
+    if kind.trust.look_first:
+        there = objects.read([external_id], []).get(external_id)
+        if there is None or there.deleted:
+            raise objects.gone(external_id)
+    if not (unsure or versioned or whole or (deleting and conditional)):
         return None
     raw = objects.read_one(external_id, list(values))
     if raw is None or raw.record.deleted:

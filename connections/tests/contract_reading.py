@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import pytest
@@ -208,7 +208,7 @@ class ReadingContract:
         records = [record for page in pages for record in page.records]
         assert sorted(r.external_id for r in records) == sorted(ids)
         stamps = [str(record.updated_at) for record in records]
-        assert stamps == sorted(stamps) or not vendor.connector.capabilities.lists_changes
+        assert stamps == sorted(stamps, key=datetime.fromisoformat) or not vendor.connector.capabilities.lists_changes
         for record in records:
             assert_record(record)
 
