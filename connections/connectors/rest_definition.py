@@ -85,6 +85,7 @@ class People:
 
     path: Template  # {query}
     parameters: Mapping[str, Template] = field(default_factory=dict)  # {query}
+    page_parameter: str = ""  # pages are counted from 1 in it, until one is empty; without it one call has everybody
     records: Expression = "@"
     id: Expression = "id"
     email: Expression = ""

@@ -14,6 +14,7 @@ from connections.connectors.rest_paths import look, truth
 
 # A new option or colleague is known this late at most; testing the connection asks at once.
 KEPT_SECONDS = 300.0
+MOST_PAGES = 200  # of people; more than any team has, and an end for a list that has none
 
 _memory: dict[tuple[str, ...], tuple[float, Any]] = {}
 _guard = threading.Lock()
@@ -88,16 +89,19 @@ class Lookups:
         return found
 
     def _ask(self, people: People, query: str) -> Sequence[Somebody]:
-        found = []
+        found: dict[str, Somebody] = {}
         parameters = self.client.texts(people.parameters, query=query)
-        for each in self._list(self.client.path(people.path, query=query), parameters, people.records):
-            id = look(people.id, each)
-            if isinstance(id, str | int) and not isinstance(id, bool) and str(id):
-                email = str(look(people.email, each) or "").lower()
-                name = str(look(people.name, each) or email or id)
-                active = truth(people.active, each) if people.active else True
-                found.append(Somebody(str(id), email if "@" in email else "", name, active))
-        return found
+        for page in range(1, MOST_PAGES if people.page_parameter else 2):
+            turned = {**parameters, people.page_parameter: str(page)} if people.page_parameter else parameters
+            listed = self._list(self.client.path(people.path, query=query), turned, people.records)
+            known = len(found)
+            for each in listed:
+                somebody = _somebody(people, each)
+                if somebody:
+                    found[somebody.id] = somebody
+            if len(found) == known:
+                break
+        return list(found.values())
 
     def _list(self, path: str, parameters: Mapping[str, str], records: str) -> list[Any]:
         answer = self.client.call("GET", path, about="list", params=parameters)
@@ -119,3 +123,13 @@ class Lookups:
         with _guard:
             _memory[key] = (time.monotonic(), found)
         return found
+
+
+def _somebody(people: People, raw: Any) -> Somebody | None:
+    id = look(people.id, raw)
+    if isinstance(id, bool) or not isinstance(id, str | int) or not str(id):
+        return None
+    email = str(look(people.email, raw) or "").lower()
+    name = str(look(people.name, raw) or email or id).strip()
+    active = truth(people.active, raw) if people.active else True
+    return Somebody(str(id), email if "@" in email else "", name, active)
