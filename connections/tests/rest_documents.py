@@ -74,7 +74,7 @@ def things_document(habits: Habits) -> dict[str, Any]:
         "label": "Thing",
         "link": "/things/{id}",
         "place": _place(habits),
-        "fields": FIELDS,
+        "fields": copy.deepcopy(FIELDS),
         "scope": [{"name": "team", "label": "Team", "parameter": "team", "read": "team", "write": "team"}],
         "list": _list(habits),
         "read": {"path": "/api/things/{id}", "record": habits.wrap or "@"},
