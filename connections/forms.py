@@ -162,7 +162,9 @@ class ConnectionForm(forms.Form):
         data = self.cleaned_data
         # A stored secret that its form does not show now must not follow to another place either.
         secrets = {} if self.leads_elsewhere else dict(self.stored)
-        settings = {}
+        # What a connector's own pages keep there stays: the description of an API.
+        names = {declared.name for declared in self.declared}
+        settings = {name: value for name, value in connection.settings.items() if name not in names}
         for declared in self.declared:
             given = data.get(declared.name) or ""
             if not declared.secret:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 from connections.connectors.base import FormField
 from connections.connectors.rest_definition import Authentication, Definition
@@ -45,6 +46,14 @@ def credentials(how: Authentication) -> Sequence[FormField]:
             used = placeholders_in(how.body)
             return tuple(each for each in (USER, PASSWORD, KEY) if each.name in used)
     return (KEY,)
+
+
+def destinations(definition: Definition) -> frozenset[str]:
+    """Origins that secrets are sent to beside the connection's address: where one of them is new, they are asked for
+    again, so that nobody who changes a description gets at secrets that were entered for another place."""
+    path = definition.authentication.token_path
+    parts = urlsplit(path)
+    return frozenset({f"{parts.scheme}://{parts.netloc}"} if parts.scheme else ())
 
 
 def inputs(definition: Definition) -> Sequence[FormField]:

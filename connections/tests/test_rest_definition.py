@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from connections.connectors.rest_definition import DefinitionError, dump, gaps, parse
-from connections.connectors.rest_form import inputs
+from connections.connectors.rest_form import destinations, inputs
 from connections.tests.rest_documents import WHOLE, changed
 
 
@@ -92,3 +92,12 @@ def test_the_form_of_a_connection_follows_from_the_sign_in(how: dict[str, Any], 
     found = inputs(parse({"name": "Acme", "authentication": how, "parameters": [{"name": "bucket"}]}))
     assert [each.name for each in found] == ["bucket", *names]
     assert {each.name for each in found if each.secret} <= {"password", "key", "client_secret"}
+
+
+def test_where_secrets_go_beside_the_address_is_known():
+    def with_token(path: str) -> Any:
+        how = {"method": "client_credentials", "token_path": path}
+        return parse({"name": "Acme", "authentication": how})
+
+    assert destinations(with_token("/oauth/token")) == frozenset()
+    assert destinations(with_token("https://login.example.com/token")) == {"https://login.example.com"}
