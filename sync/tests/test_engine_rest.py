@@ -1,0 +1,140 @@
+"""The engine between two described APIs: one that helps wherever it can, one that hardly does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from connections import open as opening
+from connections.models import Connection
+from connections.sandbox.rest_habits import Habits
+from connections.tests.rest_documents import things_document
+from connections.tests.rest_world import SECRETS, SETTINGS, RestWorld, rest_world
+from mappings.models import Mapping
+from sync import engine, jobs
+from sync.models import ChangedRecord, Conflict, Cursor, Link, MappingState
+from sync.simulation.setting import build_mapping, rule, side
+
+HELPFUL = Habits(deleted="tombstone", idempotent=True)
+BARE = Habits(
+    paging="offset", changes=False, condition="none", write="PUT", answers=False, wrap="thing", many=False, quiet=True
+)
+LIMIT = {"required": True, "max_length": 120}
+RULES = [
+    rule("title", "title", left=LIMIT, right=LIMIT),
+    rule("body", "body"),
+    rule("status", "status", "option"),
+    rule("labels", "labels", "set", policy="merge_sets"),
+    rule("amount", "amount", "number"),
+]
+
+
+@dataclass
+class Two:
+    left: RestWorld
+    right: RestWorld
+    mapping: Mapping
+
+    def add(self, world: RestWorld, **values: Any) -> str:
+        return str(world.things.create({"title": "Thing", **values}, "7")["id"])
+
+    def value(self, world: RestWorld, id: str, path: str) -> Any:
+        return world.app.store.get("thing", id)[path]
+
+    def settle(self) -> None:
+        """Poll both sides and run until nothing waits."""
+        for _ in range(6):
+            Cursor.objects.update(read_at=None)
+            ChangedRecord.objects.filter(attempts=0).update(not_before=timezone.now() - timedelta(seconds=1))
+            engine.run(self.mapping.pk, kind="manual")
+        waiting = ChangedRecord.objects.filter(attempts=0)
+        assert not waiting.exists(), list(waiting.values())
+
+    def calls(self, world: RestWorld) -> list[str]:
+        made = world.calls()
+        world.app.log.clear()
+        return made
+
+
+@pytest.fixture
+def two(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Two]:
+    monkeypatch.setattr(jobs, "enqueue", lambda *args: None)
+    monkeypatch.setattr(opening, "_paused", {})
+    monkeypatch.setattr(opening.Budget, "spend", lambda self: None)
+    with ExitStack() as stack:
+        worlds = [stack.enter_context(rest_world(habits)) for habits in (HELPFUL, BARE)]
+        rows = []
+        for name, world in zip(("Left", "Right"), worlds, strict=True):
+            settings: dict[str, Any] = {**SETTINGS, "definition": things_document(world.app.habits)}
+            rows.append(
+                Connection.objects.create(
+                    name=name, kind="rest", address=world.address, settings=settings, secrets=SECRETS, state="ok"
+                )
+            )
+        documents = {"left": side(rows[0], kind="rest"), "right": side(rows[1], kind="rest")}
+        mapping = build_mapping("Rest", *rows, RULES, match_keys=[[{"left": "title", "right": "title"}]], **documents)
+        MappingState.objects.update_or_create(
+            mapping=mapping, defaults={"approved_at": timezone.now(), "surveyed_at": timezone.now()}
+        )
+        yield Two(*worlds, mapping)
+
+
+def test_a_record_is_created_once_and_edits_cross_both_ways_between_unequal_systems(two: Two):
+    left = two.add(two.left, body="one\ntwo", status=2, labels=["b", "a"], amount=2.5)
+    two.settle()
+    link = Link.objects.get()
+    right = str(link.right_id)
+    assert (link.left_id, two.value(two.right, right, "title")) == (left, "Thing")
+    assert (two.value(two.right, right, "status"), two.value(two.right, right, "amount")) == (2, 2.5)
+    two.left.things.update(left, {"title": "Edited left"}, "7")
+    two.right.things.update(right, {"body": "edited right", "labels": ["c"]}, "7")
+    two.settle()
+    assert two.value(two.right, right, "title") == "Edited left"
+    assert two.value(two.left, left, "body") == "edited right"
+    assert two.value(two.left, left, "labels") == ["c"]
+    assert len(two.left.things.all()) == len(two.right.things.all()) == 1
+    assert not Conflict.objects.exists()
+
+
+def test_when_nothing_happens_a_poll_costs_one_call_on_each_side(two: Two):
+    for number in range(20):
+        two.add(two.left, title=f"Thing {number}")
+    two.settle()
+    Cursor.objects.update(read_at=None, swept_at=timezone.now(), deep_at=timezone.now())
+    for world in (two.left, two.right):
+        two.calls(world)
+    engine.run(two.mapping.pk, kind="manual")
+    assert two.calls(two.left) == ["GET /api/things"]
+    assert two.calls(two.right) == ["GET /api/things"], "all is listed and compared by digests; no record is read"
+
+
+def test_a_write_that_is_ignored_with_success_never_brings_the_old_value_back(two: Two):
+    left = two.add(two.left, status=1)
+    two.settle()
+    right = str(Link.objects.get().right_id)
+    answered = two.right.things._checked
+    two.right.things._checked = lambda values, before: {**answered(values, before), "status": 1}  # type: ignore
+    two.left.things.update(left, {"status": 3, "title": "Both"}, "7")
+    two.settle()
+    assert two.value(two.left, left, "status") == 3, "the edit stands"
+    assert two.value(two.right, right, "title") == "Both", "what else was sent was taken"
+    [conflict] = Conflict.objects.filter(state="open")
+    assert (conflict.kind, conflict.rule_id) == ("refused", "status")
+
+
+def test_a_value_that_a_create_ignored_never_comes_back_as_an_edit(two: Two):
+    answered = two.right.things._checked
+    two.right.things._checked = lambda values, before: {**answered(values, before), "status": 1}  # type: ignore
+    left = two.add(two.left, status=3)
+    two.settle()
+    right = str(Link.objects.get().right_id)
+    assert two.value(two.left, left, "status") == 3
+    assert two.value(two.right, right, "status") == 1
+    [conflict] = Conflict.objects.filter(state="open")
+    assert (conflict.kind, conflict.rule_id) == ("refused", "status")
