@@ -21,9 +21,10 @@ def listed(things: Things, habits: Habits, request: Request) -> Response:
         wanted = query["ids"].split(",") if habits.many else []
         rows = [thing for thing in things.all() if str(thing["id"]) in wanted and not thing["_gone"]]
         return _answer(things, rows, {"total": len(rows)})
-    rows = _chosen(things, habits, query)
-    if rows is None:
+    chosen = _chosen(things, habits, query)
+    if chosen is None:
         return Response(400, {"error": {"message": "updated needs a time"}})
+    rows = chosen
     size = min(int(query.get("size", "20")), habits.page_size)
     total = {"total": len(rows)} if habits.counts else {}
     match habits.paging:
@@ -34,9 +35,10 @@ def listed(things: Things, habits: Habits, request: Request) -> Response:
         case "offset":
             start = int(query.get("offset", "0"))
         case _:
-            start = _start_of(query.get("cursor", ""))
-            if start is None:
+            found = _start_of(query.get("cursor", ""))
+            if found is None:
                 return Response(400, {"error": {"message": "no such cursor"}})
+            start = found
     part = rows[start : start + size]
     if habits.lists == "short" and start:
         part = []
