@@ -25,9 +25,10 @@ SENDERS = FormField(
 )
 
 
-def form_of(kind: type[Connector]) -> Sequence[FormField]:
-    """The fields of a connection of this kind, beside name and address."""
-    return [*kind.form, SENDERS] if kind.capabilities.bell == "webhook" else kind.form
+def form_of(kind: type[Connector], settings: Mapping[str, Any] | None = None) -> Sequence[FormField]:
+    """The fields of a connection of this kind, or of one with these settings, beside name and address."""
+    form = kind.form if settings is None else kind.form_for(settings)
+    return [*form, SENDERS] if kind.capabilities_for(settings or {}).bell == "webhook" else form
 
 
 def _field(declared: FormField, stored: str) -> forms.Field:

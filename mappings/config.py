@@ -20,7 +20,7 @@ from connections.models import Connection
 from mappings import models
 from mappings.config_file import SECTIONS, ConfigError, dump, load
 from mappings.models import ConflictPolicy, FieldMapping, Side, ValueMap
-from mappings.remote import connection_form
+from mappings.remote import connection_form, secrets_go_to
 
 Thing = TypeVar("Thing", Connection, ConflictPolicy, ValueMap, models.Mapping)
 
@@ -219,7 +219,7 @@ def _form_problems(name: str, connection: Mapping[str, Any]) -> Iterator[str]:
     """What the connector's own form says of a connection in the file."""
     where = f"connections.{name}"
     try:
-        form = connection_form(connection["kind"])
+        form = connection_form(connection["kind"], connection["settings"])
     except LookupError:
         yield f"{where}.kind: there is no connector {connection['kind']!r}."
         return
@@ -266,6 +266,8 @@ def _secret_changes(name: str, item: Mapping[str, Any], environ: Mapping[str, st
 def _write_connection(change: ConfigChange, item: Mapping[str, Any], environ: Mapping[str, str]) -> Connection:
     connection = Connection.objects.filter(name=change.name).first() or Connection(name=change.name)
     moved = connection.pk is not None and (connection.address, connection.kind) != (item["address"], item["kind"])
+    told = secrets_go_to(connection.kind, connection.settings) if connection.pk else frozenset()
+    moved = moved or (connection.pk is not None and not secrets_go_to(item["kind"], item["settings"]) <= told)
     secrets, missing = {}, []
     for secret, variable in item["secrets"].items():
         if environ.get(variable):

@@ -24,9 +24,17 @@ SAMPLE_SECONDS = 300
 CANDIDATES = 20  # records looked at to find a pair where nothing is linked yet: one bulk read everywhere
 
 
-def connection_form(kind: str) -> Sequence[FormField]:
+def connection_form(kind: str, settings: Any) -> Sequence[FormField]:
     """The settings and secrets a connection of this kind has. Raises LookupError for an unknown kind."""
-    return form_of(connector_class(kind))
+    return form_of(connector_class(kind), settings)
+
+
+def secrets_go_to(kind: str, settings: Any) -> frozenset[str]:
+    """Where its secrets are sent beside its address; nowhere for an unknown kind."""
+    try:
+        return connector_class(kind).secrets_go_to(settings)
+    except LookupError:
+        return frozenset()
 
 
 def scope_form(connection: Connection) -> Sequence[FormField]:

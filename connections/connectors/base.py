@@ -387,6 +387,16 @@ class Connector:
         return cls.capabilities
 
     @classmethod
+    def form_for(cls, settings: Mapping[str, Any]) -> Sequence[FormField]:
+        """What a connection with these settings fills in beside its name and address."""
+        return cls.form
+
+    @classmethod
+    def secrets_go_to(cls, settings: Mapping[str, Any]) -> frozenset[str]:
+        """Origins beside the address that secrets are sent to: where one is new, they are asked for again."""
+        return frozenset()
+
+    @classmethod
     def scope_form_for(cls, settings: Mapping[str, Any]) -> Sequence[FormField]:
         """The fields of `scope` for a connection with these settings."""
         return cls.scope_form

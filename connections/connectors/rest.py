@@ -32,7 +32,7 @@ from connections.connectors.rest_capabilities import of_connection, of_type, tol
 from connections.connectors.rest_check import account_of, check
 from connections.connectors.rest_client import Client
 from connections.connectors.rest_definition import Definition, parse
-from connections.connectors.rest_form import ALL, DEFINITION, inputs
+from connections.connectors.rest_form import ALL, DEFINITION, DESCRIPTION, destinations, inputs
 from connections.connectors.rest_library import shipped
 from connections.connectors.rest_list import BEGINNING, Chunk, order
 from connections.connectors.rest_lookups import Lookups
@@ -69,6 +69,22 @@ class Rest(Connector):
             return of_connection(definition_of(cls, settings))
         except NotAllowed:
             return cls.capabilities
+
+    @classmethod
+    def form_for(cls, settings: Mapping[str, Any]) -> Sequence[FormField]:
+        if cls.described_as:
+            return cls.form
+        try:
+            return (DESCRIPTION, *inputs(definition_of(cls, settings)))
+        except NotAllowed:
+            return (DESCRIPTION, *cls.form)
+
+    @classmethod
+    def secrets_go_to(cls, settings: Mapping[str, Any]) -> frozenset[str]:
+        try:
+            return destinations(definition_of(cls, settings))
+        except NotAllowed:
+            return frozenset()
 
     @classmethod
     def scope_form_for(cls, settings: Mapping[str, Any]) -> Sequence[FormField]:

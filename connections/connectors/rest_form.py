@@ -16,6 +16,7 @@ from connections.connectors.rest_rules import placeholders_in
 
 DEFINITION = "definition"  # key of Connection.settings
 
+DESCRIPTION = FormField(DEFINITION, "Description of the API", multiline=True)
 USER = FormField("user", "User name")
 PASSWORD = FormField("password", "Password", secret=True)
 KEY = FormField("key", "API key", secret=True, help="As the system gave it, without a word before it.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from connections.connectors.rest_document import NAME, DefinitionError, placeholders
 
@@ -96,6 +97,8 @@ def _authentication(how: Authentication, own: set[str]) -> None:
             raise DefinitionError((*place, "token_path"), "the address that gives the token is needed")
         if not how.token:
             raise DefinitionError((*place, "token"), "where the answer has the token is needed")
+        if "{" in urlsplit(how.token_path).netloc:
+            raise DefinitionError((*place, "token_path"), "the host that gets the secret has to be written out")
         if not re.match(r"https?://", how.token_path):
             _path(how.token_path, own, (*place, "token_path"))
         _named(how.token_path, own, (*place, "token_path"))

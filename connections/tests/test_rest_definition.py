@@ -35,6 +35,11 @@ def test_a_name_alone_is_a_definition_that_says_what_it_lacks():
         ("authentication.method", "magic", "authentication, method: one of none, basic"),
         ("authentication", {"method": "header"}, "authentication, name: the name of the header"),
         ("authentication", {"method": "login"}, "authentication, token path: the address"),
+        (
+            "authentication",
+            {"method": "login", "token_path": "https://{place}/token"},
+            "token path: the host that gets the secret has to be written out",
+        ),
         ("headers.Host", "x", "headers: “Host” cannot be set here"),
         ("headers.Authorization", "x", "headers: “Authorization” cannot be set here; a secret belongs into"),
         ("headers.X-Odd Name", "x", "headers: “X-Odd Name” is no name"),

@@ -357,3 +357,29 @@ def test_command_wrong_arguments_answer_1_so_that_2_means_changes_only(capsys):
             command.run_from_argv(["manage.py", "config", *arguments])
         assert stop.value.code == 1
         assert "error:" in capsys.readouterr().err
+
+
+TOKENS = {"method": "client_credentials", "token_path": "/token"}
+
+
+def described(**more):
+    """A file with one connection to a described API."""
+    definition = {"version": 1, "name": "Acme", "parameters": [{"name": "bucket"}], "authentication": TOKENS, **more}
+    settings = {"definition": definition, "bucket": "b", "client_id": "us"}
+    connection = {"kind": "rest", "address": "https://acme.example", "settings": settings}
+    held = {"Acme": {**connection, "secrets": {"client_secret": "ACME_SECRET"}}}
+    return yaml.safe_dump({"version": 1, "connections": held})
+
+
+def test_the_description_of_an_api_goes_out_and_in_with_its_connection(db):
+    apply(described(), None, {"ACME_SECRET": "s3cret-s3cret"})
+    row = Connection.objects.get(name="Acme")
+    assert row.settings["definition"]["authentication"] == TOKENS and row.secrets == {"client_secret": "s3cret-s3cret"}
+    assert changes_of(plan(described())) == changes_of(plan(export())) == set()
+
+
+def test_a_description_that_sends_secrets_elsewhere_asks_for_them_again(db):
+    apply(described(), None, {"ACME_SECRET": "s3cret-s3cret"})
+    elsewhere = described(authentication={**TOKENS, "token_path": "https://evil.example/token"})
+    with pytest.raises(ConfigError, match="asks for the secret again"):
+        apply(elsewhere, None, {})
