@@ -31,7 +31,7 @@ from connections.connectors.base import (
 from connections.connectors.rest_capabilities import of_connection, of_type, told_apart
 from connections.connectors.rest_check import account_of, check
 from connections.connectors.rest_client import Client
-from connections.connectors.rest_definition import Definition, parse
+from connections.connectors.rest_definition import ChangedSince, Definition, Listing, parse
 from connections.connectors.rest_form import ALL, DEFINITION, DESCRIPTION, destinations, inputs
 from connections.connectors.rest_library import shipped
 from connections.connectors.rest_list import BEGINNING, Chunk, order
@@ -146,23 +146,21 @@ class Rest(Connector):
         listing = self._listed(objects)
         changed = listing.changed
         ordered = bool(changed and changed.oldest_first)
-        reached = watermark
+        reached, begun = watermark, None
         for chunk in objects.lister.changes(fields, objects.limited(scope), watermark if changed else None):
             records = self._let_in(objects, chunk, scope)
+            now = normal(chunk.date) if chunk.date else None
+            begun = begun or now
             stamps = [record.updated_at for record in chunk.records if record.updated_at]
             reached = max([*stamps, *([reached] if reached else [])], key=order, default=None)
-            if not changed or (chunk.last and not reached):
-                reached = normal(chunk.date) if chunk.date else reached or BEGINNING
+            position = reached if ordered else watermark
+            if chunk.last:
+                position = _end(changed, reached, begun, watermark)
             if not listing.complete or listing.lag:
                 records = [_named(record) for record in records]
-            yield Page(
-                records,
-                reached if ordered or chunk.last else watermark,
-                server_time=normal(chunk.date) if chunk.date else None,
-                last=chunk.last,
-            )
+            yield Page(records, position, server_time=now, last=chunk.last)
 
-    def _listed(self, objects: Objects) -> Any:
+    def _listed(self, objects: Objects) -> Listing:
         if objects.type.parent:
             raise NotAllowed(
                 f"{objects.type.label or objects.type.name} are read by the record that owns them, not as a whole. "
@@ -318,6 +316,18 @@ class Rest(Connector):
         """An administrator made the webhook, and removes it."""
         if self.definition.webhook is None:
             raise NotImplementedError
+
+
+def _end(changed: ChangedSince | None, reached: str | None, begun: str | None, watermark: str | None) -> str:
+    """The position after a whole list. `reached`: its latest time; `begun`: the system's time at its first page."""
+    if not changed:
+        return begun or watermark or BEGINNING
+    if not reached:
+        return begun or BEGINNING
+    if changed.oldest_first or not begun:
+        return reached
+    # ⚑ Without an order, what was edited meanwhile on a page read already is later than the beginning.
+    return max(min(reached, begun, key=order), watermark or BEGINNING, key=order)
 
 
 def _named(record: Record) -> Record:

@@ -386,7 +386,7 @@ class Definition:
     notes: tuple[str, ...] = ()  # what cannot be done here, one sentence each
     parameters: tuple[Parameter, ...] = ()
     authentication: Authentication = Authentication()
-    headers: Mapping[str, Template] = field(default_factory=dict)  # {address}
+    headers: Mapping[str, Template] = field(default_factory=dict)  # {address}; no secrets: they would be exported
     account: Account | None = None
     people: People | None = None
     errors: Errors = Errors()

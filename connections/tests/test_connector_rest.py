@@ -187,6 +187,17 @@ def test_a_record_that_moves_while_pages_of_one_moment_are_counted_makes_no_othe
     assert set(wired.changed()) == set(ids)
 
 
+def test_a_list_without_an_order_is_gone_on_from_its_beginning():
+    """A record on a page read already may be edited while later pages are read."""
+    document = changed(things_document(Habits()), "object_types.0.list.changed.oldest_first", False)
+    wired = Wired(document=document)
+    wired.many(60, apart=1)
+    wired.at += 12 * 3600  # later than the Date of every scripted answer
+    wired.add()
+    pages = list(wired.connector.changed_since("thing", None, [], {}))
+    assert [page.watermark for page in pages] == [None, "2026-01-01T09:00:00Z"]
+
+
 @pytest.mark.parametrize(
     ("lists", "paging", "said"),
     [

@@ -18,8 +18,8 @@ from connections.connectors.base import Values
 from connections.sandbox.base import Server
 from connections.tests.contract import Person, Sample, WiredVendor
 from connections.tests.contract_vendor import Answered
+from connections.tests.picked_contract import PickedContract
 from connections.tests.real_app import Door
-from connections.tests.real_contract import RealContract
 from connections.tests.rest_world import rest
 
 DEFINITIONS = Path(__file__).parent / "definitions"
@@ -141,7 +141,7 @@ class KintoVendor(RealVendor):
         return {path: value for path, value in record.items() if path not in ("last_modified", "external")}
 
 
-class TestKinto(RealContract):
+class TestKinto(PickedContract):
     # It finds exact texts only: its "like" takes a pattern, and answers 500 to some texts.
     test_case = None  # type: ignore[assignment]
 
@@ -244,7 +244,7 @@ class RoundupVendor(RealVendor):
         return self._as_ana(lambda db: {path: str(db.issue.get(external_id, path)) for path in paths})
 
 
-class TestRoundup(RealContract):
+class TestRoundup(PickedContract):
     @pytest.fixture(scope="class")
     def roundup(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Door, Clock, str, Any]]:
         pytest.importorskip("roundup")

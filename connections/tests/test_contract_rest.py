@@ -14,6 +14,8 @@ from connections.sandbox.rest import KEY
 from connections.sandbox.rest_habits import Habits
 from connections.tests.contract import HttpContract, Person, Sample, WiredVendor
 from connections.tests.contract_vendor import Answered
+from connections.tests.contract_wire import WireContract
+from connections.tests.picked_contract import PickedContract
 from connections.tests.rest_world import RestWorld, rest_world
 
 ANA = "7"
@@ -146,7 +148,7 @@ class BareVendor(RestVendor):
     writing = {**RestVendor.writing, "update": Answered("PUT", "/api/things/")}
 
 
-class TestBare(HttpContract):
+class TestBare(PickedContract, WireContract):
     """A list of everything by offset, whole records, no version, no answer to a write, wrapped, one record a call."""
 
     @pytest.fixture

@@ -1,7 +1,6 @@
-"""The part of the contract suite that runs against real applications.
+"""The part of the contract suite in which systems differ most, for real applications and for a second set of habits.
 
-The whole suite would take a minute for each. What is left out has little to do with an application's own habits (how
-garbage is told from an answer, what a status means) and runs against the small API of `connections.sandbox.rest`.
+The whole suite would take a minute for each of them; it runs against the small API of `connections.sandbox.rest`.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from connections.tests.contract import HttpContract as Whole
 RECORDS = 27
 
 
-class RealContract:
-    """Picked by what real applications do differently: times, versions, pages, deletions, filters, refusals."""
+class PickedContract:
+    """Picked by what systems do differently: times, versions, pages, deletions, filters, refusals."""
 
     @pytest.fixture(autouse=True)
     def few_records(self, monkeypatch: pytest.MonkeyPatch) -> None:
