@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from connections.connectors.rest_definition import DefinitionError, dump, gaps, parse
 from connections.connectors.rest_form import destinations, inputs
+from connections.connectors.rest_library import from_yaml
 from connections.tests.rest_documents import WHOLE, changed
 
 
@@ -106,3 +109,9 @@ def test_where_secrets_go_beside_the_address_is_known():
 
     assert destinations(with_token("/oauth/token")) == frozenset()
     assert destinations(with_token("https://login.example.com/token")) == {"https://login.example.com"}
+
+
+def test_the_example_of_the_docs_is_a_complete_definition():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "connectors.md").read_text()
+    [example] = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert gaps(from_yaml(example)) == []
