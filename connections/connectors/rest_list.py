@@ -215,7 +215,10 @@ class Lister:
                 news = [pair for pair in zip(chunk.records, chunk.raws, strict=True) if not _known(fresh, pair[0])]
                 moved = moved or any(deep.get(r.external_id, r.updated_at) != r.updated_at for r, _ in news)
                 stamps = [record.updated_at for record in chunk.records if record.updated_at]
-                following = self._further(start, max(stamps, key=order, default=None), number)
+                self._believed(stamps, start if number == 1 else None)
+                # An index that is late may show a time that is newer than the record's place in it.
+                edge = min if self.listing.lag else max
+                following = self._further(start, edge(stamps, key=order, default=None), number)
                 self._remember(fresh, chunk.records, following or start)
                 if self._counted and not following and not chunk.last and len(deep) < MOST_REMEMBERED:
                     deep |= {r.external_id: r.updated_at for r in chunk.records if r.updated_at}
@@ -231,6 +234,28 @@ class Lister:
                 if repeats > MOST_REPEATS:
                     raise self._endless("its records move faster than they can be read")
                 start, moved, deep, fresh = min(deep.values(), key=order, default=since), False, {}, {}
+
+    def _believed(self, stamps: Sequence[str], start: str | None) -> None:
+        """⚑ Raise where a list is not as described: going on from its times would then leave records out unsaid.
+
+        start: of the question whose first page this is.
+        """
+        changed = self.listing.changed
+        assert changed
+        if not self.listing.lag and list(stamps) != sorted(stamps, key=order):
+            raise Retry(
+                f"The list of {self.type.label or self.type.name} in {self.client.definition.name} is not in the order "
+                "of its times, oldest first, as its description says. Reading was stopped; nothing was taken for "
+                "complete. Correct the parameters of its order, or say that it has none."
+            )
+        slack = timedelta(seconds=2 * changed.granularity)
+        bound = floored(parsed(start), changed.granularity) - slack if start else None
+        if bound and stamps and parsed(max(stamps, key=order)) < bound:
+            raise Retry(
+                f"The list of {self.type.label or self.type.name} in {self.client.definition.name} gives records from "
+                f"before the time that was asked for ({start}). Reading was stopped; nothing was taken for complete. "
+                "Check the name and form of its “changed since”, and how fine its steps are."
+            )
 
     @property
     def _counted(self) -> bool:

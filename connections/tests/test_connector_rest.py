@@ -187,6 +187,40 @@ def test_a_record_that_moves_while_pages_of_one_moment_are_counted_makes_no_othe
     assert set(wired.changed()) == set(ids)
 
 
+def test_a_list_that_is_not_in_the_order_that_was_described_is_not_believed():
+    """Newest first and taken for oldest first, all but its first page would be passed over."""
+    wired = Wired()
+    rows = [{"id": n, "lock": 1, "updated": f"2026-01-01T00:00:{59 - n:02}Z"} for n in range(1, 51)]
+    wired.http.script.insert(0, ("GET", "/api/things$", Said({"items": rows, "total": 80})))
+    with pytest.raises(Retry, match="not in the order of its times"):
+        wired.changed()
+
+
+def test_a_list_that_does_not_know_its_changed_since_is_not_believed():
+    document = changed(things_document(Habits()), "object_types.0.list.changed.parameter", "updatedd")
+    wired = Wired(document=document)
+    wired.many(120, apart=10)
+    with pytest.raises(Retry, match="from before the time that was asked for"):
+        wired.changed()
+
+
+def test_an_index_that_is_late_is_gone_on_from_the_earliest_time_of_a_page():
+    """HubSpot's search answers an old question with new values: one of them must not make the walk jump."""
+    document = things_document(Habits(paging="cursor", page_size=10))
+    document["object_types"][0]["list"] |= {"lag": 60.0}
+    document["object_types"][0]["list"]["paging"] |= {"max_pages": 2, "size": 10}
+    wired = Wired(Habits(paging="cursor", page_size=10), document)
+    ids = wired.many(70, apart=1)
+    shown = wired.things.shown
+
+    def fresher(thing: Any) -> dict[str, Any]:
+        late = {"updated": "2026-01-01T01:00:00Z"} if str(thing["id"]) == ids[14] else {}
+        return {**shown(thing), **late}
+
+    wired.things.shown = fresher  # type: ignore[method-assign]
+    assert set(wired.changed()) == set(ids)
+
+
 def test_a_list_without_an_order_is_gone_on_from_its_beginning():
     """A record on a page read already may be edited while later pages are read."""
     document = changed(things_document(Habits()), "object_types.0.list.changed.oldest_first", False)
