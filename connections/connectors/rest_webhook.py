@@ -41,9 +41,11 @@ def parse(definition: Definition, request: DeliveryRequest, secret: str, now: fl
     hints = [hint for each in events if (hint := _hint(bell, types, each, not reason))]
     delivery = request.headers.get(bell.delivery_header.lower(), "") if bell.delivery_header else ""
     told = delivery or look(bell.delivery, body)
-    if not told and not reason:
-        # Without a name of its own, a retry is known by its text.
-        told = hashlib.sha256(request.body).hexdigest()
+    sent = request.headers.get(bell.timestamp_header.lower(), "") if bell.timestamp_header else ""
+    if not told and sent:
+        # ⚑ Without a name of its own a retry is known by its text and time; by the text alone, a second edit would pass
+        # for a retry of the first.
+        told = hashlib.sha256(sent.encode() + b"." + request.body).hexdigest()
     return ParsedDelivery(
         delivery_id=str(told) if told else None,
         event=str(look(bell.event, events[0]) or "change"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import json
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 
 from connections.connectors.base import (
     Context,
+    DeliveryRequest,
     Gone,
     NeedsAuthorization,
     NotAllowed,
@@ -20,7 +23,9 @@ from connections.connectors.base import (
     VersionMismatch,
 )
 from connections.connectors.rest import Rest
+from connections.connectors.rest_definition import parse
 from connections.connectors.rest_library import from_yaml
+from connections.connectors.rest_webhook import parse as parse_webhook
 from connections.sandbox.base import Request
 from connections.sandbox.rest import RestStandin
 from connections.sandbox.rest_habits import Habits
@@ -61,8 +66,6 @@ class Wired:
         elif asked.body is not None:
             body = json.dumps(asked.body).encode()
         if asked.auth:
-            import base64
-
             headers["authorization"] = "Basic " + base64.b64encode(":".join(asked.auth).encode()).decode()
         query = {name: str(value) for name, value in asked.query}
         found = self.app.handle(Request(asked.method, asked.path, query, headers, body))
@@ -458,6 +461,74 @@ def test_what_an_answer_for_many_lacks_is_asked_for_alone_before_it_counts_as_go
     rows = [wired.things.shown(wired.app.store.get("thing", id)) for id in ids[:2]]
     wired.http.script.insert(0, ("GET", "/api/things$", Said({"items": rows})))  # cut off without a word
     assert set(wired.connector.get_many("thing", [*ids, "99999"], [])) == set(ids)
+
+
+# Webhooks ----------------------------------------------------------------------------------------------------------
+
+BODY = b'{"id": 5, "gone": false}'
+SECRET = "a-long-webhook-secret"
+
+
+def signed(algorithm: str, encoding: str, signed: bytes) -> str:
+    if algorithm == "secret":
+        return SECRET
+    made = hmac.new(SECRET.encode(), signed, algorithm.removeprefix("hmac-"))
+    return made.hexdigest() if encoding == "hex" else base64.b64encode(made.digest()).decode()
+
+
+@pytest.mark.parametrize("algorithm", ["hmac-sha256", "hmac-sha1", "hmac-sha512", "secret"])
+@pytest.mark.parametrize("encoding", ["hex", "base64"])
+def test_every_way_to_sign_is_verified_and_a_wrong_one_is_not(algorithm: str, encoding: str):
+    bell = {
+        "signature_header": "X-Sig",
+        "algorithm": algorithm,
+        "encoding": encoding,
+        "prefix": "v1=",
+        "deleted": "gone",
+    }
+    document = things_document(Habits())
+    definition = parse({**document, "object_types": document["object_types"][:1], "webhook": bell})
+    given = "v1=" + signed(algorithm, encoding, BODY)
+    for signature, reason in (
+        (given, ""),
+        (given[:-3] + "AAA", "does not fit"),
+        ("", "not signed"),
+        ("v1=€", "not fit"),
+    ):
+        found = parse_webhook(definition, DeliveryRequest("POST", "/", {"x-sig": signature}, BODY), SECRET, START)
+        assert found.verified is not bool(reason) and reason in found.reason
+        assert [(h.object_type, h.external_id, h.deleted, h.verified) for h in found.hints] == [
+            ("thing", "5", False, not reason)
+        ]
+    assert not parse_webhook(definition, DeliveryRequest("POST", "/", {"x-sig": given}, BODY), "", START).verified
+
+
+def test_two_equal_webhooks_are_two_edits_unless_something_says_that_they_are_one():
+    document = things_document(Habits())
+    bell = {"signature_header": "X-Sig"}
+    plain = parse({**document, "object_types": document["object_types"][:1], "webhook": bell})
+    stamped = {**bell, "signed": "{timestamp}.{body}", "timestamp_header": "X-Sent"}
+    timed = parse({**document, "object_types": document["object_types"][:1], "webhook": stamped})
+
+    def told(definition: Any, sent: str) -> str | None:
+        request = DeliveryRequest("POST", "/", {"x-sig": "0", "x-sent": sent}, BODY)
+        return parse_webhook(definition, request, SECRET, START).delivery_id
+
+    assert told(plain, "1") is None
+    assert told(timed, "1") == told(timed, "1") != told(timed, "2")
+
+
+@pytest.mark.parametrize(
+    "sent", ["1767225000", "1767225600000", "Thu, 01 Jan 2026 00:00:10 GMT", "1767229999", "soon", ""]
+)
+def test_a_signed_webhook_is_believed_for_some_minutes(sent: str):
+    document = things_document(Habits())
+    bell = {"signature_header": "X-Sig", "signed": "{timestamp}.{body}", "timestamp_header": "X-Sent"}
+    definition = parse({**document, "object_types": document["object_types"][:1], "webhook": bell})
+    signature = signed("hmac-sha256", "hex", sent.encode() + b"." + BODY)
+    request = DeliveryRequest("POST", "/", {"x-sig": signature, "x-sent": sent}, BODY)
+    recent = sent in ("1767225600000", "Thu, 01 Jan 2026 00:00:10 GMT")
+    assert parse_webhook(definition, request, SECRET, START).verified is recent
 
 
 # What it costs -----------------------------------------------------------------------------------------------------
