@@ -6,7 +6,6 @@ hold it. What a connection can do follows from its definition. `scope`: {name of
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -25,9 +24,11 @@ from connections.connectors.base import (
     Page,
     ParsedDelivery,
     Record,
+    Step,
     Values,
     WriteResult,
 )
+from connections.connectors.proofs import Proof
 from connections.connectors.rest_capabilities import of_connection, of_type, told_apart
 from connections.connectors.rest_check import account_of, check
 from connections.connectors.rest_client import Client
@@ -40,7 +41,7 @@ from connections.connectors.rest_objects import Objects
 from connections.connectors.rest_paths import fill
 from connections.connectors.rest_records import lets_in
 from connections.connectors.rest_values import normal, parsed
-from connections.connectors.rest_webhook import by_hand
+from connections.connectors.rest_webhook import by_hand, proof_of
 from connections.connectors.rest_webhook import parse as parse_webhook
 
 ACCOUNT = "account"  # key of the connection's state
@@ -302,20 +303,18 @@ class Rest(Connector):
 
     # The bell ----------------------------------------------------------------------------------------------------
 
+    def delivery_proof(self) -> Proof | None:
+        return proof_of(self.definition.webhook)
+
     def parse_delivery(self, request: DeliveryRequest) -> ParsedDelivery:
         if self.definition.webhook is None:
             raise NotImplementedError
-        return parse_webhook(self.definition, request, self.context.secrets.get("webhook_secret", ""), time.time())
+        return parse_webhook(self.definition, request, self.verdict(request))
 
-    def subscribe(self, object_types: Sequence[str], scope: Values, callback_url: str) -> str:
+    def steps_by_hand(self, object_types: Sequence[str], scope: Values, callback_url: str) -> Sequence[Step]:
         if self.definition.webhook is None:
             raise NotImplementedError
         return by_hand(self.definition, callback_url)
-
-    def unsubscribe(self) -> None:
-        """An administrator made the webhook, and removes it."""
-        if self.definition.webhook is None:
-            raise NotImplementedError
 
 
 def _end(changed: ChangedSince | None, reached: str | None, begun: str | None, watermark: str | None) -> str:

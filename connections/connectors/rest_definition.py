@@ -374,6 +374,7 @@ class Webhook:
     prefix: str = ""  # before the signature: "sha256="
     signed: Template = "{body}"  # {timestamp}
     timestamp_header: str = ""
+    timestamp_as: Literal["seconds", "milliseconds", "iso"] = "seconds"  # since 1970
     help: str = ""  # how an administrator makes it there
 
 

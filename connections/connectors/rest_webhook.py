@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
-import hmac
 from collections.abc import Mapping
 from typing import Any
 
-from connections.connectors.base import DeliveryRequest, Hint, ParsedDelivery
-from connections.connectors.http import http_date
+from connections.connectors.base import DeliveryRequest, Hint, ParsedDelivery, Step
+from connections.connectors.proofs import Proof, Verdict
 from connections.connectors.rest_definition import Definition, ObjectType, Webhook
 from connections.connectors.rest_paths import id_of, look, truth
 from connections.connectors.untrusted_json import parse_json
 
-# A signed request is believed for so long: clocks differ, and senders try again.
-REPLAY_SECONDS = 300.0
 # A delivery with more events is no delivery but an attack on the inbox.
 MOST_EVENTS = 1000
-ALGORITHMS = {"hmac-sha256": hashlib.sha256, "hmac-sha1": hashlib.sha1, "hmac-sha512": hashlib.sha512}
+UNITS = {"seconds": "s", "milliseconds": "ms", "iso": "iso"}
 
 
-def parse(definition: Definition, request: DeliveryRequest, secret: str, now: float) -> ParsedDelivery:
-    """now: seconds. Raises ValueError on what is no delivery."""
+def parse(definition: Definition, request: DeliveryRequest, verdict: Verdict) -> ParsedDelivery:
+    """Raises ValueError on what is no delivery."""
     bell = definition.webhook
     assert bell
     try:
@@ -36,9 +31,8 @@ def parse(definition: Definition, request: DeliveryRequest, secret: str, now: fl
     events = found if isinstance(found, list) else [found]
     if not events or len(events) > MOST_EVENTS or not all(isinstance(each, Mapping) for each in events):
         raise ValueError(f"there are no events at “{bell.events}”")
-    reason = why_unverified(bell, request, secret, now)
     types = {each.name: each for each in definition.object_types}
-    hints = [hint for each in events if (hint := _hint(bell, types, each, not reason))]
+    hints = [hint for each in events if (hint := _hint(bell, types, each, verdict.verified))]
     delivery = request.headers.get(bell.delivery_header.lower(), "") if bell.delivery_header else ""
     told = delivery or look(bell.delivery, body)
     sent = request.headers.get(bell.timestamp_header.lower(), "") if bell.timestamp_header else ""
@@ -49,9 +43,10 @@ def parse(definition: Definition, request: DeliveryRequest, secret: str, now: fl
     return ParsedDelivery(
         delivery_id=str(told) if told else None,
         event=str(look(bell.event, events[0]) or "change"),
-        verified=not reason,
-        reason=reason,
+        verified=verdict.verified,
+        reason=verdict.reason,
         hints=tuple(dict.fromkeys(hints)),
+        provable=verdict.provable,
     )
 
 
@@ -66,58 +61,42 @@ def _hint(bell: Webhook, types: Mapping[str, ObjectType], event: Any, verified: 
     return Hint(name, external_id, deleted=truth(bell.deleted, event), verified=verified)
 
 
-def why_unverified(bell: Webhook, request: DeliveryRequest, secret: str, now: float) -> str:
-    """Why the sender is not proved; "" if it is."""
-    if not bell.signature_header:
-        return "the description of the API says nothing of a signature"
-    if not secret:
-        return "the connection has no webhook secret"
-    given = request.headers.get(bell.signature_header.lower(), "")
-    if not given.startswith(bell.prefix) or not given:
-        return "the request is not signed"
-    given = given.removeprefix(bell.prefix)
-    sent = request.headers.get(bell.timestamp_header.lower(), "") if bell.timestamp_header else ""
+def proof_of(bell: Webhook | None) -> Proof | None:
+    """How its requests prove their sender; None where nothing does."""
+    if bell is None or not bell.signature_header:
+        return None
+    header = bell.signature_header.lower()
     if bell.algorithm == "secret":
-        if not hmac.compare_digest(given.encode(), secret.encode()):
-            return "the secret does not fit"
-    else:
-        before, _, after = bell.signed.partition("{body}")
-        signed = _around(before, sent) + request.body + _around(after, sent)
-        made = hmac.new(secret.encode(), signed, ALGORITHMS[bell.algorithm]).digest()
-        if not hmac.compare_digest(_decoded(given, bell.encoding), made):
-            return "the signature does not fit"
-    if bell.timestamp_header and not _is_recent(sent, now):
-        return "it was signed too long ago, or by a clock that is far off"
-    return ""
+        return Proof(header=header, how="token", prefix=bell.prefix)
+    before, _, after = bell.signed.partition("{body}")
+    return Proof(
+        header=header,
+        digest=bell.algorithm.removeprefix("hmac-"),
+        encoding=bell.encoding,
+        prefix=bell.prefix,
+        signed=(*_parts(before), "body", *_parts(after)),
+        timestamp=bell.timestamp_header.lower() if "{timestamp}" in bell.signed else "",
+        unit=UNITS[bell.timestamp_as],
+    )
 
 
-def _around(text: str, sent: str) -> bytes:
-    return text.replace("{timestamp}", sent).replace("{{", "{").replace("}}", "}").encode()
+def _parts(text: str) -> list[str]:
+    """The pieces around the body in the proof's own words."""
+    found = []
+    for number, part in enumerate(text.split("{timestamp}")):
+        found += ["timestamp"] if number else []
+        found += [part.replace("{{", "{").replace("}}", "}")] if part else []
+    return found
 
 
-def _decoded(given: str, encoding: str) -> bytes:
-    try:
-        return bytes.fromhex(given) if encoding == "hex" else base64.b64decode(given, validate=True)
-    except (ValueError, binascii.Error):
-        return b""
-
-
-def _is_recent(sent: str, now: float) -> bool:
-    if sent.isdecimal() and len(sent) <= 15:
-        seconds = float(sent)
-        return abs(now - (seconds / 1000 if seconds > 1e11 else seconds)) <= REPLAY_SECONDS
-    moment = http_date(sent)
-    return bool(moment) and abs(now - moment.timestamp()) <= REPLAY_SECONDS  # type: ignore[union-attr]
-
-
-def by_hand(definition: Definition, url: str) -> str:
-    """How an administrator sets it up."""
+def by_hand(definition: Definition, url: str) -> list[Step]:
+    """What an administrator does there."""
     bell = definition.webhook
     assert bell
     own = bell.help or "Make a webhook there for changes, creations and deletions of the records that are mapped."
     proof = (
-        f"It has to prove itself in the header {bell.signature_header} with this connection's webhook secret."
+        f"Have it prove itself in the header {bell.signature_header} with this connection's webhook secret."
         if bell.signature_header
-        else "Its requests are not believed, since nothing proves who sends them; polling finds the changes."
+        else "Nothing proves who sends its requests, so that each is at most a reason to look."
     )
-    return f"{own} Its address is {url}. {proof}"
+    return [Step(own), Step("Let it send to this address:", url), Step(proof)]

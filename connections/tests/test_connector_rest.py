@@ -11,12 +11,14 @@ from urllib.parse import urlencode
 
 import pytest
 
+from connections.connectors import proofs
 from connections.connectors.base import (
     Context,
     DeliveryRequest,
     Gone,
     NeedsAuthorization,
     NotAllowed,
+    ParsedDelivery,
     RateLimited,
     Refused,
     Retry,
@@ -26,6 +28,7 @@ from connections.connectors.rest import Rest
 from connections.connectors.rest_definition import parse
 from connections.connectors.rest_library import from_yaml
 from connections.connectors.rest_webhook import parse as parse_webhook
+from connections.connectors.rest_webhook import proof_of
 from connections.sandbox.base import Request
 from connections.sandbox.rest import RestStandin
 from connections.sandbox.rest_habits import Habits
@@ -469,66 +472,60 @@ BODY = b'{"id": 5, "gone": false}'
 SECRET = "a-long-webhook-secret"
 
 
-def signed(algorithm: str, encoding: str, signed: bytes) -> str:
+def signed(algorithm: str, encoding: str, text: bytes) -> str:
     if algorithm == "secret":
         return SECRET
-    made = hmac.new(SECRET.encode(), signed, algorithm.removeprefix("hmac-"))
+    made = hmac.new(SECRET.encode(), text, algorithm.removeprefix("hmac-"))
     return made.hexdigest() if encoding == "hex" else base64.b64encode(made.digest()).decode()
+
+
+def heard(bell: dict[str, Any], secret: str = SECRET, **headers: str) -> ParsedDelivery:
+    """What is made of BODY with these headers, whose names have _ for -."""
+    document = things_document(Habits())
+    definition = parse({**document, "object_types": document["object_types"][:1], "webhook": bell})
+    request = DeliveryRequest("POST", "/", {name.replace("_", "-"): value for name, value in headers.items()}, BODY)
+    verdict = proofs.check(proof_of(definition.webhook), {"webhook_secret": secret}, request, START)
+    return parse_webhook(definition, request, verdict)
 
 
 @pytest.mark.parametrize("algorithm", ["hmac-sha256", "hmac-sha1", "hmac-sha512", "secret"])
 @pytest.mark.parametrize("encoding", ["hex", "base64"])
 def test_every_way_to_sign_is_verified_and_a_wrong_one_is_not(algorithm: str, encoding: str):
-    bell = {
-        "signature_header": "X-Sig",
-        "algorithm": algorithm,
-        "encoding": encoding,
-        "prefix": "v1=",
-        "deleted": "gone",
-    }
-    document = things_document(Habits())
-    definition = parse({**document, "object_types": document["object_types"][:1], "webhook": bell})
+    bell = {"signature_header": "X-Sig", "algorithm": algorithm, "encoding": encoding, "prefix": "v1="}
     given = "v1=" + signed(algorithm, encoding, BODY)
-    for signature, reason in (
-        (given, ""),
-        (given[:-3] + "AAA", "does not fit"),
-        ("", "not signed"),
-        ("v1=€", "not fit"),
-    ):
-        found = parse_webhook(definition, DeliveryRequest("POST", "/", {"x-sig": signature}, BODY), SECRET, START)
-        assert found.verified is not bool(reason) and reason in found.reason
-        assert [(h.object_type, h.external_id, h.deleted, h.verified) for h in found.hints] == [
-            ("thing", "5", False, not reason)
-        ]
-    assert not parse_webhook(definition, DeliveryRequest("POST", "/", {"x-sig": given}, BODY), "", START).verified
+    for signature in (given, given[:-3] + "AAA", "", "v1=€"):
+        found = heard({**bell, "deleted": "gone"}, x_sig=signature)
+        assert found.verified is (signature == given) and bool(found.reason) is (signature != given)
+        [hint] = found.hints
+        assert (hint.object_type, hint.external_id, hint.deleted) == ("thing", "5", False)
+        assert hint.verified is found.verified
+    assert not heard(bell, "", x_sig=given).provable
+    assert not heard({}, x_sig=given).provable
 
 
 def test_two_equal_webhooks_are_two_edits_unless_something_says_that_they_are_one():
-    document = things_document(Habits())
-    bell = {"signature_header": "X-Sig"}
-    plain = parse({**document, "object_types": document["object_types"][:1], "webhook": bell})
-    stamped = {**bell, "signed": "{timestamp}.{body}", "timestamp_header": "X-Sent"}
-    timed = parse({**document, "object_types": document["object_types"][:1], "webhook": stamped})
-
-    def told(definition: Any, sent: str) -> str | None:
-        request = DeliveryRequest("POST", "/", {"x-sig": "0", "x-sent": sent}, BODY)
-        return parse_webhook(definition, request, SECRET, START).delivery_id
-
-    assert told(plain, "1") is None
-    assert told(timed, "1") == told(timed, "1") != told(timed, "2")
+    plain = {"signature_header": "X-Sig"}
+    timed = {**plain, "signed": "{timestamp}.{body}", "timestamp_header": "X-Sent"}
+    assert heard(plain, x_sig="0").delivery_id is None
+    first = heard(timed, x_sig="0", x_sent="1").delivery_id
+    assert first == heard(timed, x_sig="0", x_sent="1").delivery_id != heard(timed, x_sig="0", x_sent="2").delivery_id
 
 
 @pytest.mark.parametrize(
-    "sent", ["1767225000", "1767225600000", "Thu, 01 Jan 2026 00:00:10 GMT", "1767229999", "soon", ""]
+    ("sent", "form", "recent"),
+    [
+        ("1767225601", "seconds", True),
+        ("1767225000", "seconds", False),
+        ("1767225600000", "milliseconds", True),
+        ("2026-01-01T00:00:10Z", "iso", True),
+        ("soon", "seconds", False),
+        ("", "seconds", False),
+    ],
 )
-def test_a_signed_webhook_is_believed_for_some_minutes(sent: str):
-    document = things_document(Habits())
-    bell = {"signature_header": "X-Sig", "signed": "{timestamp}.{body}", "timestamp_header": "X-Sent"}
-    definition = parse({**document, "object_types": document["object_types"][:1], "webhook": bell})
-    signature = signed("hmac-sha256", "hex", sent.encode() + b"." + BODY)
-    request = DeliveryRequest("POST", "/", {"x-sig": signature, "x-sent": sent}, BODY)
-    recent = sent in ("1767225600000", "Thu, 01 Jan 2026 00:00:10 GMT")
-    assert parse_webhook(definition, request, SECRET, START).verified is recent
+def test_a_signed_webhook_is_believed_for_some_minutes(sent: str, form: str, recent: bool):
+    bell = {"signature_header": "X-Sig", "signed": "v0:{timestamp}:{body}", "timestamp_header": "X-Sent"}
+    signature = signed("hmac-sha256", "hex", b"v0:" + sent.encode() + b":" + BODY)
+    assert heard({**bell, "timestamp_as": form}, x_sig=signature, x_sent=sent).verified is recent
 
 
 # What it costs -----------------------------------------------------------------------------------------------------

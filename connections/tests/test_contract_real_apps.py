@@ -48,7 +48,7 @@ class RealVendor(WiredVendor):
     title = "title"
     secret = PASSWORD
     everything = Answered("", "")
-    unused = frozenset({"parse_delivery", "subscribe", "unsubscribe"})
+    unused = frozenset({"parse_delivery", "steps_by_hand"})
     seen = 0
 
     def __init__(self, door: Door, clock: Clock, address: str, name: str, settings: Mapping[str, str]) -> None:

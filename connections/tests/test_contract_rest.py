@@ -113,7 +113,8 @@ class RestVendor(WiredVendor):
     def delivery(self, external_id: str) -> DeliveryRequest:
         self.w.app.now = time.time
         headers, body = self.w.app.signed(external_id)
-        return DeliveryRequest("POST", "/hooks/x", {name.lower(): value for name, value in headers.items()}, body)
+        named = {name.lower(): value for name, value in headers.items()}
+        return DeliveryRequest("POST", "/hooks/x", named, body, received_at=time.time())
 
     def fault(self, kind: str, which: Answered, **options: Any) -> None:
         self.w.app.fault(kind, method=which.method, path=which.path, **options)
