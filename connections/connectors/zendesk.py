@@ -102,8 +102,6 @@ class Zendesk(Connector):
         """Comments carry no key; users and organizations are written one by one, and without a condition."""
         if object_type == TICKET:
             return self.capabilities
-        if object_type in directory.KINDS:
-            return replace(self.capabilities, idempotent_create=False, bulk_write=1, conditional_write=False)
         return replace(self.capabilities, idempotent_create=False, bulk_write=1, conditional_write=False)
 
     # What there is -----------------------------------------------------------------------------------------------
