@@ -19,8 +19,8 @@ lint: python  ## ruff and mypy
 mutants: python  ## breaks the code on purpose and sees that the tests notice; NAME=… for one seeded bug
 	@$(PYTHON) scripts/bootstrap.py mutants $(NAME)
 
-bench: python  ## measures a demo that runs in another window
-	@$(PYTHON) scripts/bootstrap.py bench
+bench: python  ## measures a demo that runs in another window; SQL=1: two databases of its own instead
+	@$(PYTHON) scripts/bootstrap.py bench $(if $(SQL),--sql)
 
 simulate: python  ## seeded histories against the real engine: N=2000 SEED=1
 	@$(PYTHON) scripts/bootstrap.py simulate $(N) $(SEED)

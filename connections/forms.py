@@ -10,7 +10,8 @@ from django.utils.functional import cached_property
 
 from connections.connectors.base import Connector, FormField
 from connections.credentials import masked
-from connections.guard import check_address
+from connections.guard import DEFAULT_PORTS, check_address
+from connections.guard_database import check_database_address
 from connections.models import Connection
 from connections.senders import networks
 
@@ -106,7 +107,10 @@ class ConnectionForm(forms.Form):
     def clean_address(self) -> str:
         address: str = self.cleaned_data["address"].rstrip("/")
         try:
-            check_address(address)
+            if set(self.kind.schemes) <= set(DEFAULT_PORTS):
+                check_address(address)
+            else:
+                check_database_address(address, self.kind.schemes)
         except ValueError as refused:
             raise forms.ValidationError(str(refused)) from None
         return address

@@ -14,7 +14,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -79,7 +79,7 @@ class _Exception:
     port: int | None
 
 
-def _exceptions() -> list[_Exception]:
+def exceptions() -> list[_Exception]:
     return [_read_exception(entry.strip()) for entry in settings.ALLOWED_PRIVATE_ADDRESSES if entry.strip()]
 
 
@@ -99,7 +99,7 @@ def _read_exception(entry: str) -> _Exception:
 
 
 def _excepted(host: str, ip: Address, port: int) -> bool:
-    for entry in _exceptions():
+    for entry in exceptions():
         if entry.port not in (None, port):
             continue
         if entry.host and entry.host == host:
@@ -123,17 +123,21 @@ def is_public(ip: Address) -> bool:
     return ip.is_global and not special and not any(ip in network for network in EXTRA_BLOCKED_NET_RANGES)
 
 
-def origin(url: str) -> tuple[str, str, int]:
-    """(scheme, host, port) of a URL. Raises AddressRefused on one that no request may be sent to by its spelling."""
+def origin(
+    url: str, ports: Mapping[str, int] = DEFAULT_PORTS, example: str = "https://example.com"
+) -> tuple[str, str, int]:
+    """(scheme, host, port) of a URL. Raises AddressRefused on one that no request may be sent to by its spelling.
+
+    ports: the schemes an address may have, with their usual ports.
+    """
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise AddressRefused(
-            f"“{url[:200]}” is no address. {NOTHING_SENT} Write it like https://example.com."
-        ) from None
-    if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
-        raise AddressRefused(f"“{url[:200]}” is no web address. {NOTHING_SENT} Write it like https://example.com.")
+        raise AddressRefused(f"“{url[:200]}” is no address. {NOTHING_SENT} Write it like {example}.") from None
+    if parts.scheme not in ports or not parts.hostname:
+        kind = "web address" if ports is DEFAULT_PORTS else "address of such a system"
+        raise AddressRefused(f"“{url[:200]}” is no {kind}. {NOTHING_SENT} Write it like {example}.")
     if parts.username is not None or parts.password is not None:
         raise AddressRefused(
             f"The address {parts.scheme}://…@{parts.hostname} holds a user name. {NOTHING_SENT} "
@@ -149,7 +153,7 @@ def origin(url: str) -> tuple[str, str, int]:
         raise AddressRefused(
             f"“{host}” is an unusual spelling of a numeric address. {NOTHING_SENT} Write it as four decimal numbers."
         )
-    return parts.scheme, host, port or DEFAULT_PORTS[parts.scheme]
+    return parts.scheme, host, port or ports[parts.scheme]
 
 
 def _oddly_spelled(host: str) -> bool:
@@ -168,8 +172,17 @@ def literal(host: str) -> Address | None:
         return None
 
 
-def check_target(scheme: str, host: str, port: int, addresses: Sequence[Address]) -> None:
-    """Raise AddressRefused unless each of `addresses`, which `host` resolved to, may be reached."""
+def check_target(
+    scheme: str,
+    host: str,
+    port: int,
+    addresses: Sequence[Address],
+    on_the_internet: Callable[[str, str, int], None] | None = None,
+) -> None:
+    """Raise AddressRefused unless each of `addresses`, which `host` resolved to, may be reached.
+
+    on_the_internet: (scheme, host, port) → None; raises it too, on what holds where no exception was made.
+    """
     where = f"{host}:{port}"
     excepted = [_excepted(host, _unwrapped(ip), port) or _excepted(host, ip, port) for ip in addresses]
     for ip, is_excepted in zip(addresses, excepted, strict=True):
@@ -177,7 +190,7 @@ def check_target(scheme: str, host: str, port: int, addresses: Sequence[Address]
             leads = "" if str(ip) == host else f" leads to {ip}, which"
             raise AddressRefused(f"{where}{leads} is not an address of the internet. {NOTHING_SENT} {REMEDY}")
     if not excepted or not all(excepted):
-        _check_web(scheme, host, port)
+        (on_the_internet or _check_web)(scheme, host, port)
 
 
 def _check_web(scheme: str, host: str, port: int) -> None:
@@ -204,16 +217,18 @@ def check_address(url: str) -> None:
         ip = ipaddress.ip_address("127.0.0.1")
     if ip is not None:
         check_target(scheme, host, port, [ip])
-    elif scheme == "https" or not _exceptions():
+    elif scheme == "https" or not exceptions():
         _check_web(scheme, host, port)  # with exceptions, the name may turn out to be one of them
 
 
-def resolve(scheme: str, host: str, port: int) -> list[Address]:
+def resolve(
+    scheme: str, host: str, port: int, on_the_internet: Callable[[str, str, int], None] | None = None
+) -> list[Address]:
     """The checked addresses of a host. Raises AddressRefused or OSError (the name is unknown)."""
     found = socket.getaddrinfo(host, port, allowed_gai_family(), socket.SOCK_STREAM)
     # A scope ("%eth0") only comes with link-local addresses, which are refused with or without it.
     addresses = list(dict.fromkeys(ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found))
-    check_target(scheme, host, port, addresses)
+    check_target(scheme, host, port, addresses, on_the_internet)
     return addresses
 
 

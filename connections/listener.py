@@ -136,10 +136,13 @@ def wanted_ears() -> list[Ear]:
 
 
 def _streams(connection: Connection) -> bool:
+    """Whether the connection as it is set up has a stream: not every account of a system with one need have it."""
     try:
-        return connector_class(connection.kind).capabilities.bell == "stream"
+        if connector_class(connection.kind).capabilities.bell != "stream":
+            return False
     except KeyError:
         return False
+    return open_connector(connection).capabilities.bell == "stream"
 
 
 def hear(ear: Ear) -> None:

@@ -23,6 +23,7 @@ from django.utils import timezone
 
 from connections import calls
 from connections.budget import Budget
+from connections.call_gate import GuardedCalls
 from connections.connectors import connector_class
 from connections.connectors.base import (
     CheckResult,
@@ -129,6 +130,7 @@ def open_connector(
         ),
         tokens=tokens,
         state=State(connection_id, owner),
+        calls=GuardedCalls(before_call, on_call, asked_to_wait, note),
     )
     tokens.on_new = context.http.hide
     return kind(context)

@@ -1,7 +1,7 @@
 from django.urls import path
 
 from connections import webhooks
-from connections.views import act, browse, deliveries, live, overview, pauses, setup
+from connections.views import act, browse, deliveries, live, overview, pauses, setup, watching
 
 urlpatterns = [
     path("hooks/<str:webhook_token>/", webhooks.receive, name="webhook"),
@@ -25,5 +25,6 @@ urlpatterns = [
     path("connections/<int:pk>/deliveries/", deliveries.listing, name="connection-deliveries"),
     path("connections/<int:pk>/deliveries/replay/", deliveries.replay_span, name="connection-replay-span"),
     path("connections/<int:pk>/deliveries/<int:delivery>/replay/", deliveries.replay_one, name="connection-replay"),
+    path("connections/<int:pk>/triggers/", watching.page, name="connection-watching"),
     path("connections/<int:pk>/browse/", browse.page, name="connection-browse"),
 ]

@@ -160,7 +160,7 @@ def main() -> None:
         if python != sys.executable:
             os.execv(python, [python, *sys.argv])
         check_folder(ROOT)
-        dev = options.dev or options.what in ("test", "lint", "simulate", "chaos", "mutants")
+        dev = options.dev or options.what in ("test", "lint", "simulate", "chaos", "mutants") or "--sql" in rest
         if options.what == "demo":
             check_port(options.port)  # before the minutes of an installation, not after them
         make_venv(python)
@@ -177,6 +177,8 @@ def main() -> None:
         hand_over(str(ROOT / "scripts" / "mutants.py"), *rest)
     elif options.what == "simulate":
         hand_over(str(ROOT / "scripts" / "simulate.py"), *rest)
+    elif options.what == "bench" and "--sql" in rest:
+        hand_over("-m", "syncadmin.bench.databases", *rest)
     elif options.what == "bench":
         os.environ["ENV_FILE"] = str(ROOT / ".demo" / "env")  # the settings of the demo that runs
         hand_over(str(ROOT / "manage.py"), "bench", *rest)

@@ -168,6 +168,8 @@ SENTENCES: dict[str, str] = {
     "webhook_ended": "{system} was asked to call our webhook no longer.",
     "webhook_address_replaced": "The webhook address was replaced; the old one is refused.",
     "deliveries_replayed": "{records} records of {number} webhooks, received {since} to {until}, are looked at again.",
+    "watch_installed": "Triggers were installed for {object_type}.",
+    "watch_removed": "The triggers of {object_type} were removed.",
     "user_created": "The user was added.",
     "user_changed": "The user's roles were changed.",
     "user_activated": "The user may sign in again.",

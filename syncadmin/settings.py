@@ -121,6 +121,8 @@ OPEN_CONNECTOR = "connections.open.open_connector"
 
 # Addresses that connections may reach although they are private: "127.0.0.1:9101", "10.1.0.0/16".
 ALLOWED_PRIVATE_ADDRESSES = env.list("ALLOWED_PRIVATE_ADDRESSES", default=[])
+# The folder whose SQLite files connections may open; empty: none.
+SQLITE_FOLDER = env("SQLITE_FOLDER", default="")
 REMOTE_TIMEOUT_SECONDS = env.float("REMOTE_TIMEOUT_SECONDS", default=20.0)
 
 LANGUAGE_CODE = "en-gb"

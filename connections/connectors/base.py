@@ -29,6 +29,7 @@ reference      external id of the other record, str
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -250,6 +251,17 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """Whether a system writes down the changes of one object type, where we have to ask it to (triggers)."""
+
+    object_type: str
+    label: str
+    on: bool
+    note: str = ""  # what people should know of it, one sentence
+    script: str = ""  # what `watch` would run, for somebody who rather runs it by hand
+
+
+@dataclass(frozen=True, slots=True)
 class CheckResult:
     """What "Test connection" found."""
 
@@ -348,6 +360,14 @@ class StateStore(Protocol):
     def put(self, key: str, value: Any) -> None: ...
 
 
+class Calls(Protocol):
+    """The rate budget and the count of remote calls, for a connector whose calls do not go through `http`."""
+
+    def __call__(self, kind: str) -> AbstractContextManager[None]:
+        """Around one call of kind "read", "write" or "bell". Raises RateLimited or Retry before anything leaves."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """Everything a connector may use of the world outside."""
@@ -359,6 +379,7 @@ class Context:
     http: Any  # connectors.http.Session; Any keeps this file free of an HTTP library
     tokens: TokenStore
     state: StateStore
+    calls: Calls | None = None  # given to every connector that is opened
 
 
 class Connector:
@@ -373,8 +394,10 @@ class Connector:
     form: ClassVar[Sequence[FormField]]  # beside name and address
     scope_form: ClassVar[Sequence[FormField]] = ()  # fields of `scope`
     address_help: ClassVar[str] = ""
+    schemes: ClassVar[Sequence[str]] = ("https", "http")  # how an address may begin
     capabilities: Capabilities  # of the kind; where they depend on the connection, an instance has its own
     scope_help: ClassVar[str] = ""
+    watches: ClassVar[bool] = False  # changes are told completely only where we installed something, see `watch`
     hidden: ClassVar[bool] = False  # not offered in the UI
     proof: ClassVar[proofs.Proof | None] = None  # how webhook requests prove their sender; None: they cannot
 
@@ -558,8 +581,20 @@ class Connector:
         a secret is named."""
         raise NotImplementedError
 
+    def watched(self) -> Sequence[Watch]:
+        """Every object type and whether its changes are written down for us; only where `watches`."""
+        raise NotImplementedError
+
+    def watch(self, object_type: str) -> str:
+        """Have the system write changes down from now on; says in words what was done."""
+        raise NotImplementedError
+
+    def unwatch(self, object_type: str) -> str:
+        """Take away what `watch` installed."""
+        raise NotImplementedError
+
     def url_of(self, object_type: str, external_id: str, key: str | None) -> str:
-        """Deep link for people."""
+        """Deep link for people; "" where the system has no pages."""
         raise NotImplementedError
 
     def people(self, query: str) -> Sequence[tuple[str, str]]:

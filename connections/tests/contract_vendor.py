@@ -65,6 +65,7 @@ class Vendor:
     children: str | None = None  # an object type owned by `object_type`
     hides_fields: bool = True  # whether the right to read a single field can be taken from our account
     unused: frozenset[str] = frozenset()  # methods that the connector has for other systems, and not for this one
+    has_pages = True  # whether people open a record at the system itself
 
     # Acts of a person ----------------------------------------------------------------------------------------------
 

@@ -14,10 +14,11 @@ class Kind:
     label: str
     address_help: str
     capabilities: Capabilities
+    watches: bool
 
 
 def described(connector: type[Connector]) -> Kind:
-    return Kind(connector.kind, connector.label, connector.address_help, connector.capabilities)
+    return Kind(connector.kind, connector.label, connector.address_help, connector.capabilities, connector.watches)
 
 
 def kind_of(name: str) -> Kind | None:

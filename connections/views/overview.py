@@ -19,6 +19,7 @@ from connections.credentials import masked
 from connections.forecast import Forecast, forecast
 from connections.forms import dict_of
 from connections.models import Connection
+from connections.open import open_connector
 from connections.pauses import standstill
 from connections.usage import calls_last_hour, uses_of, visible_connections
 from connections.views.deliveries import line_of
@@ -62,6 +63,7 @@ def _answer(count: int, troubled: int) -> str:
 def show(request: HttpRequest, pk: int) -> HttpResponse:
     connection = get_object_or_404(visible_connections(request.user), pk=pk)
     kind = kind_of(connection.kind)
+    able = open_connector(connection).capabilities if kind else None  # as this connection is set up
     uses = uses_of(connection)
     deliveries = list(connection.deliveries.all()[:DELIVERIES_SHOWN])
     day = timezone.now() - timedelta(days=1)
@@ -72,7 +74,8 @@ def show(request: HttpRequest, pk: int) -> HttpResponse:
         "still": standstill(connection, timezone.now()),
         "window_words": [words(one) for one in connection.windows if not is_over(one, timezone.now())],
         "findings": findings(connection),
-        "behaviour": behaviour(connector_class(connection.kind).capabilities_for(connection.settings)) if kind else [],
+        "able": able,
+        "behaviour": behaviour(able) if able else [],
         "secrets": stored_secrets(connection),
         "calls": calls_last_hour(uses),
         "spent": spent_of(connection, kind.capabilities.rate_per_second) if kind else None,
