@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,9 @@ BIN = Path(sys.executable).parent
 # A test that hangs shows where it does and ends its process; the slowest good one walks the whole story in a browser,
 # which takes minutes on a machine with two busy cores.
 HANGING_SECONDS = 900
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+# (Debian's package, programs of which one is enough, what needs it)
+CHROMIUM_PACKAGE = ("chromium", ("chromium", "chromium-browser", "google-chrome"), "the browser tests")
+MARIADB_PACKAGE = ("mariadb-server", ("mariadbd",), "the tests on MariaDB")
 
 
 @dataclass
@@ -95,18 +98,18 @@ def with_postgresql(arguments: list[str]) -> Outcome:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def provide_chromium() -> str:
-    """Debian's chromium for the browser tests: installed where we may, otherwise named. Returns what is missing."""
-    if any(shutil.which(name) for name in CHROMIUM):
+def provide(package: str, programs: Sequence[str], needed_for: str) -> str:
+    """A package of Debian's that tests need: installed where we may, otherwise named. Returns what is missing."""
+    if any(shutil.which(name) for name in programs):
         return ""
     if os.geteuid() == 0 and shutil.which("apt-get"):
-        print("Installing Debian's chromium for the browser tests …", flush=True)
+        print(f"Installing Debian's {package} for {needed_for} …", flush=True)
         quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "chromium"]):
+        for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", package]):
             subprocess.run(command, env=quiet, stdout=subprocess.DEVNULL)
-        if shutil.which("chromium"):
+        if any(shutil.which(name) for name in programs):
             return ""
-    return "chromium is not installed, so the browser tests cannot run. Install it: apt install chromium"
+    return f"{package} is not installed, so {needed_for} cannot run. Install it: apt install {package}"
 
 
 def summary(outcomes: list[Outcome], missing: str) -> int:
@@ -124,7 +127,7 @@ def main() -> int:
     what, *arguments = sys.argv[1:] or ["test"]
     if what == "lint":
         return summary(lint(), "")
-    missing = provide_chromium()
+    missing = "\n         ".join(filter(None, (provide(*CHROMIUM_PACKAGE), provide(*MARIADB_PACKAGE))))
     outcomes = lint()
     outcomes.append(tests("SQLite", "", arguments))
     outcomes.append(with_postgresql(arguments))

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import certifi
 import sqlalchemy as sa
 from django.conf import settings
+from requests.certs import where as public_authorities
 
 from connections.connectors.base import NotAllowed
 from connections.connectors.sql_files import checked_file
@@ -139,7 +139,7 @@ def _postgresql(place: Place) -> Any:
         dbname=place.database,
         user=place.user,
         password=place.password or None,
-        passfile=os.path.join(os.devnull, "none"),  # nobody else's passwords
+        passfile=f"{os.devnull}/none",  # nobody else's passwords
         connect_timeout=CONNECT_SECONDS,
         application_name=application_name(place),
         client_encoding="utf8",
@@ -293,7 +293,7 @@ _CREATORS: dict[str, Callable[[Place], Any]] = {
 def _authorities(place: Place) -> str:
     """Path of a file with the certificate authorities: the drivers take no text."""
     if not place.ca:
-        return certifi.where()
+        return public_authorities()
     with _lock_files:
         path = _ca_files.get(place.ca)
         if path is None or not path.exists():
