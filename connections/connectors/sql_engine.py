@@ -130,7 +130,9 @@ def _postgresql(place: Place) -> Any:
     import psycopg
 
     addresses = resolve_database(place.scheme, place.host, place.port, place.encrypted)[:ADDRESSES_TRIED]
-    tls = {"sslmode": "verify-full", "sslrootcert": _authorities(place)} if place.encrypted else {"sslmode": "disable"}
+    tls: dict[str, Any] = {"sslmode": "disable"}
+    if place.encrypted:
+        tls = {"sslmode": "verify-full", "sslrootcert": _authorities(place)}
     # The driver knocks at one address after the other; all belong to the one name that the certificate must prove.
     session = psycopg.connect(
         host=",".join([place.host] * len(addresses)),

@@ -187,5 +187,5 @@ def _in_kind(column: Column, raw: Any) -> Any:
 def _qualified(shape: Shape, name: str) -> str:
     from sqlalchemy.dialects import postgresql
 
-    preparer = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-call]
+    preparer = postgresql.dialect().identifier_preparer
     return f"{preparer.format_table(shape.table)}.{name}"
