@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 from django.conf import settings
-from requests.certs import where as public_authorities
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from connections.connectors.base import NotAllowed
 from connections.connectors.sql_files import checked_file
@@ -295,7 +295,7 @@ _CREATORS: dict[str, Callable[[Place], Any]] = {
 def _authorities(place: Place) -> str:
     """Path of a file with the certificate authorities: the drivers take no text."""
     if not place.ca:
-        return public_authorities()
+        return str(DEFAULT_CA_BUNDLE_PATH)
     with _lock_files:
         path = _ca_files.get(place.ca)
         if path is None or not path.exists():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.contrib.staticfiles.testing import StaticLiveServerTestCase
-from django.test import Client
+from django.test import Client, override_settings
 from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 from connections.models import Connection, Delivery, RoleAssignment
@@ -27,6 +29,7 @@ class PagesInBrowserTests(StaticLiveServerTestCase):
         self.person = User.objects.create_user("admin", password="right-password", first_name="Mira")
         RoleAssignment.objects.create(user=self.person, role="admin")
         self.jira = self.connection("Jira", "jira", bell_seen_at=None)
+        self.shop = self.database()
         self.org = self.connection("Org with a rather long name, production", "salesforce", state="sign_in")
         refused = "The signature does not match our secret."
         Delivery.objects.create(connection=self.jira, outcome="refused", reason=refused, sender="203.0.113.7", size=640)
@@ -70,6 +73,18 @@ class PagesInBrowserTests(StaticLiveServerTestCase):
             **changes,
         )
 
+    def database(self) -> Connection:
+        """An SQLite file with a table that can be watched and one that cannot."""
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        allowed = override_settings(SQLITE_FOLDER=folder.name)
+        allowed.enable()
+        self.addCleanup(allowed.disable)
+        shop = sqlite3.connect(f"{folder.name}/shop.db")
+        shop.executescript("CREATE TABLE orders (id INTEGER PRIMARY KEY, note TEXT); CREATE TABLE keyless (note TEXT)")
+        shop.close()
+        return Connection.objects.create(name="Shop", kind="sqlite", address="sqlite:///shop.db")
+
     @contextmanager
     def browser(self, size: tuple[int, int], scheme: str) -> Iterator[tuple[BrowserContext, list[str]]]:
         """A logged-in context and what its pages complain about. Ends before the database is touched again."""
@@ -101,6 +116,9 @@ class PagesInBrowserTests(StaticLiveServerTestCase):
             f"{jira}pause/",
             f"{jira}live/",
             f"{jira}deliveries/",
+            "/connections/add/postgresql/",
+            f"/connections/{self.shop.pk}/",
+            f"/connections/{self.shop.pk}/triggers/",
             "/mappings/support/pause/",
             f"/connections/{self.org.pk}/",
             "/users/",
