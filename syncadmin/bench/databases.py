@@ -57,6 +57,7 @@ def main() -> None:
         )
         with _running(Path(folder), options.workers):
             _wait(lambda: _links() == options.rows, "all rows are linked")
+            _settled()
             _many(left, right, options.rows)
             _single(left, right, options.edits)
         _plain_loop(left, right, options.rows)
