@@ -109,8 +109,11 @@ class World:
         "sqlite": "(SELECT now FROM app_clock)",
     }
 
-    def __init__(self, kind: str, folder: Path, monkeypatch: Any, frozen: bool = True, **settings: str) -> None:
-        self.kind, self.settings = kind, settings
+    def __init__(
+        self, kind: str, folder: Path, monkeypatch: Any, frozen: bool = True, keep: bool = False, **settings: str
+    ) -> None:
+        """keep: what earlier connectors of the process know of the tables still holds."""
+        self.kind, self.settings, self.keep = kind, settings, keep
         self.now = START
         self.frozen = frozen
         self.file = folder / "helpdesk.db"
@@ -128,7 +131,8 @@ class World:
         kind: type[SqlDatabase] = {"postgresql": PostgreSQL, "mysql": MySQL, "sqlite": SQLite}[self.kind]
         context = Context(name, address or self.address, given, {"password": password}, None, None, State())  # type: ignore[arg-type]
         connector = kind(context)
-        connector.forget()
+        if not self.keep:
+            connector.forget()
         return connector
 
     @property

@@ -109,6 +109,7 @@ class SqlVendor(Vendor):
         return f"{updated_at}|" if self.connector.place.triggers else str(updated_at)
 
     def hide(self, path: str) -> None:
+        self.hidden.append(path)
         if self.w.kind != "postgresql":  # no rights on columns, or a catalogue without those that are not ours
             self.connector.context.settings["tables"] = TABLES.replace("title=", f"hidden={path}, title=")  # type: ignore[index]
             return
@@ -134,7 +135,11 @@ class SqlContract(ConnectorContract):
     @pytest.fixture
     def vendor(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[SqlVendor]:
         settings.SQLITE_FOLDER = str(tmp_path)
-        yield SqlVendor(World(self.kind, tmp_path, monkeypatch, **self.settings))
+        keep = self.kind != "sqlite"
+        vendor = SqlVendor(World(self.kind, tmp_path, monkeypatch, keep=keep, **self.settings))
+        yield vendor
+        if vendor.hidden:
+            vendor.connector.forget()
 
 
 class TestPostgreSQL(SqlContract):
