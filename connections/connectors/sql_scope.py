@@ -17,6 +17,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from connections.connectors import sql_keys as keys
 from connections.connectors import sql_values as values
 from connections.connectors.base import Refused, Values
 from connections.connectors.sql_shape import Shape
@@ -87,3 +88,18 @@ def _unreadable(line: str, why: str) -> Refused:
         f"The condition “{line[:100]}” cannot be read: {why}. Nothing was read or written, or records would be let in "
         "that should not. Write it like: status = open, waiting."
     )
+
+
+def equals(column: values.Column, given: Sequence[str], folded: Sequence[str], dialect: str) -> Any:
+    """Equal whatever the case. More than that may come back; the caller looks again."""
+    if column.shown.kind == "reference":
+        parsed = [key[0] for text in given if (key := keys.parsed([column], text, dialect)) is not None]
+        return column.sa.in_(parsed)
+    if column.options:
+        wanted = [option for option in column.options if option.casefold() in set(folded)]
+        return column.sa.in_(wanted)
+    if column.stored == values.UUID:
+        return sa.cast(column.sa, sa.Text).in_([text.lower() for text in given])
+    text = sa.func.syncadmin_fold(column.sa) if dialect == "sqlite" else sa.func.lower(column.sa)
+    lowered = folded if dialect == "sqlite" else sorted({*folded, *(one.lower() for one in given)})
+    return sa.or_(column.sa.in_(given), text.in_(lowered))

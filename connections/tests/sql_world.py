@@ -13,7 +13,8 @@ from typing import Any
 
 from connections.connectors import sql_clock
 from connections.connectors.base import Context
-from connections.connectors.sql import MySQL, PostgreSQL, SqlDatabase, SQLite
+from connections.connectors.sql import MySQL, PostgreSQL, SQLite
+from connections.connectors.sql_database import SqlDatabase
 from connections.tests.sql_servers import PASSWORD, administrator, mariadb_port, postgresql_port, run
 
 START = datetime(2026, 1, 1, 9, 0, 0, 250_000, tzinfo=UTC)
