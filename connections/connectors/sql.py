@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from connections.connectors import sql_bell as bell
 from connections.connectors import sql_outbox as outbox
-from connections.connectors.base import FormField, Hint, Values
+from connections.connectors.base import FormField, Hint, Step, Values
 from connections.connectors.sql_database import CAPABILITIES, COLUMN_LOOKBACK, COLUMN_OVERLAP, SqlDatabase
 from connections.connectors.sql_place import COLUMN, FORM_CHANGES, FORM_MODE, FORM_SIGN_IN, FORM_TABLES
 
@@ -26,11 +26,9 @@ class PostgreSQL(SqlDatabase):
     def listen(self, object_types: Sequence[str], stop: Callable[[], bool]) -> Iterator[Sequence[Hint]]:
         yield from bell.listen(self.db, self.shape, object_types, self.context.state, stop)
 
-    def subscribe(self, object_types: Sequence[str], scope: Values, callback_url: str) -> str:
-        return "PostgreSQL rings by itself where triggers are installed: nothing has to be set up at this place."
-
-    def unsubscribe(self) -> None:
-        """The bell ends with the triggers, see `unwatch`."""
+    def steps_by_hand(self, object_types: Sequence[str], scope: Values, callback_url: str) -> Sequence[Step]:
+        where = "Install the triggers of these tables on the connection's page, under “Triggers”: they ring by NOTIFY."
+        return (Step(where, "\n".join(object_types)),)
 
 
 class MySQL(SqlDatabase):
