@@ -72,10 +72,11 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_kept_fields() -> None:
-    """Field metadata is kept per process and connection id; ids repeat from test to test."""
+    """Field metadata and waits are kept per process and connection id; ids repeat from test to test."""
     from connections import open as opener
 
     opener._fields.clear()
+    opener._paused.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from connections import open as opening
 from connections.connectors.base import Hint
 from connections.models import Connection
-from connections.open import open_connector
 from connections.tests.sql_servers import PASSWORD
 from connections.tests.sql_world import PEOPLE, TABLES, USER, World, uninstall
 from mappings.models import Mapping
@@ -136,7 +136,7 @@ def test_a_deleted_row_is_seen_by_its_trigger(between: Between):
 
 def test_a_live_change_costs_three_calls_and_its_echo_none(between: Between):
     link = between.linked()
-    stream = open_connector(between.connections["left"]).listen(["tickets"], lambda: False)
+    stream = opening.open_connector(between.connections["left"]).listen(["tickets"], lambda: False)
     next(iter(stream))
     spent = []
     for word in ("looks at the fields as well", "heard"):
