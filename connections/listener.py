@@ -138,11 +138,10 @@ def wanted_ears() -> list[Ear]:
 def _streams(connection: Connection) -> bool:
     """Whether the connection as it is set up has a stream: not every account of a system with one need have it."""
     try:
-        if connector_class(connection.kind).capabilities.bell != "stream":
-            return False
+        kind = connector_class(connection.kind)
     except KeyError:
         return False
-    return open_connector(connection).capabilities.bell == "stream"
+    return kind.capabilities_for(connection.settings).bell == "stream"
 
 
 def hear(ear: Ear) -> None:

@@ -108,15 +108,20 @@ class SqlDatabase(Connector):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._db: Database | None = None
-        if context.settings.get("changes") == COLUMN:
-            self.capabilities = replace(  # type: ignore[misc]
-                type(self).capabilities,
-                lists_deletions=False,
-                overlap=COLUMN_OVERLAP,
-                lookback=COLUMN_LOOKBACK,
-                bell="none",
-                feed_retention=None,
-            )
+        self.capabilities = self.capabilities_for(context.settings)
+
+    @classmethod
+    def capabilities_for(cls, settings: Mapping[str, Any]) -> Capabilities:
+        if settings.get("changes") != COLUMN:
+            return cls.capabilities
+        return replace(
+            cls.capabilities,
+            lists_deletions=False,
+            overlap=COLUMN_OVERLAP,
+            lookback=COLUMN_LOOKBACK,
+            bell="none",
+            feed_retention=None,
+        )
 
     # What is known of a table -----------------------------------------------------------------------------------------
 

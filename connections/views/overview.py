@@ -19,7 +19,6 @@ from connections.credentials import masked
 from connections.forecast import Forecast, forecast
 from connections.forms import dict_of
 from connections.models import Connection
-from connections.open import open_connector
 from connections.pauses import standstill
 from connections.usage import calls_last_hour, uses_of, visible_connections
 from connections.views.deliveries import line_of
@@ -63,7 +62,7 @@ def _answer(count: int, troubled: int) -> str:
 def show(request: HttpRequest, pk: int) -> HttpResponse:
     connection = get_object_or_404(visible_connections(request.user), pk=pk)
     kind = kind_of(connection.kind)
-    able = open_connector(connection).capabilities if kind else None  # as this connection is set up
+    able = kind.capabilities_for(connection.settings) if kind else None
     uses = uses_of(connection)
     deliveries = list(connection.deliveries.all()[:DELIVERIES_SHOWN])
     day = timezone.now() - timedelta(days=1)
