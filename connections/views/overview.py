@@ -62,7 +62,7 @@ def _answer(count: int, troubled: int) -> str:
 def show(request: HttpRequest, pk: int) -> HttpResponse:
     connection = get_object_or_404(visible_connections(request.user), pk=pk)
     kind = kind_of(connection.kind)
-    able = kind.capabilities_for(connection.settings) if kind else None
+    able = connector_class(connection.kind).capabilities_for(connection.settings) if kind else None
     uses = uses_of(connection)
     deliveries = list(connection.deliveries.all()[:DELIVERIES_SHOWN])
     day = timezone.now() - timedelta(days=1)
