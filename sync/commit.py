@@ -101,6 +101,7 @@ def heed(question: Conflict) -> None:
 # What an answer or a plan may change; what a person marked meanwhile (retry, ignored) is not theirs to take back.
 QUESTION_FIELDS = [
     "kind",
+    "field_label",
     "state",
     "left_value",
     "right_value",
@@ -357,6 +358,7 @@ def open_conflict(
         another = (known.kind, known.code) != (planned.kind, planned.code)
         known.kind, known.code, known.params, known.state = planned.kind, planned.code, params, Conflict.State.OPEN
         known.left_value, known.right_value = values["left"], values["right"]
+        known.field_label = rule.label if rule else known.field_label
         _name_editors(known, one, rule)
         if moved:
             known.moved_at = timezone.now()

@@ -86,7 +86,7 @@ def look(session: Session, rung: list[ChangedRecord]) -> Looked:
     reading = Reading()
     read_into(session, reading, {side: [hint.external_id for hint in rung if hint.side == side] for side in SIDES})
     _read_counterparts(session, reading, links, known)
-    schema_watch.noticed(session, reading)
+    waiting = schema_watch.noticed(session, reading)
     unlinked = [
         Unlinked(hint.side, record, hint)
         for hint in rung
@@ -99,8 +99,24 @@ def look(session: Session, rung: list[ChangedRecord]) -> Looked:
         if (hint.side, hint.external_id) not in of_record and hint not in [u.hint for u in unlinked]
     ]
     decided, consumed = decide(session, links, known, reading, rung, of_record)
+    if waiting:
+        unseen = [hint for hint in consumed if _lacks(of_record[(hint.side, hint.external_id)], reading, waiting)]
+        consumed = [hint for hint in consumed if hint not in unseen]
+        hints.postpone(unseen, schema_watch.LOOK_AGAIN_SECONDS)
     meeting = meet(session, unlinked) if unlinked else None
     return Looked(rung, known, of_record, decided, consumed, vanished, meeting)
+
+
+def _lacks(link: Link, reading: Reading, waiting: Mapping[str, frozenset[str]]) -> bool:
+    """Whether a record of the link lacks a field of which it is not known yet why.
+
+    ⚑ Its hint stays: if the field was hidden for a moment only, nothing else would tell of an edit made meanwhile.
+    """
+    for side, paths in waiting.items():
+        record = reading.get(side, link.record_id(side))
+        if record is not None and not record.deleted and not paths <= record.values.keys():
+            return True
+    return False
 
 
 def _read_counterparts(session: Session, reading: Reading, links: Sequence[Link], known: Batch) -> None:

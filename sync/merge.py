@@ -164,7 +164,33 @@ def _decide(rule: CompiledRule, f: Field) -> Outcome:
         return Agree()
     if left_changed and right_changed:
         return _both_changed(rule, f)
-    return carry(rule, f, "left" if right_changed else "right", "edited")
+    side = "left" if right_changed else "right"
+    if sets_apart(rule, f):
+        return _members_carried(rule, f, side)
+    return carry(rule, f, side, "edited")
+
+
+def sets_apart(rule: CompiledRule, f: Field) -> bool:
+    """Whether the two sides are sets that somebody let differ."""
+    return rule.is_set and not rule.lens.equal(f.left_base, f.right_base)
+
+
+def _members_carried(rule: CompiledRule, f: Field, side: str) -> Outcome:
+    """Two sets that may differ: what was added and taken away over there is done to `side`, the rest of it stays.
+
+    ⚑ To copy the whole set would take away, unasked, what somebody added on `side` alone.
+    """
+    source = OTHER[side]
+    try:
+        there, before = (rule.lens.put(side, value) or [] for value in (f.value(source), f.base(source)))
+    except CannotExpress as problem:
+        return Ask("unmapped", problem.code, {**problem.params, "side": side})
+    value = merge_sets(f.value(side), there, f.base(side), before)
+    if value == f.value(side) or (not value and is_empty(f.value(side))):
+        return Agree("kept_apart", differ=True)
+    if rule.field(side).required and not value:
+        return Ask("unmapped", "required_would_be_emptied", {"side": side})
+    return Write(side, value, "kept_apart")
 
 
 def carry(rule: CompiledRule, f: Field, side: str, code: str, **params: Any) -> Outcome:

@@ -65,13 +65,16 @@ def idle(session: Session) -> bool:
     return judge(session, looks)
 
 
-def noticed(session: Session, reading: Reading) -> None:
+def noticed(session: Session, reading: Reading) -> dict[str, frozenset[str]]:
     """⚑ Before anything is decided from a read: a field that no record shows, or that has another form, is looked
-    into at once. Raises LeaseLost."""
+    into at once. Returns, by side, the paths that were looked into a moment ago and must wait for the next look: until
+    then nobody knows why they are not shown. Raises LeaseLost."""
+    waiting: dict[str, frozenset[str]] = {}
     for side in SIDES:
         records = [record for record in reading.records[side].values() if not record.deleted]
-        if odd := _odd(session, side, records):
-            suspect(session, side, odd)
+        if (odd := _odd(session, side, records)) and not suspect(session, side, odd):
+            waiting[side] = frozenset(odd)
+    return waiting
 
 
 def _odd(session: Session, side: str, records: Sequence[Record]) -> dict[str, str]:
@@ -131,23 +134,24 @@ def listed(session: Session, side: str) -> None:
         _store(session, [one for one in session.findings if one.subject != f"scope:{side}"], None)
 
 
-def suspect(session: Session, side: str, odd: Mapping[str, str] = NOTHING_ODD, sure: bool = False) -> None:
-    """Look at once; if the last look is from a moment ago and nothing is `sure`, soon.
+def suspect(session: Session, side: str, odd: Mapping[str, str] = NOTHING_ODD, sure: bool = False) -> bool:
+    """Look at once; if the last look is from a moment ago and nothing is `sure`, soon. Returns whether it was looked.
 
     `odd`: what a read does not show, or shows in another form, as SchemaLook keeps it.
     """
     looks = _looks(session)
     look, now = looks[side], timezone.now()
     if odd and odd.keys() <= look.odd.keys():
-        return  # looked into before: the system lists them, these records do not have them
+        return True  # looked into before: the system lists them, these records do not have them
     if not sure and look.looked_at is not None and now - look.looked_at < timedelta(seconds=LOOK_AGAIN_SECONDS):
         soon = look.looked_at + timedelta(seconds=LOOK_AGAIN_SECONDS)
         SchemaLook.objects.filter(pk=look.pk, due_at__gt=soon).update(due_at=soon)
-        return
+        return False
     session.lease.renew()
     take_look(look, session.connectors[side], session.object_type(side), session.scope(side), odd)
     session.lease.renew()
     judge(session, looks)
+    return True
 
 
 def look_now(mapping: SyncMapping) -> bool:

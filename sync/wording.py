@@ -35,6 +35,7 @@ SENTENCES: dict[str, str] = {
     "one_way_source_empty": "The source of this one-way rule is empty; the target was left as it is.",
     "one_way_target_kept": "Somebody edited the target of a one-way rule; it was left as it is.",
     "direction_keeps": "The rule does not write to that side; both values were left as they are.",
+    "kept_apart": "What was added and taken away was carried over; the rest may go on differing, as was agreed.",
     "agreed_to_differ": "{by} agreed that the two values may differ.",
     "left_as_it_is": "{by} left the field as it is.",
     "linked": "The records were found to be the same thing.",

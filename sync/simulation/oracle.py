@@ -18,9 +18,9 @@ from sync.simulation.remote import SimulatedWorld
 TEXTS = ("title", "body", "amount", "note")
 BOTH_WAYS = ("title", "body", "amount", "labels")
 # Writes that by their nature replace what nobody agreed to lose: only an older value may go that way.
-PLAIN_WRITES = frozenset({"edited", "created", "initial_fill", "initial_union"})
+PLAIN_WRITES = frozenset({"edited", "kept_apart", "created", "initial_fill", "initial_union"})
 ASKED_OF_BOTH = frozenset({"both_changed", "times_overlap", "edits_touch"})
-DIFFER = frozenset({"agreed_to_differ", "one_way_target_kept", "direction_keeps", "one_way_source_empty"})
+DIFFER = frozenset({"agreed_to_differ", "kept_apart", "one_way_target_kept", "direction_keeps", "one_way_source_empty"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,11 +196,14 @@ def _nobody_could_tell(case: _Case, word: str) -> bool:
 
 
 def sets_are_merged(case: _Case, verdict: Verdict) -> None:
-    """What somebody took away stays away, unless the record it was taken from is gone, or nobody could tell."""
+    """What somebody took away stays away, unless the record it was taken from is gone, or nobody could tell, or a
+    person's undo brought it back."""
+    brought_back = (words(entry.after) for entry in case.evidence.entries if entry.code == "undone")
+    undone: set[str] = set().union(*brought_back)
     for world, external_id, values, alive in case.last_values():
         if not alive or _explained(case, [external_id], "labels"):
             continue
-        for word in (set(values.get("labels") or ()) & case.removed.keys()) - case.kept:
+        for word in (set(values.get("labels") or ()) & case.removed.keys()) - case.kept - undone:
             where, record = case.removed[word]
             if (where.name, record) in case.deleted_by_people:
                 continue

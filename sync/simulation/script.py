@@ -86,14 +86,16 @@ def write_script(seed: int) -> Script:
     if shared:  # who decides in a chain of systems is a question of its own
         policies = dict.fromkeys(policies, "review")
     crowd = 1 if shared else dice.choice(CROWDS)
-    writer = _Writer(dice, len(systems), len(mappings), crowd)
+    initial = dice.choice(("fill_empty", "fill_empty", "left", "review"))
+    on_delete = dice.choice(("review", "ignore", "unlink", "delete"))
+    writer = _Writer(dice, len(systems), len(mappings), crowd, on_delete != "delete")
     return Script(
         seed=seed,
         systems=systems,
         mappings=mappings,
         policies=policies,
-        initial=dice.choice(("fill_empty", "fill_empty", "left", "review")),
-        on_delete=dice.choice(("review", "ignore", "unlink", "delete")),
+        initial=initial,
+        on_delete=on_delete,
         crowd=crowd,
         steps=tuple(writer.steps()),
     )
@@ -122,8 +124,10 @@ def _nature(dice: random.Random) -> Nature:
 class _Writer:
     """Puts the steps of one history together; it counts what must be in it."""
 
-    def __init__(self, dice: random.Random, systems: int, mappings: int, crowd: int) -> None:
+    def __init__(self, dice: random.Random, systems: int, mappings: int, crowd: int, rules_end: bool) -> None:
         self.dice, self.systems, self.mappings, self.crowd = dice, systems, mappings, crowd
+        # Where a twin is deleted, what somebody wrote into a field without a rule goes with it, as the mapping says.
+        self.changes = ("policy", "off", "pause") if rules_end else ("policy", "policy", "pause")
         self.token = 0
         self.edits = 0
 
@@ -186,7 +190,7 @@ class _Writer:
         return Step("hide", {"system": self.dice.randrange(self.systems), "field": self.dice.choice(FIELDS[:3])})
 
     def _change(self) -> Step:
-        kind = self.dice.choice(("policy", "off", "pause"))
+        kind = self.dice.choice(self.changes)
         return Step(
             "change",
             {

@@ -597,6 +597,20 @@ def test_a_list_that_is_not_answered_changes_nothing(known: Pair, monkeypatch: p
     assert all(look.due_at < soon for look in SchemaLook.objects.all()), "asked again soon"
 
 
+def test_an_edit_in_a_field_that_is_hidden_for_a_moment_crosses_once_it_shows(known: Pair) -> None:
+    ids, _ = linked(known)
+    known.run()
+    SchemaLook.objects.update(looked_at=timezone.now())
+    known.left.hidden = {"body"}
+    known.left.edit(ids["left"], body="meanwhile")
+    known.run()
+    assert known.right.value(ids["right"], "body") != "meanwhile"
+    known.left.hidden = set()
+    ChangedRecord.objects.update(not_before=timezone.now())
+    known.run()
+    assert known.right.value(ids["right"], "body") == "meanwhile", "no bell and no list tells of it again"
+
+
 def test_a_worker_that_lost_its_lease_opens_no_entry(known: Pair) -> None:
     linked(known)
     known.left.hidden = {"body"}

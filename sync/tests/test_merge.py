@@ -83,6 +83,9 @@ TABLE = [
     ("merge equals the right", rule("merge_sets", kind="set", transform="set"), f(["a", "b"], ["a", "b", "c"], ["a"], ["a"]), Write(L, ["a", "b", "c"], "policy_merge_sets")),
     ("agreed to differ: an empty base is a base", rule("merge_sets", kind="set", transform="set"), f(["a", "b"], ["c"], ["a"], None), Write(L, ["a", "b", "c"], "policy_merge_sets", settle="other")),
     ("a merge that empties what is empty writes nothing there", rule("merge_sets", kind="set", transform="set"), f(None, ["a"], ["b"], ["a", "b"]), Write(R, [], "policy_merge_sets")),
+    ("apart by agreement: an added member crosses, the rest stays", rule("review", kind="set", transform="set"), f(["a", "b"], ["c", "d"], ["a", "b"], ["c"]), Write(L, ["a", "b", "d"], "kept_apart")),
+    ("apart by agreement: a removed member goes, the rest stays", rule("review", kind="set", transform="set"), f(["a"], ["b", "c"], ["a", "b"], ["b", "c"]), Write(R, ["c"], "kept_apart")),
+    ("apart by agreement: what is there already is not written", rule("review", kind="set", transform="set"), f(["a", "b"], ["b"], ["a", "b"], []), Agree("kept_apart", differ=True)),
     ("sets that never agreed are united", rule("merge_sets", kind="set", transform="set"), f(["a"], ["b"]), Write(L, ["a", "b"], "initial_union", settle="other")),
     # text
     ("different lines", rule("merge_text"), f("a\nb\nC", "A\nb\nc", "a\nb\nc", "a\nb\nc"), Write(L, "A\nb\nC", "policy_merge_text", settle="other")),

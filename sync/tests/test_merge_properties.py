@@ -25,6 +25,7 @@ from sync.merge import (
     is_empty,
     merge_field,
     resolve_field,
+    sets_apart,
 )
 from sync.tests.property_cases import (
     AGES,
@@ -85,6 +86,18 @@ def one_sided() -> st.SearchStrategy[tuple[Case, str]]:
     return picks().map(draw)
 
 
+def members_crossed(case: Case, edited: str, outcome: Any) -> None:
+    """Of sets that may differ only what was added and taken away crosses; what one side alone has stays there."""
+    field, other = case.field, OTHER[edited]
+    if not isinstance(outcome, Write | Agree):
+        assert isinstance(outcome, Ask) and outcome.kind in ("unmapped", "refused")
+        return
+    there, before = (set(case.rule.lens.put(other, one) or ()) for one in (field.value(edited), field.base(edited)))
+    was = set(field.value(other) or ())
+    now = set((outcome.value if isinstance(outcome, Write) else field.value(other)) or ())
+    assert now == (was | (there - before)) - (before - there)
+
+
 @cases(MERGE)
 @given(one_sided())
 def test_an_edit_of_one_side_crosses_unless_it_cannot(drawn: tuple[Case, str]) -> None:
@@ -92,7 +105,9 @@ def test_an_edit_of_one_side_crosses_unless_it_cannot(drawn: tuple[Case, str]) -
     case, edited = drawn
     field, other = case.field, OTHER[edited]
     outcome = merge_field(case.rule, field)
-    if isinstance(outcome, Write):
+    if sets_apart(case.rule, field):
+        members_crossed(case, edited, outcome)
+    elif isinstance(outcome, Write):
         assert outcome.side == other and outcome.settle == "source"
         assert outcome.value == case.rule.lens.put(other, field.value(edited), field.value(other), field.base(edited))
     elif isinstance(outcome, Ask) and outcome.kind == "refused":
@@ -152,6 +167,10 @@ def test_a_written_value_comes_from_values_that_people_accepted(case: Case) -> N
         return
     side = outcome.side
     source, base = field.value(OTHER[side]), field.base(OTHER[side])
+    if outcome.code == "kept_apart":
+        accepted = set(field.value(side) or ()) | set(rule.lens.put(side, source) or ())
+        assert set(outcome.value) <= accepted
+        return
     if outcome.settle == "source":
         assert outcome.value == rule.lens.put(side, source, field.value(side), None if base is MISSING else base)
         return
