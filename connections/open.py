@@ -59,11 +59,14 @@ def open_connector(
     lane: str = "live",
     on_call: CallHook | None = None,
     may_write: Callable[[], bool] = lambda: True,
+    session: type[Session] = Session,
+    keeps: bool = True,
 ) -> Connector:
     """A connector ready to be called.
 
     lane: "live", "retry", "backfill" or "verify", see budget.py. on_call: (kind, status, seconds) after each remote
-    call, possibly from a thread. may_write: asked right before each writing call leaves.
+    call, possibly from a thread. may_write: asked right before each writing call leaves. session: the class of its HTTP
+    client. keeps: False where it tries what is not saved yet, so that it neither uses nor leaves tokens and facts.
     Raises NotAllowed where the connector's file is gone.
     """
     kind = _kind_of(connection)
@@ -112,13 +115,13 @@ def open_connector(
 
     held: dict[str, Any] = connection.secrets or {}  # type: ignore[assignment]  # decrypted JSON, not the column's text
     secrets = Secrets({name: value for name, value in held.items() if isinstance(value, str)})
-    tokens = Tokens(connection, owner)
+    tokens = Tokens(connection, owner) if keeps else Passing()
     context = Context(
         name=connection.name,
         address=connection.address.rstrip("/"),
         settings=dict(connection.settings or {}),
         secrets=secrets,
-        http=Session(
+        http=session(
             connection.address,
             name=connection.name,
             read_timeout=settings.REMOTE_TIMEOUT_SECONDS,
@@ -129,7 +132,7 @@ def open_connector(
             on_headers=note,
         ),
         tokens=tokens,
-        state=State(connection_id, owner),
+        state=State(connection_id, owner) if keeps else Passing(),
         calls=GuardedCalls(before_call, on_call, asked_to_wait, note),
     )
     tokens.on_new = context.http.hide
@@ -255,6 +258,30 @@ def _locked(connection_id: int) -> Iterator[Connection]:
 def _stored(connection: Connection) -> dict[str, Any] | None:
     tokens: dict[str, Any] = connection.tokens  # type: ignore[assignment]  # decrypted JSON, not the column's text
     return dict(tokens) if tokens else None
+
+
+class Passing:
+    """Tokens and state of a connector that keeps nothing."""
+
+    def __init__(self) -> None:
+        self._tokens: dict[str, Any] | None = None
+        self._facts: dict[str, Any] = {}
+        self.on_new: Callable[[str], None] = lambda secret: None
+
+    def current(self) -> dict[str, Any] | None:
+        return self._tokens
+
+    def renew(self, stale: dict[str, Any] | None, fetch: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        self._tokens = fetch()
+        for secret in _texts(self._tokens):
+            self.on_new(secret)
+        return self._tokens
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self._facts.get(key, default)
+
+    def put(self, key: str, value: Any) -> None:
+        self._facts[key] = value
 
 
 class Tokens:

@@ -1,15 +1,35 @@
 from django.urls import path
 
 from connections import webhooks
-from connections.views import act, browse, deliveries, live, overview, pauses, setup, watching
+from connections.views import (
+    act,
+    browse,
+    deliveries,
+    describe,
+    describe_section,
+    live,
+    overview,
+    pauses,
+    setup,
+    watching,
+)
 
 urlpatterns = [
     path("hooks/<str:webhook_token>/", webhooks.receive, name="webhook"),
     path("connections/", overview.listing, name="connections"),
     path("connections/add/", setup.choose, name="connection-add"),
+    path("connections/add/rest/", describe.start, name="api-start"),
     path("connections/add/<slug:kind>/", setup.create, name="connection-create"),
     path("connections/<int:pk>/", overview.show, name="connection"),
     path("connections/<int:pk>/edit/", setup.edit, name="connection-edit"),
+    path("connections/<int:pk>/api/", describe.show, name="api"),
+    path("connections/<int:pk>/api/use/", describe.use, name="api-use"),
+    path("connections/<int:pk>/api/discard/", describe.discard, name="api-discard"),
+    path("connections/<int:pk>/api/export/", describe.export, name="api-export"),
+    path("connections/<int:pk>/api/import/", describe.take_over, name="api-import"),
+    path("connections/<int:pk>/api/<str:where>/", describe_section.show, name="api-section"),
+    path("connections/<int:pk>/api/<str:where>/try/", describe_section.attempt, name="api-try"),
+    path("connections/<int:pk>/api/<str:where>/remove/", describe_section.remove, name="api-remove"),
     path("connections/<int:pk>/delete/", setup.delete, name="connection-delete"),
     path("connections/<int:pk>/test/", act.test, name="connection-test"),
     path("connections/<int:pk>/probe/", act.probe, name="connection-probe"),

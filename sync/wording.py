@@ -151,6 +151,10 @@ SENTENCES: dict[str, str] = {
     # people and configuration
     "connection_created": "The connection was added.",
     "connection_changed": "The connection was changed.",
+    "description_saved": "The draft of the description of its API was changed: {section}.",
+    "description_used": "The draft of the description of its API was taken into use.",
+    "description_discarded": "The draft of the description of its API was thrown away.",
+    "description_write_tried": "{steps}",
     "connection_deleted": "The connection was removed.",
     "connection_tested": "The connection was tested.",
     "connection_test_failed": "The connection was tested and did not work.",

@@ -131,12 +131,14 @@ class Session:
         ok: Collection[int] = (),
         read_timeout: float | None = None,
         table: ErrorTable | None = None,
+        any_text: bool = False,
     ) -> Answer:
         """Send one request and return its answer: 2xx, or a status in `ok`. All else is raised.
 
         path: below the address, or a whole URL on the same host (a next-page link).
         write: whether an unanswered request may have changed something there.
         kind: what the call is counted as; "read" or "write" where not given.
+        any_text: whether a success may hold something else than JSON.
         """
         kind = kind or ("write" if write else "read")
         url = self._url(path)
@@ -157,7 +159,7 @@ class Session:
             if self.on_headers:
                 self.on_headers(kind, status, told)
         if answer.ok or answer.status in ok:
-            if answer.ok and answer.json is None and answer.text.strip():
+            if answer.ok and answer.json is None and answer.text.strip() and not any_text:
                 raise self._unreadable(answer)
             return answer
         error = self._error(answer, table)

@@ -32,7 +32,7 @@ def from_yaml(text: str) -> Definition:
     if len(text) > LONGEST_FILE:
         raise DefinitionError((), f"the file is longer than {LONGEST_FILE} characters")
     try:
-        document = yaml.load(text, _Plain)  # noqa: S506 - a safe loader without aliases
+        document = yaml.load(text, Plain)  # noqa: S506 - a safe loader without aliases
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark else ""
@@ -42,7 +42,7 @@ def from_yaml(text: str) -> Definition:
     return parse(document)
 
 
-class _Plain(yaml.SafeLoader):
+class Plain(yaml.SafeLoader):
     """Plain values only: an alias can make a small file a huge document, and a time would be no text."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
@@ -52,7 +52,7 @@ class _Plain(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
-_Plain.yaml_implicit_resolvers = {
+Plain.yaml_implicit_resolvers = {
     sign: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for sign, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import messages
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
@@ -13,21 +11,12 @@ from connections import hooks
 from connections.access import requires
 from connections.connectors import all_connectors, connector_class
 from connections.connectors.base import Connector
-from connections.forms import ConnectionForm, dict_of
+from connections.describing import KIND as DESCRIBED
+from connections.describing import snapshot
+from connections.forms import ConnectionForm
 from connections.models import Connection
 from connections.usage import uses_of
 from connections.views.kinds import described
-
-
-def snapshot(connection: Connection) -> dict[str, Any]:
-    """What the audit log keeps of a connection: everything a person set, secrets by name alone."""
-    return {
-        "name": connection.name,
-        "kind": connection.kind,
-        "address": connection.address,
-        "settings": connection.settings,
-        "secrets": sorted(name for name, value in dict_of(connection.secrets).items() if value),
-    }
 
 
 @requires("connections.edit")
@@ -72,6 +61,8 @@ def create(request: HttpRequest, kind: str) -> HttpResponse:
 @requires("connections.edit")
 def edit(request: HttpRequest, pk: int) -> HttpResponse:
     connection = get_object_or_404(Connection, pk=pk)
+    if connection.kind == DESCRIBED:
+        return redirect("api", pk)
     connector = _kind_or_404(connection.kind)
     before = snapshot(connection)
     form = ConnectionForm(connector, connection, request.POST or None)

@@ -47,13 +47,15 @@
         button.querySelector("[data-copied]")?.removeAttribute("hidden");
       }),
     );
-    // data-show-if="field=value": shown and enabled only while that field has that value.
+    // data-show-if="field=value" or "field=one|other": shown and enabled only while that field has such a value; a box
+    // that is not ticked has none.
     root.querySelectorAll("[data-show-if]").forEach((part) => {
       const [name, value] = part.dataset.showIf.split("=");
       const field = part.closest("form")?.elements[name];
       if (!field) return;
       const update = () => {
-        part.hidden = field.value !== value;
+        const given = field.type === "checkbox" && !field.checked ? "" : field.value;
+        part.hidden = !value.split("|").includes(given);
         part.querySelectorAll("input, select, textarea").forEach((input) => (input.disabled = part.hidden));
       };
       (field instanceof RadioNodeList ? [...field] : [field]).forEach((input) => input.addEventListener("change", update));
