@@ -168,6 +168,8 @@ def _credentials(section: Section) -> Sequence[FormField]:
 
 def _field(one: Input) -> forms.Field:
     made = _plain_field(one)
+    # What has a value anyway is not called optional.
+    made.needed = not one.optional or one.path[-1] == "path" or bool(default_text(one))  # type: ignore[attr-defined]
     if one.only:
         made.show_if = f"{one.only[0]}={'|'.join(one.only[1])}"  # type: ignore[attr-defined]
     return made

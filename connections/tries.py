@@ -22,7 +22,7 @@ from connections.connectors.base import (
 from connections.connectors.rest import Rest
 from connections.connectors.rest_auth import uses_token
 from connections.connectors.rest_check import account_of
-from connections.connectors.rest_definition import ObjectType
+from connections.connectors.rest_definition import ObjectType, Times
 from connections.connectors.rest_guess import Guess, fields_in, kinds_of_id, lists_in, places_in, time_format
 from connections.connectors.rest_objects import Objects
 from connections.connectors.rest_paths import look
@@ -241,7 +241,7 @@ def _list(connector: Rest, where: str, given: Mapping[str, str], trial: Trial) -
         _hint_at_records(connector, objects.type, trial)
         raise
     finally:
-        _show(objects.type, records, raws, trial)
+        _show(objects.type, records, raws, connector.definition.times, trial)
     pages = "1 page" if number == 1 else f"{number} pages"
     trial.found("ok" if records else "warn", f"{len(records)} records", f"on {pages}.")
     if not last:
@@ -271,10 +271,10 @@ def _hint_at_records(connector: Rest, own: ObjectType, trial: Trial) -> None:
         first = places_in(at)
         if "id" in first:
             trial.found("info", "The id seems to be", f"at “{first['id']}”: enter it in the object type.")
-            _propose(own, at, trial)
+            _propose(own, at, connector.definition.times, trial)
 
 
-def _show(own: ObjectType, records: Sequence[Record], raws: Sequence[Any], trial: Trial) -> None:
+def _show(own: ObjectType, records: Sequence[Record], raws: Sequence[Any], times: Times, trial: Trial) -> None:
     """What the expressions found, as a table; and what else was seen, to take over."""
     if not records:
         return
@@ -285,14 +285,19 @@ def _show(own: ObjectType, records: Sequence[Record], raws: Sequence[Any], trial
             for each in own.fields[:SHOWN_RECORDS]
         ]
         trial.records.append([record.external_id, record.version, record.updated_at or "", record.title or "", *values])
-    _propose(own, raws, trial)
+    if raws:
+        _propose(own, raws, times, trial)
 
 
-def _propose(own: ObjectType, raws: Sequence[Any], trial: Trial) -> None:
+def _propose(own: ObjectType, raws: Sequence[Any], times: Times, trial: Trial) -> None:
     place = own.place
     for part, expression in places_in(raws).items():
         if not getattr(place, part) or (part == "id" and place.id == "id" != expression):
             trial.places.append((part, expression, _short(look(expression, raws[0]))))
+    stamp = look({part: where for part, where, _ in trial.places}.get("updated_at", place.updated_at), raws[0])
+    form = time_format(stamp)
+    if form in ("epoch", "epoch_ms") and form != times.format:
+        trial.places.append(("times", form, "milliseconds since 1970" if form == "epoch_ms" else "seconds since 1970"))
     ours = [place.id, place.version, place.updated_at, place.created_at, place.updated_by, place.created_by]
     known = [each.read or each.name for each in own.fields] + [each for each in ours if each]
     known += [expression for part, expression, _ in trial.places if part != "title"]
@@ -379,8 +384,7 @@ def _read(connector: Rest, where: str, given: Mapping[str, str], trial: Trial) -
         kind = "ok" if len(found) == len(ids) else "bad"
         trial.found(kind, f"{len(found)} of {len(ids)} are read in one call")
         shown = list(found.values()) or shown
-    _show(objects.type, shown, [], trial)
-    trial.guesses = []
+    _show(objects.type, shown, [], connector.definition.times, trial)
 
 
 def _bell(connector: Rest, where: str, given: Mapping[str, str], trial: Trial) -> None:

@@ -30,12 +30,13 @@ NAMES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """A field that was seen: its name is where a record has it. `sample`: a value, as text."""
+    """A field that was seen; its name is where a record has it. `sample`: a value as text; `times`: see time_format."""
 
     name: str
     label: str
     kind: str
     sample: str
+    times: str = ""
 
 
 def lists_in(body: Any) -> list[str]:
@@ -73,7 +74,11 @@ def fields_in(records: Sequence[Any], known: Sequence[str] = ()) -> list[Guess]:
             for path, value in _leaves(record):
                 values.setdefault(path, []).append(value)
     names = [path for path in values if path not in known][:MOST_FIELDS]
-    return [Guess(path, label_of(path), _kind(values[path]), _sample(values[path])) for path in names]
+    return [
+        Guess(path, label_of(path), kind, _sample(seen), "iso" if kind == "datetime" else "")
+        for path in names
+        for seen, kind in [(values[path], _kind(values[path]))]
+    ]
 
 
 def _leaves(record: Mapping[str, Any], path: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:

@@ -256,7 +256,7 @@ def _last(path: str) -> str:
 def singular(word: str) -> str:
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"
-    if re.search(r"(sses|xes|ches|shes)$", word):
+    if re.search(r"(sses|uses|xes|ches|shes)$", word):
         return word[:-2]
     return word[:-1] if word.endswith("s") and not word.endswith(("ss", "us", "is")) else word
 

@@ -133,7 +133,7 @@ def type_of_collection(document: Document, one: Collection, name: str, label: st
     updated = _update(document, one, below, made)
     if operation(document, one.item, "delete"):
         made.type["delete"] = {"path": below}
-    known = [place[part] for part in ("id", "updated_at", "created_at", "version") if part in place]
+    known = [place.get("id", "id"), *(place[part] for part in ("updated_at", "created_at", "version") if part in place)]
     made.type["fields"] = fields_of(document, record, created, updated, known)
     if not made.type["fields"]:
         made.gaps.append("which fields a record has")

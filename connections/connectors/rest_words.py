@@ -138,7 +138,7 @@ WORDS: dict[type, dict[str, str]] = {
         "size": "Size",
         "cursor": "Where the answer has the next cursor | Empty there: the list ends.",
         "next": "Where the answer has the next address",
-        "next_header": "~Or the header that has it",
+        "next_header": "Or the header that has it",
         "more": "~Where it says whether there is more",
         "total": "~Where it says how many there are",
         "short_ends": "~A short page is the last one",

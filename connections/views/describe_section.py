@@ -111,20 +111,24 @@ def _change_of(form: SectionForm, given: Any) -> Change | None:
 def with_taken(document: dict[str, Any], number: int, given: Any) -> dict[str, Any]:
     """The document with the fields and places that were ticked in a try."""
     own = document["object_types"][number]
-    known = {each.get("name") for each in own.get("fields", [])}
-    for name in given.getlist("take")[:MOST_TAKEN]:
-        kind = given.get(f"kind-{name}", "text")
-        if name not in known and kind in KINDS:
-            field = {"name": name, "label": given.get(f"label-{name}", "")[:100], "kind": kind}
-            if kind == "rich_text":
-                field["format"] = "html"
-            own.setdefault("fields", []).append(field)
     for proposal in given.getlist("place"):
         part, _, expression = proposal.partition("=")
         if part in sections.PLACES:
             own.setdefault("place", {})[part] = expression
         if part == "times" and expression in ("epoch", "epoch_ms"):
             document["times"] = {**document.get("times", {}), "format": expression}
+    known = {each.get("name") for each in own.get("fields", [])}
+    usual = document.get("times", {}).get("format", "iso")
+    for name in given.getlist("take")[:MOST_TAKEN]:
+        kind = given.get(f"kind-{name}", "text")
+        if name in known or kind not in KINDS:
+            continue
+        field: dict[str, Any] = {"name": name, "label": given.get(f"label-{name}", "")[:100], "kind": kind}
+        if kind == "rich_text":
+            field["format"] = "html"
+        if kind == "datetime" and given.get(f"times-{name}") == "iso" != usual:
+            field["times"] = {}
+        own.setdefault("fields", []).append(field)
     return document
 
 
@@ -214,7 +218,10 @@ def _run(request: HttpRequest, connection: Connection, section: Section, change:
         trial = write_tries.run(as_entered, where, given)
     except DefinitionError as error:
         trial = tries.Trial()
-        trial.trouble = f"{error} Nothing was called. Correct it and try again."
+        name = sections.input_of(section, error.place)
+        label = next((one.label for one in section.group.all_inputs if one.name == name), "")
+        said = f"{label}: {error.what}." if label else str(error)
+        trial.trouble = f"{said} Nothing was called. Correct it and try again."
         at = sections.where_of(change.document, error.place)
         trial.at = "" if at == where else at
         return trial

@@ -84,7 +84,7 @@
     // data-check-all="name": ticks all boxes of that name in the form.
     root.querySelectorAll("[data-check-all]").forEach((box) =>
       box.addEventListener("change", () =>
-        box.form.querySelectorAll(`input[name="${box.dataset.checkAll}"]`).forEach((one) => {
+        [...box.form.elements].filter((one) => one.name === box.dataset.checkAll).forEach((one) => {
           one.checked = box.checked;
           one.dispatchEvent(new Event("change", { bubbles: true }));
         }),
