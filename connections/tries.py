@@ -242,15 +242,16 @@ def _list(connector: Rest, where: str, given: Mapping[str, str], trial: Trial) -
         raise
     finally:
         _show(objects.type, records, raws, connector.definition.times, trial)
-    pages = "1 page" if number == 1 else f"{number} pages"
-    trial.found("ok" if records else "warn", f"{len(records)} records", f"on {pages}.")
+    trial.found("ok" if records else "warn", counted(len(records), "record"), f"on {counted(number, 'page')}.")
     if not last:
         trial.found("info", "There is more", f"The try stops after {PAGES} pages.")
     elif number == 1 and paging.style == "none":
         trial.found("info", "One page is all", "as said under “How it goes on”.")
     if broken:
         trial.found(
-            "warn", f"{broken} entries are no records", "They have no id; they are left out, the others are read."
+            "warn",
+            "1 entry is no record" if broken == 1 else f"{broken} entries are no records",
+            "They have no id; they are left out, the others are read.",
         )
     _judge(connector, objects, records, raws, trial)
     _changed(objects, records, trial)
@@ -400,11 +401,19 @@ def _bell(connector: Rest, where: str, given: Mapping[str, str], trial: Trial) -
         trial.found("bad", "It cannot be read", f"{error}.")
         return
     kind = "ok" if read.hints else "warn"
-    trial.found(kind, f"{len(read.hints)} records are named", f"The event is called “{read.event}”.")
+    trial.found(
+        kind,
+        f"{counted(len(read.hints), 'record')} {'is' if len(read.hints) == 1 else 'are'} named",
+        f"The event is called “{read.event}”.",
+    )
     for hint in read.hints[:SHOWN_RECORDS]:
         trial.found(
             "info", f"{hint.object_type} {hint.external_id}", "was deleted." if hint.deleted else "may have changed."
         )
+
+
+def counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _short(value: Any) -> str:
