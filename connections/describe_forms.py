@@ -15,9 +15,10 @@ from connections.connectors.rest_form import CLIENT_ID, CLIENT_SECRET, KEY, PASS
 from connections.connectors.rest_inputs import KEPT_SPACES, Group, Input, default_text
 from connections.connectors.rest_sections import Section
 from connections.credentials import masked
-from connections.forms import SecretField, dict_of
+from connections.forms import SENDERS, SecretField, dict_of
 from connections.guard import check_address
 from connections.models import Connection
+from connections.senders import networks
 
 OWN = "own-"  # before the names of inputs that are the connection's and not its description's
 ROWS = {"lines": 2, "pairs": 2, "values": 2, "options": 4, "long": 3}
@@ -99,14 +100,21 @@ class SectionForm(forms.Form):
         else:
             value = (self.connection.settings or {}).get(declared.name) or declared.default
             self.fields[name] = forms.CharField(
-                label=declared.label, required=False, max_length=1000, help_text=declared.help, initial=value
-            )
+                label=declared.label, required=False, max_length=1000, help_text=declared.help, initial=value,
+                widget=forms.Textarea(attrs={"rows": 2}) if declared.multiline else forms.TextInput(),
+            )  # fmt: skip
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
         name = data.get(f"{OWN}name")
         if name and Connection.objects.filter(name__iexact=name).exclude(pk=self.connection.pk).exists():
             self.add_error(f"{OWN}name", "There is a connection of this name already. Choose another one.")
+        senders = OWN + SENDERS.name
+        if senders in data:
+            try:
+                data[senders] = "\n".join(str(one) for one in networks(data[senders]))
+            except ValueError as refused:
+                self.add_error(senders, str(refused))
         if f"{OWN}address" in data:
             data[f"{OWN}address"] = data[f"{OWN}address"].rstrip("/")
             try:
@@ -163,7 +171,7 @@ class SectionForm(forms.Form):
 def _credentials(section: Section) -> Sequence[FormField]:
     if section.where == "sign-in":
         return (USER, PASSWORD, KEY, CLIENT_ID, CLIENT_SECRET)
-    return (WEBHOOK_SECRET,) if section.where == "bell" else ()
+    return (WEBHOOK_SECRET, SENDERS) if section.where == "bell" else ()
 
 
 def _field(one: Input) -> forms.Field:

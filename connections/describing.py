@@ -19,7 +19,7 @@ from connections import hooks
 from connections.connectors.rest_definition import Definition, DefinitionError, dump, gaps, parse
 from connections.connectors.rest_form import ALL, DEFINITION, PARTS
 from connections.connectors.rest_paths import fill
-from connections.forms import dict_of
+from connections.forms import SENDERS, dict_of
 from connections.guard import origin
 from connections.models import Connection
 
@@ -136,7 +136,8 @@ def save_draft(connection: Connection, change: Change, user: Any, seal: str, sec
         columns = ["name", "address", "settings", "secrets", "updated_at"]
         row.name, row.address, row.secrets = change.name, change.address, secrets
         row.settings = {**(row.settings or {}), **change.given, DRAFT: dict(change.document)}
-        if other_way or any(before["settings"].get(name, "") != value for name, value in change.given.items()):
+        told = {name: value for name, value in change.given.items() if name != SENDERS.name}
+        if other_way or any(before["settings"].get(name, "") != value for name, value in told.items()):
             columns += _as_untested(row)
         row.save(update_fields=columns)
         if snapshot(row) != before or change.secrets:

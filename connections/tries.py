@@ -19,6 +19,7 @@ from connections.connectors.base import (
     RateLimited,
     Record,
 )
+from connections.connectors.proofs import Verdict
 from connections.connectors.rest import Rest
 from connections.connectors.rest_auth import uses_token
 from connections.connectors.rest_check import account_of
@@ -342,8 +343,8 @@ def _changed(objects: Objects, records: Sequence[Record], trial: Trial) -> None:
         text = "Asked for changes since its time, the newest record did not come back. Check the value, its times, and "
         text += "whether it gives what changed in that very moment."
         trial.found("bad", "Changes would be missed", text)
-    elif len(records) > 1 and len(back) >= len(records) and len(chunk.records) == len(records):
-        trial.found("warn", "It gives all of them again", "The parameter for changes seems to do nothing.")
+    elif any(_is_before(each, newest, changed.granularity) for each in chunk.records):
+        trial.found("warn", "It gives older ones too", "The parameter for changes seems to do nothing.")
     else:
         trial.found("ok", "Changes are found", f"{len(back)} since {newest.updated_at}.")
     times = [record.updated_at or "" for record in records if record.updated_at]
@@ -396,7 +397,7 @@ def _bell(connector: Rest, where: str, given: Mapping[str, str], trial: Trial) -
         return
     request = DeliveryRequest("POST", "/", {}, body.encode())
     try:
-        read = parse_delivery(connector.definition, request, "", 0.0)
+        read = parse_delivery(connector.definition, request, Verdict(False))
     except ValueError as error:
         trial.found("bad", "It cannot be read", f"{error}.")
         return
@@ -410,6 +411,12 @@ def _bell(connector: Rest, where: str, given: Mapping[str, str], trial: Trial) -
         trial.found(
             "info", f"{hint.object_type} {hint.external_id}", "was deleted." if hint.deleted else "may have changed."
         )
+
+
+def _is_before(record: Record, other: Record, granularity: float) -> bool:
+    """Whether it is older by more than what the list can tell apart."""
+    apart = parsed(other.updated_at or "") - parsed(record.updated_at or other.updated_at or "")
+    return apart.total_seconds() > max(2 * granularity, 1.0)
 
 
 def counted(number: int, what: str) -> str:

@@ -245,6 +245,7 @@ WORDS: dict[type, dict[str, str]] = {
         "prefix": "~Before the signature | Like sha256=.",
         "signed": "~What is signed | {body}, or {timestamp}.{body}.",
         "timestamp_header": "~Header of the time",
+        "timestamp_as": "~It is written as",
         "help": "How it is made there | Shown to administrators.",
     },
 }
