@@ -118,7 +118,7 @@ def tried(connection: Connection, change: Change) -> Connection:
     made.settings = settings
     made.secrets = {**kept_secrets(connection, change), **change.secrets}
     made.retry_after = connection.retry_after
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def save_draft(connection: Connection, change: Change, user: Any, seal: str, section: str) -> bool:

@@ -58,7 +58,7 @@ class WatchedSession(Session):
         self.telling: set[str] = set()
         self._kind = "read"
 
-    def request(self, method: str, path: str, **options: Any) -> Answer:  # type: ignore[override]
+    def request(self, method: str, path: str, **options: Any) -> Answer:
         if len(self.exchanges) >= MOST_CALLS:
             raise Retry(f"The try was stopped after {MOST_CALLS} calls. Nothing is wrong with that; it saw enough.")
         self._kind = options.get("kind") or ("write" if options.get("write") else "read")

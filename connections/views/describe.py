@@ -138,8 +138,7 @@ def use(request: HttpRequest, pk: int) -> HttpResponse:
     try:
         result = run_test(connection)
     except ConnectorError as error:
-        params = {"message": error.message}
-        _audit_test(request, "connection_test_failed", connection, params)
+        _audit_test(request, "connection_test_failed", connection, {"message": error.message})
         messages.error(
             request, f"The description is in use, but the test of {connection.name} failed. · {error.message}"
         )

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from axe_playwright_python.sync_playwright import Axe
-from django.conf import settings
 from django.contrib.auth.models import User
 from django.contrib.staticfiles.testing import StaticLiveServerTestCase
-from django.test import Client, override_settings
-from playwright.sync_api import BrowserContext, Page, sync_playwright
+from django.test import override_settings
+from playwright.sync_api import BrowserContext, Page
 
 from connections.models import Connection, Delivery, RoleAssignment
+from connections.tests.rest_documents import WHOLE
 from mappings.models import Mapping, MappingVersion
 from sync.models import Conflict, Link, MappingState, Verification, VerifiedDifference
 from sync.verify_pairs import no_counts
+from syncadmin.tests.browsing import browsing
 
-CHROMIUM = "/usr/bin/chromium"
 NARROW, WIDE = (360, 740), (1440, 900)
 SERIOUS = {"serious", "critical"}
 
@@ -30,6 +29,7 @@ class PagesInBrowserTests(StaticLiveServerTestCase):
         RoleAssignment.objects.create(user=self.person, role="admin")
         self.jira = self.connection("Jira", "jira", bell_seen_at=None)
         self.shop = self.database()
+        self.api = self.connection("An API", "rest", settings={"draft": WHOLE})
         self.org = self.connection("Org with a rather long name, production", "salesforce", state="sign_in")
         refused = "The signature does not match our secret."
         Delivery.objects.create(connection=self.jira, outcome="refused", reason=refused, sender="203.0.113.7", size=640)
@@ -85,21 +85,8 @@ class PagesInBrowserTests(StaticLiveServerTestCase):
         shop.close()
         return Connection.objects.create(name="Shop", kind="sqlite", address="sqlite:///shop.db")
 
-    @contextmanager
-    def browser(self, size: tuple[int, int], scheme: str) -> Iterator[tuple[BrowserContext, list[str]]]:
-        """A logged-in context and what its pages complain about. Ends before the database is touched again."""
-        session = Client()
-        session.force_login(self.person)
-        cookie = {"name": settings.SESSION_COOKIE_NAME, "value": session.cookies[settings.SESSION_COOKIE_NAME].value}
-        with sync_playwright() as playwright:
-            chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-            context = chromium.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
-            context.add_cookies([{**cookie, "url": self.live_server_url}])
-            complaints: list[str] = []
-            context.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
-            context.on("weberror", lambda error: complaints.append(str(error.error)))
-            yield context, complaints
-            chromium.close()
+    def browser(self, size: tuple[int, int], scheme: str) -> AbstractContextManager[tuple[BrowserContext, list[str]]]:
+        return browsing(self.person, self.live_server_url, size, scheme)
 
     def pages(self) -> list[str]:
         jira = f"/connections/{self.jira.pk}/"
@@ -110,6 +97,8 @@ class PagesInBrowserTests(StaticLiveServerTestCase):
             "/connections/",
             "/connections/add/",
             "/connections/add/salesforce/",
+            "/connections/add/rest/",
+            *(f"/connections/{self.api.pk}/api/{where}" for where in ("", "sign-in/", "type.0/", "type.0.write/")),
             jira,
             f"{jira}edit/",
             f"{jira}delete/",

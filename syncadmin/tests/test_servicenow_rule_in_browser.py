@@ -14,7 +14,7 @@ from playwright.sync_api import sync_playwright
 from connections.connectors.base import DeliveryRequest
 from connections.connectors.proofs import check
 from connections.connectors.servicenow_webhook import PROOF, by_hand, parse
-from syncadmin.tests.test_pages_in_browser import CHROMIUM
+from syncadmin.tests.browsing import CHROMIUM
 
 ID, SECRET, URL = "a" * 32, "a-long-webhook-secret", "https://sync.example/hooks/x/"
 TITLE = 'Grüße, 日本 \\ "x"\n'
