@@ -281,6 +281,20 @@ class TryTests(DescribeCase):
         self.assertEqual(draft_of(self.row), self.document)
         self.assertNotIn("state", self.row.facts)
 
+    def test_the_newest_change_is_looked_for_on_further_pages_too(self) -> None:
+        for number in range(5):
+            self.app.things.create({"title": f"T{number}", "team": "a"}, "5")
+        shown = self.attempt("type.0.list", list__paging__size="3")
+        self.assertNotIn("Changes would be missed", shown)
+
+    def test_a_list_that_leaves_the_moment_out_is_told(self) -> None:
+        records = [{"id": 1, "updated": "2026-11-28T10:00:00Z"}]
+        document = json.loads(json.dumps(self.document))
+        document["object_types"][0]["list"]["paging"] = {"style": "none"}
+        self.odd.says = lambda request: Response(200, {"items": [] if "updated" in request.query else records})
+        self.row = self.connection(document, self.odd_address, "Odd")
+        self.assertIn("Changes would be missed", self.attempt("type.0.list"))
+
     def test_fields_of_an_answer_are_proposed(self) -> None:
         self.app.things.create({"title": "First", "team": "a"}, "8")
         document = json.loads(json.dumps(self.document))
