@@ -5,80 +5,27 @@ Everything goes through the connection's guarded client and its budget; nothing 
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from connections.connectors.base import (
     ConnectorError,
     DeliveryRequest,
     Gone,
-    NeedsAuthorization,
     NotAllowed,
-    RateLimited,
     Record,
 )
 from connections.connectors.proofs import Verdict
 from connections.connectors.rest import Rest
 from connections.connectors.rest_auth import uses_token
 from connections.connectors.rest_check import account_of
-from connections.connectors.rest_definition import ObjectType, Times
-from connections.connectors.rest_guess import Guess, fields_in, kinds_of_id, lists_in, places_in, time_format
-from connections.connectors.rest_objects import Objects
 from connections.connectors.rest_paths import look
-from connections.connectors.rest_values import parsed
 from connections.connectors.rest_webhook import parse as parse_delivery
+from connections.list_tries import SHOWN_RECORDS, show, try_list
 from connections.models import Connection
-from connections.open import open_connector
-from connections.watched import Exchange, WatchedSession
+from connections.trial import Trial, belongs_to, counted, finish, objects_at, open_tried
 
-PAGES = 3  # read of a list: enough to see it go on, or go in circles
-SHOWN_RECORDS = 5
 ANY_STATUS = frozenset(range(100, 600)) - frozenset(range(300, 400))  # a redirect is told as one
 NOT_THERE = "syncadmin-not-there"  # an id that no system gives
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of what was found. kind: ok, warn, bad, info."""
-
-    kind: str
-    head: str
-    text: str = ""
-
-
-@dataclass(slots=True)
-class Trial:
-    """What a try found. `trouble`: an error in its three parts; `at`: the section it belongs to, where another one.
-    `records`: rows of a table, the first its head. `guesses`, `places`: proposals to take over."""
-
-    exchanges: list[Exchange] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-    trouble: str = ""
-    at: str = ""
-    head: list[str] = field(default_factory=list)
-    records: list[list[Any]] = field(default_factory=list)
-    guesses: list[Guess] = field(default_factory=list)
-    places: list[tuple[str, str, str]] = field(default_factory=list)  # (part, expression, sample)
-    asked: Exchange | None = None  # a write that waits for a yes
-    steps: list[str] = field(default_factory=list)  # what would follow it
-
-    def found(self, kind: str, head: str, text: str = "") -> None:
-        self.findings.append(Finding(kind, head, text))
-
-
-def open_tried(connection: Connection, session: type[WatchedSession] = WatchedSession) -> Rest:
-    """A connector for what was entered, which keeps nothing."""
-    connector = open_connector(connection, session=session, keeps=False)
-    assert isinstance(connector, Rest)
-    limits = connector.definition.limits
-    headers = {limits.wait_header, limits.remaining_header, limits.reset_header}
-    for each in connector.definition.object_types:
-        headers.add(each.list.paging.next_header if each.list else "")
-    connector.context.http.telling = {header.lower() for header in headers if header}
-    connector.lookups.forget()
-    return connector
 
 
 def run(connection: Connection, where: str, given: Mapping[str, str]) -> Trial:
@@ -96,46 +43,11 @@ def run(connection: Connection, where: str, given: Mapping[str, str]) -> Trial:
     return trial
 
 
-def finish(connector: Rest | None, trial: Trial) -> None:
-    """Take over what the client noted, without secrets; in the findings too."""
-    if connector is None:
-        return
-    http = connector.context.http
-    trial.exchanges = [http.shown(each) for each in http.exchanges]
-    trial.trouble = http.redact(trial.trouble)
-    trial.records = [[http.redact(cell) if isinstance(cell, str) else cell for cell in row] for row in trial.records]
-    trial.findings = [Finding(one.kind, one.head, http.redact(one.text)) for one in trial.findings]
-
-
-def belongs_to(error: ConnectorError, http: WatchedSession | None, where: str) -> str:
-    """The section in which an error is mended; "" where it is this one."""
-    last = http.exchanges[-1] if http and http.exchanges else None
-    if last is None or last.status == 0 or 300 <= last.status < 400:
-        at = "sign-in" if isinstance(error, NeedsAuthorization) else "system"
-    elif isinstance(error, NeedsAuthorization) or last.status in (401, 403) or last.kind == "auth":
-        at = "sign-in"
-    elif isinstance(error, RateLimited):
-        at = "answers"
-    elif last.json is None and last.text.lstrip().startswith("<") and last.status < 400:
-        at = "system"
-    else:
-        at = ""
-    return "" if at == where else at
-
-
 def _try_of(where: str) -> Callable[[Rest, str, Mapping[str, str], Trial], None]:
     last = where.rpartition(".")[2]
     if where in BY_SECTION:
         return BY_SECTION[where]
-    return BY_SECTION.get(last, _list)
-
-
-def objects_at(connector: Rest, where: str) -> Objects:
-    number = int(where.split(".")[1])
-    return connector._objects[connector.definition.object_types[number].name]
-
-
-# One function a section. -----------------------------------------------------------------------------------------
+    return BY_SECTION.get(last, try_list)
 
 
 def _system(connector: Rest, where: str, given: Mapping[str, str], trial: Trial) -> None:
@@ -216,157 +128,6 @@ def _answers(connector: Rest, where: str, given: Mapping[str, str], trial: Trial
         trial.found("info", "The error has", f"{keys}. Say where its message is, so that people read it.")
 
 
-def _list(connector: Rest, where: str, given: Mapping[str, str], trial: Trial) -> None:
-    objects = objects_at(connector, where)
-    own, paging = objects.type.list, objects.type.list.paging if objects.type.list else None
-    if own is None or paging is None or not own.path:
-        trial.found("info", "There is no list yet", "Say its path in List, then try again.")
-        return
-    parent = given.get("try_parent", "").strip()
-    if objects.type.parent and not parent:
-        trial.found("info", "Whose?", f"Enter the id of a {objects.type.parent} to list what belongs to it.")
-        return
-    fields = [each.name for each in objects.type.fields]
-    records: list[Record] = []
-    raws: list[Any] = []
-    broken = number = 0
-    last = True
-    try:
-        for chunk in itertools.islice(objects.lister.pages(fields, parent=parent), PAGES):
-            number += 1
-            records += chunk.records
-            raws += chunk.raws
-            broken += chunk.broken
-            last = chunk.last
-    except ConnectorError:
-        _hint_at_records(connector, objects.type, trial)
-        raise
-    finally:
-        _show(objects.type, records, raws, connector.definition.times, trial)
-    trial.found("ok" if records else "warn", counted(len(records), "record"), f"on {counted(number, 'page')}.")
-    if not last:
-        trial.found("info", "There is more", f"The try stops after {PAGES} pages.")
-    elif number == 1 and paging.style == "none":
-        trial.found("info", "One page is all", "as said under “How it goes on”.")
-    if broken:
-        trial.found(
-            "warn",
-            "1 entry is no record" if broken == 1 else f"{broken} entries are no records",
-            "They have no id; they are left out, the others are read.",
-        )
-    _judge(connector, objects, records, raws, trial)
-    _changed(objects, records, trial)
-
-
-def _hint_at_records(connector: Rest, own: ObjectType, trial: Trial) -> None:
-    """Where the records are, when they are not where it was said."""
-    last = connector.context.http.exchanges[-1] if connector.context.http.exchanges else None
-    if last is None or last.json is None or own.list is None:
-        return
-    at = look(own.list.records, last.json)
-    if not isinstance(at, list):
-        for path in lists_in(last.json)[:3]:
-            trial.found(
-                "info", "The answer has a list of records", f"at “{path}”: enter it at “Where the records are”."
-            )
-    elif at:
-        first = places_in(at)
-        if "id" in first:
-            trial.found("info", "The id seems to be", f"at “{first['id']}”: enter it in the object type.")
-            _propose(own, at, connector.definition.times, trial)
-
-
-def _show(own: ObjectType, records: Sequence[Record], raws: Sequence[Any], times: Times, trial: Trial) -> None:
-    """What the expressions found, as a table; and what else was seen, to take over."""
-    if not records:
-        return
-    trial.head = ["id", "version", "changed", "title", *[each.name for each in own.fields[:SHOWN_RECORDS]]]
-    for record in records[:SHOWN_RECORDS]:
-        values = [
-            "(not there)" if each.name in record.unreadable else _short(record.values.get(each.name))
-            for each in own.fields[:SHOWN_RECORDS]
-        ]
-        trial.records.append([record.external_id, record.version, record.updated_at or "", record.title or "", *values])
-    if raws:
-        _propose(own, raws, times, trial)
-
-
-def _propose(own: ObjectType, raws: Sequence[Any], times: Times, trial: Trial) -> None:
-    place = own.place
-    for part, expression in places_in(raws).items():
-        if not getattr(place, part) or (part == "id" and place.id == "id" != expression):
-            trial.places.append((part, expression, _short(look(expression, raws[0]))))
-    stamp = look({part: where for part, where, _ in trial.places}.get("updated_at", place.updated_at), raws[0])
-    form = time_format(stamp)
-    if form in ("epoch", "epoch_ms") and form != times.format:
-        trial.places.append(("times", form, "milliseconds since 1970" if form == "epoch_ms" else "seconds since 1970"))
-    ours = [place.id, place.version, place.updated_at, place.created_at, place.updated_by, place.created_by]
-    known = [each.read or each.name for each in own.fields] + [each for each in ours if each]
-    known += [expression for part, expression, _ in trial.places if part != "title"]
-    trial.guesses = fields_in(raws[:20], known)
-
-
-def _judge(connector: Rest, objects: Objects, records: Sequence[Record], raws: Sequence[Any], trial: Trial) -> None:
-    place = objects.type.place
-    kinds = kinds_of_id([look(place.id, raw) for raw in raws])
-    if len(kinds) > 1:
-        trial.found("bad", "The id changes its type", "Some are numbers, some texts. Name another one that is unique.")
-    if len({record.external_id for record in records}) < len(records):
-        trial.found(
-            "bad", "An id is there twice", "Two records would be taken for one. Name another one, or mend paging."
-        )
-    if place.updated_at and records and not any(record.updated_at for record in records):
-        raw = look(place.updated_at, raws[0])
-        if raw is None:
-            trial.found("bad", f"No time is at “{place.updated_at}”", "See the answer below for where it is.")
-        else:
-            seen = time_format(raw)
-            how = {"epoch": "seconds since 1970", "epoch_ms": "milliseconds since 1970", "iso": "an ISO time"}.get(seen)
-            text = f"It looks like {how}." if how else "Say how under Times."
-            trial.found("bad", f"{_short(raw)} is no time as Answers says times are written", text)
-            trial.at = "answers"
-    hidden = [each.name for each in objects.type.fields if records and all(each.name in r.unreadable for r in records)]
-    if hidden:
-        trial.found("warn", "Not found in any of these records", f"{', '.join(hidden)}.")
-
-
-def _changed(objects: Objects, records: Sequence[Record], trial: Trial) -> None:
-    """Ask for what changed since the newest one: fewer must come back, and that one among them."""
-    changed = objects.type.list.changed if objects.type.list else None
-    stamped = [record for record in records if record.updated_at]
-    if not changed or not stamped:
-        return
-    newest = max(stamped, key=lambda record: parsed(record.updated_at or ""))
-    back: dict[str, Record] = {}
-    last = False
-    for chunk in itertools.islice(objects.lister.pages([], since=newest.updated_at), PAGES):
-        back |= {record.external_id: record for record in chunk.records}
-        last = chunk.last
-        if newest.external_id in back:
-            break
-    if newest.external_id not in back and not last:
-        trial.found("info", "Many changed at about that time", "So the try did not see whether changes are found.")
-    elif newest.external_id not in back:
-        text = "Asked for changes since its time, the newest record did not come back. Check the value, its times, and "
-        text += "whether it gives what changed in that very moment."
-        trial.found("bad", "Changes would be missed", text)
-    elif any(_is_before(each, newest, changed.granularity) for each in back.values()):
-        trial.found("warn", "It gives older ones too", "The parameter for changes seems to do nothing.")
-    else:
-        trial.found("ok", "Changes are found", f"{len(back)} since {newest.updated_at}.")
-    times = [record.updated_at or "" for record in records if record.updated_at]
-    if (
-        changed.oldest_first
-        and [parsed(t) for t in times] != sorted(parsed(t) for t in times)
-        and not changed.parameters
-    ):
-        trial.found(
-            "warn",
-            "The list is not in the order of changes",
-            "Add the parameter that sorts it, oldest first, or untick it.",
-        )
-
-
 def _read(connector: Rest, where: str, given: Mapping[str, str], trial: Trial) -> None:
     objects = objects_at(connector, where)
     ids = [id for id in given.get("try_id", "").replace(",", " ").split() if id]
@@ -393,7 +154,7 @@ def _read(connector: Rest, where: str, given: Mapping[str, str], trial: Trial) -
         kind = "ok" if len(found) == len(ids) else "bad"
         trial.found(kind, f"{len(found)} of {len(ids)} are read in one call")
         shown = list(found.values()) or shown
-    _show(objects.type, shown, [], connector.definition.times, trial)
+    show(objects.type, shown, [], connector.definition.times, trial)
 
 
 def _bell(connector: Rest, where: str, given: Mapping[str, str], trial: Trial) -> None:
@@ -420,21 +181,6 @@ def _bell(connector: Rest, where: str, given: Mapping[str, str], trial: Trial) -
         )
 
 
-def _is_before(record: Record, other: Record, granularity: float) -> bool:
-    """Whether it is older by more than what the list can tell apart."""
-    apart = parsed(other.updated_at or "") - parsed(record.updated_at or other.updated_at or "")
-    return apart.total_seconds() > max(2 * granularity, 1.0)
-
-
-def counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _short(value: Any) -> str:
-    text = "" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return text if len(text) <= 80 else text[:80] + "…"
-
-
 BY_SECTION: dict[str, Callable[[Rest, str, Mapping[str, str], Trial], None]] = {
     "system": _system,
     "sign-in": _sign_in,
@@ -442,5 +188,5 @@ BY_SECTION: dict[str, Callable[[Rest, str, Mapping[str, str], Trial], None]] = {
     "answers": _answers,
     "bell": _bell,
     "read": _read,
-    "list": _list,
+    "list": try_list,
 }

@@ -15,7 +15,7 @@ from connections.connectors.rest import Rest
 from connections.connectors.rest_definition import FieldDefinition, ObjectType
 from connections.connectors.rest_inputs import as_text, as_value
 from connections.models import Connection
-from connections.tries import Trial, belongs_to, finish, objects_at, open_tried
+from connections.trial import Trial, belongs_to, finish, objects_at, open_tried
 from connections.watched import Held, HoldingSession
 
 TEST_TEXT = "SyncAdmin test, may be deleted"

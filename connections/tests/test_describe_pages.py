@@ -288,12 +288,25 @@ class TryTests(DescribeCase):
         self.assertNotIn("Changes would be missed", shown)
 
     def test_a_list_that_leaves_the_moment_out_is_told(self) -> None:
-        records = [{"id": 1, "updated": "2026-11-28T10:00:00Z"}]
+        records = [{"id": 1, "lock": 1, "updated": "2026-11-28T10:00:00Z"}]
         document = json.loads(json.dumps(self.document))
         document["object_types"][0]["list"]["paging"] = {"style": "none"}
         self.odd.says = lambda request: Response(200, {"items": [] if "updated" in request.query else records})
         self.row = self.connection(document, self.odd_address, "Odd")
         self.assertIn("Changes would be missed", self.attempt("type.0.list"))
+
+    def test_a_place_where_nothing_is_and_a_time_of_another_kind_are_told(self) -> None:
+        document = json.loads(json.dumps(self.document))
+        document["object_types"][0]["list"]["paging"] = {"style": "none"}
+        self.row = self.connection(document, self.odd_address, "Odd")
+        self.odd.says = {"items": [{"id": 1, "updated": "2026-11-28T10:00:00Z"}]}
+        self.assertIn("No version is at “lock”", self.attempt("type.0.list"))
+        self.odd.says = {"items": [{"id": 1, "lock": 1}]}
+        self.assertIn("No time is at “updated”", self.attempt("type.0.list"))
+        self.odd.says = {"items": [{"id": 1, "lock": 1, "updated": 1795879163754}]}
+        shown = self.attempt("type.0.list")
+        self.assertIn("It looks like milliseconds since 1970.", shown)
+        self.assertIn("See Answers", shown)
 
     def test_fields_of_an_answer_are_proposed(self) -> None:
         self.app.things.create({"title": "First", "team": "a"}, "8")

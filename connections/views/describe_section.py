@@ -19,6 +19,7 @@ from connections.connectors.rest_sections import Section, section_at
 from connections.describe_forms import SectionForm
 from connections.describing import KIND, Change, draft_of, save_draft, seal_of, tried
 from connections.models import Connection
+from connections.trial import Trial
 from connections.views.describe_steps import after, steps_of, title_of
 
 KINDS = ("text", "number", "boolean", "date", "datetime", "set", "option", "rich_text", "person", "reference")
@@ -190,7 +191,7 @@ def attempt(request: HttpRequest, pk: int, where: str) -> HttpResponse:
     section = _section_or_404(connection, where)
     document = draft_of(connection)
     form = SectionForm(section, sections.texts_at(document, section), connection, described(connection), request.POST)
-    trial = tries.Trial()
+    trial = Trial()
     change = _change_of(form, request.POST) if form.is_valid() else None
     if change is None or form.errors:
         first = next(iter(form.errors.items()))
@@ -206,7 +207,7 @@ def attempt(request: HttpRequest, pk: int, where: str) -> HttpResponse:
     return render(request, "connections/describe/_trial.html", context)
 
 
-def _run(request: HttpRequest, connection: Connection, section: Section, change: Change) -> tries.Trial:
+def _run(request: HttpRequest, connection: Connection, section: Section, change: Change) -> Trial:
     given = {name: str(value) for name, value in request.POST.items()}
     where = section.where.replace("new", str(_count(draft_of(connection), section)))
     try:
@@ -217,7 +218,7 @@ def _run(request: HttpRequest, connection: Connection, section: Section, change:
             return write_tries.ask(as_entered, where, given)
         trial = write_tries.run(as_entered, where, given)
     except DefinitionError as error:
-        trial = tries.Trial()
+        trial = Trial()
         name = sections.input_of(section, error.place)
         label = next((one.label for one in section.group.all_inputs if one.name == name), "")
         said = f"{label}: {error.what}." if label else str(error)
