@@ -11,6 +11,7 @@ from connections.connectors.base import (
     RateLimited,
 )
 from connections.connectors.rest import Rest
+from connections.connectors.rest_definition import ObjectType
 from connections.connectors.rest_guess import Guess
 from connections.connectors.rest_objects import Objects
 from connections.models import Connection
@@ -88,8 +89,11 @@ def belongs_to(error: ConnectorError, http: WatchedSession | None, where: str) -
 
 
 def objects_at(connector: Rest, where: str) -> Objects:
-    number = int(where.split(".")[1])
-    return connector._objects[connector.definition.object_types[number].name]
+    return objects_of(connector, connector.definition.object_types[int(where.split(".")[1])])
+
+
+def objects_of(connector: Rest, own: ObjectType) -> Objects:
+    return connector._objects[own.name]
 
 
 def counted(number: int, what: str) -> str:

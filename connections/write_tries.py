@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets as random_secrets
 from collections.abc import Mapping
 from datetime import date
@@ -14,8 +15,9 @@ from connections.connectors.base import ConnectorError, Record, Uncertain
 from connections.connectors.rest import Rest
 from connections.connectors.rest_definition import FieldDefinition, ObjectType
 from connections.connectors.rest_inputs import as_text, as_value
+from connections.list_tries import PAGES
 from connections.models import Connection
-from connections.trial import Trial, belongs_to, finish, objects_at, open_tried
+from connections.trial import Trial, belongs_to, finish, objects_at, objects_of, open_tried
 from connections.watched import Held, HoldingSession
 
 TEST_TEXT = "SyncAdmin test, may be deleted"
@@ -129,7 +131,7 @@ def run(connection: Connection, where: str, given: Mapping[str, str]) -> Trial:
         _change(connector, own, left, given, trial)
         if own.delete:
             connector.delete(own.name, left)
-            left = _see_gone(connector, own, left, trial)
+            left = _see_gone(connector, own, made, trial)
     except Uncertain as error:
         trial.trouble = error.message
         if not left:
@@ -183,14 +185,35 @@ def own_length(own: ObjectType, name: str) -> int | None:
     return next((each.max_length for each in own.fields if each.name == name), None)
 
 
-def _see_gone(connector: Rest, own: ObjectType, id: str, trial: Trial) -> str:
+def _see_gone(connector: Rest, own: ObjectType, made: Record, trial: Trial) -> str:
     """The id where it is still there, else ""."""
+    id = made.external_id
     again = connector.get_many(own.name, [id], []).get(id)
     if again is None or again.deleted:
         trial.found("ok", "Deleted", "It is gone; nothing of the try is left.")
+        _look_for_trace(connector, own, made, trial)
         return ""
     trial.found("bad", "It is still there after the deletion", "Check Delete, or say what a deleted record looks like.")
     return id
+
+
+def _look_for_trace(connector: Rest, own: ObjectType, made: Record, trial: Trial) -> None:
+    """Lists of changes may go on showing a deleted record: not known as such, it would be taken for a new one."""
+    if not own.list or not own.list.changed or own.parent or not made.updated_at:
+        return
+    pages = objects_of(connector, own).lister.pages([], since=made.updated_at)
+    for chunk in itertools.islice(pages, PAGES):
+        for record, raw in zip(chunk.records, chunk.raws, strict=True):
+            if record.external_id == made.external_id and not record.deleted:
+                trial.found(
+                    "bad",
+                    "The list still shows it",
+                    f"As a record with {', '.join(map(str, raw))}. Say in the object type what is true of a deleted "
+                    "record, and tick “It shows deletions” under List.",
+                )
+                return
+    if own.list.deleted:
+        trial.found("ok", "The list shows deletions", "as described.")
 
 
 def _clean_up(connector: Rest, own: ObjectType, id: str, trial: Trial) -> str:

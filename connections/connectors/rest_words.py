@@ -117,7 +117,7 @@ WORDS: dict[type, dict[str, str]] = {
         "key": "What people call it | Like a ticket number.",
         "title": "Title",
         "parent_id": "~Id of the record it belongs to",
-        "deleted": "~True of a deleted record",
+        "deleted": "True of a deleted record | Like deleted, or status == 'trash'.",
     },
     d.Scope: {
         "name": "Name",
@@ -163,7 +163,7 @@ WORDS: dict[type, dict[str, str]] = {
         "records": "Where the records are | Like data or result.items; @ is the whole answer.",
         "lag": "~Seconds it may be behind",
         "complete": "~Its records are as a direct read gives them",
-        "deleted": "~It shows deletions",
+        "deleted": "It shows deletions",
     },
     d.ReadOne: {
         "path": "Path | Like /api/tickets/{id}.",

@@ -330,6 +330,16 @@ class TryTests(DescribeCase):
         entry = AuditEntry.objects.filter(code="description_write_tried").get()
         self.assertIn("It is gone", entry.params["steps"])
 
+    def test_a_list_that_goes_on_showing_deleted_records_is_noticed(self) -> None:
+        habits = Habits(sign_in="basic", deleted="tombstone", condition="none")
+        document = things_document(habits)
+        del document["object_types"][0]["place"]["deleted"], document["object_types"][0]["list"]["deleted"]
+        with Server(RestStandin(habits), threads=2) as address:
+            self.row = self.connection(document, address, "Tombstones")
+            shown = self.attempt("type.0.write", **{"value-title": "A test", "step": "do"})
+        self.assertIn("The list still shows it", shown)
+        self.assertIn("deleted", shown)
+
     def test_what_a_try_had_to_leave_is_named(self) -> None:
         document = json.loads(json.dumps(self.document))
         del document["object_types"][0]["delete"]
