@@ -16,6 +16,7 @@ from django.db import transaction
 from django.db.models import ProtectedError
 
 from connections import hooks
+from connections.describing import DRAFT
 from connections.models import Connection
 from mappings import models
 from mappings.config_file import SECTIONS, ConfigError, dump, load
@@ -144,7 +145,8 @@ def _stored_connection(connection: Connection) -> dict[str, Any]:
     return {
         "kind": connection.kind,
         "address": connection.address,
-        "settings": connection.settings,
+        # The draft of a description is nobody's configuration yet; a file that changes its connection gives it up.
+        "settings": {name: value for name, value in connection.settings.items() if name != DRAFT},
         "secrets": {secret: secret_variable(connection.name, secret) for secret in sorted(connection.secrets)},
     }
 

@@ -24,6 +24,7 @@ from connections.sandbox.rest import PASSWORD, USER, RestStandin
 from connections.sandbox.rest_habits import Habits
 from connections.tests.rest_documents import things_document
 from connections.tests.test_rest_openapi import DESK
+from mappings.config import stored
 from sync.models import AuditEntry
 from syncadmin.tests.cases import RolesCase
 
@@ -435,6 +436,9 @@ class TakenElsewhereTests(DescribeCase):
         file = SimpleUploadedFile("api.yaml", exported.content)
         self.client.post("/connections/add/rest/", {**given, "yaml": file})
         self.assertEqual(draft_of(Connection.objects.get(name="Copy")), dump(parse(self.document)))
+
+    def test_a_draft_is_no_part_of_the_configuration(self) -> None:
+        self.assertEqual(stored()["connections"]["Things"]["settings"], {"user": USER})
 
     def test_an_import_replaces_the_draft_or_says_why_not(self) -> None:
         seal = {"seal": seal_of(self.row)}
