@@ -56,7 +56,7 @@ class Command(BaseCommand):
             preparation.migrate()
         if preparation.collect_static():
             self.stdout.write("Static files collected.")
-        if not get_user_model().objects.filter(is_superuser=True, is_active=True).exists():
+        if not get_user_model().objects.filter(is_active=True).exists():
             self.stdout.write(
                 self.style.WARNING("Nobody can sign in yet. Make the first admin: manage.py createsuperuser")
             )
