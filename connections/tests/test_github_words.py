@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from connections.connectors.base import (
     Gone,
     NeedsAuthorization,
     NotAllowed,
+    ParsedDelivery,
     RateLimited,
     Refused,
     Retry,
@@ -31,8 +33,9 @@ from connections.connectors.github_values import (
     unmarked,
     version_of,
 )
-from connections.connectors.github_webhook import parse
+from connections.connectors.github_webhook import PROOF, parse
 from connections.connectors.http import Answer
+from connections.connectors.proofs import check
 from connections.tests.evidence import needs_evidence, payload, payload_body
 
 AT = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
@@ -250,15 +253,21 @@ def delivery(event: str, body: Any, secret: str = "s", **headers: str) -> Delive
     return DeliveryRequest("POST", "/hooks/x", {**given, **headers}, raw)
 
 
+def parsed_by(
+    request: DeliveryRequest, secret: str, account: str | None, repositories: Sequence[str]
+) -> ParsedDelivery:
+    return parse(request, check(PROOF, {PROOF.secret: secret}, request, 0.0), account, repositories)
+
+
 @needs_evidence
 def test_recorded_deliveries_name_their_records_in_the_connections_spelling():
     edited = payload("github/webhook_issues_edited")
-    parsed = parse(delivery("issues", edited), "s", "21031067", ["codertocat/hello-world"])
+    parsed = parsed_by(delivery("issues", edited), "s", "21031067", ["codertocat/hello-world"])
     [hint] = parsed.hints
     assert (hint.object_type, hint.external_id, hint.verified) == ("codertocat/hello-world", "1", True)
     assert hint.own_account and hint.version == version_of(edited["issue"])
     commented = payload("github/webhook_issue_comment_edited")
-    parsed = parse(delivery("issue_comment", commented), "s", None, ["Codertocat/Hello-World"])
+    parsed = parsed_by(delivery("issue_comment", commented), "s", None, ["Codertocat/Hello-World"])
     assert [(h.object_type, h.external_id) for h in parsed.hints] == [
         ("Codertocat/Hello-World/comments", "492700400"),
         ("Codertocat/Hello-World", "1"),
@@ -271,16 +280,18 @@ def event(action: str, **more: Any) -> dict[str, Any]:
 
 
 def test_a_deletion_is_told_as_such_and_a_transfer_is_none():
-    [deleted] = parse(delivery("issues", event("deleted")), "s", None, ["acme/app"]).hints
-    [moved] = parse(delivery("issues", event("transferred")), "s", None, ["acme/app"]).hints
+    [deleted] = parsed_by(delivery("issues", event("deleted")), "s", None, ["acme/app"]).hints
+    [moved] = parsed_by(delivery("issues", event("transferred")), "s", None, ["acme/app"]).hints
     assert (deleted.deleted, deleted.version, moved.deleted, moved.version) == (True, None, False, None)
 
 
 def test_changes_are_told_where_all_of_them_are_known():
-    told = parse(delivery("issues", event("edited", changes={"title": {"from": "S"}})), "s", None, ["acme/app"])
+    told = parsed_by(delivery("issues", event("edited", changes={"title": {"from": "S"}})), "s", None, ["acme/app"])
     assert told.hints[0].changes == {"title": "T"}
     more = {"title": {"from": "S"}, "odd": {}}
-    assert parse(delivery("issues", event("edited", changes=more)), "s", None, ["acme/app"]).hints[0].changes is None
+    assert (
+        parsed_by(delivery("issues", event("edited", changes=more)), "s", None, ["acme/app"]).hints[0].changes is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -293,7 +304,7 @@ def test_changes_are_told_where_all_of_them_are_known():
 )
 def test_deliveries_that_concern_no_issue_of_ours_are_taken_and_ring_for_nobody(body):
     name = "ping" if "zen" in body else "issues"
-    parsed = parse(delivery(name, body), "s", None, ["acme/app"])
+    parsed = parsed_by(delivery(name, body), "s", None, ["acme/app"])
     assert parsed.verified and list(parsed.hints) == []
 
 
@@ -301,9 +312,9 @@ def test_the_older_signature_is_not_looked_at():
     request = delivery("issues", event("edited"))
     old = "sha1=" + hmac.new(b"s", request.body, hashlib.sha1).hexdigest()
     headers = {n: v for n, v in request.headers.items() if n != "x-hub-signature-256"} | {"x-hub-signature": old}
-    parsed = parse(DeliveryRequest("POST", "/hooks/x", headers, request.body), "s", None, ["acme/app"])
+    parsed = parsed_by(DeliveryRequest("POST", "/hooks/x", headers, request.body), "s", None, ["acme/app"])
     assert (parsed.verified, parsed.reason) == (False, "the request is not signed")
 
 
 def test_without_a_secret_nothing_is_verified():
-    assert not parse(delivery("issues", event("edited"), ""), "", None, ["acme/app"]).verified
+    assert not parsed_by(delivery("issues", event("edited"), ""), "", None, ["acme/app"]).verified

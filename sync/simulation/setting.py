@@ -58,6 +58,7 @@ def connect(name: str) -> Connection:
             "kind": "memory",
             "address": f"https://{name.lower()}.example.com",
             "settings": {"world": name},
+            "key_space": name,  # chance would make another history of the same seed
             "state": "ok",
             "account_id": US,
         },

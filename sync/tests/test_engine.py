@@ -324,7 +324,8 @@ def test_a_hidden_field_is_never_read_as_empty(pair: Pair) -> None:
     left, right, _ = pair.linked(body="secret")
     pair.left.hidden = {"body"}
     pair.left.edit(left, title="t2")
-    pair.quiet()
+    for _ in range(3):  # its hint waits until it is known why the field is not shown
+        pair.run()
     assert pair.right.value(right, "body") == "secret"
 
 

@@ -155,7 +155,8 @@ def test_a_hidden_column_clears_nothing_on_the_other_side(between: Between) -> N
     incident, thing = between.linked(description="precious")
     between.app.hidden_columns.add(("incident", "description"))
     between.w.records.edit("incident", incident, {"short_description": "edited"}, "jane.doe")
-    between.quiet()
+    for _ in range(3):  # its hint waits until it is known why the field is not shown
+        between.pair.run()
     assert (between.memory.value(thing, "title"), between.memory.value(thing, "body")) == ("edited", "precious")
 
 
