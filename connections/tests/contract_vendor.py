@@ -19,6 +19,7 @@ from connections.connectors.base import (
     Values,
     WriteResult,
 )
+from connections.sandbox.base import Standin
 
 
 @dataclass(frozen=True)
@@ -197,14 +198,24 @@ class WiredVendor(Vendor):
     bulk_write_calls = 1
     odd_answers: Sequence[Any] = ()  # JSON of the vendor's kind with parts missing or of another type
     secret: str  # what our account signs in with
+    _asked = 0  # faults asked for, each as often as it is to be met
+
+    def disturbed(self) -> Standin:
+        """What answers the connector, and can be told to answer wrongly."""
+        raise NotImplementedError
 
     def fault(self, kind: str, which: Answered, **options: Any) -> None:
         """See `connections.sandbox.base.Fault`."""
-        raise NotImplementedError
+        app = self.disturbed()
+        app.fault(kind, method=which.method, path=which.path, **options)
+        self._asked = sum(fault.times for fault in app.faults)
 
     def heal(self) -> bool:
         """End all faults. Whether one of them was met since they were asked for."""
-        raise NotImplementedError
+        faults = self.disturbed().faults
+        left = sum(fault.times for fault in faults)
+        faults.clear()
+        return left < self._asked
 
     def forget(self) -> None:
         """Make the connector ask again for all that it has learnt of the system."""

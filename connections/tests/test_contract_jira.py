@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from connections.connectors.base import DeliveryRequest, Values
+from connections.sandbox.base import Standin
 from connections.sandbox.jira_fields import Refusal
 from connections.tests.contract import HttpContract, Person, Sample
 from connections.tests.contract_vendor import Answered, WiredVendor
@@ -142,14 +143,8 @@ class JiraVendor(WiredVendor):
         headers = {"x-hub-signature": signature, "x-atlassian-webhook-identifier": "delivery-1"}
         return DeliveryRequest("POST", "/hooks/x", headers, raw)
 
-    def fault(self, kind: str, which: Answered, **options: Any) -> None:
-        self.standin.fault(kind, method=which.method, path=which.path, **options)
-        self.asked = sum(fault.times for fault in self.standin.faults)
-
-    def heal(self) -> bool:
-        left = sum(fault.times for fault in self.standin.faults)
-        self.standin.faults.clear()
-        return left < self.asked
+    def disturbed(self) -> Standin:
+        return self.standin
 
     def forget(self) -> None:
         self.connector._fields.clear()

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from connections.connectors.base import Values
-from connections.sandbox.base import Server
+from connections.sandbox.base import Server, Standin
 from connections.tests.contract import Person, Sample, WiredVendor
 from connections.tests.contract_vendor import Answered
 from connections.tests.picked_contract import PickedContract
@@ -67,14 +67,8 @@ class RealVendor(WiredVendor):
     def position_of(self, updated_at: str | None) -> str:
         return str(updated_at)
 
-    def fault(self, kind: str, which: Answered, **options: Any) -> None:
-        self.door.fault(kind, method=which.method, path=which.path, **options)
-        self.asked = sum(fault.times for fault in self.door.faults)
-
-    def heal(self) -> bool:
-        left = sum(fault.times for fault in self.door.faults)
-        self.door.faults.clear()
-        return left < self.asked
+    def disturbed(self) -> Standin:
+        return self.door
 
     def forget(self) -> None:
         self.connector.lookups.forget()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from connections.connectors.base import DeliveryRequest, Values
+from connections.sandbox.base import Standin
 from connections.sandbox.rest import KEY
 from connections.sandbox.rest_habits import Habits
 from connections.tests.contract import HttpContract, Person, Sample, WiredVendor
@@ -116,14 +117,8 @@ class RestVendor(WiredVendor):
         named = {name.lower(): value for name, value in headers.items()}
         return DeliveryRequest("POST", "/hooks/x", named, body, received_at=time.time())
 
-    def fault(self, kind: str, which: Answered, **options: Any) -> None:
-        self.w.app.fault(kind, method=which.method, path=which.path, **options)
-        self.asked = sum(fault.times for fault in self.w.app.faults)
-
-    def heal(self) -> bool:
-        left = sum(fault.times for fault in self.w.app.faults)
-        self.w.app.faults.clear()
-        return left < self.asked
+    def disturbed(self) -> Standin:
+        return self.w.app
 
     def forget(self) -> None:
         self.connector.lookups.forget()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from connections.connectors.base import Uncertain, Values
+from connections.sandbox.base import Standin
 from connections.sandbox.salesforce_schema import Field
 from connections.tests.contract import HttpContract, Person, Sample
 from connections.tests.contract_vendor import Answered, WiredVendor
@@ -124,14 +125,8 @@ class SalesforceVendor(WiredVendor):
         self.add()  # an event after the last one heard, so that its loss is one
         self.w.app.bus.forget_before(time.time() + 1)
 
-    def fault(self, kind: str, which: Answered, **options: Any) -> None:
-        self.w.app.fault(kind, method=which.method, path=which.path, **options)
-        self.asked = sum(fault.times for fault in self.w.app.faults)
-
-    def heal(self) -> bool:
-        left = sum(fault.times for fault in self.w.app.faults)
-        self.w.app.faults.clear()
-        return left < self.asked
+    def disturbed(self) -> Standin:
+        return self.w.app
 
     def forget(self) -> None:
         self.connector.org.forget()

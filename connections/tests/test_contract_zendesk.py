@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from connections.connectors.base import DeliveryRequest, Values
-from connections.sandbox.base import Server
+from connections.sandbox.base import Server, Standin
 from connections.sandbox.zendesk_records import COUPLED
 from connections.tests.contract import HttpContract, Person, Sample
 from connections.tests.contract_vendor import Answered, WiredVendor
@@ -175,14 +175,8 @@ class ZendeskVendor(WiredVendor):
         headers = {name.lower(): value for name, value in hooks.signed(SECRET, body).items()}
         return DeliveryRequest("POST", "/hooks/x", headers, body, received_at=time.time())
 
-    def fault(self, kind: str, which: Answered, **options: Any) -> None:
-        self.w.app.fault(kind, method=which.method, path=which.path, **options)
-        self.asked = sum(fault.times for fault in self.w.app.faults)
-
-    def heal(self) -> bool:
-        left = sum(fault.times for fault in self.w.app.faults)
-        self.w.app.faults.clear()
-        return left < self.asked
+    def disturbed(self) -> Standin:
+        return self.w.app
 
     def forget(self) -> None:
         self.connector.desk.forget()
