@@ -48,12 +48,12 @@ BUGS = [
         "sync/read.py",
         """            with transaction.atomic():
                 session.lease.renew()
-                fresh = _unsettled(""",
+                links = _links_of(""",
         """            if page.watermark is not None and page.last:
                 Cursor.objects.filter(pk=cursor.pk).update(watermark=page.watermark)
             with transaction.atomic():
                 session.lease.renew()
-                fresh = _unsettled(""",
+                links = _links_of(""",
         (f"{INBOX}::test_a_worker_that_loses_its_lease_while_it_lists_moves_no_cursor",),
     ),
     Bug(

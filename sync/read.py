@@ -125,10 +125,11 @@ def poll(session: Session, side: str, lane: int = hints.Lane.LIVE, between: Call
         for page in connector.changed_since(session.object_type(side), since, session.paths(side), session.scope(side)):
             with transaction.atomic():
                 session.lease.renew()
-                fresh = _unsettled(session, side, page.records)
+                links = _links_of(session, side, page.records)
+                fresh = _unsettled(session, side, page.records, links)
                 behind = lane if seen < LIVE_PAGE_RECORDS else hints.Lane.BACKFILL
-                untold += _untold(session, side, fresh)
-                mark_changed(session.mapping.pk, side, fresh, behind)
+                untold += _untold(session, side, fresh, links)
+                mark_changed(session.mapping.pk, side, fresh, links, behind)
                 if page.last:
                     # Only a complete listing moves the cursor: an interrupted one is read again.
                     moved: dict[str, object] = {"read_at": now}
@@ -153,20 +154,25 @@ def cursor_of(session: Session, side: str) -> Cursor:
     return found[0] if found else Cursor.objects.get_or_create(mapping=session.mapping, side=side)[0]
 
 
-def _untold(session: Session, side: str, records: Sequence[Record]) -> list[Record]:
+def _links_of(session: Session, side: str, records: Sequence[Record]) -> dict[str, Link]:
+    """The links of listed records by id, with no more of them than a poll has to know."""
+    if not records:
+        return {}
+    ids = [record.external_id for record in records]
+    wanted = ("id", f"{side}_id", f"{side}_settled", f"{side}_updated_at")
+    links = fetch(Link, f"mapping_id = %s AND {side}_id IN %s", session.mapping.pk, ids, only=wanted)
+    return {getattr(link, f"{side}_id"): link for link in links}
+
+
+def _untold(session: Session, side: str, records: Sequence[Record], links: Mapping[str, Link]) -> list[Record]:
     """Those whose linked record changed since our last read of it, and that nobody has rung for."""
-    column, stamp = f"{side}_id", f"{side}_updated_at"
-    stamped = {record.external_id: record for record in records if record.updated_at}
-    if not stamped:
-        return []
-    links = fetch(
-        Link, f"mapping_id = %s AND {column} IN %s", session.mapping.pk, list(stamped), only=("id", column, stamp)
-    )
-    known = {getattr(link, column): getattr(link, stamp) for link in links}
+    known = {external_id: getattr(link, f"{side}_updated_at") for external_id, link in links.items()}
     changed = [
         record
-        for external_id, record in stamped.items()
-        if known.get(external_id) and seconds_of(record.updated_at or "") > seconds_of(known[external_id])
+        for record in records
+        if record.updated_at
+        and (before := known.get(record.external_id))
+        and seconds_of(record.updated_at) > seconds_of(before)
     ]
     if not changed:
         return []
@@ -191,16 +197,13 @@ def since_of(cursor: Cursor, connector: Connector, now: datetime) -> tuple[str |
     return connector.shift_watermark(cursor.watermark, 2 * limits.lookback if deep else limits.overlap), deep
 
 
-def _unsettled(session: Session, side: str, records: Sequence[Record]) -> list[Record]:
+def _unsettled(session: Session, side: str, records: Sequence[Record], links: Mapping[str, Link]) -> list[Record]:
     """⚑ A record is skipped unmerged only with an exact version or a digest (never a time), and only where (version,
     mapping version) is the link's settled pair: every readable mapped field in that very read equalled its base."""
     able = session.connectors[side].capabilities
     if able.lists_changes and not able.exact_version:
         return list(records)
-    column, mark = f"{side}_id", f"{side}_settled"
-    ids = [record.external_id for record in records]
-    linked = fetch(Link, f"mapping_id = %s AND {column} IN %s", session.mapping.pk, ids, only=("id", column, mark))
-    settled = {link.record_id(side): getattr(link, mark) for link in linked}
+    settled = {external_id: getattr(link, f"{side}_settled") for external_id, link in links.items()}
     return [r for r in records if settled.get(r.external_id) != settled_mark(session, r)]
 
 
@@ -208,24 +211,15 @@ def settled_mark(session: Session, record: Record) -> str:
     return f"{record.version}|{session.version.pk}"
 
 
-def mark_changed(mapping_id: int, side: str, records: Sequence[Record], lane: int) -> None:
+def mark_changed(mapping_id: int, side: str, records: Sequence[Record], links: Mapping[str, Link], lane: int) -> None:
     """Hints for listed records; those that are not linked yet wait behind edits of linked ones."""
     deleted = [record.external_id for record in records if record.deleted]
     present = [record.external_id for record in records if not record.deleted]
-    linked = linked_ids(mapping_id, side, present)
-    hints.mark(mapping_id, side, [id for id in present if id in linked], lane)
-    hints.mark(mapping_id, side, [id for id in present if id not in linked], max(lane, hints.Lane.BACKFILL))
+    hints.mark(mapping_id, side, [id for id in present if id in links], lane)
+    hints.mark(mapping_id, side, [id for id in present if id not in links], max(lane, hints.Lane.BACKFILL))
     # A deleted record that was neither linked nor noted for matching concerns nobody.
-    hints.mark(mapping_id, side, linked_ids(mapping_id, side, deleted), lane, deleted=True)
+    hints.mark(mapping_id, side, [id for id in deleted if id in links], lane, deleted=True)
     hints.mark(mapping_id, side, noted_ids(mapping_id, side, deleted), hints.Lane.BACKFILL, deleted=True)
-
-
-def linked_ids(mapping_id: int, side: str, ids: Sequence[str]) -> set[str]:
-    if not ids:
-        return set()
-    column = f"{side}_id"
-    links = fetch(Link, f"mapping_id = %s AND {column} IN %s", mapping_id, list(ids), only=("id", column))
-    return {getattr(link, column) for link in links}
 
 
 def noted_ids(mapping_id: int, side: str, ids: Sequence[str]) -> set[str]:
