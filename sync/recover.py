@@ -21,6 +21,7 @@ from sync import audit
 from sync.aftermath import release, tell_asker
 from sync.commit import audit_entry, rule_of, save_links
 from sync.lease import LeaseLost
+from sync.merge import MISSING
 from sync.models import AuditEntry, Instruction, Operation, Run
 from sync.overwritten import entry_about, replaced_by
 from sync.read import SideFailed
@@ -35,7 +36,7 @@ from sync.setbacks import (
     supersede,
     values_of,
 )
-from sync.settle import settle
+from sync.settle import settle, settle_field, write_entry
 from sync.state import seconds_of
 
 # Clock difference allowed for when looking through the other system's own records of the time of our write.
@@ -113,8 +114,9 @@ def _probe(session: Session, operation: Operation) -> None:
 def _probe_update(session: Session, operation: Operation) -> None:
     side = operation.side
     connector = session.connectors[side]
-    object_type, paths = session.object_type(side), session.paths(side)
-    record = connector.get_many(object_type, [operation.external_id], paths).get(operation.external_id)
+    # Rules may have been taken out since: what was sent is asked for all the same.
+    paths = sorted({*session.paths(side), *(one["path"] for one in operation.fields.values())})
+    record = connector.get_many(session.object_type(side), [operation.external_id], paths).get(operation.external_id)
     if record is None or record.deleted:
         _plan_again(
             session, operation, "gone_unanswered", [_unclear(session, operation, rule) for rule in operation.fields]
@@ -139,7 +141,7 @@ def _probe_update(session: Session, operation: Operation) -> None:
     elif written is not None:
         _plan_again(session, operation, "not_applied")
     else:
-        _ask_a_person(session, operation, replaced)
+        _ask_a_person(session, operation, record, replaced)
 
 
 def _reached(operation: Operation, written: Sequence[Change]) -> dict[str, object]:
@@ -265,10 +267,11 @@ def _unclear(session: Session, operation: Operation, rule_id: str) -> AuditEntry
     )
 
 
-def _ask_a_person(session: Session, operation: Operation, replaced: Mapping[str, Any]) -> None:
+def _ask_a_person(session: Session, operation: Operation, record: Record, replaced: Mapping[str, Any]) -> None:
     """We may have written these values: a person decides, nothing is sent again.
 
-    `replaced`: others' edits that lie under them, by path.
+    Fields of `record` that say what we sent are agreed, whoever wrote them. `replaced`: others' edits that lie under
+    ours, by path.
     """
     system = session.system(operation.side)
     with transaction.atomic():
@@ -276,6 +279,10 @@ def _ask_a_person(session: Session, operation: Operation, replaced: Mapping[str,
         finish(operation, Operation.State.DEAD, "not_answered", system=system)
         entries = []
         for rule_id, sent in operation.fields.items():
+            if record.values.get(sent["path"], MISSING) == sent["value"]:
+                settle_field(session, operation, rule_id, sent, record, {})
+                entries.append(write_entry(session, operation, rule_id, sent))
+                continue
             park(session, operation, rule_id, sent, "maybe_written", "")
             operation.link.parked[rule_id]["params"]["value"] = sent["value"]
             told = {"overwritten": replaced[sent["path"]]} if sent["path"] in replaced else {}

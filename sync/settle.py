@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from django.db import transaction
@@ -91,8 +91,8 @@ def _confirmed(session: Session, operation: Operation, result: WriteResult, afte
     entries = []
     again = bool(result.on_the_way) or (not creating and _edited_meanwhile(session, operation, record, moving=True))
     for rule_id, sent in operation.fields.items():
-        again = _settle_field(session, operation, rule_id, sent, record, result) or again
-        entries.append(_write_entry(session, operation, rule_id, sent))
+        again = settle_field(session, operation, rule_id, sent, record, result.on_the_way) or again
+        entries.append(write_entry(session, operation, rule_id, sent))
     if creating:
         again = _bases_of_new_record(session, operation, record) or again
         entries.append(
@@ -136,13 +136,21 @@ def _confirmed(session: Session, operation: Operation, result: WriteResult, afte
     return entries
 
 
-def _settle_field(
-    session: Session, operation: Operation, rule_id: str, sent: dict[str, Any], record: Record, result: WriteResult
+def settle_field(
+    session: Session,
+    operation: Operation,
+    rule_id: str,
+    sent: dict[str, Any],
+    record: Record,
+    on_the_way: Mapping[str, Any],
 ) -> bool:
     """⚑ Move the bases of one field we sent. Returns whether the link must be planned again at once."""
     side, source_side, link = operation.side, OTHER[operation.side], operation.link
     rule = rule_of(session, rule_id)
     if rule is None:
+        if sent["settle"] == "source" and sent["path"] not in on_the_way:
+            # The rule was taken out meanwhile: should it come back, what was written is not somebody's edit.
+            link.bases(side)[rule_id], link.bases(source_side)[rule_id] = sent["value"], sent["source"]
         return False
     read_back = record.values.get(sent["path"], sent["value"])
     if (still := session.compiled.still.get(rule_id)) is not None and still.whole:
@@ -151,8 +159,8 @@ def _settle_field(
     # What we wrote, as the system keeps it: what somebody wrote before our look is theirs and not told as ours.
     sent["read_back"] = written.base
     bases, source_bases = link.bases(side), link.bases(source_side)
-    if sent["path"] in result.on_the_way:
-        _step(rule, operation, rule_id, sent, result.on_the_way[sent["path"]])
+    if sent["path"] in on_the_way:
+        _step(rule, operation, rule_id, sent, on_the_way[sent["path"]])
         return True
     link.agreed_differences.pop(rule_id, None)
     if sent["settle"] == "other":
@@ -237,7 +245,7 @@ def _bases_of_new_record(session: Session, operation: Operation, record: Record)
     return again
 
 
-def _write_entry(session: Session, operation: Operation, rule_id: str, sent: dict[str, Any]) -> AuditEntry:
+def write_entry(session: Session, operation: Operation, rule_id: str, sent: dict[str, Any]) -> AuditEntry:
     rule = rule_of(session, rule_id)
     by = sent["params"].get("by", "")
     return audit_entry(

@@ -159,6 +159,10 @@ class ReadingContract:
             assert set(record.values) == set(vendor.paths) - {hidden}
         assert hidden not in vendor.fields()
 
+    def test_a_field_that_was_removed_is_absent_and_no_reason_to_fail(self, vendor: Vendor):
+        record = vendor.read(vendor.add(vendor.firsts()), [vendor.other.path, "field_that_was_removed"])
+        assert dict(record.values) == {vendor.other.path: vendor.other.first}
+
     def test_only_the_fields_asked_for_are_read(self, vendor: Vendor):
         record = vendor.read(vendor.add(vendor.firsts()), [vendor.other.path])
         assert dict(record.values) == {vendor.other.path: vendor.other.first}

@@ -44,6 +44,7 @@ class Evidence:
     entries: Sequence[Entry]
     typed: frozenset[str]
     pairs: Sequence[tuple[int, int]]  # systems that mappings join
+    published: Sequence[int]  # versions of mappings: accepted writes before each
 
 
 @dataclass
@@ -378,7 +379,9 @@ def no_question_comes_back_unchanged(case: _Case, verdict: Verdict) -> None:
             line.external_id in ids and line.field == entry.field.lower()
             for _, line in case.evidence.journal[before.at_line : entry.at_line]
         )
-        if not moved:
+        # Under another version what was refused or not answered is tried once more.
+        tried = any(before.at_line <= line <= entry.at_line for line in case.evidence.published)
+        if not moved and not tried:
             verdict.findings.append(f"asked again unchanged: {entry.field} of {entry.label} ({entry.code})")
 
 

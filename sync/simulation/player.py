@@ -88,6 +88,7 @@ class Player:
         self.trace: list[str] = []
         self.mix: Counter[str] = Counter()
         self.typed: set[str] = set()
+        self.published: list[int] = []  # journal lines before each new version of a mapping
         self.frames: list[_Frame] = []
         self.faults: list[tuple[str, SimulatedWorld]] = []
         self.kill_at: str = ""
@@ -138,7 +139,15 @@ class Player:
                     bisect_right(self.moments, row.at),
                 )
             )
-        return Evidence(self.worlds, self.journal, self.reads, entries, frozenset(self.typed), self.script.mappings)
+        return Evidence(
+            self.worlds,
+            self.journal,
+            self.reads,
+            entries,
+            frozenset(self.typed),
+            self.script.mappings,
+            self.published,
+        )
 
     def _finish_what_is_armed(self) -> None:
         """Crashes and faults that found no moment so far."""
@@ -276,6 +285,7 @@ class Player:
             mapping.save()
             self.paused_runs = PAUSED_RUNS
             return
+        self.published.append(len(self.journal))
         rules = [one for one in document["rules"] if one["id"] != path]
         if what == "off" and len(rules) < len(document["rules"]):
             setting.publish(mapping, rules=rules)

@@ -15,7 +15,7 @@ from connections.connectors.memory import US, MemoryConnector, World
 from connections.models import Connection
 from sync import audit, engine, instructions
 from sync.models import Conflict, Link, Operation
-from sync.tests.conftest import Pair, build_pair, rule
+from sync.tests.conftest import DEFAULT_RULES, Pair, build_pair, rule
 from sync.tests.engine_cases import live, no_answer, once, ours
 
 pytestmark = pytest.mark.django_db
@@ -174,6 +174,28 @@ def test_that_the_old_value_is_there_does_not_prove_that_a_write_did_not_happen(
     (question,) = pair.open_conflicts()
     assert (question.kind, question.code) == (Conflict.Kind.REFUSED, "maybe_written")
     assert ours(pair.right, "body") == ["new"] and pair.right.value(right, "body") == "b"
+
+
+def test_what_an_unanswered_write_brought_is_agreed_though_another_field_of_it_is_asked_about(pair: Pair) -> None:
+    """One of the two was edited since; the rule of the other is taken out and comes back."""
+    pair.right.capabilities = replace(pair.right.capabilities, field_history=False, complete_history=False)
+    left, right, _ = pair.linked(body="b", amount=1)
+    pair.left.edit(left, body="new", amount=2)
+
+    def edited_at_once() -> None:
+        pair.right.edit(right, by="bob", body="theirs")
+        no_answer()
+
+    once(pair.right, "update", edited_at_once, "after")
+    pair.run()
+    pair.publish(rules=[one for one in DEFAULT_RULES if one["id"] != "amount"])
+    pair.quiet()
+    assert [one.rule_id for one in pair.open_conflicts()] == ["body"]
+    pair.left.edit(left, amount=3)
+    pair.publish(rules=DEFAULT_RULES)
+    pair.quiet()
+    assert pair.both(left, right, "amount") == (3, 3)
+    assert [one.rule_id for one in pair.open_conflicts()] == ["body"]
 
 
 # Results. ------------------------------------------------------------------------------------------------------------

@@ -269,19 +269,19 @@ class Nemesis:
     def _unanswered(self, system: str, chance: float) -> list[dict[str, Any]]:
         """Writes of ours that take effect, or do not, and are not answered, or too late."""
         late = self.remote_timeout + 1.5
-        kinds: list[dict[str, Any]] = [
-            {"kind": "drop_after"},
-            {"kind": "drop_before"},
-            {"kind": "status_after", "status": 500},
-            {"kind": "status_after", "status": 502},
-            {"kind": "delay_after", "seconds": late},
-            {"kind": "delay", "seconds": late},
+        # With its share: those that make us wait are rare, so that a minute holds many.
+        kinds: list[tuple[float, dict[str, Any]]] = [
+            (0.3, {"kind": "drop_after"}),
+            (0.2, {"kind": "drop_before"}),
+            (0.2, {"kind": "status_after", "status": 500}),
+            (0.2, {"kind": "status_after", "status": 502}),
+            (0.05, {"kind": "delay_after", "seconds": late}),
+            (0.05, {"kind": "delay", "seconds": late}),
         ]
-        each = chance / len(kinds)
         return [
-            {**kind, "method": method, "path": path, "agent": US, "chance": each, "times": ALWAYS}
+            {**kind, "method": method, "path": path, "agent": US, "chance": chance * share, "times": ALWAYS}
             for method, path in WRITES[system]
-            for kind in kinds
+            for share, kind in kinds
         ]
 
     def _storm(self, name: str, seconds: float, faults: Sequence[dict[str, Any]], system: str) -> None:
