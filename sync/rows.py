@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import cache, partial
+from functools import cache
 from typing import Any, TypeVar
 
 from django.db import connection, connections, models
+from django.db.models.base import ModelState
 
 Row = TypeVar("Row", bound=models.Model)
 
@@ -23,15 +24,24 @@ def fetch(model: type[Row], where: str, *values: Any, only: tuple[str, ...] = ()
     `values` fill the `%s` of `where`; a list fills its own with all its members, as IN wants it. `only`: attributes
     to load, in the order of the model, where not all are wanted.
     """
-    alias = connection.alias
-    selection, names, converters = _shape(model, only, connection.vendor)
+    database = connections[connection.alias]  # looked up once: the proxy costs more than the values
+    selection, names, converters = _shape(model, only, database.vendor)
     found = []
     for values_of_row in select(f"{selection} WHERE {where}", *values):
-        row = list(values_of_row)
-        for number, convert in converters:
-            row[number] = convert(row[number])
-        found.append(model.from_db(alias, names, row))
+        loaded = dict(zip(names, values_of_row, strict=True))
+        for name, convert, expression in converters:
+            loaded[name] = convert(loaded[name], expression, database)
+        found.append(_row(model, loaded, database.alias))
     return found
+
+
+def _row(model: type[Row], loaded: dict[str, Any], alias: str) -> Row:
+    """A row as `from_db` makes it, without the descriptors and signals of `__init__`, which none of ours needs."""
+    row = model.__new__(model)
+    row.__dict__.update(loaded)
+    row._state = ModelState()
+    row._state.adding, row._state.db = False, alias
+    return row
 
 
 def select(sql: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -73,27 +83,24 @@ def _adapted(value: Any) -> Any:
     return connection.ops.adapt_datetimefield_value(value) if isinstance(value, datetime) else value
 
 
-Converters = list[tuple[int, Callable[[Any], Any]]]
+# (attribute, how its value is converted, the column as an expression), what needs the database's own form first.
+Converters = list[tuple[str, Callable[[Any, Any, Any], Any], Any]]
 
 
 @cache
 def _shape(model: type[models.Model], only: tuple[str, ...], vendor: str) -> tuple[str, list[str], Converters]:
-    """The SELECT without its condition, the attributes it loads, and how values that need it are converted: by
-    position, what the database's own form needs first. `vendor` is part of the key: each has its own quotes."""
+    """The SELECT without its condition, the attributes it loads, and how values that need it are converted. `vendor`
+    is part of the key: each has its own quotes."""
     database = connections[connection.alias]
     columns = [column for column in model._meta.concrete_fields if not only or column.attname in only]
     listed = ", ".join(database.ops.quote_name(str(column.column)) for column in columns)
     converters: Converters = []
-    for number, column in enumerate(columns):
+    for column in columns:
         expression = column.get_col(model._meta.db_table)
         for convert in [*database.ops.get_db_converters(expression), *expression.get_db_converters(database)]:
-            converters.append((number, partial(_converted, convert, expression)))
+            converters.append((column.attname, convert, expression))
     table = database.ops.quote_name(model._meta.db_table)
     return f"SELECT {listed} FROM {table}", [column.attname for column in columns], converters  # noqa: S608
-
-
-def _converted(convert: Callable[..., Any], expression: Any, value: Any) -> Any:
-    return convert(value, expression, connection)
 
 
 def save_rows(rows: Sequence[models.Model], fields: Sequence[str]) -> None:
@@ -101,13 +108,29 @@ def save_rows(rows: Sequence[models.Model], fields: Sequence[str]) -> None:
     if not rows:
         return
     model = type(rows[0])
-    columns = [_column(model, name) for name in fields]
+    database = connections[connection.alias]
+    columns = [(_column(model, name), _plain(_column(model, name))) for name in fields]
     values = [
-        [*(column.get_db_prep_save(getattr(row, column.attname), connection) for column in columns), row.pk]
+        [*(_prepared(column, plain, getattr(row, column.attname), database) for column, plain in columns), row.pk]
         for row in rows
     ]
     with connection.cursor() as cursor:
         cursor.executemany(_statement(model, tuple(fields), connection.vendor), values)
+
+
+def _prepared(column: Any, plain: type | None, value: Any, database: Any) -> Any:
+    """A value as the driver takes it."""
+    if value is None or type(value) is plain:
+        return value
+    return column.get_db_prep_save(value, database)
+
+
+@cache
+def _plain(column: Any) -> type | None:
+    """The type of the values that go into this column as they are."""
+    if isinstance(column, models.IntegerField | models.ForeignKey):  # every key here is a number
+        return int
+    return {models.CharField: str, models.TextField: str, models.BooleanField: bool}.get(type(column))
 
 
 def save_changes(row: models.Model, **changes: Any) -> None:
@@ -138,9 +161,11 @@ def add_rows(rows: Sequence[models.Model], on_conflict: str = "") -> None:
     if not rows:
         return
     model = type(rows[0])
-    columns = [column for column in model._meta.concrete_fields if not column.primary_key]
-    database = connections[connection.alias]  # looked up once: the proxy costs more than the values
-    values = [[column.get_db_prep_save(column.pre_save(row, True), database) for column in columns] for row in rows]
+    database = connections[connection.alias]
+    columns = [(column, _plain(column)) for column in model._meta.concrete_fields if not column.primary_key]
+    values = [
+        [_prepared(column, plain, column.pre_save(row, True), database) for column, plain in columns] for row in rows
+    ]
     with connection.cursor() as cursor:
         cursor.executemany(_insertion(model, on_conflict, connection.vendor), values)
 

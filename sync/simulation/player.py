@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from bisect import bisect_right
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -93,8 +93,8 @@ class Player:
         self.faults: list[tuple[str, SimulatedWorld]] = []
         self.kill_at: str = ""
         self.told = 0  # journal lines whose bells were dealt with
-        self.bell_of_next = "now"
-        self.late: list[tuple[int, Hint]] = []
+        self.bells: dict[int, str] = {}  # by the journal line of an edit: when its bell comes; else at once
+        self.late: dict[int, list[Hint]] = defaultdict(list)
         self.hidden_until = 0.0
         self.paused_runs = 0  # runs that still find a mapping paused
         World.registry.clear()
@@ -210,9 +210,9 @@ class Player:
         self.mix[step.kind] += 1
         self._say(str(step))
         getattr(self, f"_do_{step.kind}")(step)
-        self._ring()
 
     def _do_wait(self, step: Step) -> None:
+        self._ring()
         self.clock.advance(step.args["seconds"])
         if self.hidden_until and self.clock.monotonic() > self.hidden_until:
             self._show_all()
@@ -251,7 +251,7 @@ class Player:
             lines = (before or "\n\n").split("\n")
             lines[step.args["line"] % len(lines)] = word
             value = "\n".join(lines)
-        self.bell_of_next = step.args["bell"]
+        self.bells[len(self.journal)] = step.args["bell"]
         world.edit(external_id, **{path: value})
 
     def _do_delete(self, step: Step) -> None:
@@ -335,6 +335,7 @@ class Player:
             self.paused_runs -= 1
             if not self.paused_runs:
                 self._resume()
+        self._ring()
         self.frames.append(_Frame(list(step.inside)))
         self.running = step.args["mapping"]
         if "kill" in step.args:
@@ -392,25 +393,34 @@ class Player:
     # Bells. ------------------------------------------------------------------------------------------------------
 
     def _ring(self) -> None:
-        """Tell of what was accepted since the last look, as the vendor would: now, late, twice or never."""
+        """Tell of what was accepted since the last look, as the vendor would: now, late, twice or never. What a system
+        tells at one time comes in one delivery."""
+        now: dict[int, list[Hint]] = defaultdict(list)
         while self.told < len(self.journal):
             world, first = self.journal[self.told]
-            lines = []
+            how, lines = self.bells.get(self.told, "now"), []
             while self.told < len(self.journal):
                 other, line = self.journal[self.told]
                 if other is not world or (line.external_id, line.by) != (first.external_id, first.by):
                     break
+                if lines and self.told in self.bells:  # an edit of its own
+                    break
                 lines.append(line)
                 self.told += 1
-            self._tell(world, lines)
+            if first.by == US:
+                how = ("now", "late", "twice", "lost")[self.told % 4]
+            connection = self.connections[world.name]
+            if how in ("now", "twice"):
+                now[connection].append(self._hint(lines))
+            if how in ("late", "twice"):
+                self.late[connection].append(self._hint(lines))
+        for connection, hints in now.items():
+            jobs.bell(connection, hints)
 
-    def _tell(self, world: SimulatedWorld, lines: Sequence[LogLine]) -> None:
+    def _hint(self, lines: Sequence[LogLine]) -> Hint:
         first = lines[0]
-        how, self.bell_of_next = self.bell_of_next, "now"
-        if first.by == US:
-            how = ("now", "late", "twice", "lost")[self.told % 4]
         deleted = any(line.field == "" for line in lines)
-        hint = Hint(
+        return Hint(
             "thing",
             first.external_id,
             own_account=first.by == US,
@@ -420,16 +430,11 @@ class Player:
             at=first.at,
             created=first.before is None and all(line.before is None for line in lines),
         )
-        connection = self.connections[world.name]
-        if how in ("now", "twice"):
-            jobs.bell(connection, [hint])
-        if how in ("late", "twice"):
-            self.late.append((connection, hint))
 
     def _deliver_late(self) -> None:
-        late, self.late = self.late, []
-        for connection, hint in late:
-            jobs.bell(connection, [hint])
+        late, self.late = self.late, defaultdict(list)
+        for connection, hints in late.items():
+            jobs.bell(connection, hints)
 
     # The end. ----------------------------------------------------------------------------------------------------
 
