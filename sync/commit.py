@@ -13,7 +13,7 @@ from django.utils import timezone
 from connections.connectors.base import Change, Record
 from mappings.compiled import CompiledRule
 from sync import audit, causes, hints
-from sync.identities import note_records
+from sync.identities import forget_record, note_records
 from sync.matching import forget
 from sync.merge import MISSING, Agree
 from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, Operation
@@ -33,7 +33,8 @@ class Decided:
     records: dict[str, Record | None]
     history: Mapping[str, Sequence[Change]] = field(default_factory=dict)  # by side
     entries: list[AuditEntry] = field(default_factory=list)  # what else is to be told of it
-    bound: str = ""  # side whose record was found for a link that had none
+    bound: str = ""  # side whose record was found for a link that had none, or took the place of another
+    replaced: str = ""  # the record whose place it took
 
 
 def commit_links(
@@ -59,6 +60,9 @@ def commit_links(
             entries += _conflicts(session, one, batch)
             entries += _instructions(session, one, batch)
         save_questions(batch.asked)
+        for one in decided:
+            if one.replaced and one.link.identity_id:
+                forget_record(session, one.bound, one.link.identity_id, one.replaced)
         note_records(
             (one.link.identity, session.connection(one.bound), session.object_type(one.bound), external_id)
             for one in decided

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from connections.connectors.base import Change, ConnectorError, Record
 from mappings.models import Mapping as SyncMapping
-from sync import asked, hints, parking
+from sync import asked, hints, merged, parking
 from sync.commit import Decided, audit_entry
 from sync.lease import LeaseLost
 from sync.matching import same_thing
@@ -256,9 +256,17 @@ def _deletion(look: Look, link: Link, records: Records, gone: set[str]) -> Decid
     side = sorted(gone)[0]
     survivor = None if len(gone) == 2 else records[OTHER[side]]
     release = asked.first_of(look.known, link, "delete_twin")
-    plan = plan_deletion(look.session.compiled, link_view(link, look.known), side, survivor, release is not None)
+    one = Decided(link, LinkPlan(), records)
+    into, merge = merged.remaining(one, gone), None
+    if into and survivor is not None and not survivor.deleted and release is None:
+        if merged.may_follow(look.session, link, *into):
+            merged.follow(look.session, one, *into)
+            return one
+        merge = merged.twin_of(merged.keeper(look.session, *into), *into)
+    plan = one.plan = plan_deletion(
+        look.session.compiled, link_view(link, look.known), side, survivor, release is not None, merge
+    )
     asked.answering(plan, release)
-    one = Decided(link, plan, records)
     if plan.state:
         code = {"unlinked": "deletion_unlinked"}.get(plan.state, "deletion_noted")
         code = "deleted_on_both" if len(gone) == 2 else code

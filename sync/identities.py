@@ -70,6 +70,16 @@ def note_records(rows: Iterable[tuple[Identity, Connection, str, str]]) -> None:
     )
 
 
+def forget_record(session: Session, side: str, thing: int, external_id: str) -> None:
+    """The thing is this record no more: another one takes its place."""
+    IdentityRecord.objects.filter(
+        identity=thing,
+        connection=session.connection(side),
+        object_type=session.object_type(side),
+        external_id=external_id,
+    ).delete()
+
+
 def known_twins(session: Session, side: str, things: Iterable[int]) -> Mapping[int, str]:
     """{thing's primary key: its record on `side`}, whichever mapping found or made it."""
     rows = IdentityRecord.objects.filter(

@@ -103,6 +103,9 @@ def look(session: Session, rung: list[ChangedRecord]) -> Looked:
         unseen = [hint for hint in consumed if _lacks(of_record[(hint.side, hint.external_id)], reading, waiting)]
         consumed = [hint for hint in consumed if hint not in unseen]
         hints.postpone(unseen, schema_watch.LOOK_AGAIN_SECONDS)
+    # What took the place of a merged record is no newcomer.
+    taken = {(one.bound, one.link.record_id(one.bound)) for one in decided if one.bound}
+    unlinked = [one for one in unlinked if (one.side, one.record.external_id) not in taken]
     meeting = meet(session, unlinked) if unlinked else None
     return Looked(rung, known, of_record, decided, consumed, vanished, meeting)
 

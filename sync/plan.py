@@ -333,11 +333,17 @@ def _operations(
 
 
 def plan_deletion(
-    mapping: CompiledMapping, link: LinkView, gone: str, survivor: Record | None, released: bool = False
+    mapping: CompiledMapping,
+    link: LinkView,
+    gone: str,
+    survivor: Record | None,
+    released: bool = False,
+    merged: Mapping[str, str] | None = None,
 ) -> LinkPlan:
     """Decide what the certain deletion of the record on side `gone` does to its twin, read again just now.
 
-    `released`: a person asked to delete the twin. Deleted here and edited there always goes to a person.
+    `released`: a person asked to delete the twin. Deleted here and edited there always goes to a person, and so does
+    what was `merged` into a record that has a twin of its own: {"into", "twin"} for people to read.
     """
     other = OTHER[gone]
     plan = LinkPlan()
@@ -352,6 +358,8 @@ def plan_deletion(
     if parked.get("code") in ("delete_refused", "close_refused") and not released:
         kind = "refused" if parked["code"] == "delete_refused" else "delete_update"
         plan.conflicts.append(PlannedConflict("", kind, parked["code"], parked["params"]))
+    elif merged and policy not in ("unlink", "ignore"):
+        plan.conflicts.append(PlannedConflict("", "delete_update", "merged_away", {"side": gone, **merged}))
     elif edited and not released:
         plan.conflicts.append(PlannedConflict("", "delete_update", "deleted_and_edited", {"side": gone}))
     elif policy == "review":

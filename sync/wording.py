@@ -39,6 +39,7 @@ SENTENCES: dict[str, str] = {
     "agreed_to_differ": "{by} agreed that the two values may differ.",
     "left_as_it_is": "{by} left the field as it is.",
     "linked": "The records were found to be the same thing.",
+    "merge_followed": "{was} was merged into another record in {system}; the pair goes on with that one.",
     # why a person is asked
     "both_changed": "Both sides changed it after they last agreed. The policy “{policy}” leaves it to you.",
     "edits_touch": "Both sides changed the same lines; they cannot be merged without a person.",
@@ -66,6 +67,7 @@ SENTENCES: dict[str, str] = {
     "and our write replaced it. Their value is kept here and can be restored.",
     "deleted_and_edited": "The record was deleted on the {side}, while the other side was edited.",
     "deleted_ask": "The record was deleted on the {side}. The mapping leaves what to do to you.",
+    "merged_away": "The record was merged into {into} on the {side}, which is kept in agreement with {twin}.",
     "several_fit": "More than one record fits: {fit}.",
     "fits_a_linked_record": "It fits a record that is already linked to another one.",
     "key_twice": "Our key was found on {count} records: {keys}.",

@@ -57,6 +57,7 @@ class Record:
     parent_id: str | None = None
     correlation_key: str | None = None
     deleted: bool = False
+    merged_into: str | None = None  # of a deleted one: the record that people merged it into, where the system tells
     unreadable: frozenset[str] = frozenset()
 
 
@@ -315,10 +316,9 @@ class Refused(ConnectorError):
 class Gone(ConnectorError):
     """The record is not there (any more). `certain` is False where it may only be hidden from us."""
 
-    def __init__(self, message: str = "", certain: bool = True, merged_into: str | None = None) -> None:
+    def __init__(self, message: str = "", certain: bool = True) -> None:
         super().__init__(message)
         self.certain = certain
-        self.merged_into = merged_into
 
 
 class VersionMismatch(ConnectorError):

@@ -180,6 +180,12 @@ class World:
             self.log.append(LogLine(at, by, external_id, "", "exists", "deleted"))
             self.records[external_id] = replace(record, deleted=True, updated_at=at, updated_by=by)
 
+    def merge(self, external_id: str, into: str, by: str = "ana") -> None:
+        """Somebody merges a record into another one, which keeps what it says."""
+        with self.lock:
+            self.remove(external_id, by)
+            self.records[external_id] = replace(self.records[external_id], merged_into=into)
+
     def alive(self) -> dict[str, Record]:
         return {id: record for id, record in self.records.items() if not record.deleted}
 

@@ -86,6 +86,7 @@ class Shape:
             "Id",
             self.stamp,
             "IsDeleted",
+            "MasterRecordId",  # of those kinds of which records can be merged
             "CreatedDate",
             "CreatedById",
             "LastModifiedById",
@@ -180,6 +181,7 @@ def _record_of(shape: Shape, row: Mapping[str, Any], paths: Sequence[str]) -> Re
         parent_id=_id(row.get(shape.parent_field)) if shape.parent_field else None,
         correlation_key=row.get(shape.key_field) if shape.key_field else None,
         deleted=bool(row.get("IsDeleted")),
+        merged_into=_id(row.get("MasterRecordId")),
         unreadable=frozenset(paths) - set(readable),
     )
 

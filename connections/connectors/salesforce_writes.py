@@ -60,17 +60,14 @@ def update(
     body = _body(org, shape, values)
     path = org.record_path(object_type, _checked_id(external_id))
     headers = _condition(expected_version)
-    try:
-        if _needs_own_call(body):
-            org.call("PATCH", path, json=body, headers=headers, write=True, sent=list(body))
-            rows = _rows_after_write(org, _select(shape, fields, "Id", [external_id]))
-        else:
-            write = _sub("PATCH", path, "write", body, headers)
-            rows = _written(
-                org, [write, _sub("GET", org.query_url(_select(shape, fields, "Id", [external_id])), "read")], body
-            )
-    except Gone as gone:
-        raise _merged(org, shape, external_id, gone) from None
+    if _needs_own_call(body):
+        org.call("PATCH", path, json=body, headers=headers, write=True, sent=list(body))
+        rows = _rows_after_write(org, _select(shape, fields, "Id", [external_id]))
+    else:
+        write = _sub("PATCH", path, "write", body, headers)
+        rows = _written(
+            org, [write, _sub("GET", org.query_url(_select(shape, fields, "Id", [external_id])), "read")], body
+        )
     return WriteResult(_read_back(shape, rows, fields))
 
 
@@ -370,19 +367,6 @@ def _unread() -> Uncertain:
         "Salesforce took the write and then did not show us the record. We look again. If it stays so, the record may "
         "have a new owner: give the integration user access to all records of this kind."
     )
-
-
-def _merged(org: Org, shape: Shape, external_id: str, gone: Gone) -> Gone:
-    """`gone` with the record it was merged into, where Salesforce tells."""
-    if "MasterRecordId" not in shape.present:
-        return gone
-    try:
-        query = f"SELECT MasterRecordId FROM {shape.name} WHERE Id = {soql.text(external_id)}"  # noqa: S608
-        rows = org.rows(query, deleted=True, needs=())
-    except ConnectorError:
-        return gone
-    master = rows[0].get("MasterRecordId") if rows else None
-    return Gone(gone.message, gone.certain, merged_into=soql.long_id(master) if master else None)
 
 
 def _one(write: Any) -> Result:

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from connections.connectors.base import NotAllowed, Retry
 from connections.connectors.memory import World
-from sync.models import AuditEntry, ChangedRecord, Link, Operation
+from sync.models import AuditEntry, ChangedRecord, IdentityRecord, Link, Operation
 from sync.tests.conftest import Pair
 
 pytestmark = pytest.mark.django_db
@@ -239,3 +239,53 @@ def test_a_batch_that_a_brake_stops_tells_of_no_deletion(pair: Pair) -> None:
     assert pair.run().code == "brake"
     assert not AuditEntry.objects.filter(action="deletion").exists() and not Operation.objects.exists()
     assert Link.objects.get(left_id=left).state == "active"
+
+
+# Merges. ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_pair_follows_a_record_into_the_one_it_was_merged_into(pair: Pair) -> None:
+    """What was agreed stays agreed: what that one says otherwise is an edit, and an edit over there is one as well."""
+    pair.publish(left={**pair.mapping.published.document["left"], "scope": {"status": "open"}})
+    left, right, link = pair.linked(body="b", amount=1, status="open")
+    elsewhere = pair.left.add(title="One", ref="R1", body="b", amount=1, status="done")
+    pair.quiet()
+    pair.left.edit(elsewhere, amount=2, status="open")
+    pair.right.edit(right, body="theirs")
+    pair.left.merge(left, elsewhere)
+    pair.ring("left", left)
+    pair.quiet()
+    link.refresh_from_db()
+    assert (link.state, link.left_id, link.right_id) == ("active", elsewhere, right)
+    assert pair.both(elsewhere, right, "amount") == (2, 2)
+    assert pair.both(elsewhere, right, "body") == ("theirs", "theirs")
+    assert not pair.open_conflicts() and len(pair.right.alive()) == 1
+    assert AuditEntry.objects.get(code="merge_followed").params["now"] == elsewhere
+    assert set(IdentityRecord.objects.filter(identity=link.identity).values_list("external_id", flat=True)) == {
+        elsewhere,
+        right,
+    }
+
+
+def test_a_record_merged_into_one_with_a_twin_of_its_own_is_asked_about(pair: Pair) -> None:
+    on_delete(pair, "delete")
+    left, right, link = pair.linked()
+    master, twin, _ = pair.linked(title="Two", ref="R2")
+    pair.left.merge(left, master)
+    pair.ring("left", left)
+    pair.quiet()
+    (question,) = pair.open_conflicts()
+    assert (question.kind, question.code, question.link_id) == ("delete_update", "merged_away", link.pk)
+    assert (question.params["into"], question.params["twin"]) == (master, twin)
+    assert set(pair.right.alive()) == {right, twin}, "nothing is deleted unasked"
+
+
+def test_a_merge_is_a_deletion_where_the_mapping_lets_pairs_go(pair: Pair) -> None:
+    on_delete(pair, "unlink")
+    left, _, link = pair.linked()
+    master, *_ = pair.linked(title="Two", ref="R2")
+    pair.left.merge(left, master)
+    pair.ring("left", left)
+    pair.quiet()
+    link.refresh_from_db()
+    assert link.state == "unlinked" and not pair.open_conflicts()

@@ -33,6 +33,8 @@ MOST_ALIKE = 500
 DELETED: Mapping[str, str] = {
     "deleted_and_edited": "It was deleted in {gone}, while it was edited in {kept}.",
     "deleted_ask": "It was deleted in {gone} and is still there in {kept}. The mapping leaves what to do to you.",
+    "merged_away": "It was merged in {gone} into {into}, which is kept in agreement with {twin}. In {kept} both are "
+    "still there: delete this one once {twin} holds all that you need of it, or let it be.",
 }
 EDITED = ("both_changed", "edits_touch", "times_overlap")
 
@@ -150,7 +152,8 @@ def cause_of(conflict: Conflict, names: Mapping[str, str]) -> str:
         return ""
     side = str(conflict.params.get("side", ""))
     if conflict.code in DELETED and side in names:
-        return DELETED[conflict.code].format(gone=names[side], kept=names[OTHER[side]])
+        told = {name: conflict.params.get(name, "") for name in ("into", "twin")}
+        return DELETED[conflict.code].format(gone=names[side], kept=names[OTHER[side]], **told)
     return sentence(conflict.code, conflict.params)
 
 
