@@ -21,7 +21,7 @@ from connections.connectors.base import Hint, RateLimited, Refused, Retry, Uncer
 from connections.connectors.memory import US, LogLine, World
 from connections.models import Connection
 from mappings.models import Mapping
-from sync import engine, instructions, jobs
+from sync import approval, engine, instructions, jobs
 from sync.models import AuditEntry, ChangedRecord, Conflict, MappingState, Operation
 from sync.simulation import setting
 from sync.simulation.clock import VirtualClock, installed
@@ -37,6 +37,7 @@ LAST_RUNS = 12  # to let what is armed happen
 MOST_ROUNDS = 40  # more would be a loop
 QUIET_ROUNDS = 2  # in a row, without a write of ours
 PAUSED_RUNS = 2  # runs that meet a pause before somebody ends it
+RELEASED = 20  # writes that go on after a brake; some crowds pass one more than once
 UNSEEN_SECONDS = 1500.0  # shorter than the second sighting of a missing record
 NAMES = ("Left", "Right", "Third")
 PERSON = SimpleNamespace(get_username=lambda: "rita", pk=None)
@@ -358,6 +359,14 @@ class Player:
             MappingState.objects.filter(mapping=self.mappings[number]).update(next_poll_at=None)
         outcome = engine.run(self.mappings[number])
         self._say(f"run of {number}: {outcome.state}")
+        with self.killer.others_act():
+            self._release(self.mappings[number])
+
+    def _release(self, mapping: int) -> None:
+        """What a brake stopped is meant: somebody releases it."""
+        if MappingState.objects.filter(mapping=mapping, halt=MappingState.Halt.BRAKE).exists():
+            approval.release(Mapping.objects.get(pk=mapping), RELEASED, "so many are meant", PERSON)
+            self.mix["released"] += 1
 
     # Inside a run. -----------------------------------------------------------------------------------------------
 
