@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """Plays seeded histories against the real engine: `simulate.py N SEED`, or `make simulate N=2000 SEED=1`.
 
-N worlds are played, each from a seed of its own; some hold several histories side by side. Each process has a database
-of its own: SQLite in memory, or a scratch one on the server of DATABASE_URL. Prints how many histories it played and
-what was in them; a failure with its seed and the smallest trace that still shows it. Exit code 1 if one failed.
+N histories or a few more are played, in worlds that have a seed each; some hold several histories side by side. Each
+process has a database of its own: SQLite in memory, or a scratch one on the server of DATABASE_URL. Prints what was in
+them; a failure with its seed and the smallest trace that still shows it. Exit code 1 if one failed.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,8 +23,20 @@ ROOT = Path(__file__).resolve().parent.parent
 TRACE_SHOWN = 60  # last lines of a failing trace
 
 
-def play(seeds: range, number: int) -> Result:
-    """In a process of its own: a fresh database, then these histories."""
+def worlds_of(histories: int, seed: int) -> list[int]:
+    """The seeds, from `seed` on, of the worlds that hold so many histories."""
+    sys.path.insert(0, str(ROOT))
+    from sync.simulation.script import write_script
+
+    seeds: list[int] = []
+    while histories > 0:
+        seeds.append(seed + len(seeds))
+        histories -= write_script(seeds[-1]).crowd
+    return seeds
+
+
+def play(seeds: Sequence[int], number: int) -> Result:
+    """In a process of its own: a fresh database, then these worlds."""
     sys.path.insert(0, str(ROOT))
     os.environ["DJANGO_SETTINGS_MODULE"] = "syncadmin.settings_test"
     os.environ.setdefault("ENV_FILE", os.devnull)
@@ -48,10 +61,11 @@ def play(seeds: range, number: int) -> Result:
 
 def main() -> int:
     histories, seed = (int(sys.argv[1]) if len(sys.argv) > 1 else 200), (int(sys.argv[2]) if len(sys.argv) > 2 else 1)
-    processes = min(os.cpu_count() or 1, histories)
+    seeds = worlds_of(histories, seed)
+    processes = min(os.cpu_count() or 1, len(seeds))
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         # Every process takes each n-th seed, so that none has all the long ones.
-        parts = [range(seed + number, seed + histories, processes) for number in range(processes)]
+        parts = [seeds[number::processes] for number in range(processes)]
         results = list(pool.map(play, parts, range(processes)))
     total = results[0]
     for other in results[1:]:

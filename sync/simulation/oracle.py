@@ -157,7 +157,10 @@ def nothing_is_lost(case: _Case, verdict: Verdict) -> None:
         ref = case.thing.get((world.name, external_id), external_id)
         if word in there[ref] or word in case.kept or word in case.removed:
             continue
-        if _nobody_could_tell(case, word) or _gone_with_its_record(case, world, external_id):
+        over_it = [later for later, older in case.older.items() if word in older]  # whose writers saw it
+        if any(_nobody_could_tell(case, one) for one in (word, *over_it)) or _gone_with_its_record(
+            case, world, external_id
+        ):
             verdict.undetectable += 1
             continue
         verdict.findings.append(f"lost: {word} of {ref}, written to {world.name} {external_id}")
