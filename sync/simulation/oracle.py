@@ -211,7 +211,7 @@ def sets_are_merged(case: _Case, verdict: Verdict) -> None:
             where, record = case.removed[word]
             if (where.name, record) in case.deleted_by_people:
                 continue
-            if _removal_overwritten(case, word, where, record):
+            if _removal_overwritten(case, word, where, record) or _met_in_a_circle(case, word, where, record):
                 verdict.undetectable += 1
                 continue
             verdict.findings.append(f"resurrected: label {word} on {world.name} {external_id}")
@@ -235,6 +235,20 @@ def _removal_overwritten(case: _Case, word: str, world: SimulatedWorld, external
             ]
             return not reads or max(reads) <= removed_at
     return False
+
+
+def _met_in_a_circle(case: _Case, word: str, world: SimulatedWorld, external_id: str) -> bool:
+    """Whether the label was taken away in one system of a circle while it was still on its other way round."""
+    been: set[str] = set()
+    for where, line in case.evidence.journal:
+        if line.field != "labels":
+            continue
+        if where is world and line.external_id == external_id and line.by != US and word in set(line.before or ()):
+            break
+        if word in set(line.after or ()):
+            been.add(where.name)
+    systems = {side for pair in case.evidence.pairs for side in pair}
+    return len(case.evidence.pairs) == len(systems) and len(been) < len(systems)
 
 
 def both_sides_agree_or_say_why(case: _Case, verdict: Verdict) -> None:
