@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from connections.connectors.base import Change, Record
 from mappings.compiled import CompiledRule
-from sync import audit, causes, hints
+from sync import audit, causes, clobbers, hints
 from sync.identities import forget_record, note_records
 from sync.matching import forget
 from sync.merge import MISSING, Agree
@@ -354,8 +354,7 @@ def open_conflict(
             and known.state == Conflict.State.OPEN
         ):
             return []
-        if "overwritten" in known.params:  # an edit that we overwrote can be restored until a person lets it go
-            params["overwritten"] = known.params["overwritten"]
+        params |= clobbers.kept(known.params)
         cause = causes.of_conflict(session.mapping.pk, planned.kind, planned.rule, planned.code, params)
         if moved or known.fingerprint != cause:
             heed(known)
@@ -433,20 +432,21 @@ def _answers(instruction: Instruction, one: Decided, conflict: Conflict) -> bool
 def close_conflict(session: Session, conflict: Conflict, one: Decided, batch: Batch) -> AuditEntry:
     """A question that the live values, or a person's choice without a write, answered."""
     instruction = next((i for i in batch.instructions.get(one.link.pk, []) if _answers(i, one, conflict)), None)
-    conflict.state = Conflict.State.CLOSED
-    conflict.closed_at = timezone.now()
-    conflict.closed_by = instruction.by_name if instruction else ""
-    conflict.closed_code = "resolved" if instruction else "moved"
+    by, code = (instruction.by_name, "resolved") if instruction else ("", "moved")
+    over = one.plan.state in (Link.State.DELETED, Link.State.UNLINKED)
+    if over or not clobbers.goes_on(conflict, instruction):
+        conflict.state = Conflict.State.CLOSED
+        conflict.closed_at, conflict.closed_by, conflict.closed_code = timezone.now(), by, code
     conflict.instruction_id = instruction.pk if instruction else conflict.instruction_id
     batch.asked.append(conflict)
     return audit_entry(
         session,
         "resolve" if instruction else "conflict_closed",
-        conflict.closed_code,
+        code,
         one.link,
-        actor=conflict.closed_by,
+        actor=by,
         actor_kind=AuditEntry.ActorKind.PERSON if instruction else AuditEntry.ActorKind.SYSTEM,
-        params={"by": conflict.closed_by},
+        params={"by": by},
         before={"left": conflict.left_value, "right": conflict.right_value},
         field_label=conflict.field_label,
         request_id=instruction.request_id if instruction else "",

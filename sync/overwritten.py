@@ -10,13 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from connections.connectors.base import Change, WriteResult
+from sync import clobbers
 from sync.aftermath import Aftermath
 from sync.commit import audit_entry, rule_of
 from sync.merge import OTHER
 from sync.models import AuditEntry, Conflict, Operation
 from sync.session import Session
-
-CODE = "overwrote_an_edit"
 
 
 def edits_overwritten(operation: Operation, result: WriteResult) -> dict[str, Any]:
@@ -52,7 +51,7 @@ def ask_about(
     side, other = operation.side, OTHER[operation.side]
     for rule_id, value in overwritten.items():
         rule, sent = rule_of(session, rule_id), operation.fields[rule_id]
-        params = {"system": session.system(side), "side": side, "overwritten": value, "sent": sent["value"]}
+        told = {"system": session.system(side), "side": side, "sent": sent["value"]}
         values = {f"{side}_value": sent.get("read_back", sent["value"]), f"{other}_value": sent["source"]}
         conflict = after.question(operation.link_id, rule_id) or Conflict(
             mapping=session.mapping,
@@ -65,8 +64,8 @@ def ask_about(
             right_base=operation.link.right_bases.get(rule_id),
             has_base=rule_id in operation.link.left_bases,
         )
-        conflict.state, conflict.kind, conflict.code = Conflict.State.OPEN, Conflict.Kind.CLOBBER, CODE
-        conflict.params = params
+        conflict.params = told | clobbers.with_one_more(conflict, side, value)
+        conflict.state, conflict.kind, conflict.code = Conflict.State.OPEN, Conflict.Kind.CLOBBER, clobbers.CODE
         for name, shown in values.items():
             setattr(conflict, name, shown)
         after.ask(conflict)
@@ -81,7 +80,7 @@ def entry_about(session: Session, operation: Operation, rule_id: str, value: Any
     return audit_entry(
         session,
         "conflict",
-        CODE,
+        clobbers.CODE,
         operation.link,
         operation_id=operation.pk,
         side=side,

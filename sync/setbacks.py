@@ -20,7 +20,7 @@ from connections.connectors.base import (
     VersionMismatch,
 )
 from connections.models import Connection
-from sync import causes, hints
+from sync import causes, clobbers, hints
 from sync.aftermath import Aftermath, ring, tell_asker
 from sync.commit import audit_entry, heed, rule_of
 from sync.merge import OTHER
@@ -237,6 +237,11 @@ def refusal_conflict(
         left_base=operation.link.left_bases.get(rule_id),
         right_base=operation.link.right_bases.get(rule_id),
         has_base=rule_id in operation.link.left_bases,
+    )
+    told |= (
+        clobbers.with_one_more(conflict, operation.side, told[clobbers.LATEST])
+        if clobbers.LATEST in told
+        else clobbers.kept(conflict.params)
     )
     before = (conflict.params.get("sent"), conflict.left_value, conflict.right_value)
     conflict.state, conflict.kind, conflict.code, conflict.params = Conflict.State.OPEN, kind, code, told

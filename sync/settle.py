@@ -16,7 +16,7 @@ from connections.connectors.base import (
 )
 from mappings.compiled import CompiledRule
 from mappings.transforms.base import CannotExpress
-from sync import audit
+from sync import audit, clobbers
 from sync.aftermath import Aftermath
 from sync.commit import audit_entry, rule_of, save_links, take_over_read
 from sync.echo import proves_echo
@@ -286,16 +286,16 @@ def _close_settled(
             continue
         if conflict.kind == Conflict.Kind.CLOBBER and not (over or instruction):
             continue  # an ordinary write says nothing about an edit that was overwritten before
-        conflict.state = Conflict.State.CLOSED
-        conflict.closed_at = timezone.now()
-        conflict.closed_by = by
-        conflict.closed_code = "resolved" if by else "moved"
+        code = "resolved" if by else "moved"
+        if over or not clobbers.goes_on(conflict, instruction):
+            conflict.state = Conflict.State.CLOSED
+            conflict.closed_at, conflict.closed_by, conflict.closed_code = timezone.now(), by, code
         after.ask(conflict)
         entries.append(
             audit_entry(
                 session,
                 "resolve" if by else "conflict_closed",
-                conflict.closed_code,
+                code,
                 operation.link,
                 actor=by,
                 actor_kind=AuditEntry.ActorKind.PERSON if by else AuditEntry.ActorKind.SYSTEM,

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from connections.connectors.base import Uncertain
+from connections.connectors.base import Refused, Uncertain
 from connections.connectors.memory import US, MemoryConnector
 from sync import instructions
 from sync.models import AuditEntry, Conflict, MappingState, Operation
 from sync.tests.conftest import Pair
+from sync.tests.engine_cases import once
 
 pytestmark = pytest.mark.django_db
 
@@ -30,6 +31,10 @@ def edit_just_before_our_write(pair: Pair, right: str, lost: bool = False, **val
             raise Uncertain("no answer")
 
     pair.right.before, pair.right.after = before, after
+
+
+def refuse_body() -> None:
+    raise Refused("no", {"body": "no"})
 
 
 def overwritten(pair: Pair, lost: bool = False) -> tuple[str, str, Conflict]:
@@ -70,6 +75,51 @@ def test_a_conflict_about_the_same_field_keeps_the_overwritten_value(pair: Pair)
     asked = AuditEntry.objects.filter(action="conflict").order_by("pk").last()
     assert asked is not None, "that the question became another one is in the log"
     assert (asked.code, asked.values["after"]) == ("both_changed", {"left": "left again", "right": "right again"})
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_the_overwritten_edit_is_asked_about_again_once_a_conflict_over_it_has_ended(
+    pair: Pair, answered: bool
+) -> None:
+    left, right, conflict = overwritten(pair)
+    pair.left.edit(left, body="left again")
+    pair.right.edit(right, body="right again")
+    pair.quiet()
+    conflict.refresh_from_db()
+    if answered:
+        seen = {"left": "left again", "right": "right again"}
+        instructions.resolve(conflict, {"take": "left", "seen": seen}, "rita")
+    else:
+        pair.right.edit(right, body="left again")
+    pair.quiet()
+    assert pair.both(left, right, "body") == ("left again", "left again")
+    conflict.refresh_from_db()
+    assert (conflict.state, conflict.kind, conflict.params["overwritten"]) == ("open", "clobber", "bob's")
+    ended = AuditEntry.objects.filter(action="resolve" if answered else "conflict_closed")
+    assert ended.count() == 1, "that the conflict has ended is in the log"
+
+
+def test_a_refusal_over_an_overwritten_edit_does_not_end_its_question(pair: Pair) -> None:
+    left, right, conflict = overwritten(pair)
+    once(pair.right, "update", refuse_body)
+    pair.left.edit(left, body="refused")
+    pair.quiet()
+    conflict.refresh_from_db()
+    assert (conflict.kind, conflict.params["overwritten"]) == ("refused", "bob's")
+    pair.left.edit(left, body="taken")
+    pair.quiet()
+    assert pair.both(left, right, "body") == ("taken", "taken")
+    conflict.refresh_from_db()
+    assert (conflict.state, conflict.kind, conflict.params["overwritten"]) == ("open", "clobber", "bob's")
+
+
+def test_an_edit_overwritten_later_comes_in_addition(pair: Pair) -> None:
+    left, right, conflict = overwritten(pair)
+    pair.left.edit(left, body="ana's second")
+    edit_just_before_our_write(pair, right, body="bob's second")
+    pair.quiet()
+    conflict.refresh_from_db()
+    assert (conflict.params["overwritten"], conflict.params["overwritten_before"]) == ("bob's second", ["bob's"])
 
 
 def test_restoring_writes_the_value_back_and_the_other_side_follows(pair: Pair) -> None:

@@ -398,6 +398,19 @@ class OtherKinds(ReviewCase):
         self.assertEqual(self.values(one.link, "body"), ("bob's", "bob's"))
         self.assertEqual(Instruction.objects.get().kind, Instruction.Kind.RESTORE)
 
+    def test_a_question_names_every_edit_that_was_overwritten(self) -> None:
+        one = self.overwritten()
+        one.params["overwritten_before"] = ["carl"]
+        one.save()
+        self.as_("reviewer")
+        self.assertIn(
+            "We have also overwritten “carl's” in this field. Type it in", self.html(self.url("conflict", one.pk))
+        )
+        one.kind, one.code = "field", "both_changed"
+        one.save()
+        page = self.html(self.url("conflict", one.pk))
+        self.assertIn("overwritten “bob&#x27;s”, “carl” in this field. You are asked about it once", page)
+
     def test_an_edit_that_we_overwrote_may_be_let_go(self) -> None:
         one = self.overwritten()
         self.as_("reviewer")

@@ -13,6 +13,7 @@ from mappings.compiled import CompiledRule, Policy, compile_rule
 from mappings.models import ConflictPolicy
 from mappings.transforms.base import CannotExpress, FieldSpec
 from mappings.transforms.merging import merge_sets, merge_text
+from sync import clobbers
 from sync.merge import MISSING, OTHER, Agree, Ask, EditTime, Field, Outcome, Write, merge_field, resolve_field
 from sync.models import Conflict
 from sync.state import seconds_of
@@ -78,6 +79,16 @@ class Question:
     def restores(self) -> bool:
         """Whether it is about an edit that we overwrote: there is nothing to choose between, only to restore."""
         return self.conflict.kind == Conflict.Kind.CLOBBER
+
+    @property
+    def overwritten(self) -> list[SafeString | str]:
+        """Edits that we overwrote and that are not offered here, the latest first."""
+        kept, rule = self.conflict.params, self.rule
+        if rule is None or clobbers.LATEST not in kept:
+            return []
+        field = rule.field(str(kept.get(clobbers.SIDE) or kept.get("side") or "left"))
+        values = [*kept.get(clobbers.BEFORE, ()), *([] if self.restores else [kept[clobbers.LATEST]])]
+        return [brief(value, field) for value in reversed(values)]
 
     @property
     def kind_word(self) -> str:

@@ -343,6 +343,7 @@ class _Story:
         for one in self.evidence.asked:
             if one["rule"] and one["field"] == self.what.labels["left"] and names & _names(one):
                 found |= {said(one["left"]["value"]), said(one["right"]["value"]), said(one.get("overwritten"))}
+                found |= {said(value) for value in one.get("overwritten_before", ())}
                 found |= {said(word) for word in re.findall(r"[\w.-]+", one["reason"])}
         return (found | self._let_go()) - {""}
 

@@ -58,6 +58,7 @@ def describe(conflict: Conflict) -> dict[str, Any]:
         "left": {"value": conflict.left_value, "by": conflict.left_by, "at": conflict.left_at},
         "right": {"value": conflict.right_value, "by": conflict.right_by, "at": conflict.right_at},
         "overwritten": conflict.params.get("overwritten"),
+        "overwritten_before": conflict.params.get("overwritten_before", []),
         "code": conflict.code,
         "reason": sentence(conflict.code, conflict.params),
         "opened_at": conflict.opened_at.isoformat(),

@@ -1,0 +1,40 @@
+"""What a question keeps of edits that we overwrote, whatever else is asked about the field meanwhile.
+
+⚑ There is one open question per pair and field. An overwritten edit stays in it, with those before it, until a person
+who was shown it answers: a refusal, a conflict or a second overwritten edit only comes in addition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sync.models import Conflict, Instruction
+
+CODE = "overwrote_an_edit"
+LATEST, SIDE, BEFORE = "overwritten", "overwritten_side", "overwritten_before"
+
+
+def kept(params: Mapping[str, Any]) -> dict[str, Any]:
+    """What the params of a question hold of overwritten edits."""
+    return {name: params[name] for name in (LATEST, SIDE, BEFORE) if name in params}
+
+
+def with_one_more(question: Conflict, side: str, value: Any) -> dict[str, Any]:
+    """The same once `value` was overwritten on `side` as well. A question answered just now keeps nothing."""
+    if question.state == Conflict.State.CLOSED or LATEST not in question.params:
+        return {LATEST: value, SIDE: side}
+    earlier = [*question.params.get(BEFORE, ()), question.params[LATEST]]
+    return {LATEST: value, SIDE: side, BEFORE: [one for one in earlier if one != value]}
+
+
+def goes_on(question: Conflict, instruction: Instruction | None) -> bool:
+    """Whether the question is about the overwritten edit from now on, since all else that it asked has ended."""
+    if LATEST not in question.params:
+        return False
+    restored = instruction is not None and instruction.kind == Instruction.Kind.RESTORE
+    if restored or (instruction is not None and question.kind == Conflict.Kind.CLOBBER):
+        return False
+    question.params = {**question.params, "side": question.params.get(SIDE, question.params.get("side", ""))}
+    question.kind, question.code, question.state = Conflict.Kind.CLOBBER, CODE, Conflict.State.OPEN
+    return True
