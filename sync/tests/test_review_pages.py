@@ -403,9 +403,7 @@ class OtherKinds(ReviewCase):
         one.params["overwritten_before"] = ["carl"]
         one.save()
         self.as_("reviewer")
-        self.assertIn(
-            "We have also overwritten “carl's” in this field. Type it in", self.html(self.url("conflict", one.pk))
-        )
+        self.assertIn("overwritten “carl” in this field. Type it in", self.html(self.url("conflict", one.pk)))
         one.kind, one.code = "field", "both_changed"
         one.save()
         page = self.html(self.url("conflict", one.pk))
