@@ -407,7 +407,8 @@ class Player:
         now: dict[int, list[Hint]] = defaultdict(list)
         while self.told < len(self.journal):
             world, first = self.journal[self.told]
-            how, lines = self.bells.get(self.told, "now"), []
+            how = self.bells.get(self.told, "now")
+            lines: list[LogLine] = []
             while self.told < len(self.journal):
                 other, line = self.journal[self.told]
                 if other is not world or (line.external_id, line.by) != (first.external_id, first.by):
