@@ -546,4 +546,39 @@ BUGS = [
         "    if True:\n",
         ("sync/tests/test_engine_deletions.py::test_an_id_that_returns_as_another_thing_does_not_resume",),
     ),
+    Bug(
+        "merge-told-as-deletion",
+        "a record that was merged into another one takes its twin along instead of the pair going on",
+        "sync/decide.py",
+        "    into, merge = merged.remaining(one, gone), None\n",
+        "    into, merge = None, None\n",
+        ("sync/tests/test_engine_deletions.py::test_a_pair_follows_a_record_into_the_one_it_was_merged_into",),
+    ),
+    Bug(
+        "overwritten-edit-forgotten",
+        "a conflict about a field ends the question about an edit that we overwrote there before",
+        "sync/clobbers.py",
+        """    if LATEST not in question.params:
+        return False
+""",
+        """    return False
+""",
+        ("sync/tests/test_engine_overwritten.py",),
+    ),
+    Bug(
+        "overwritten-edit-replaced",
+        "a second overwritten edit takes the place of the first one in the question",
+        "sync/clobbers.py",
+        "    earlier = [*question.params.get(BEFORE, ()), question.params[LATEST]]\n",
+        "    earlier: list[Any] = []\n",
+        ("sync/tests/test_engine_overwritten.py::test_an_edit_overwritten_later_comes_in_addition",),
+    ),
+    Bug(
+        "arrived-part-asked-about",
+        "of an unanswered write also the field is asked about that says what we sent, and its base stays",
+        "sync/recover.py",
+        '            if record.values.get(sent["path"], MISSING) == sent["value"]:\n',
+        "            if MISSING is None:\n",
+        (GUARDS,),
+    ),
 ]
