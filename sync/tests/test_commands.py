@@ -264,6 +264,7 @@ def test_a_conflict_is_listed_with_both_values_who_and_why(pair: Pair) -> None:
         "left": {"value": "left says", "by": "Ana", "at": conflict.left_at},
         "right": {"value": "right says", "by": "Bo", "at": conflict.right_at},
         "overwritten": None,
+        "overwritten_before": [],
         "code": "both_changed",
         "reason": "Both sides changed it after they last agreed. The policy “review” leaves it to you.",
         "opened_at": conflict.opened_at.isoformat(),
