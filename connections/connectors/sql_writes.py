@@ -151,7 +151,9 @@ class Writer:
 
     def _create(self, session: sa.Connection, creations: Sequence[Creation]) -> list[Result]:
         paths = list(dict.fromkeys([*self.fields, *(path for one in creations for path in one.values)]))
-        there = self.by_key(session, [one.correlation_key for one in creations], paths)
+        wanted = [one.correlation_key for one in creations]
+        noted = self._noted(session, wanted)
+        there = self.by_key(session, wanted, paths)
         persons = self._persons(session, [one.values for one in creations])
         results: list[Result | None] = []
         new: dict[str, dict[str, Any]] = {}
@@ -167,15 +169,30 @@ class Writer:
                     results.append(None)
                 except Refused as error:
                     results.append(error)
-        made = self._insert(session, new)
+        made = self._insert(session, new, noted)
         rows = self._rows(session, list(made.values()), paths) if made else {}
         for number, one in enumerate(creations):
             if results[number] is None:
                 results[number] = self._result(rows[made[one.correlation_key]], one.values, created=True)
         return [result for result in results if result is not None]
 
-    def _insert(self, session: sa.Connection, new: Mapping[str, dict[str, Any]]) -> dict[str, str]:
-        """{correlation key: id of its new row}; rows with the same columns in one statement, where ids come back."""
+    def _noted(self, session: sa.Connection, wanted: Sequence[str]) -> list[tuple[str, str]]:
+        """(correlation key, id) as our table notes them now.
+
+        ⚑ Read before the rows are looked for: what is noted later is another worker's new row, and must meet ours.
+        """
+        if self.shape.declared.correlation:
+            return []
+        of_keys = sa.and_(KEYS.c.table_name == self.shape.name, KEYS.c.sync_key.in_(list(wanted)))
+        return [tuple(row) for row in session.execute(sa.select(KEYS.c.sync_key, KEYS.c.row_key).where(of_keys))]
+
+    def _insert(
+        self, session: sa.Connection, new: Mapping[str, dict[str, Any]], noted: Sequence[tuple[str, str]]
+    ) -> dict[str, str]:
+        """{correlation key: id of its new row}; rows with the same columns in one statement, where ids come back.
+
+        noted: (correlation key, id) of rows that are not there any more, among others.
+        """
         groups: dict[tuple[str, ...], list[str]] = {}
         for key, sent in new.items():
             groups.setdefault(tuple(sent), []).append(key)
@@ -197,10 +214,16 @@ class Writer:
                     )
                 made[key] = external_id
         if not self.shape.declared.correlation and made:
-            stale = sa.or_(KEYS.c.row_key.in_(list(made.values())), KEYS.c.sync_key.in_(list(made)))
+            gone = [sa.and_(KEYS.c.sync_key == key, KEYS.c.row_key == id_) for key, id_ in noted if key in made]
+            stale = sa.or_(KEYS.c.row_key.in_(list(made.values())), *gone)
             session.execute(sa.delete(KEYS).where(KEYS.c.table_name == self.shape.name, stale))
             rows = [{"table_name": self.shape.name, "row_key": id_, "sync_key": key} for key, id_ in made.items()]
-            session.execute(sa.insert(KEYS), rows)
+            try:
+                session.execute(sa.insert(KEYS), rows)
+            except sa.exc.IntegrityError:
+                raise Retry(
+                    "Another row got the same key in this moment. Nothing was written; we look again."
+                ) from None
         return made
 
     def _insertion(self, names: Sequence[str]) -> dict[Any, Any]:

@@ -24,6 +24,7 @@ from connections.connectors.base import (
 )
 from connections.connectors.sql import OtherSql
 from connections.connectors.sql_engine import engines
+from connections.connectors.sql_writes import Writer
 from connections.tests.contract_vendor import outcome
 from connections.tests.sql_servers import PASSWORD, needs_mariadb
 from connections.tests.sql_world import DATABASE, State, World, uninstall
@@ -211,6 +212,26 @@ def test_the_same_key_at_the_same_time_makes_one_row(make: MakeWorld, kind: str)
     assert world.run("SELECT COUNT(*) FROM tickets WHERE subject = 'twice'")[0][0] == 1
     made = {result.record.external_id for result in results if not isinstance(result, Retry)}
     assert len(made) == 1
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_a_key_that_another_worker_commits_after_our_look_is_not_made_twice(
+    make: MakeWorld, kind: str, monkeypatch: pytest.MonkeyPatch
+):
+    world = make(kind)
+    looked = Writer.by_key
+
+    def look_and_be_overtaken(self: Writer, *args: Any) -> Any:
+        found = looked(self, *args)
+        monkeypatch.setattr(Writer, "by_key", looked)
+        assert world.connect().create("tickets", {"subject": "twice"}, "key", {}).created
+        return found
+
+    monkeypatch.setattr(Writer, "by_key", look_and_be_overtaken)
+    with pytest.raises(Retry):
+        world.connector.create("tickets", {"subject": "twice"}, "key", {})
+    assert world.run("SELECT COUNT(*) FROM tickets WHERE subject = 'twice'")[0][0] == 1
+    assert not world.connector.create("tickets", {"subject": "twice"}, "key", {}).created
 
 
 @pytest.mark.parametrize("kind", KINDS)
