@@ -23,9 +23,18 @@ ROOT = Path(__file__).resolve().parent.parent
 TRACE_SHOWN = 60  # last lines of a failing trace
 
 
+def set_up() -> None:
+    """Django, as the tests have it: for the histories, and for reading what the processes send back."""
+    sys.path.insert(0, str(ROOT))
+    os.environ["DJANGO_SETTINGS_MODULE"] = "syncadmin.settings_test"
+    os.environ.setdefault("ENV_FILE", os.devnull)
+    import django
+
+    django.setup()
+
+
 def worlds_of(histories: int, seed: int) -> list[int]:
     """The seeds, from `seed` on, of the worlds that hold so many histories."""
-    sys.path.insert(0, str(ROOT))
     from sync.simulation.script import write_script
 
     seeds: list[int] = []
@@ -37,12 +46,7 @@ def worlds_of(histories: int, seed: int) -> list[int]:
 
 def play(seeds: Sequence[int], number: int) -> Result:
     """In a process of its own: a fresh database, then these worlds."""
-    sys.path.insert(0, str(ROOT))
-    os.environ["DJANGO_SETTINGS_MODULE"] = "syncadmin.settings_test"
-    os.environ.setdefault("ENV_FILE", os.devnull)
-    import django
-
-    django.setup()
+    set_up()
     from django.db import connection
 
     from sync.audit_guard import remove_triggers
@@ -61,6 +65,7 @@ def play(seeds: Sequence[int], number: int) -> Result:
 
 def main() -> int:
     histories, seed = (int(sys.argv[1]) if len(sys.argv) > 1 else 200), (int(sys.argv[2]) if len(sys.argv) > 2 else 1)
+    set_up()
     seeds = worlds_of(histories, seed)
     processes = min(os.cpu_count() or 1, len(seeds))
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
