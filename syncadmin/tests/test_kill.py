@@ -119,7 +119,7 @@ def test_a_killed_worker_a_flushed_queue_and_a_vendor_that_is_down_lose_nothing_
 
     # A write that was cut off, and of which the vendor cannot tell whether it happened, is asked of a person.
     come_back(demo, burst)
-    for key, number in unclear(demo).items():
+    for key, number in unclear(conflicts(demo)).items():
         side = "left" if issues(demo)[key] == burst.wanted[key] else "right"
         assert demo.command("resolve", str(number), "--take", side, "--force").returncode == 0
     demo.wait(lambda: not burst.missing(), "every edit is on both sides")
@@ -141,8 +141,7 @@ def come_back(demo: Demo, burst: Burst) -> None:
     end = time.monotonic() + COMING_BACK_SECONDS
     while waiting := burst.missing():
         asked = conflicts(demo)  # a process of its own: once a round
-        doubtful = {one["record"]["left_key"] for one in asked if one["code"] == "maybe_written"}
-        if waiting.keys() <= doubtful:
+        if waiting.keys() <= unclear(asked).keys():
             return
         told = [(one["record"]["label"], one["field"], one["code"]) for one in asked]
         assert time.monotonic() < end, f"not on both sides: {waiting}\nasked: {told}\n{demo.output()}"
@@ -154,9 +153,9 @@ def conflicts(demo: Demo) -> list[dict[str, Any]]:
     return found
 
 
-def unclear(demo: Demo) -> dict[str, int]:
+def unclear(asked: list[dict[str, Any]]) -> dict[str, int]:
     """{issue key: conflict} of the writes that may have happened."""
-    return {one["record"]["left_key"]: one["id"] for one in conflicts(demo) if one["code"] == "maybe_written"}
+    return {one["record"]["left_key"]: one["id"] for one in asked if one["code"] == "maybe_written"}
 
 
 def holder(demo: Demo) -> int:
