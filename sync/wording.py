@@ -66,6 +66,8 @@ SENTENCES: dict[str, str] = {
     "overwrote_an_edit": "Somebody changed this in {system} between our last look and our write, "
     "and our write replaced it. Their value is kept here and can be restored.",
     "deleted_and_edited": "The record was deleted on the {side}, while the other side was edited.",
+    "deleted_and_unread": "The record was deleted on the {side}. The other side does not show our account {fields}, "
+    "so nobody can tell whether it was edited there.",
     "deleted_ask": "The record was deleted on the {side}. The mapping leaves what to do to you.",
     "merged_away": "The record was merged into {into} on the {side}, which is kept in agreement with {twin}.",
     "several_fit": "More than one record fits: {fit}.",

@@ -173,6 +173,23 @@ def test_an_edit_of_a_one_way_target_saves_it_from_deletion(pair: Pair) -> None:
     assert right in pair.right.alive() and pair.open_conflicts()[0].code == "deleted_and_edited"
 
 
+def test_a_twin_with_a_hidden_field_is_not_deleted_unasked(pair: Pair) -> None:
+    """It may have been edited just there. Once the field shows again and was not edited, the deletion goes on."""
+    on_delete(pair, "delete")
+    left, right, _ = pair.linked(body="b")
+    pair.right.hidden = {"body"}
+    pair.right.edit(right, body="written where we cannot look")
+    pair.left.remove(left)
+    pair.run()
+    (asked,) = pair.open_conflicts()
+    assert (asked.code, asked.params["fields"]) == ("deleted_and_unread", ["body"])
+    assert right in pair.right.alive()
+    pair.right.hidden = set()
+    pair.right.edit(right, body="b")
+    pair.quiet()
+    assert right not in pair.right.alive() and not pair.open_conflicts()
+
+
 def test_a_record_that_may_be_hidden_is_believed_gone_after_a_second_look_an_hour_later(pair: Pair) -> None:
     hides_records(pair)
     left, _, link = pair.linked()

@@ -32,6 +32,8 @@ MOST_ALIKE = 500
 # Deletions, in the systems' own names.
 DELETED: Mapping[str, str] = {
     "deleted_and_edited": "It was deleted in {gone}, while it was edited in {kept}.",
+    "deleted_and_unread": "It was deleted in {gone}. {kept} does not show our account {fields}, so nobody can tell "
+    "whether it was edited there.",
     "deleted_ask": "It was deleted in {gone} and is still there in {kept}. The mapping leaves what to do to you.",
     "merged_away": "It was merged in {gone} into {into}, which is kept in agreement with {twin}. In {kept} both are "
     "still there: delete this one once {twin} holds all that you need of it, or let it be.",
@@ -153,6 +155,7 @@ def cause_of(conflict: Conflict, names: Mapping[str, str]) -> str:
     side = str(conflict.params.get("side", ""))
     if conflict.code in DELETED and side in names:
         told = {name: conflict.params.get(name, "") for name in ("into", "twin")}
+        told["fields"] = ", ".join(conflict.params.get("fields", ()))
         return DELETED[conflict.code].format(gone=names[side], kept=names[OTHER[side]], **told)
     return sentence(conflict.code, conflict.params)
 
