@@ -68,6 +68,7 @@ class Answer:
     date: datetime | None
     url: str
     write: bool
+    body: bytes = b""  # as it came
 
     @property
     def ok(self) -> bool:
@@ -262,6 +263,7 @@ class Session:
             date=http_date(response.headers.get("Date", "")),
             url=url,
             write=write,
+            body=bytes(body),
         )
 
     # Errors: the one place where statuses and exceptions become the contract's errors.

@@ -252,6 +252,13 @@ def test_an_empty_answer_is_fine(session, echo):
     assert session.request("DELETE", "/rest/x", write=True).json is None
 
 
+def test_a_file_is_there_byte_for_byte_where_one_is_expected(session, echo):
+    content = bytes(range(256))
+    echo.reply = Response(200, content)
+    assert session.request("GET", "/rest/x", any_text=True).body == content
+    assert type(raised(session)) is Retry
+
+
 def test_an_answer_that_is_too_big_is_cut_off(session, echo, monkeypatch):
     monkeypatch.setattr(http, "MAX_ANSWER_BYTES", 1000)
     echo.reply = Response(200, "[" + "1," * 1000 + "1]")
