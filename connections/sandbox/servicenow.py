@@ -1,4 +1,4 @@
-"""A stand-in for one ServiceNow instance: sign-in, Table API, Batch API, a business rule that tells of changes, pages.
+"""A stand-in for one ServiceNow instance: sign-in, Table, Batch and Attachment API, a business rule, pages.
 
 `ServiceNowStandin.records` is the instance itself (people, tables, rules); tests and a demo use it directly. Imitated
 where it matters: everything a text, UTC stamps of one second, references as links, hidden columns left out, hidden rows
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from connections.sandbox.base import Request, Response, Standin, Stop
+from connections.sandbox.servicenow_attachments import AttachmentApi
 from connections.sandbox.servicenow_oauth import OAuth
 from connections.sandbox.servicenow_pages import Pages
 from connections.sandbox.servicenow_records import Records, Row
@@ -25,6 +26,7 @@ ASLEEP = (
     "<h1>Your instance is hibernating</h1><p>Sign in to developer.servicenow.com to wake it.</p></div></body></html>"
 )
 LARGEST_PART = 10 * 1024 * 1024  # bytes of one part of a batch's answer
+LARGEST_FILE = 1024 * 1024 * 1024  # com.glide.attachment.max_size
 
 
 class ServiceNowStandin(Standin):
@@ -34,7 +36,7 @@ class ServiceNowStandin(Standin):
     ((table, column): not readable, not writable), `blanks_hidden` (hidden columns are shown empty instead of left
     out), `hidden_rows` (sys_ids), `forbidden` (("read" | "create" | "write" | "delete", table)), `strict_queries`
     (glide.invalid_query.returns_no_rows), `zoned_queries` (times in queries are read in the caller's time zone),
-    `asleep`, `batch_stops_after` (parts), `largest_part` (bytes).
+    `asleep`, `batch_stops_after` (parts), `largest_part`, `largest_file` (bytes).
     """
 
     api_prefixes = ("/api/", "/oauth_token.do")
@@ -64,12 +66,13 @@ class ServiceNowStandin(Standin):
         self.asleep = False
         self.batch_stops_after: int | None = None
         self.largest_part = LARGEST_PART
+        self.largest_file = LARGEST_FILE
         self.base = "http://servicenow.test"
         self.parts: list[Request] = []  # of batches, for tests that look at requests
         self._counts: dict[tuple[str, int], int] = {}
         self._rule_id = secrets.token_hex(16)
         self.route("POST", "/oauth_token.do", self.oauth.token)
-        TableApi(self)
+        AttachmentApi(self, TableApi(self))
         Pages(self)
 
     def caller(self, request: Request) -> Row:
@@ -81,8 +84,8 @@ class ServiceNowStandin(Standin):
         return me
 
     def hides(self, row: Row) -> bool:
-        """Whether the row is hidden from the caller."""
-        return row["sys_id"] in self.hidden_rows
+        """Whether the row is hidden from the caller: a file is, if its record is."""
+        return row["sys_id"] in self.hidden_rows or row.get("table_sys_id") in self.hidden_rows
 
     def authorize(self, request: Request) -> None:
         if not request.path.startswith("/api/"):

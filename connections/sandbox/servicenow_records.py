@@ -6,6 +6,7 @@ writes that change nothing and count nothing, texts that are cut, values that ru
 
 from __future__ import annotations
 
+import base64
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from connections.sandbox.servicenow_schema import Column
 
 Row = dict[str, str]
 SYSTEM_USER = "system"
+FILES, CONTENTS = "sys_attachment", "sys_attachment_doc"
 # Impact and urgency make the priority (rows: impact, columns: urgency).
 PRIORITY = {"11": "1", "12": "2", "13": "3", "21": "2", "22": "3", "23": "4", "31": "3", "32": "4", "33": "5"}
 RESOLVED, CLOSED, CANCELED = "6", "7", "8"
@@ -108,6 +110,16 @@ class Records:
         self.more_columns.setdefault(table, {})[column.element] = column
         self._describe_column(table, column)
 
+    def attach(self, table: str, id: str, file_name: str, content: bytes, by: str, type_: str = "text/plain") -> Row:
+        """A file on a record. `id`: the record's."""
+        known = {"table_name": table, "table_sys_id": id, "file_name": file_name, "content_type": type_}
+        row = self._insert(FILES, {**known, "size_bytes": str(len(content)), "compressed": "true"}, by)
+        self.store.put(CONTENTS, row["sys_id"], base64.b64encode(content).decode())
+        return row
+
+    def content(self, id: str) -> bytes:
+        return base64.b64decode(self.store.get(CONTENTS, id))
+
     # Changing ----------------------------------------------------------------------------------------------
 
     def create(self, table: str, values: Mapping[str, str], by: str) -> Row:
@@ -143,6 +155,9 @@ class Records:
     def delete(self, table: str, id: str, by: str) -> None:
         row = self.rows(table).pop(id)
         self.store.remove(table, id)
+        self.store.remove(CONTENTS, id)
+        for file in [file for file in self.rows(FILES).values() if file["table_sys_id"] == id]:
+            self.delete(FILES, file["sys_id"], by)
         if any(part.audit for part in schema.chain(table)):
             told = {"tablename": table, "documentkey": id, "display_value": row.get("number", ""), "user": by}
             self._insert("sys_audit_delete", told, by)

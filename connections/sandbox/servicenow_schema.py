@@ -213,6 +213,16 @@ TABLES = {
         _kept("core_company", "Company", "name"),
         _kept("cmn_location", "Location", "name"),
         _kept("sys_journal_field", "Journal Entry", "name element element_id value"),
+        Table(
+            "sys_attachment",
+            "Attachment",
+            _columns(
+                *SYSTEM,
+                *_plain("table_name table_sys_id file_name content_type average_image_color compressed"),
+                *_plain("size_bytes size_compressed image_height image_width", "integer"),
+            ),
+            audit=True,
+        ),
         _kept(
             "sys_audit",
             "Audit",

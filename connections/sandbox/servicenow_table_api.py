@@ -43,9 +43,9 @@ class TableApi:
     # Reading -----------------------------------------------------------------------------------------------
 
     def listing(self, request: Request, table: str) -> Response:
-        self._known(table)
+        self.known(table)
         me = self.app.caller(request)
-        self._may("read", table)
+        self.may("read", table)
         query = encoded.parse(
             request.query.get("sysparm_query", ""),
             lambda path: self.records.knows(table, path),
@@ -72,10 +72,10 @@ class TableApi:
         return Response(200, {"result": shown}, headers | ({"Link": link} if link else {}))
 
     def one(self, request: Request, table: str, id: str) -> Response:
-        self._known(table)
+        self.known(table)
         me = self.app.caller(request)
-        self._may("read", table)
-        return Response(200, {"result": self._shown(request, table, self._found(table, id), me)})
+        self.may("read", table)
+        return Response(200, {"result": self._shown(request, table, self.found(table, id), me)})
 
     def _shown(self, request: Request, table: str, row: Row, me: Row) -> dict[str, Any]:
         """A row as asked for. Columns that are not there, or are hidden from the caller, are left out."""
@@ -160,9 +160,9 @@ class TableApi:
     # Writing -----------------------------------------------------------------------------------------------
 
     def create(self, request: Request, table: str) -> Response:
-        self._known(table)
+        self.known(table)
         me = self.app.caller(request)
-        self._may("create", table)
+        self.may("create", table)
         values = self._sent(request, table)
         try:
             row = self.records.create(table, values, me["user_name"])
@@ -172,10 +172,10 @@ class TableApi:
         return Response(201, {"result": self._shown(request, table, row, me)}, headers)
 
     def update(self, request: Request, table: str, id: str) -> Response:
-        self._known(table)
+        self.known(table)
         me = self.app.caller(request)
-        self._found(table, id)
-        self._may("write", table)
+        self.found(table, id)
+        self.may("write", table)
         try:
             row = self.records.edit(table, id, self._sent(request, table), me["user_name"])
         except Refusal as refusal:
@@ -183,10 +183,10 @@ class TableApi:
         return Response(200, {"result": self._shown(request, table, row, me)})
 
     def delete(self, request: Request, table: str, id: str) -> Response:
-        self._known(table)
+        self.known(table)
         me = self.app.caller(request)
-        self._found(table, id)
-        self._may("delete", table)
+        self.found(table, id)
+        self.may("delete", table)
         self.records.delete(table, id, me["user_name"])
         return Response(204)
 
@@ -206,18 +206,18 @@ class TableApi:
 
     # Rights ------------------------------------------------------------------------------------------------
 
-    def _known(self, table: str) -> None:
+    def known(self, table: str) -> None:
         if not self.records.columns(table):
             raise Stop(failed(400, f"Invalid table {table}", None))
 
-    def _may(self, act: str, table: str) -> None:
+    def may(self, act: str, table: str) -> None:
         if (act, table) in self.app.forbidden:
             names = {"read": "Read", "create": "Insert", "write": "Update", "delete": "Delete"}
             if act == "read":
                 raise Stop(failed(403, "User Not Authorized", "Failed API level ACL Validation"))
             raise Stop(failed(403, "Operation Failed", ACL.format(names[act])))
 
-    def _found(self, table: str, id: str) -> Row:
+    def found(self, table: str, id: str) -> Row:
         row = self.records.get(table, id)
         if row is None or self.app.hides(row):
             raise Stop(failed(404, "No Record found", "Record doesn't exist or ACL restricts the record retrieval"))

@@ -320,7 +320,7 @@ def _body_errors(operation: Operation, headers: Mapping[str, str], body: Any) ->
     if media and schemas and "" not in schemas and media not in schemas and "*/*" not in schemas:
         return [f"Content-Type {media!r} is not described (described: {sorted(schemas)})"]
     schema = schemas.get(media) or next((s for m, s in schemas.items() if "json" in m or m == ""), None)
-    if media == "multipart/form-data" or not schema:
+    if media == "multipart/form-data" or not schema or schema.get("format") == "binary":
         return []
     if media == "application/x-www-form-urlencoded":
         text = body.decode() if isinstance(body, bytes) else body
