@@ -1,4 +1,4 @@
-"""ServiceNow: tables by the Table API, journals as children; its bell is a business rule.
+"""ServiceNow: tables by the Table API, journals and attachments as children; its bell is a business rule.
 
 A listing is ordered by the time of the last update and the id, and goes on after the last row; the delete log rides in
 the same call. The correlation key lies in `correlation_id`. `scope`: {"query": an encoded query}.
@@ -11,10 +11,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
+from connections.connectors import servicenow_attachments as attachments
 from connections.connectors import servicenow_changes as changes
+from connections.connectors import servicenow_children as children
 from connections.connectors import servicenow_errors as errors
 from connections.connectors import servicenow_history as history
-from connections.connectors import servicenow_journal as journal
 from connections.connectors import servicenow_people as people
 from connections.connectors import servicenow_query as query
 from connections.connectors import servicenow_webhook as webhook
@@ -57,7 +58,6 @@ from connections.connectors.servicenow_listing import IDS_PAGE, PAGE_ROWS, Listi
 LOG, SWEEP = "log", "sweep"
 # An update is visible when its transaction ends, which ServiceNow's own rule ends after a minute.
 LOOKBACK_SECONDS = 120.0
-JOURNALS = ("comments", "work_notes")
 
 
 class ServiceNow(Connector):
@@ -124,7 +124,15 @@ class ServiceNow(Connector):
 
     def capabilities_of(self, object_type: str) -> Capabilities:
         """What holds for one object type: without a column for the key, a create cannot be looked up by it."""
-        if journal.split(object_type) or not self.instance.shape(object_type).key_field:
+        child = children.split(object_type)
+        if child and children.is_file(child):
+            return replace(
+                self.capabilities,
+                bulk_read=attachments.FILES_AT_ONCE,
+                create_lookup_consistent=False,
+                lists_deletions=self.log and attachments.logs_deletions(self.instance),
+            )
+        if child or not self.instance.shape(object_type).key_field:
             return replace(self.capabilities, create_lookup_consistent=False)
         return self.capabilities
 
@@ -143,16 +151,14 @@ class ServiceNow(Connector):
             except NotAllowed:
                 found.append(ObjectType(table, table))  # choosing it says what is missing
                 continue
-            found.append(ObjectType(table, shape.label))
-            for element in JOURNALS:
-                if element in shape.journals:
-                    found.append(ObjectType(f"{table}.{element}", f"{shape.label}: {shape.journals[element]}", table))
+            found += [ObjectType(table, shape.label), *children.types(shape)]
         return found
 
     def fields(self, object_type: str, scope: Values) -> Sequence[Field]:
         """Without those that the newest record shows to be hidden from our account."""
-        if journal.split(object_type):
-            return journal.FIELDS
+        child = children.split(object_type)
+        if child:
+            return children.fields(child)
         self.instance.forget()
         shape = self.instance.shape(object_type)
         hidden = hidden_columns(self.instance, object_type, list(shape.columns))
@@ -163,18 +169,18 @@ class ServiceNow(Connector):
         return people.search(self.instance, query)
 
     def url_of(self, object_type: str, external_id: str, key: str | None) -> str:
-        if journal.split(object_type):
-            return f"{self.context.address}/{journal.TABLE}.do?sys_id={external_id}"
-        return f"{self.context.address}/{object_type}.do?sys_id={external_id}"
+        child = children.split(object_type)
+        table = children.page_of(child) if child else object_type
+        return f"{self.context.address}/{table}.do?sys_id={external_id}"
 
     # Reads -------------------------------------------------------------------------------------------------------
 
     def changed_since(
         self, object_type: str, watermark: str | None, fields: Sequence[str], scope: Values
     ) -> Iterator[Page]:
-        child = journal.split(object_type)
+        child = children.split(object_type)
         if child:
-            yield from journal.changes(self.instance, *child, watermark, fields)
+            yield from children.changes(self.instance, child, watermark, fields, self.log)
             return
         yield from changes.since(self.instance, object_type, watermark, fields, scope, self.log)
 
@@ -183,9 +189,9 @@ class ServiceNow(Connector):
         return shifted.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def get_many(self, object_type: str, ids: Sequence[str], fields: Sequence[str]) -> Mapping[str, Record]:
-        child = journal.split(object_type)
+        child = children.split(object_type)
         if child:
-            return journal.read(self.instance, *child, ids, fields)
+            return children.read(self.instance, child, ids, fields)
         shape = self.instance.shape(object_type)
         found: dict[str, Record] = {}
         for chunk, rows in self._by_id(object_type, ids, read_list(shape, fields), [""]):
@@ -193,9 +199,9 @@ class ServiceNow(Connector):
         return found
 
     def in_scope(self, object_type: str, ids: Sequence[str], scope: Values) -> set[str]:
-        child = journal.split(object_type)
+        child = children.split(object_type)
         if child:
-            return set(journal.read(self.instance, *child, ids, ()))
+            return set(children.read(self.instance, child, ids, ()))
         groups = self.instance.condition(object_type, scope)
         found: set[str] = set()
         for chunk, rows in self._by_id(object_type, ids, ("sys_id",), groups):
@@ -203,12 +209,12 @@ class ServiceNow(Connector):
         return found
 
     def admits(self, object_type: str, record: Record, scope: Values) -> bool | None:
-        return None if scope.get("query") and not journal.split(object_type) else True
+        return None if scope.get("query") and not children.split(object_type) else True
 
     def list_ids(self, object_type: str, scope: Values) -> Iterator[Sequence[str]]:
-        child = journal.split(object_type)
+        child = children.split(object_type)
         if child:
-            yield from journal.ids(self.instance, *child)
+            yield from children.ids(self.instance, child)
             return
         groups = self.instance.condition(object_type, scope)
         listing = Listing(object_type, groups, ("sys_id",), stamp="", since=None, size=IDS_PAGE)
@@ -218,18 +224,18 @@ class ServiceNow(Connector):
     def children(
         self, object_type: str, parent_ids: Sequence[str], fields: Sequence[str]
     ) -> Mapping[str, Sequence[Record]]:
-        child = journal.split(object_type)
+        child = children.split(object_type)
         if not child:
             raise NotAllowed(
                 f"Records of {object_type} belong to no other record. Nothing was read. Check the mapping."
             )
-        return journal.of_parents(self.instance, *child, parent_ids, fields)
+        return children.of_parents(self.instance, child, parent_ids, fields)
 
     def find_by_correlation_key(
         self, object_type: str, keys: Sequence[str], fields: Sequence[str], scope: Values
     ) -> Mapping[str, Sequence[Record]]:
-        """A record outside the scope counts as well: its thing exists. Journal entries carry no key."""
-        if journal.split(object_type) or not self.instance.shape(object_type).key_field:
+        """A record outside the scope counts as well: its thing exists. Entries and files carry no key."""
+        if children.split(object_type) or not self.instance.shape(object_type).key_field:
             return {}
         wanted, found = set(keys), dict[str, list[Record]]()
         for record in self._by_value(object_type, KEY, list(keys), fields, [""]):
@@ -238,9 +244,9 @@ class ServiceNow(Connector):
         return found
 
     def own_recent(self, object_type: str, since: str, fields: Sequence[str], scope: Values) -> Sequence[Record]:
-        child = journal.split(object_type)
+        child = children.split(object_type)
         if child:
-            return journal.own_recent(self.instance, *child, since, fields)
+            return children.own_recent(self.instance, child, since, fields)
         shape, me = self.instance.shape(object_type), self.instance.me()["user_name"]
         groups = [f"sys_created_by={me}"]
         columns = read_list(shape, fields)
@@ -253,7 +259,7 @@ class ServiceNow(Connector):
     def find_by_values(
         self, object_type: str, path: str, wanted: Sequence[Any], fields: Sequence[str], scope: Values
     ) -> Sequence[Record]:
-        shape = None if journal.split(object_type) else self.instance.shape(object_type)
+        shape = None if children.split(object_type) else self.instance.shape(object_type)
         column = shape.columns.get(path) if shape else None
         if not column or not column.shown.matchable:
             raise Refused(f"ServiceNow cannot look records up by {path}. Nothing was read. Choose another match field.")
@@ -273,42 +279,43 @@ class ServiceNow(Connector):
         self, object_type: str, ids: Sequence[str], fields: Sequence[str], since: str
     ) -> Mapping[str, Sequence[Change]]:
         """Empty where the instance keeps no history of the table or our account may not read it."""
-        return {} if journal.split(object_type) else history.of_records(self.instance, object_type, ids, fields, since)
+        return {} if children.split(object_type) else history.of_records(self.instance, object_type, ids, fields, since)
 
     # Writes ------------------------------------------------------------------------------------------------------
 
     def create(
         self, object_type: str, values: Values, correlation_key: str, scope: Values, parent_id: str | None = None
     ) -> WriteResult:
-        child = journal.split(object_type)
+        child = children.split(object_type)
         if child:
-            return journal.create(self.instance, *child, values, parent_id)
+            return children.create(self.instance, child, values, parent_id)
         return writes.create(self.instance, object_type, values, correlation_key, list(values))
 
     def update(
         self, object_type: str, external_id: str, values: Values, expected_version: str | None, fields: Sequence[str]
     ) -> WriteResult:
-        child = journal.split(object_type)
+        child = children.split(object_type)
         if child:
-            raise journal.missing(self.instance, *child, external_id)
+            raise children.unchangeable(self.instance, child, external_id)
         return writes.update(self.instance, object_type, external_id, values, fields)
 
     def delete(self, object_type: str, external_id: str) -> None:
-        child = journal.split(object_type)
+        child = children.split(object_type)
         if child:
-            raise journal.missing(self.instance, *child, external_id)
+            children.delete(self.instance, child, external_id)
+            return
         writes.delete(self.instance, object_type, external_id)
 
     def create_many(
         self, object_type: str, creations: Sequence[Creation], fields: Sequence[str], scope: Values
     ) -> Sequence[WriteResult | ConnectorError]:
-        child = journal.split(object_type)
+        child = children.split(object_type)
         if not child:
             return writes.create_many(self.instance, object_type, creations, fields)
         results: list[WriteResult | ConnectorError] = []
         for one in creations:
             try:
-                results.append(journal.create(self.instance, *child, one.values, one.parent_id))
+                results.append(children.create(self.instance, child, one.values, one.parent_id))
             except ConnectorError as error:
                 results.append(error)
         return results
@@ -316,12 +323,13 @@ class ServiceNow(Connector):
     def update_many(
         self, object_type: str, updates: Sequence[Update], fields: Sequence[str]
     ) -> Sequence[WriteResult | ConnectorError]:
-        if journal.split(object_type):
-            return [journal.fixed() for _ in updates]
+        child = children.split(object_type)
+        if child:
+            return [children.fixed(child) for _ in updates]
         return writes.update_many(self.instance, object_type, updates, fields)
 
     def write_correlation_key(self, object_type: str, external_id: str, key: str) -> None:
-        if not journal.split(object_type):
+        if not children.split(object_type):
             writes.write_key(self.instance, object_type, external_id, key)
 
     # The bell ----------------------------------------------------------------------------------------------------

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from connections.connectors import servicenow_query as query
 from connections.connectors.base import NotAllowed, Page, Record, Values
-from connections.connectors.servicenow_fields import Shape, moment, plain, raw_moment, read_list, record_of
-from connections.connectors.servicenow_instance import Instance
+from connections.connectors.servicenow_fields import Shape, moment, plain, read_list, record_of
+from connections.connectors.servicenow_instance import Instance, since_text
 from connections.connectors.servicenow_listing import PAGE_ROWS, Listing, Rows, part_rows
 
 DELETED = "sys_audit_delete"
@@ -23,10 +23,25 @@ def since(
     if log and not shape.audited:
         raise _untold(shape)
     groups = instance.condition(table, scope)
-    instance.prove_clock(table)
-    begin = raw_moment(watermark) if watermark else None
+    begin = since_text(watermark)
     columns = read_list(shape, fields)
     listing = Listing(table, groups, columns, stamp="sys_updated_on", since=begin, size=PAGE_ROWS)
+    yield from pages(
+        instance, shape, listing, watermark, log, lambda rows: [record_of(shape, row, fields) for row in rows]
+    )
+
+
+def pages(
+    instance: Instance,
+    shape: Shape,
+    listing: Listing,
+    watermark: str | None,
+    log: bool,
+    records_of: Callable[[Sequence[Mapping[str, Any]]], list[Record]],
+) -> Iterator[Page]:
+    """The pages of a listing by sys_updated_on that begins at `watermark`, and the table's deletions since then."""
+    instance.prove_clock(shape.name)
+    begin = since_text(watermark)
     started, reached = None, watermark
     while not listing.last:
         gone: list[Record] = []
@@ -35,7 +50,7 @@ def since(
         else:
             rows = listing.read(instance)
         started = started or moment(rows.started or "")
-        records = [record_of(shape, row, fields) for row in rows.rows]
+        records = records_of(rows.rows)
         # A record that changed while we read stands in its old place with its new time: that is no position yet.
         stamps = [r.updated_at for r in records if r.updated_at and (started is None or r.updated_at <= started)]
         reached = max([reached or "", *stamps]) or started

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from connections.connectors import servicenow_attachments as attachments
 from connections.connectors import servicenow_journal as journal
+from connections.connectors import servicenow_query as query
 from connections.connectors.base import CheckResult, ConnectorError, Gone, NotAllowed, Refused, Retry
 from connections.connectors.http import Answer
 from connections.connectors.servicenow_fields import KEY, plain
@@ -22,6 +24,7 @@ BESIDE = (
     ("sys_dictionary", "their fields"),
     ("sys_choice", "their choice lists"),
     (journal.TABLE, "comments and work notes"),
+    (attachments.TABLE, "attachments"),
 )
 HISTORY = ("sys_audit", "field history, by which “newest wins” is decided")
 
@@ -73,7 +76,9 @@ def _missing(instance: Instance, tables: Sequence[str], log: bool) -> tuple[list
     """What cannot be read, and the tables that can."""
     beside = [*BESIDE, HISTORY, *([("sys_audit_delete", "deleted records")] if log else [])]
     asked = [*((table, "") for table in tables), *beside]
-    parts = [Part("GET", table_path(table), list_params("", ("sys_id",), 1)) for table, _ in asked]
+    # Files are hidden with the records they belong to: those of tables that we do not use say nothing.
+    narrowed = {attachments.TABLE: query.one_of("table_name", tables)}
+    parts = [Part("GET", table_path(table), list_params(narrowed.get(table, ""), ("sys_id",), 1)) for table, _ in asked]
     answers, _ = instance.batch(parts, write=False)
     missing: list[str] = []
     readable: list[str] = []

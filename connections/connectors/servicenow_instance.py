@@ -75,15 +75,23 @@ class Instance:
         *,
         params: Mapping[str, str] | None = None,
         json: Any = None,
+        data: bytes | None = None,
+        content_type: str = "",
+        file: bool = False,
         write: bool = False,
         sent: Sequence[str] = (),
         named: Callable[[str], Sequence[str]] = lambda text: (),
         read_timeout: float | None = None,
     ) -> Answer:
-        """One signed-in call, with one new sign-in where a token has ended."""
+        """One signed-in call, with one new sign-in where a token has ended.
+
+        data: a file to send, of that content type. file: a success answers with one, whatever its text may say.
+        """
 
         def send(token: Mapping[str, Any] | None) -> Answer:
-            headers = {"Accept": "application/json"}
+            headers = {"Accept": "*/*" if file else "application/json"}
+            if content_type:
+                headers["Content-Type"] = content_type
             options: dict[str, Any] = {}
             if token is None:
                 user, password = self.context.settings.get("username", ""), self.context.secrets.get("password", "")
@@ -106,16 +114,18 @@ class Instance:
                     path,
                     params=params,
                     json=json,
+                    data=data,
                     headers=headers,
                     write=write,
                     table={0: said},
                     read_timeout=read_timeout,
+                    any_text=file,
                     **options,
                 )
             except Retry as error:
                 # A page with status 200 is refused before anybody looks at it; its beginning is quoted.
                 raise errors.not_json(error.message) or error from None
-            failed = errors.inside_success(answer.json, write)
+            failed = None if file else errors.inside_success(answer.json, write)
             if failed:
                 raise failed
             return answer

@@ -41,12 +41,6 @@ JUST_MADE = 20
 FIXED = "ServiceNow's journal entries cannot be changed. Nothing was written. Let the rule be one-way, for new entries."
 
 
-def split(object_type: str) -> tuple[str, str] | None:
-    """("incident", "comments") of "incident.comments"; None for a table."""
-    table, dot, element = object_type.partition(".")
-    return (table, element) if dot else None
-
-
 def record(row: Mapping[str, Any], fields: Sequence[str]) -> Record:
     """Raises KeyError for a row without its parts: it was hidden, or is none."""
     at, by = moment(row["sys_created_on"]), plain(row["sys_created_by"]) or None

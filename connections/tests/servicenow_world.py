@@ -67,8 +67,9 @@ def check_all_requests(found: World) -> None:
     """Fails on any request, also inside a batch, that the description has something against."""
     for request in (*found.app.requests, *found.app.parts):
         if request.path.startswith(("/api/", "/oauth")):
+            description = "servicenow_attachments" if "/attachment" in request.path else "servicenow"
             check_request(
-                "servicenow", request.method, request.path, request.query, request.headers, request.body or None
+                description, request.method, request.path, request.query, request.headers, request.body or None
             )
 
 

@@ -217,6 +217,7 @@ def test_a_table_that_cannot_be_read_is_listed_and_others_have_their_journals(w)
         ("incident", "Incident", None),
         ("incident.comments", "Incident: Additional comments", "incident"),
         ("incident.work_notes", "Incident: Work notes", "incident"),
+        ("incident.attachment", "Incident: Attachments", "incident"),
         ("sys_user_group", "Group", None),
         ("no_such_table", "no_such_table", None),
     ]
@@ -873,7 +874,8 @@ def test_comments_and_work_notes_are_kept_apart(w):
         comment.external_id: comment
     }
     types = {one.name: one.parent for one in w.connector.object_types()}
-    assert types == {"incident": None, "incident.comments": "incident", "incident.work_notes": "incident"}
+    owned = ("incident.comments", "incident.work_notes", "incident.attachment")
+    assert types == {"incident": None, **dict.fromkeys(owned, "incident")}
 
 
 def test_an_entry_is_made_and_found_again(w):
