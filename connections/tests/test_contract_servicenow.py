@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ import pytest
 
 from connections.connectors.base import DeliveryRequest, Values
 from connections.sandbox.base import Standin
-from connections.tests.contract import HttpContract, Person, Sample
+from connections.tests.contract import ChildrenContract, ChildVendor, HttpContract, Person, Sample
 from connections.tests.contract_vendor import Answered, WiredVendor
 from connections.tests.evidence import EVIDENCE
 from connections.tests.servicenow_world import PASSWORD, SECRET, World, check_all_requests, world
@@ -154,10 +155,57 @@ class ServiceNowVendor(WiredVendor):
     seen = 0
 
 
+class Comments(ServiceNowVendor, ChildVendor):
+    children = "incident.comments"
+    kept_in, right = "sys_journal_field", ("write", "incident")
+
+    def written(self, text: str) -> Values:
+        return {"body": text}
+
+    def forbid_children(self) -> None:
+        self.w.app.forbidden |= {("read", self.kept_in), self.right}
+
+    def child_ids(self) -> set[str]:
+        return set(self.records.rows(self.kept_in))
+
+
+class Attachments(Comments):
+    children = "incident.attachment"
+    kept_in, right = "sys_attachment", ("create", "sys_attachment")
+    deletes_children = True
+
+    def add_child(self, external_id: str, text: str) -> str:
+        return self.records.attach("incident", external_id, text, text.encode(), "jane.doe")["sys_id"]
+
+    def written(self, text: str) -> Values:
+        content = base64.b64encode(text.encode()).decode()
+        return {"file_name": text, "content_type": "text/plain", "content": content}
+
+    def forbid_children(self) -> None:
+        super().forbid_children()
+        self.w.app.forbidden.add(("delete", self.kept_in))
+
+
+def checked(vendor: type[ServiceNowVendor]) -> Iterator[Any]:
+    with world() as w:
+        yield vendor(w)
+        if (EVIDENCE / "specs").is_dir():
+            check_all_requests(w)
+
+
 class TestServiceNow(HttpContract):
     @pytest.fixture
     def vendor(self) -> Iterator[ServiceNowVendor]:
-        with world() as w:
-            yield ServiceNowVendor(w)
-            if (EVIDENCE / "specs").is_dir():
-                check_all_requests(w)
+        yield from checked(ServiceNowVendor)
+
+
+class TestServiceNowComments(ChildrenContract):
+    @pytest.fixture
+    def vendor(self) -> Iterator[Comments]:
+        yield from checked(Comments)
+
+
+class TestServiceNowAttachments(ChildrenContract):
+    @pytest.fixture
+    def vendor(self) -> Iterator[Attachments]:
+        yield from checked(Attachments)
