@@ -13,7 +13,7 @@ from django.db import connection, models, transaction
 from sync import chain
 from sync.chain import Verdict
 from sync.models import AuditEntry
-from sync.rows import add_rows, save_rows
+from sync.rows import add_rows, save_rows, unsaved
 
 # Entries sealed in one transaction: large enough to catch up quickly, small enough to hold the lock for milliseconds.
 SEAL_BATCH = 500
@@ -43,7 +43,8 @@ def entry(
     """An unsaved entry; `append` inserts it. `user`: the Django user who acted, if a person here did."""
     values = None if before is None and after is None else {"before": before, "after": after}
     salt = secrets.token_hex(16)
-    return AuditEntry(
+    return unsaved(
+        AuditEntry,
         action=action,
         code=code,
         actor=actor or (user.get_username() if user is not None else ""),

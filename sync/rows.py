@@ -39,13 +39,28 @@ def fetch(model: type[Row], where: str, *values: Any, only: tuple[str, ...] = ()
     return found
 
 
-def _row(model: type[Row], loaded: dict[str, Any], alias: str) -> Row:
-    """A row as `from_db` makes it, without the descriptors and signals of `__init__`, which none of ours needs."""
+def _row(model: type[Row], loaded: dict[str, Any], alias: str | None) -> Row:
+    """A row as `from_db` makes it, without the descriptors and signals of `__init__`, which none of ours needs.
+
+    `alias`: the database that it is in, None while it is in none.
+    """
     row = model.__new__(model)
     row.__dict__.update(loaded)
     row._state = ModelState()
-    row._state.adding, row._state.db = False, alias
+    row._state.adding, row._state.db = alias is None, alias
     return row
+
+
+def unsaved(model: type[Row], **values: Any) -> Row:
+    """An unsaved row of these values and the model's defaults, as `model(**values)` makes it, sooner; `values` name
+    attributes (link_id, not link) and are not checked."""
+    given = {name: default() for name, default in _defaults(model) if name not in values}
+    return _row(model, given | values, None)
+
+
+@cache
+def _defaults(model: type[models.Model]) -> list[tuple[str, Callable[[], Any]]]:
+    return [(column.attname, column.get_default) for column in model._meta.concrete_fields]
 
 
 def select(sql: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -113,11 +128,8 @@ def save_rows(rows: Sequence[models.Model], fields: Sequence[str]) -> None:
         return
     model = type(rows[0])
     database = connections[connection.alias]
-    columns = [(_column(model, name), _plain(_column(model, name))) for name in fields]
-    values = [
-        [*(_prepared(column, plain, getattr(row, column.attname), database) for column, plain in columns), row.pk]
-        for row in rows
-    ]
+    columns = [_form(_column(model, name)) for name in fields]
+    values = [[*_values(row, columns, database), row.pk] for row in rows]
     with connection.cursor() as cursor:
         if database.vendor == "postgresql":
             before, holes, after = _joined(model, tuple(fields))
@@ -129,11 +141,21 @@ def save_rows(rows: Sequence[models.Model], fields: Sequence[str]) -> None:
             cursor.executemany(_statement(model, tuple(fields)), values)
 
 
-def _prepared(column: Any, plain: type | None, value: Any, database: Any) -> Any:
-    """A value as the driver takes it."""
-    if value is None or type(value) is plain:
-        return value
-    return column.get_db_prep_save(value, database)
+# (attribute, the type of its values that the driver takes as they are, what brings others into its form).
+Form = tuple[str, type | None, Callable[[Any, Any], Any]]
+
+
+def _values(row: models.Model, columns: Sequence[Form], database: Any) -> list[Any]:
+    """A row's values as the driver takes them."""
+    values = row.__dict__
+    return [
+        value if (value := values[name]) is None or type(value) is plain else prepare(value, database)
+        for name, plain, prepare in columns
+    ]
+
+
+def _form(column: Any) -> Form:
+    return column.attname, _plain(column), column.get_db_prep_save
 
 
 @cache
@@ -185,7 +207,7 @@ def _column(model: type[models.Model], name: str) -> Any:
 
 
 def add_rows(rows: Sequence[models.Model], on_conflict: str = "") -> None:
-    """Insert unsaved `rows`, all of one model; their primary keys are not told.
+    """Insert unsaved `rows`, all of one model without times that Django sets; their primary keys are not told.
 
     `on_conflict`: what follows ON CONFLICT in SQL, for a row that is there already; else IntegrityError.
     """
@@ -193,10 +215,8 @@ def add_rows(rows: Sequence[models.Model], on_conflict: str = "") -> None:
         return
     model = type(rows[0])
     database = connections[connection.alias]
-    columns = [(column, _plain(column)) for column in model._meta.concrete_fields if not column.primary_key]
-    values = [
-        [_prepared(column, plain, column.pre_save(row, True), database) for column, plain in columns] for row in rows
-    ]
+    columns = [_form(column) for column in model._meta.concrete_fields if not column.primary_key]
+    values = [_values(row, columns, database) for row in rows]
     with connection.cursor() as cursor:
         if database.vendor == "postgresql" and not on_conflict:
             with database.wrap_database_errors, cursor.copy(_copy(model)) as copy:
