@@ -144,11 +144,18 @@ def create(instance: Instance, table: str, element: str, values: Values, parent_
     except ConnectorError:
         made = []
     earliest = (before(answer) or "").replace(" ", "T")
-    for one in made:
-        same = str(one.values["body"] or "").strip() == text.strip()
-        if same and one.parent_id == parent_id and (one.created_at or "")[:19] >= earliest[:19]:
-            return WriteResult(one, created=True)
-    raise Uncertain("ServiceNow took the entry and then did not show it. We look for it before anything is sent again.")
+    fitting = [
+        one
+        for one in made
+        if str(one.values["body"] or "").strip() == text.strip()
+        and one.parent_id == parent_id
+        and (one.created_at or "")[:19] >= earliest[:19]
+    ]
+    if len(fitting) == 1:
+        return WriteResult(fitting[0], created=True)
+    # Stamps count seconds: of two equal entries within one nobody can say which is which.
+    shown = "shows equal ones of the same second" if fitting else "did not show it"
+    raise Uncertain(f"ServiceNow took the entry and then {shown}. We look for it before anything is sent again.")
 
 
 def own_recent(instance: Instance, table: str, element: str, since: str, fields: Sequence[str]) -> list[Record]:

@@ -882,12 +882,22 @@ def test_an_entry_is_made_and_found_again(w):
     incident = w.incident()
     made = w.connector.create("incident.work_notes", {"body": "On it"}, "k", {}, incident)
     assert made.created and made.record.parent_id == incident and made.record.created_by == "syncadmin"
+    w.app.now = lambda: time.time() + 60
     again = w.connector.create("incident.work_notes", {"body": "On it"}, "k", {}, incident)
     own = w.connector.own_recent("incident.work_notes", LONG_AGO, ["body"], {})
     assert len({one.external_id for one in own}) == 2  # "+1" twice is two
     assert again.record.values["body"] == "On it"
     assert w.connector.children("incident.comments", [incident], [])[incident] == []
     assert [entry["value"] for entry in w.records.journal(incident)] == ["On it", "On it"]
+
+
+def test_of_two_equal_entries_within_a_second_none_is_taken_for_the_other(w):
+    incident, now = w.incident(), time.time()
+    w.app.now = lambda: now
+    w.connector.create("incident.comments", {"body": "+1"}, "k", {}, incident)
+    with pytest.raises(Uncertain, match="equal ones"):
+        w.connector.create("incident.comments", {"body": "+1"}, "k", {}, incident)
+    assert len(w.records.journal(incident)) == 2
 
 
 def test_an_entry_whose_look_up_fails_is_uncertain_and_not_lost(w):
