@@ -50,7 +50,7 @@ from connections.connectors.zendesk_desk import FORM, PAGE, Desk
 from connections.connectors.zendesk_fields import UNREADABLE, moment
 
 TICKET = "ticket"
-# Tickets whose scope is remembered from the read that showed them: a batch and its counterparts.
+# Tickets whose scope and tags are remembered from the read that showed them: a batch and its counterparts.
 REMEMBERED = 1000
 
 
@@ -96,7 +96,7 @@ class Zendesk(Connector):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.desk = Desk(context)
-        self._seen: OrderedDict[str, tuple[str, dict[str, Any]]] = OrderedDict()
+        self._seen: OrderedDict[str, tuple[str, dict[str, Any], bool]] = OrderedDict()
 
     def capabilities_of(self, object_type: str) -> Capabilities:
         """Comments carry no key; users and organizations are written one by one, and without a condition."""
@@ -181,7 +181,7 @@ class Zendesk(Connector):
             return True
         if object_type in directory.KINDS:
             return None
-        version, told = self._seen.get(record.external_id, ("", {}))
+        version, told, _ = self._seen.get(record.external_id, ("", {}, False))
         if version != record.version:
             return None
         return scopes.fits(told, scopes.asked(self.desk.shape(), scope))
@@ -246,7 +246,13 @@ class Zendesk(Connector):
     # Writes ------------------------------------------------------------------------------------------------------
 
     def create(
-        self, object_type: str, values: Values, correlation_key: str, scope: Values, parent_id: str | None = None
+        self,
+        object_type: str,
+        values: Values,
+        correlation_key: str,
+        scope: Values,
+        parent_id: str | None = None,
+        fields: Sequence[str] = (),
     ) -> WriteResult:
         if object_type in comments.TYPES:
             return comments.create(self.desk, object_type, values, parent_id)
@@ -254,7 +260,7 @@ class Zendesk(Connector):
             tag = directory.tag_of(kind, scope)
             return WriteResult(directory.create(self.desk, kind, values, correlation_key, tag), created=True)
         added = scopes.asked(self.desk.shape(), scope) if scope else {}
-        return writes.create(self.desk, values, correlation_key, added, list(values))
+        return writes.create(self.desk, values, correlation_key, added, fields)
 
     def update(
         self, object_type: str, external_id: str, values: Values, expected_version: str | None, fields: Sequence[str]
@@ -264,7 +270,7 @@ class Zendesk(Connector):
         if kind := directory.KINDS.get(object_type):
             version = _known(expected_version)
             return WriteResult(directory.update(self.desk, kind, external_id, values, version, fields))
-        return writes.update(self.desk, external_id, values, _known(expected_version), fields)
+        return writes.update(self.desk, external_id, values, _known(expected_version), fields, self._shown)
 
     def delete(self, object_type: str, external_id: str) -> None:
         if object_type in comments.TYPES:
@@ -293,7 +299,7 @@ class Zendesk(Connector):
             each = (partial(self.update, object_type, u.external_id, u.values, u.expected_version) for u in updates)
             return [_outcome(partial(one, fields)) for one in each]
         known = [Update(one.external_id, one.values, _known(one.expected_version)) for one in updates]
-        return writes.update_many(self.desk, known, fields)
+        return writes.update_many(self.desk, known, fields, self._shown)
 
     def write_correlation_key(self, object_type: str, external_id: str, key: str) -> None:
         if kind := directory.KINDS.get(object_type):
@@ -336,10 +342,16 @@ class Zendesk(Connector):
     def _records(self, rows: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> list[Record]:
         found = writes.records(self.desk, self.desk.shape(), rows, fields)
         for row, record in zip(rows, found, strict=True):
-            self._seen[record.external_id] = (record.version, scopes.facts(row))
+            rested = not writes.just_changed(self.desk, _known(record.version))
+            self._seen[record.external_id] = (record.version, scopes.facts(row), rested)
         while len(self._seen) > REMEMBERED:
             self._seen.popitem(last=False)
         return found
+
+    def _shown(self, external_id: str, version: str | None) -> Mapping[str, Any] | None:
+        """⚑ Only where the ticket had rested when it was read: then the write's condition tells of every edit since."""
+        seen, told, rested = self._seen.get(external_id, ("", {}, False))
+        return {"tags": told["tags"], "updated_at": seen} if rested and seen == version else None
 
 
 def _outcome(act: Callable[[], WriteResult]) -> WriteResult | ConnectorError:

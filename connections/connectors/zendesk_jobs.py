@@ -17,8 +17,9 @@ from connections.connectors.zendesk_desk import Desk
 
 STATE = "jobs"
 DONE, FAILED = "completed", ("failed", "killed")
-# A job of a hundred tickets takes some seconds: asked about soon, then less and less often.
-LOOKS = (0.1, 0.4, 0.5, 1.0, 1.0, 2.0, 2.0, 3.0, 5.0, 5.0)
+# A job of a hundred tickets takes some seconds. Each look is a call: the first comes when a quick one can be done, the
+# next when its progress promises the end, or else after as long again.
+FIRST_LOOK, PATIENCE = 0.3, 20.0
 # Zendesk forgets what became of jobs; one this old is no longer in its queue.
 KEPT_SECONDS = 3600.0
 # Tries to note a job where another worker notes one at the same moment.
@@ -40,13 +41,14 @@ def run(
         raise errors.unknown(True)
     id = str(job["id"])
     _note(desk, id, names)
-    for seconds in LOOKS:
-        if job["status"] == DONE:
-            break
+    waited = 0.0
+    while job["status"] != DONE and waited < PATIENCE:
         if job["status"] in FAILED:
             _drop(desk, [id])
             return [_unknown_fate("Zendesk's job ended early.")] * len(names)
+        seconds = min(_until_done(job, waited), PATIENCE - waited)
         pause(seconds)
+        waited += seconds
         try:
             job = _job(desk.call("GET", f"job_statuses/{id}").json) or job
         except Retry:
@@ -57,6 +59,14 @@ def run(
         return [_unknown_fate("Zendesk is still at work on it.")] * len(names)
     _drop(desk, [id])
     return _by_item(job.get("results"), names)
+
+
+def _until_done(job: Mapping[str, Any], waited: float) -> float:
+    """Seconds to the next look at a job that was not done after `waited`."""
+    done, total = job.get("progress"), job.get("total")
+    if waited and isinstance(done, int) and isinstance(total, int) and 0 < done < total:
+        return max(FIRST_LOOK, waited * (total - done) / done)
+    return waited or FIRST_LOOK
 
 
 def check_none_at_work(desk: Desk, names: Collection[str]) -> None:

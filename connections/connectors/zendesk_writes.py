@@ -54,14 +54,20 @@ KEY = "external_id"
 KEY_SECONDS = 60.0
 
 Result = WriteResult | ConnectorError
+Row = Mapping[str, Any]
+# The tags and the time of a ticket in this version, where an earlier read tells them and nothing can hide behind that
+# time (see `just_changed`); else None.
+Shown = Callable[[str, str | None], Row | None]
 
 
-def update(desk: Desk, external_id: str, values: Values, version: str | None, fields: Sequence[str]) -> WriteResult:
+def update(
+    desk: Desk, external_id: str, values: Values, version: str | None, fields: Sequence[str], shown: Shown
+) -> WriteResult:
     shape, path = desk.shape(), ticket_path(external_id)
     sent = stored(desk, shape, values)
-    row: Mapping[str, Any] = {}
+    row: Row = {}
     if "tags" in sent:
-        row = rows_of(desk, [external_id]).get(external_id, {})
+        row = shown(external_id, version) or rows_of(desk, [external_id]).get(external_id, {})
         if not row:
             raise gone()
     ticket, conditional = _conditional(shape, sent, version, row)
@@ -74,27 +80,29 @@ def update(desk: Desk, external_id: str, values: Values, version: str | None, fi
     return WriteResult(record, replaced=_replaced(desk, shape, answer.json, sent))
 
 
-def update_many(desk: Desk, updates: Sequence[Update], fields: Sequence[str]) -> list[Result]:
+def update_many(desk: Desk, updates: Sequence[Update], fields: Sequence[str], shown: Shown) -> list[Result]:
     """Few in single writes, each with what it replaced; many in a job, which tells no more than success.
 
     So a ticket that changed just now goes by itself: another edit may share its stamp.
     """
     if len(updates) <= FEW:
-        return _one_by_one(desk, updates, fields)
+        return _one_by_one(desk, updates, fields, shown)
     shape = desk.shape()
     _warm(desk, shape, [one.values for one in updates])
-    rows = rows_of(desk, [one.external_id for one in updates if "tags" in one.values])
+    tagged = [one for one in updates if "tags" in one.values]
+    known = {one.external_id: shown(one.external_id, one.expected_version) for one in tagged}
+    rows = {**known, **rows_of(desk, [id for id, row in known.items() if row is None])}
     results: dict[int, Result] = {}
     tickets: dict[int, dict[str, Any]] = {}
     for place, one in enumerate(updates):
         try:
             ticket_path(one.external_id)
-            sent, row = stored(desk, shape, one.values), rows.get(one.external_id, {})
+            sent, row = stored(desk, shape, one.values), rows.get(one.external_id) or {}
             if "tags" in sent and not row:
                 raise gone()
             ticket, _ = _conditional(shape, sent, one.expected_version, row)
-            if _just_changed(desk, ticket.get("updated_stamp")):
-                results[place] = update(desk, one.external_id, one.values, one.expected_version, fields)
+            if just_changed(desk, ticket.get("updated_stamp")):
+                results[place] = update(desk, one.external_id, one.values, one.expected_version, fields, shown)
             else:
                 tickets[place] = {"id": int(one.external_id), **ticket}
         except ConnectorError as error:
@@ -264,7 +272,7 @@ def _conditional(
     return (ticket | {"safe_update": True, "updated_stamp": version}, True) if version else (ticket, False)
 
 
-def _just_changed(desk: Desk, stamp: str | None) -> bool:
+def just_changed(desk: Desk, stamp: str | None) -> bool:
     if not stamp:
         return False
     return datetime.fromisoformat(stamp).timestamp() > time.time() + desk.ahead - RESTED_SECONDS
@@ -349,14 +357,14 @@ def _replaced(desk: Desk, shape: Shape, body: Mapping[str, Any], sent: Mapping[s
     return found
 
 
-def _one_by_one(desk: Desk, updates: Sequence[Update], fields: Sequence[str]) -> list[Result]:
+def _one_by_one(desk: Desk, updates: Sequence[Update], fields: Sequence[str], shown: Shown) -> list[Result]:
     results: list[Result] = []
     for one in updates:
         if results and isinstance(results[-1], RateLimited):
             results.append(results[-1])
             continue
         try:
-            results.append(update(desk, one.external_id, one.values, one.expected_version, fields))
+            results.append(update(desk, one.external_id, one.values, one.expected_version, fields, shown))
         except ConnectorError as error:
             results.append(error)
     return results

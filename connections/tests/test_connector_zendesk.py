@@ -609,6 +609,41 @@ def test_a_refused_look_is_made_again(w, looks):
     assert {type(r) for r in results} == {WriteResult} and len(looks) == 2
 
 
+def test_the_next_look_comes_when_the_progress_promises_the_end_or_after_as_long_again(w, monkeypatch):
+    waits: list[float] = []
+    monkeypatch.setattr(jobs, "pause", waits.append)
+    w.app.jobs.looks = 3
+    w.connector.update_many("ticket", many(w), [])
+    assert waits == pytest.approx([0.3, 0.3, 0.6, 1.2])
+    waits.clear()
+    w.app.jobs.looks = 0
+    working = {"job_status": {"id": "V3-1", "status": "working", "progress": 2, "total": 12}}
+    w.app.fault("status", path=r"/job_statuses/V3", status=200, body=working, times=1)
+    assert {type(r) for r in w.connector.update_many("ticket", many(w), [])} == {WriteResult}
+    assert waits == pytest.approx([0.3, 1.5])
+
+
+def test_tags_known_from_a_read_go_out_on_its_condition(w, clock):
+    """⚑ Left out, the tag of a field that somebody just chose would empty that field."""
+    field = plan(w)
+    rested, edited, busy = w.ticket(tags=["a"]), w.ticket(tags=["a"]), w.ticket(tags=["a"])
+    clock.tick(60)
+    w.records.update(busy, {"priority": "low"}, w.jane)
+    versions = {id: one.version for id, one in read(w, rested, edited, busy, fields=["tags"]).items()}
+    w.records.update(busy, {"custom_fields": [{"id": field, "value": "plan_gold"}]}, w.jane)  # in the same second
+    clock.tick(5)
+    w.records.update(edited, {"custom_fields": [{"id": field, "value": "plan_gold"}]}, w.jane)
+
+    def write(id: str) -> list[str]:
+        return api_calls(w, lambda: w.connector.update("ticket", id, {"tags": ["b"]}, versions[id], []))
+
+    assert write(rested) == [f"PUT tickets/{rested}"]
+    assert write(busy) == ["GET tickets/show_many", f"PUT tickets/{busy}"]
+    with pytest.raises(VersionMismatch):
+        write(edited)
+    assert (w.value(rested, "tags"), w.value(edited, field), w.value(busy, field)) == (["b"], *["plan_gold"] * 2)
+
+
 def test_a_limit_in_the_middle_of_few_writes_stops_the_rest(w):
     updates = many(w, 3)
     w.app.fault("status", method="PUT", path=updates[1].external_id, status=429, headers={"Retry-After": "9"}, body={})
