@@ -263,7 +263,11 @@ def _send_one(session: Session, operation: Operation) -> Answer:
             return Answer(operation, None)
         if operation.kind == Operation.Kind.CREATE:
             created = connector.create(
-                object_type, values_of(operation), operation.correlation_key, session.scope(side)
+                object_type,
+                values_of(operation),
+                operation.correlation_key,
+                session.scope(side),
+                fields=session.paths(side),
             )
             return Answer(operation, created)
         written = connector.update(

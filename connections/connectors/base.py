@@ -490,9 +490,15 @@ class Connector:
         raise NotImplementedError
 
     def create(
-        self, object_type: str, values: Values, correlation_key: str, scope: Values, parent_id: str | None = None
+        self,
+        object_type: str,
+        values: Values,
+        correlation_key: str,
+        scope: Values,
+        parent_id: str | None = None,
+        fields: Sequence[str] = (),
     ) -> WriteResult:
-        """Make one record that carries `correlation_key` from its first moment."""
+        """Make one record that carries `correlation_key` from its first moment, and read `values` and `fields` back."""
         raise NotImplementedError
 
     def update(

@@ -277,12 +277,18 @@ class GitHub(Connector):
     # Writes ------------------------------------------------------------------------------------------------------
 
     def create(
-        self, object_type: str, values: Values, correlation_key: str, scope: Values, parent_id: str | None = None
+        self,
+        object_type: str,
+        values: Values,
+        correlation_key: str,
+        scope: Values,
+        parent_id: str | None = None,
+        fields: Sequence[str] = (),
     ) -> WriteResult:
         repository, of_comments = split(object_type)
         if of_comments:
             return comments.create(self.site, repository, values, correlation_key, parent_id)
-        return writes.create(self.site, repository, values, correlation_key, labels_of(scope), type_of(scope))
+        return writes.create(self.site, repository, values, correlation_key, labels_of(scope), type_of(scope), fields)
 
     def update(
         self, object_type: str, external_id: str, values: Values, expected_version: str | None, fields: Sequence[str]

@@ -55,7 +55,9 @@ def number(external_id: str) -> int:
     return int(external_id)
 
 
-def create(site: Site, repository: str, values: Values, key: str, labels: Sequence[str], kind: str) -> WriteResult:
+def create(
+    site: Site, repository: str, values: Values, key: str, labels: Sequence[str], kind: str, fields: Sequence[str]
+) -> WriteResult:
     """labels, kind: those by which the mapping's filter finds the issue again."""
     site.repository(repository)
     body = _body(site, repository, values, creating=True)
@@ -67,7 +69,7 @@ def create(site: Site, repository: str, values: Values, key: str, labels: Sequen
     answer = site.write("POST", repository, "issues", json=body, sent=list(values))
     if number_of(answer.json) is None or version_of(answer.json) == UNREADABLE:
         raise unknown(True)
-    paths = [*dict.fromkeys([*values, *TOLD_OF_NEW])]
+    paths = [*dict.fromkeys([*fields, *values, *TOLD_OF_NEW])]
     return WriteResult(_record(site, repository, answer.json, paths), created=True)
 
 

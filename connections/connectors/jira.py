@@ -211,7 +211,13 @@ class Jira(Connector):
     # Writing -----------------------------------------------------------------------------------------------------
 
     def create(
-        self, object_type: str, values: Values, correlation_key: str, scope: Values, parent_id: str | None = None
+        self,
+        object_type: str,
+        values: Values,
+        correlation_key: str,
+        scope: Values,
+        parent_id: str | None = None,
+        fields: Sequence[str] = (),
     ) -> WriteResult:
         if object_type == "comment":
             return jira_comments.create(self.site, values, correlation_key, parent_id)
@@ -228,7 +234,7 @@ class Jira(Connector):
         if not made.get("id"):
             raise Uncertain("Jira did not say which issue it made. We look for it before anything is sent again.")
         try:
-            record = self.site.read_whole(str(made["id"]), values)
+            record = self.site.read_whole(str(made["id"]), [*values, *fields])
         except ConnectorError:
             record = None  # it is made all the same
         record = record or Record(str(made["id"]), version="", values={}, key=made.get("key"))

@@ -323,7 +323,13 @@ class MemoryConnector(Connector):
         )
 
     def create(
-        self, object_type: str, values: Values, correlation_key: str, scope: Values, parent_id: str | None = None
+        self,
+        object_type: str,
+        values: Values,
+        correlation_key: str,
+        scope: Values,
+        parent_id: str | None = None,
+        fields: Sequence[str] = (),
     ) -> WriteResult:
         def make() -> WriteResult:
             self._validate(values, creating=True)

@@ -225,9 +225,15 @@ class Rest(Connector):
     # Writes ------------------------------------------------------------------------------------------------------
 
     def create(
-        self, object_type: str, values: Values, correlation_key: str, scope: Values, parent_id: str | None = None
+        self,
+        object_type: str,
+        values: Values,
+        correlation_key: str,
+        scope: Values,
+        parent_id: str | None = None,
+        fields: Sequence[str] = (),
     ) -> WriteResult:
-        return writes.create(self._of(object_type), values, correlation_key, scope, parent_id)
+        return writes.create(self._of(object_type), values, correlation_key, scope, parent_id, fields)
 
     def update(
         self, object_type: str, external_id: str, values: Values, expected_version: str | None, fields: Sequence[str]

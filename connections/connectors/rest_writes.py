@@ -65,7 +65,14 @@ def write_key(objects: Objects, external_id: str, key: str) -> None:
     _send_update(objects, external_id, [(own.write, key)], None, raw)
 
 
-def create(objects: Objects, values: Values, correlation_key: str, scope: Values, parent_id: str | None) -> WriteResult:
+def create(
+    objects: Objects,
+    values: Values,
+    correlation_key: str,
+    scope: Values,
+    parent_id: str | None,
+    fields: Sequence[str],
+) -> WriteResult:
     own, key = objects.type.create, objects.type.key
     if own is None:
         raise _cannot(objects, "be created")
@@ -84,7 +91,7 @@ def create(objects: Objects, values: Values, correlation_key: str, scope: Values
         own.method, path, about="write", json=wrapped(body, own.wrap), headers=headers, write=True,
         object_type=objects.type,
     )  # fmt: skip
-    record = _created(objects, answer, list(values), parent_id)
+    record = _created(objects, answer, [*dict.fromkeys([*fields, *values])], parent_id)
     # An answer to a repeated key comes with 200 and not 201.
     made = not (key and key.header and answer.status == 200)
     return WriteResult(record, created=made, on_the_way=_not_arrived(objects, values, record))

@@ -318,9 +318,17 @@ class Salesforce(Connector):
 
     @_up_to_date
     def create(
-        self, object_type: str, values: Values, correlation_key: str, scope: Values, parent_id: str | None = None
+        self,
+        object_type: str,
+        values: Values,
+        correlation_key: str,
+        scope: Values,
+        parent_id: str | None = None,
+        fields: Sequence[str] = (),
     ) -> WriteResult:
-        return writes.create(self.org, object_type, values, correlation_key, list(values), parent_id)
+        return writes.create(
+            self.org, object_type, values, correlation_key, [*dict.fromkeys([*fields, *values])], parent_id
+        )
 
     @_up_to_date
     def update(

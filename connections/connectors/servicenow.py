@@ -284,12 +284,18 @@ class ServiceNow(Connector):
     # Writes ------------------------------------------------------------------------------------------------------
 
     def create(
-        self, object_type: str, values: Values, correlation_key: str, scope: Values, parent_id: str | None = None
+        self,
+        object_type: str,
+        values: Values,
+        correlation_key: str,
+        scope: Values,
+        parent_id: str | None = None,
+        fields: Sequence[str] = (),
     ) -> WriteResult:
         child = children.split(object_type)
         if child:
             return children.create(self.instance, child, values, parent_id)
-        return writes.create(self.instance, object_type, values, correlation_key, list(values))
+        return writes.create(self.instance, object_type, values, correlation_key, fields)
 
     def update(
         self, object_type: str, external_id: str, values: Values, expected_version: str | None, fields: Sequence[str]

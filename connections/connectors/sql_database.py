@@ -363,9 +363,15 @@ class SqlDatabase(Connector):
     # Writes -----------------------------------------------------------------------------------------------------------
 
     def create(
-        self, object_type: str, values: Values, correlation_key: str, scope: Values, parent_id: str | None = None
+        self,
+        object_type: str,
+        values: Values,
+        correlation_key: str,
+        scope: Values,
+        parent_id: str | None = None,
+        fields: Sequence[str] = (),
     ) -> WriteResult:
-        return _alone(self.create_many(object_type, [Creation(values, correlation_key)], list(values), scope))
+        return _alone(self.create_many(object_type, [Creation(values, correlation_key)], fields, scope))
 
     def update(
         self, object_type: str, external_id: str, values: Values, expected_version: str | None, fields: Sequence[str]

@@ -263,6 +263,13 @@ class WritingContract:
         assert dict(read.values) == values
         assert (read.correlation_key, read.version) == ("key-1", result.record.version)
 
+    def test_a_create_reads_back_what_it_did_not_write(self, vendor: Vendor):
+        values = {vendor.title: "New"}
+        made = vendor.connector.create(vendor.object_type, values, "key-1", vendor.scope, fields=vendor.paths).record
+        read = vendor.read(made.external_id)
+        assert {path: made.values.get(path) for path in read.values} == read.values
+        assert read.unreadable <= made.unreadable
+
     def test_a_created_record_lies_in_the_scope(self, vendor: Vendor):
         id = vendor.create({vendor.title: "New"}, "key-1").record.external_id
         assert vendor.connector.in_scope(vendor.object_type, [id], vendor.scope) == {id}

@@ -284,7 +284,7 @@ def test_a_create_that_is_answered_with_a_linked_record_asks_and_goes_on(
     _, right, _ = pair.linked()
     pair.left.add(title="Another")
 
-    def same_again(connector: MemoryConnector, *call: Any) -> WriteResult:
+    def same_again(connector: MemoryConnector, *call: Any, **more: Any) -> WriteResult:
         return WriteResult(connector.world.records[right])
 
     monkeypatch.setattr(MemoryConnector, "create", same_again)
