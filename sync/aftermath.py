@@ -59,6 +59,9 @@ class Aftermath:
         mine = self.questions.get(link_id, ())
         return next((one for one in mine if one.rule_id == rule_id and one.state != Conflict.State.CLOSED), None)
 
+    def open_questions(self, link: Link) -> bool:
+        return any(one.state != Conflict.State.CLOSED for one in self.questions.get(link.pk, ()))
+
     def ask(self, conflict: Conflict) -> None:
         """Save the question, new or changed, with all the others."""
         if conflict not in self._asked:

@@ -20,7 +20,7 @@ from sync.models import Allowance, ChangedRecord, Conflict, Cursor, Link, MatchK
 from sync.pace import BELL_SECONDS
 from sync.rows import fetch, save_changes
 from sync.session import SIDES, Session
-from sync.state import seconds_of
+from sync.state import differs_from_bases, seconds_of
 
 # A poll that finds more than this was no ordinary edit: the rest waits behind live edits.
 LIVE_PAGE_RECORDS = 100
@@ -200,15 +200,30 @@ def since_of(cursor: Cursor, connector: Connector, now: datetime) -> tuple[str |
 def _unsettled(session: Session, side: str, records: Sequence[Record], links: Mapping[str, Link]) -> list[Record]:
     """⚑ A record is skipped unmerged only with an exact version or a digest (never a time), and only where (version,
     mapping version) is the link's settled pair: every readable mapped field in that very read equalled its base."""
-    able = session.connectors[side].capabilities
-    if able.lists_changes and not able.exact_version:
+    if not _tells_changes(session, side):
         return list(records)
     settled = {external_id: getattr(link, f"{side}_settled") for external_id, link in links.items()}
     return [r for r in records if settled.get(r.external_id) != settled_mark(session, r)]
 
 
+def _tells_changes(session: Session, side: str) -> bool:
+    """Whether an equal version is an equal record: an exact one, or a digest; never a time."""
+    able = session.connectors[side].capabilities
+    return able.exact_version or not able.lists_changes
+
+
 def settled_mark(session: Session, record: Record) -> str:
     return f"{record.version}|{session.version.pk}"
+
+
+def settles(session: Session, link: Link, side: str, record: Record) -> bool:
+    """⚑ Whether the read-back of a write settles its side as another read would: nothing stands still, and every
+    mapped field was read and equals its base. So our own write coming back in a list costs no read."""
+    rules = session.compiled.rules
+    if link.state != Link.State.ACTIVE or session.compiled.still or not _tells_changes(session, side):
+        return False
+    whole = all(rule.field(side).path in record.values for rule in rules)
+    return whole and not differs_from_bases(session, link, side, record)
 
 
 def mark_changed(mapping_id: int, side: str, records: Sequence[Record], links: Mapping[str, Link], lane: int) -> None:

@@ -21,9 +21,10 @@ from sync.aftermath import Aftermath
 from sync.commit import audit_entry, rule_of, save_links, take_over_read
 from sync.echo import proves_echo
 from sync.identities import note_records
-from sync.merge import OTHER, base_after_write, is_empty
+from sync.merge import MISSING, OTHER, base_after_write, is_empty
 from sync.models import AuditEntry, Conflict, Instruction, Link, Operation
 from sync.overwritten import ask_about, edits_overwritten
+from sync.read import settled_mark, settles
 from sync.rows import save_rows
 from sync.session import SIDES, Session
 from sync.setbacks import OPERATION_FIELDS, create_unclear, failed, finish, park
@@ -126,6 +127,8 @@ def _confirmed(session: Session, operation: Operation, result: WriteResult, afte
     session.counts["created" if creating else "updated"] += 1
     entries += _close_settled(session, operation, after, exclude=set(result.on_the_way))
     entries += ask_about(session, operation, edits_overwritten(operation, result), after)
+    if not (again or link.parked or after.open_questions(link)) and settles(session, link, side, record):
+        setattr(link, f"{side}_settled", settled_mark(session, record))
     rung = after.rang_alone(side, record.external_id)
     # An echo costs no call: a verified delivery that rang alone and tells exactly what we just did.
     if rung and proves_echo(rung.proof or {}, created=creating, sent=operation.read_back(), version=record.version):
@@ -226,7 +229,7 @@ def _bases_of_new_record(session: Session, operation: Operation, record: Record)
     """
     side, source_side, link = operation.side, OTHER[operation.side], operation.link
     found_later = operation.result.get("code") == "found_by_key"
-    again = any(rule.id not in operation.fields for rule in session.compiled.rules)
+    agreed = set(operation.fields)
     for rule in session.compiled.rules:
         path = rule.field(side).path
         still = session.compiled.still.get(rule.id)
@@ -242,7 +245,9 @@ def _bases_of_new_record(session: Session, operation: Operation, record: Record)
                 source_bases[rule.id] = rule.lens.put(source_side, now, None, None)
             except CannotExpress:
                 source_bases[rule.id] = None
-    return again
+        if (bases.get(rule.id, MISSING), source_bases.get(rule.id, MISSING)) == (now, source):
+            agreed.add(rule.id)
+    return any(rule.id not in agreed for rule in session.compiled.rules)
 
 
 def write_entry(session: Session, operation: Operation, rule_id: str, sent: dict[str, Any]) -> AuditEntry:

@@ -110,6 +110,45 @@ def test_an_exact_version_or_a_digest_that_is_settled_is_not_read_again(pair: Pa
     assert pair.right.value(right, "body") == "new"
 
 
+@pytest.mark.parametrize("promise", [{"exact_version": True}, {"lists_changes": False}], ids=["exact", "digest"])
+@pytest.mark.parametrize("made", ["update", "create"])
+def test_our_own_write_in_a_list_is_not_read_again(pair: Pair, promise: dict[str, bool], made: str) -> None:
+    """⚑ What was read back settles the record as another read would."""
+    pair.right.capabilities = replace(pair.right.capabilities, **promise)
+    left = pair.left.add(title="One", body="b")
+    if made == "update":
+        pair.quiet()
+        pair.left.edit(left, body="ours")
+    pair.quiet()
+    right = str(Link.objects.get(left_id=left).right_id)
+    gets = [verb for verb, _ in pair.right.calls].count("get")
+    pair.run()
+    assert [verb for verb, _ in pair.right.calls].count("get") == gets
+    pair.right.edit(right, body="theirs")
+    pair.quiet()
+    assert pair.left.value(left, "body") == "theirs"
+
+
+def test_what_a_read_back_shows_of_others_is_never_settled(pair: Pair) -> None:
+    pair.right.capabilities = replace(pair.right.capabilities, exact_version=True)
+    left, right, _ = pair.linked(body="b")
+    once(pair.right, "update", lambda: pair.right.edit(right, status="theirs"))
+    pair.left.edit(left, body="ours")
+    pair.quiet()
+    assert pair.left.value(left, "status") == "theirs"
+
+
+def test_a_write_beside_an_edit_that_waits_settles_nothing(pair: Pair) -> None:
+    pair.right.capabilities = replace(pair.right.capabilities, exact_version=True)
+    left, right, _ = pair.linked(body="b", status="open")
+    pair.left.hidden = {"status"}
+    pair.right.edit(right, status="waits")
+    pair.left.edit(left, body="ours")
+    for _ in range(3):
+        pair.run()
+    assert Link.objects.get().right_settled == ""
+
+
 def test_a_record_older_than_what_was_seen_decides_nothing(pair: Pair) -> None:
     """A replica that lags shows the state before our last read: that is nobody's edit."""
     left, right, _ = pair.linked(body="b")
