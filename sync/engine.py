@@ -265,11 +265,14 @@ def _pause(mapping_id: int) -> None:
 def batch(session: Session) -> bool:
     """Look at the next due hints, decide, write. Returns whether there was anything to look at."""
     session.lease.renew()
-    rung = hints.due(session.mapping.pk, session.bulk_batch)
+    rung = hints.due(session.mapping.pk, hints.LARGEST_BATCH, hints.LARGEST_LIVE_BATCH)
     if not rung:
         return False
     session.ensure_run()
     live = rung[0].lane == hints.Lane.LIVE
+    whole_call = min(session.whole_call(side) for side in {hint.side for hint in rung})
+    first = max(hints.LIVE_BATCH if live else hints.BULK_BATCH, whole_call)
+    rung = rung[: first if live else session.bulk_batch or first]
     session.lane = "live" if live else "backfill"
     started = time.monotonic()
     try:
@@ -286,7 +289,7 @@ def batch(session: Session) -> bool:
     if operations:
         carry_out(session, operations)
     if not live:
-        session.bulk_batch = hints.next_batch(len(rung), time.monotonic() - started)
+        session.bulk_batch = hints.next_batch(len(rung), time.monotonic() - started, whole_call)
     return True
 
 

@@ -18,18 +18,23 @@ from sync.rows import add_rows, change_each, fetch, save_rows, select
 Lane = ChangedRecord.Lane
 
 # Live edits are looked at in small batches, so that the first one leaves at once.
-LIVE_BATCH = 40
+LIVE_BATCH = 50
 # The rest in batches that hold the lease for about this long, so that a live edit never waits longer: the size
 # follows how quickly the systems answer, between a few records and what one bulk call takes.
 BATCH_SECONDS = 1.0
 BULK_BATCH = 20
 SMALLEST_BATCH, LARGEST_BATCH = 4, 200
+# Up to what one bulk call takes a smaller batch would cost as many calls, and each about the same time: calls are what
+# systems count, so such a batch may take this long.
+WHOLE_CALL_SECONDS = 3.0
+LARGEST_LIVE_BATCH = 100
 
 
-def next_batch(size: int, seconds: float) -> int:
-    """The size of the next bulk batch after one of `size` took `seconds`."""
-    fitting = int(size * BATCH_SECONDS / max(seconds, 0.001))
-    return max(SMALLEST_BATCH, min(LARGEST_BATCH, fitting, 2 * size))
+def next_batch(size: int, seconds: float, whole_call: int = 1) -> int:
+    """The size of the next bulk batch after one of `size` took `seconds`. whole_call: see Session.whole_call."""
+    each = max(seconds, 0.001) / size
+    fitting = max(int(BATCH_SECONDS / each), min(whole_call, int(WHOLE_CALL_SECONDS / each)))
+    return max(SMALLEST_BATCH, min(LARGEST_BATCH, fitting, max(2 * size, whole_call)))
 
 
 def mark(
@@ -104,11 +109,11 @@ def lock(mapping_id: int) -> None:
 DUE = "mapping_id = %s AND not_before <= %s"
 
 
-def due(mapping_id: int, bulk: int = BULK_BATCH) -> list[ChangedRecord]:
+def due(mapping_id: int, bulk: int = BULK_BATCH, live_batch: int = LIVE_BATCH) -> list[ChangedRecord]:
     """The next hints to look at: live ones alone while there are any, so that they never wait for a backfill; else
     `bulk` of the others."""
     values, order = (mapping_id, timezone.now()), "not_before, id LIMIT %s"
-    live = fetch(ChangedRecord, f"{DUE} AND lane = %s ORDER BY {order}", *values, Lane.LIVE, LIVE_BATCH)
+    live = fetch(ChangedRecord, f"{DUE} AND lane = %s ORDER BY {order}", *values, Lane.LIVE, live_batch)
     return live or fetch(ChangedRecord, f"{DUE} ORDER BY lane, {order}", *values, bulk)
 
 

@@ -13,12 +13,13 @@ from django.conf import settings
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from connections.connectors.base import Connector
+from connections.connectors.base import Capabilities, Connector, ConnectorError
 from connections.models import Connection
 from mappings.compiled import CompiledMapping, compile_document
 from mappings.models import Mapping, MappingVersion
-from sync.hints import BULK_BATCH
+from sync.hints import LARGEST_LIVE_BATCH
 from sync.lease import Lease
+from sync.merge import OTHER
 from sync.models import Run, SchemaFinding
 from sync.rows import fetch, save_rows
 from sync.schema import Finding, standing
@@ -46,7 +47,7 @@ class Session:
     done: int = 0
     as_published: CompiledMapping = field(init=False)
     findings: list[Finding] = field(default_factory=list)  # what of it no longer fits the systems' fields
-    bulk_batch: int = BULK_BATCH  # follows how long the last bulk batch took
+    bulk_batch: int = 0  # follows how long the last bulk batch took; 0 before the first
     # Sides whose changes may have been missed: nothing there is believed deleted before a complete listing.
     behind: set[str] = field(default_factory=set)
     unanswered: Counter[str] = field(default_factory=Counter)  # writes in a row that a side did not answer
@@ -72,6 +73,19 @@ class Session:
 
     def scope(self, side: str) -> dict[str, Any]:
         return dict(self.compiled.side(side).scope)
+
+    def whole_call(self, side: str) -> int:
+        """How many changes of `side` one call reads here and one there, where they are written many to a call as well;
+        else 1."""
+        here, there = self._able(side), self._able(OTHER[side])
+        return min(here.bulk_read, there.bulk_read, LARGEST_LIVE_BATCH) if there.bulk_write > 1 else 1
+
+    def _able(self, side: str) -> Capabilities:
+        connector = self.connectors[side]
+        try:
+            return connector.capabilities_of(self.object_type(side))
+        except ConnectorError:
+            return connector.capabilities  # what is wrong is told by the read that follows
 
     def paths(self, side: str) -> list[str]:
         return self.compiled.paths(side)

@@ -15,7 +15,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from connections.connectors.base import RateLimited, Refused
-from sync import failures, retrying
+from sync import failures, hints, retrying
 from sync.models import ChangedRecord, Link
 from sync.tests.conftest import Pair
 
@@ -67,6 +67,37 @@ def test_edits(bulk: Pair) -> None:
 
     few, many, more = statements(bulk, prepare)
     assert many <= few + PIECES, more
+
+
+@pytest.mark.parametrize(("at_once", "reads"), [(200, 2), (1, 3)])
+def test_live_edits_share_a_read_as_far_as_they_are_written_together(bulk: Pair, at_once: int, reads: int) -> None:
+    """A hundred go into one batch; of those that are written one by one fifty, so that the first leaves soon."""
+    bulk.right.capabilities = replace(bulk.right.capabilities, bulk_write=at_once)
+    for external_id in linked(bulk, 120):
+        bulk.left.edit(external_id, body="new")
+        bulk.ring("left", external_id)
+    ahead = {world.name: len(world.calls) for world in (bulk.left, bulk.right)}
+    bulk.run("live")
+    for world in (bulk.left, bulk.right):
+        assert [verb for verb, _ in world.calls[ahead[world.name] :]].count("get") == reads
+    assert bulk.writes() == 120
+
+
+@pytest.mark.parametrize(
+    ("size", "seconds", "whole_call", "following"),
+    [
+        (20, 0.1, 1, 40),  # twice as many, until a batch takes a second
+        (20, 2.0, 1, 10),
+        (4, 60.0, 1, 4),
+        (20, 0.1, 100, 100),  # a whole call at once
+        (100, 2.0, 100, 100),  # half of it would cost as many calls
+        (100, 6.0, 100, 50),  # but live edits do not wait for longer than three seconds
+        (100, 0.1, 100, 200),
+        (200, 0.1, 100, 200),
+    ],
+)
+def test_the_next_batch(size: int, seconds: float, whole_call: int, following: int) -> None:
+    assert hints.next_batch(size, seconds, whole_call) == following
 
 
 def test_edits_on_both_sides(bulk: Pair) -> None:
