@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -18,6 +19,7 @@ from mappings.models import Mapping
 from sync import hints, jobs
 from sync.models import ChangedRecord, Cursor, Link, Operation
 from sync.simulation.setting import side
+from sync.tests.call_cases import System, assert_at_most, at_full_speed, costs, in_bulk
 from sync.tests.conftest import Pair, rule
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -207,3 +209,30 @@ def test_a_pair_that_rests_costs_nothing_and_a_live_change_one_call(between: Bet
     between.live("left", issue)
     assert between.memory.value(thing, "title") == "Edited"
     assert between.w.app.charged - charged <= 2
+
+
+def test_what_changes_cost(between: Between, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_full_speed(monkeypatch)
+    issues = System(
+        between.w.issue, lambda id, text: between.w.records.edit(REPOSITORY, id, "ana-ruiz", {"title": text})
+    )
+    passed = [0]
+
+    def later() -> None:
+        passed[0] += 3600
+        between.w.app.now = lambda: time.time() + passed[0]
+
+    told = costs(between.pair, "left", issues, in_bulk(between.memory), between.w.calls, between.quiet, later)
+    # There is no bulk: one read by id for each, and one write. An idle poll lists here what was made within minutes.
+    assert_at_most(
+        told,
+        idle=3,
+        live_from=1,
+        live_to=2,
+        create_from=1.03,
+        poll_from=1.03,
+        update_from=1.03,
+        create_to=1.03,
+        poll_to=2.03,
+        update_to=2.03,
+    )

@@ -18,8 +18,11 @@ from connections.tests.rest_documents import things_document
 from connections.tests.rest_world import SECRETS, SETTINGS, RestWorld, rest_world
 from mappings.models import Mapping
 from sync import engine, jobs
+from sync.merge import OTHER
 from sync.models import ChangedRecord, Conflict, Cursor, Link, MappingState
 from sync.simulation.setting import build_mapping, rule, side
+from sync.tests.call_cases import System, assert_at_most, at_full_speed, costs
+from sync.tests.conftest import Pair
 
 HELPFUL = Habits(deleted="tombstone", idempotent=True)
 BARE = Habits(
@@ -138,3 +141,32 @@ def test_a_value_that_a_create_ignored_never_comes_back_as_an_edit(two: Two):
     assert two.value(two.right, right, "status") == 1
     [conflict] = Conflict.objects.filter(state="open")
     assert (conflict.kind, conflict.rule_id) == ("refused", "status")
+
+
+HELPED = {"create_from": 0.1, "poll_from": 0.1, "update_from": 0.1, "create_to": 2.1, "poll_to": 1.1, "update_to": 1.1}
+ALONE = {"create_from": 1.1, "poll_from": 1.1, "update_from": 1.1, "create_to": 3.1, "poll_to": 4.1, "update_to": 4.1}
+
+
+@pytest.mark.parametrize(
+    ("name", "limits"),
+    [
+        ("left", {"idle": 3, "live_from": 1, "live_to": 2, **HELPED}),
+        ("right", {"idle": 9, "live_from": 1, "live_to": 4, **ALONE}),
+    ],
+)
+def test_what_changes_cost(two: Two, monkeypatch: pytest.MonkeyPatch, name: str, limits: dict[str, float]):
+    """Without a condition a record is read right before its write, and after it where the answer does not show it."""
+    at_full_speed(monkeypatch)
+    names = iter(range(10**6))
+
+    def people_of(world: RestWorld) -> System:
+        return System(
+            lambda: two.add(world, title=f"Thing {next(names)}"),
+            lambda id, text: world.things.update(id, {"body": text}, "7"),
+        )
+
+    worlds = {"left": two.left, "right": two.right}
+    system, other = (people_of(worlds[one]) for one in (name, OTHER[name]))
+    pair = Pair(None, None, two.mapping)  # type: ignore[arg-type]  # no worlds in memory
+    told = costs(pair, name, system, other, worlds[name].calls, pair.quiet)
+    assert_at_most(told, **limits)

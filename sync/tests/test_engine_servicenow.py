@@ -18,6 +18,7 @@ from mappings.models import Mapping
 from sync import jobs
 from sync.models import Link, Operation
 from sync.simulation.setting import side
+from sync.tests.call_cases import System, assert_at_most, at_full_speed, costs, in_bulk
 from sync.tests.conftest import Pair, rule
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -190,3 +191,26 @@ def test_a_pair_that_rests_costs_one_call_a_poll(between: Between) -> None:
     before = len(between.app.requests)
     between.pair.run()
     assert [r.path for r in between.app.requests[before:]] == ["/api/now/v1/batch"]
+
+
+def test_what_changes_cost(between: Between, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_full_speed(monkeypatch)
+    incidents = System(
+        between.w.incident,
+        lambda id, text: between.w.records.edit("incident", id, {"short_description": text}, "jane.doe"),
+    )
+    other = in_bulk(between.memory)
+    told = costs(between.pair, "left", incidents, other, between.app.calls, between.quiet)
+    # A hundred updates are a read and two batches.
+    assert_at_most(
+        told,
+        idle=1,
+        live_from=1,
+        live_to=2,
+        create_from=0.02,
+        poll_from=0.02,
+        update_from=0.02,
+        create_to=0.04,
+        poll_to=0.04,
+        update_to=0.04,
+    )

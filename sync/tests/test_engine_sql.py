@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.utils import timezone
 
 from connections import open as opening
 from connections.connectors.base import Hint
+from connections.connectors.sql_calls import Database
 from connections.models import Connection
 from connections.tests.sql_servers import PASSWORD
 from connections.tests.sql_world import PEOPLE, TABLES, USER, World, uninstall
@@ -18,6 +20,7 @@ from mappings.models import Mapping
 from sync import jobs
 from sync.models import ChangedRecord, Link, Run
 from sync.simulation.setting import side
+from sync.tests.call_cases import System, assert_at_most, at_full_speed, costs
 from sync.tests.conftest import Pair, rule
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -167,3 +170,41 @@ def _heard(stream: Any) -> list[Hint]:
 
 def calls() -> int:
     return sum(count for run in Run.objects.all() for counts in run.calls.values() for count in counts.values())
+
+
+def test_what_changes_cost(between: Between, monkeypatch: pytest.MonkeyPatch):
+    at_full_speed(monkeypatch)
+    made: list[str] = []
+    real = Database._call
+
+    def call(self: Database, kind: str) -> AbstractContextManager[None]:
+        if self._calls is not None and self.dialect == "postgresql":
+            made.append(kind)
+        return real(self, kind)
+
+    monkeypatch.setattr(Database, "_call", call)
+    names = iter(range(10**6))
+
+    def people_of(name: str) -> System:
+        def add() -> str:
+            subject = f"Ticket {next(names)}"
+            insert = "INSERT INTO tickets (subject, notes, updated_at, created_at) VALUES (%s, %s, %s, %s)"
+            between.worlds[name].run(insert, subject, "old notes", *stamps().values())
+            return str(between.worlds[name].run("SELECT id FROM tickets WHERE subject = %s", subject)[0][0])
+
+        return System(add, lambda id, text: between.edit(name, id, notes=text))
+
+    told = costs(between.pair, "left", people_of("left"), people_of("right"), lambda: made, between.pair.quiet)
+    # A list is read with the rows that it names; a batch reads its rows, locks, writes and reads them back in one more.
+    assert_at_most(
+        told,
+        idle=1,
+        live_from=1,
+        live_to=2,
+        create_from=0.05,
+        poll_from=0.04,
+        update_from=0.04,
+        create_to=0.04,
+        poll_to=0.04,
+        update_to=0.04,
+    )

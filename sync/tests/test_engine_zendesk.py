@@ -18,8 +18,9 @@ from connections.models import Connection
 from connections.tests.zendesk_world import TOKEN, Recording, World, world
 from mappings.models import Mapping as MappingRow
 from sync import jobs
-from sync.models import Link, Operation
+from sync.models import Link, MappingState, Operation
 from sync.simulation.setting import side
+from sync.tests.call_cases import System, assert_at_most, at_full_speed, costs, in_bulk
 from sync.tests.conftest import Pair, rule
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -215,3 +216,49 @@ def test_a_pair_that_rests_costs_one_call_a_poll(between: Between) -> None:
     before = len(between.app.calls())
     between.pair.run()
     assert between.app.calls()[before:] == ["GET incremental/tickets/cursor"]
+
+
+def test_what_changes_cost(between: Between, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_full_speed(monkeypatch)
+    passed = [0]
+
+    def later() -> None:
+        passed[0] += 600
+        between.app.now = lambda: time.time() + passed[0]
+
+    tickets = System(
+        lambda: between.w.ticket(**between.report("one")),
+        lambda id, text: between.w.records.update(id, {"subject": text}, between.w.jane),
+    )
+    told = costs(between.pair, "left", tickets, in_bulk(between.memory), between.app.calls, between.quiet, later)
+    # A hundred updates are a read, a job, a look at it and a read back; creates are not read before.
+    assert_at_most(
+        told,
+        idle=1,
+        live_from=1,
+        live_to=2,
+        create_from=0.02,
+        poll_from=0.02,
+        update_from=0.02,
+        create_to=0.04,
+        poll_to=0.05,
+        update_to=0.05,
+    )
+
+
+def test_tags_are_written_without_another_read_once_the_ticket_has_rested(between: Between) -> None:
+    tags = rule("labels", "labels", "set")
+    tags["left"] |= {"path": "tags", "label": "Tags"}
+    between.pair.publish(rules=[*between.pair.mapping.published.document["rules"], tags])
+    ticket, thing = between.linked()
+    for seconds, reads in ((0, 2), (600, 1)):
+        between.app.now = lambda: time.time() + seconds  # noqa: B023
+        between.quiet()
+        between.memory.edit(thing, labels=[f"after_{seconds}"])
+        between.pair.ring("right", thing)
+        MappingState.objects.update(next_poll_at=timezone.now() + timedelta(hours=1))
+        before = len(between.app.calls())
+        between.pair.run("live")
+        made = between.app.calls()[before:]
+        assert made == ["GET tickets/show_many"] * reads + [f"PUT tickets/{ticket}"]
+        assert between.w.value(ticket, "tags") == [f"after_{seconds}"]
