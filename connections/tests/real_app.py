@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Mapping
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
+
+import pytest
 
 from connections.sandbox.base import Request, Response, Standin
 
@@ -74,3 +82,61 @@ class Door(Standin):
         answer = self.ask(method, path, query, sent, {"content-type": "application/json", **headers})
         assert answer.status < 300, (answer.status, answer.body)
         return json.loads(answer.body or b"null")
+
+
+# Redmine: a Ruby application in a process of its own ----------------------------------------------------------------
+
+REDMINE = Path("/usr/share/redmine/config/environment.rb")
+NO_REDMINE = "Debian's packages redmine, redmine-sqlite and puma are not installed"
+HOP_BY_HOP = ("content-length", "date", "connection", "transfer-encoding")
+
+
+class RedmineDoor(Door):
+    """Hands every request on to a running Redmine. `keys` and `ids`: those of its people, by login."""
+
+    def __init__(self, process: subprocess.Popen[str], **options: Any) -> None:
+        super().__init__(**options)
+        self.process = process
+        told = json.loads(self._line())
+        self.port: int = told["port"]
+        self.keys: dict[str, str] = told["keys"]
+        self.ids: dict[str, int] = told["ids"]
+
+    def _line(self) -> str:
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        assert line, "Redmine ended, and said why"
+        return line
+
+    def tell(self, what: str) -> None:
+        """See redmine_server.rb."""
+        assert self.process.stdin
+        print(what, file=self.process.stdin, flush=True)
+        self._line()
+
+    def ask(
+        self, method: str, path: str, query: Mapping[str, Any], body: bytes, headers: Mapping[str, str]
+    ) -> Response:
+        sent = {name: value for name, value in headers.items() if name not in ("host", "accept-encoding", *HOP_BY_HOP)}
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, f"{quote(path)}?{urlencode(query, doseq=True)}", body, sent)
+            answer = connection.getresponse()
+            kept = {name: value for name, value in answer.getheaders() if name.lower() not in HOP_BY_HOP}
+            return Response(answer.status, answer.read(), kept)
+        finally:
+            connection.close()
+
+
+@contextmanager
+def redmine(**options: Any) -> Iterator[RedmineDoor]:
+    """A Redmine of its own with a project and four people; skips the test where there is none to start."""
+    if not (REDMINE.exists() and shutil.which("puma") and shutil.which("ruby")):
+        pytest.skip(NO_REDMINE)
+    server = Path(__file__).with_name("redmine_server.rb")
+    with tempfile.TemporaryDirectory(prefix="redmine-") as home:
+        process = subprocess.Popen(
+            ["ruby", str(server), home], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        with process:  # it ends with its standard input
+            yield RedmineDoor(process, **options)

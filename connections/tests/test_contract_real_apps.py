@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 import yaml
 
-from connections.connectors.base import Values
+from connections.connectors.base import NeedsAuthorization, Values
 from connections.sandbox.base import Server, Standin
 from connections.tests.contract import Person, Sample, WiredVendor
 from connections.tests.contract_vendor import Answered
 from connections.tests.picked_contract import PickedContract
-from connections.tests.real_app import Door
+from connections.tests.real_app import Door, RedmineDoor, redmine
 from connections.tests.rest_world import rest
 
 DEFINITIONS = Path(__file__).parent / "definitions"
@@ -56,7 +56,8 @@ class RealVendor(WiredVendor):
         self.clock = clock
         document = yaml.safe_load((DEFINITIONS / f"{name}.yaml").read_text())
         document["object_types"][0]["list"]["paging"]["size"] = PAGE
-        self.connector = rest(document, address, dict(settings), {"password": PASSWORD}, name)
+        self.document, self.address = document, address
+        self.connector = rest(document, address, dict(settings), {"password": self.secret, "key": self.secret}, name)
 
     def tick(self, seconds: float) -> None:
         self.clock.at += seconds
@@ -294,3 +295,117 @@ class TestRoundup(PickedContract):
         made.clean()
         yield made
         made.db.close()
+
+
+# Redmine ---------------------------------------------------------------------------------------------------------
+
+REDMINE_STATUSES = {"New": 1, "In Progress": 2, "Closed": 5}
+CUSTOM = {"remark": "1", "ticket": "2", "labels": "4"}  # numbers of the custom fields, as redmine_server.rb makes them
+
+
+class RedmineVendor(RealVendor):
+    object_type = "issue"
+    unknown_id = "99999"
+    scope = {"project": "1"}
+    narrow = {"project": "1", "tracker": "1"}
+    leaving = {"tracker": "2"}
+    title = "subject"
+    samples = {
+        "text": Sample("remark", "Words", "Other words"),
+        "rich_text": Sample("description", "Some *words*", "Others"),
+        "option": Sample("status", "In Progress", "Closed", clearable=False),
+        "set": Sample("labels", ["a", "b"], ["c"], empty=[]),
+        "person": Sample("assignee", "ana@example.com", "bob@example.com"),
+        "number": Sample("estimated_hours", 2.5, 3),
+        "boolean": Sample("private", True, False, clearable=False),
+        "date": Sample("due_date", "2030-02-03", "2030-12-24"),
+        "reference": Sample("ticket", "T-1", "T-2"),
+    }
+    inactive_person = "gone@example.com"
+    writing = {
+        "update": Answered("PUT", "/issues/"),
+        "create": Answered("POST", "/issues.json$"),
+        "delete": Answered("DELETE", "/issues/"),
+    }
+
+    def __init__(self, door: RedmineDoor, clock: Clock, address: str) -> None:
+        self.people = door
+        self.secret = door.keys["sync"]
+        super().__init__(door, clock, address, "redmine", {})
+        self.ana = Person("ana@example.com", str(door.ids["ana"]), "ana")
+        door.tell("clean")
+        door.tell(str(clock.at))
+
+    def tick(self, seconds: float) -> None:
+        super().tick(seconds)
+        self.people.tell(str(self.clock.at))
+
+    def _ask(self, method: str, path: str, issue: Any = None, **query: str) -> Any:
+        body = {"issue": issue} if issue else None
+        return self.door.person(method, path, body, {"x-redmine-api-key": self.people.keys["ana"]}, **query)
+
+    def _stored(self, values: Values) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for path, value in values.items():
+            if path in CUSTOM:
+                found.setdefault("custom_field_values", {})[CUSTOM[path]] = value
+            elif path == "status":
+                found["status_id"] = REDMINE_STATUSES[value]
+            elif path == "assignee":
+                found["assigned_to_id"] = self.people.ids[value.partition("@")[0]]
+            else:
+                found[{"private": "is_private", "tracker": "tracker_id"}.get(path, path)] = value
+        return found
+
+    def add(self, values: Values | None = None, inside: bool = True) -> str:
+        given = {"project_id": 1, "tracker_id": 1 if inside else 2, "subject": "Thing", **self._stored(values or {})}
+        return str(self._ask("POST", "/issues.json", given)["issue"]["id"])
+
+    def edit(self, external_id: str, values: Values) -> None:
+        self._ask("PUT", f"/issues/{external_id}.json", self._stored(values))
+
+    def remove(self, external_id: str) -> None:
+        self._ask("DELETE", f"/issues/{external_id}.json")
+
+    def ids(self) -> set[str]:
+        return {
+            str(each["id"]) for each in self._ask("GET", "/issues.json", None, status_id="*", limit="100")["issues"]
+        }
+
+    def snapshot(self, external_id: str) -> dict[str, Any]:
+        issue = self._ask("GET", f"/issues/{external_id}.json")["issue"]
+        own = {each["name"].lower(): each["value"] for each in issue["custom_fields"]}
+        found = {path: issue[path] for path in ("subject", "description", "estimated_hours", "due_date", "project")}
+        named = {"status": issue["status"], "assignee": issue.get("assigned_to"), "private": issue["is_private"]}
+        return {**own, **found, **named, "tracker": issue["tracker"]}
+
+
+class TestRedmine(PickedContract):
+    @pytest.fixture(scope="class")
+    def running(self) -> Iterator[tuple[RedmineDoor, Clock, str]]:
+        clock = Clock()
+        with redmine(now=clock) as door, Server(door, threads=2) as address:
+            yield door, clock, address
+
+    @pytest.fixture
+    def vendor(self, running: tuple[RedmineDoor, Clock, str]) -> RedmineVendor:
+        door, clock, address = running
+        door.faults.clear()
+        return RedmineVendor(door, clock, address)
+
+    def test_a_status_its_workflow_does_not_allow_at_first_is_on_the_way_and_then_written(self, vendor: RedmineVendor):
+        values = {"subject": "New", "status": "In Progress"}
+        made = vendor.connector.create("issue", values, "key-1", {"project": "1", "tracker": "2"})
+        assert made.record.values["status"] == "New"
+        assert dict(made.on_the_way) == {"status": "New"}
+        written = vendor.update(made.record.external_id, {"status": "In Progress"})
+        assert written.record.values["status"] == "In Progress"
+
+    def test_a_key_that_is_taken_back_is_found_by_the_account_where_reads_go_on_as_nobody(self, vendor: RedmineVendor):
+        id = vendor.add()
+        vendor.connector = rest(vendor.document, vendor.address, {}, {"key": "no-longer-valid"}, "redmine")
+        assert vendor.read(id, ["subject"]).values["subject"] == "Thing"
+        with pytest.raises(NeedsAuthorization):
+            vendor.connector.check()
+        with pytest.raises(NeedsAuthorization):
+            vendor.update(id, {"subject": "Written"})

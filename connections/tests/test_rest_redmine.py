@@ -1,4 +1,4 @@
-"""Redmine's habits, as seen in a running one (5.0.4), each scripted here: it is not in the test environment."""
+"""Redmine's habits, as seen in a running one (5.0.4), scripted here for machines that have no Redmine to start."""
 
 from __future__ import annotations
 
