@@ -21,6 +21,7 @@ from connections.models import Connection
 from connections.senders import networks
 
 OWN = "own-"  # before the names of inputs that are the connection's and not its description's
+NEEDED_THERE = {"name", "token_path", "body", "parameter", "cursor"}  # of the inputs that show with a choice alone
 ROWS = {"lines": 2, "pairs": 2, "values": 2, "options": 4, "long": 3}
 
 # The sign-ins that need each of the connection's credentials.
@@ -73,11 +74,12 @@ class SectionForm(forms.Form):
             self._add(declared)
         for name, methods in SIGN_IN.items() if section.where == "sign-in" else ():
             self.fields[OWN + name].show_if = f"authentication__method={'|'.join(methods)}"  # type: ignore[attr-defined]
+            self.fields[OWN + name].needed = True  # type: ignore[attr-defined]  # where the sign-in has a place for it
 
     def _add_connection(self, definition: Definition) -> None:
         self.fields[f"{OWN}name"] = forms.CharField(
             label="Name of the connection", max_length=100, initial=self.connection.name,
-            help_text="How people here call it: Acme production.",
+            help_text="What people here call it: Acme production.",
         )  # fmt: skip
         self.fields[f"{OWN}address"] = forms.CharField(
             label="Address", max_length=500, initial=self.connection.address,
@@ -176,8 +178,9 @@ def _credentials(section: Section) -> Sequence[FormField]:
 
 def _field(one: Input) -> forms.Field:
     made = _plain_field(one)
-    # What has a value anyway is not called optional.
-    made.needed = not one.optional or one.path[-1] == "path" or bool(default_text(one))  # type: ignore[attr-defined]
+    # What has a value anyway is not called optional, nor what a choice needs that it is shown with.
+    needed = one.path[-1] == "path" or (one.only is not None and one.path[-1] in NEEDED_THERE)
+    made.needed = not one.optional or needed or bool(default_text(one))  # type: ignore[attr-defined]
     if one.only:
         made.show_if = f"{one.only[0]}={'|'.join(one.only[1])}"  # type: ignore[attr-defined]
     return made
@@ -207,7 +210,7 @@ class StartForm(forms.Form):
         ("openapi", "Fill the form from an OpenAPI document"),
         ("yaml", "Take a description that was exported"),
     )
-    name = forms.CharField(max_length=100, label="Name", help_text="How people here call it: Acme production.")
+    name = forms.CharField(max_length=100, label="Name", help_text="What people here call it: Acme production.")
     address = forms.CharField(
         max_length=500,
         label="Address",

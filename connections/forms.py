@@ -82,7 +82,7 @@ class WriteOnlyTextarea(forms.Textarea):
 class ConnectionForm(forms.Form):
     """Name, address and the connector's own fields. `save` returns the connection, changed but for its state."""
 
-    name = forms.CharField(max_length=100, help_text="How people here call it: Jira production.")
+    name = forms.CharField(max_length=100, help_text="What people here call it: Jira production.")
     address = forms.CharField(max_length=500)
 
     def __init__(self, kind: type[Connector], connection: Connection, data: Any = None) -> None:

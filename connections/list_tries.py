@@ -12,7 +12,15 @@ from connections.connectors.base import (
 )
 from connections.connectors.rest import Rest
 from connections.connectors.rest_definition import ObjectType, Times
-from connections.connectors.rest_guess import fields_in, kinds_of_id, lists_in, places_in, time_format
+from connections.connectors.rest_guess import (
+    CURSORS,
+    fields_in,
+    kinds_of_id,
+    lists_in,
+    named,
+    places_in,
+    time_format,
+)
 from connections.connectors.rest_objects import Objects
 from connections.connectors.rest_paths import look
 from connections.connectors.rest_records import NO_VERSION
@@ -55,6 +63,8 @@ def try_list(connector: Rest, where: str, given: Mapping[str, str], trial: Trial
         trial.found("info", "There is more", f"The try stops after {PAGES} pages.")
     elif number == 1 and paging.style == "none":
         trial.found("info", "One page is all", "as said under “How it goes on”.")
+        if going_on := named(connector.context.http.exchanges[-1].json, CURSORS, str, int, type(None)):
+            trial.found("info", "There may be more", f"“{going_on}” seems to lead to the next page: see Paging.")
     if broken:
         trial.found(
             "warn",
@@ -72,9 +82,11 @@ def _hint_at_records(connector: Rest, own: ObjectType, trial: Trial) -> None:
         return
     at = look(own.list.records, last.json)
     if not isinstance(at, list):
-        for path in lists_in(last.json)[:3]:
+        for path in lists_in(last.json)[:1]:
+            trial.fills["list__records"] = path
+        for path in lists_in(last.json)[1:3]:
             trial.found(
-                "info", "The answer has a list of records", f"at “{path}”: enter it at “Where the records are”."
+                "info", "The answer has another list of records", f"at “{path}”: enter it at “Where the records are”."
             )
     elif at:
         first = places_in(at)
@@ -93,12 +105,14 @@ def show(own: ObjectType, records: Sequence[Record], raws: Sequence[Any], times:
             "(not there)" if each.name in record.unreadable else short(record.values.get(each.name))
             for each in own.fields[:SHOWN_RECORDS]
         ]
-        trial.records.append([record.external_id, record.version, record.updated_at or "", record.title or "", *values])
+        version = "" if record.version == NO_VERSION else record.version
+        trial.records.append([record.external_id, version, record.updated_at or "", record.title or "", *values])
     if raws:
         _propose(own, raws, times, trial)
 
 
 def _propose(own: ObjectType, raws: Sequence[Any], times: Times, trial: Trial) -> None:
+    own, times = trial.unticked or (own, times)
     place = own.place
     for part, expression in places_in(raws).items():
         if not getattr(place, part) or (part == "id" and place.id == "id" != expression):

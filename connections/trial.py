@@ -11,7 +11,7 @@ from connections.connectors.base import (
     RateLimited,
 )
 from connections.connectors.rest import Rest
-from connections.connectors.rest_definition import ObjectType
+from connections.connectors.rest_definition import ObjectType, Times
 from connections.connectors.rest_guess import Guess
 from connections.connectors.rest_objects import Objects
 from connections.models import Connection
@@ -31,7 +31,9 @@ class Finding:
 @dataclass(slots=True)
 class Trial:
     """What a try found. `trouble`: an error in its three parts; `at`: the section it belongs to, where another one.
-    `records`: rows of a table, the first its head. `guesses`, `places`: proposals to take over."""
+    `records`: rows of a table, the first its head. `guesses`, `places`: proposals to take over;
+    `fills`: {input of this section: what the answer suggests for it}. `unticked`: the object type
+    and the times without the proposals that are ticked, which are made again, so that they stay on the page."""
 
     exchanges: list[Exchange] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -41,6 +43,8 @@ class Trial:
     records: list[list[Any]] = field(default_factory=list)
     guesses: list[Guess] = field(default_factory=list)
     places: list[tuple[str, str, str]] = field(default_factory=list)  # (part, expression, sample)
+    unticked: tuple[ObjectType, Times] | None = None
+    fills: dict[str, str] = field(default_factory=dict)
     asked: Exchange | None = None  # a write that waits for a yes
     steps: list[str] = field(default_factory=list)  # what would follow it
 

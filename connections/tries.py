@@ -5,12 +5,13 @@ Everything goes through the connection's guarded client and its budget; nothing 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from connections.connectors.base import (
     ConnectorError,
     DeliveryRequest,
     Gone,
+    NeedsAuthorization,
     NotAllowed,
     Record,
 )
@@ -18,6 +19,8 @@ from connections.connectors.proofs import Verdict
 from connections.connectors.rest import Rest
 from connections.connectors.rest_auth import uses_token
 from connections.connectors.rest_check import account_of
+from connections.connectors.rest_definition import ObjectType, Times
+from connections.connectors.rest_guess import ACCOUNTS, LIFETIMES, LOGINS, MESSAGES, PROBLEMS, TOKENS, named, record_in
 from connections.connectors.rest_paths import look
 from connections.connectors.rest_webhook import parse as parse_delivery
 from connections.list_tries import SHOWN_RECORDS, show, try_list
@@ -28,9 +31,11 @@ ANY_STATUS = frozenset(range(100, 600)) - frozenset(range(300, 400))  # a redire
 NOT_THERE = "syncadmin-not-there"  # an id that no system gives
 
 
-def run(connection: Connection, where: str, given: Mapping[str, str]) -> Trial:
+def run(
+    connection: Connection, where: str, given: Mapping[str, str], unticked: tuple[ObjectType, Times] | None = None
+) -> Trial:
     """Try a section of a connection that is as it was entered. given: what the try itself asks (a path, an id)."""
-    trial = Trial()
+    trial = Trial(unticked=unticked)
     connector = None
     try:
         connector = open_tried(connection)
@@ -39,8 +44,28 @@ def run(connection: Connection, where: str, given: Mapping[str, str]) -> Trial:
         trial.trouble = error.message or "The system did not answer."
         trial.at = belongs_to(error, connector.context.http if connector else None, where)
     finally:
+        if connector:
+            trial.fills |= _fills(connector, where, trial)
         finish(connector, trial)
     return trial
+
+
+def _fills(connector: Rest, where: str, trial: Trial) -> dict[str, str]:
+    """What the last answer suggests for inputs that stand wrong or empty: the places of what is looked for in it."""
+    http = connector.context.http
+    last = http.exchanges[-1] if http.exchanges else None
+    if last is None or last.json is None:
+        return {}
+    sought = {
+        "sign-in": bool(trial.trouble) and last.kind == "auth" and last.status < 300,
+        "who": bool(trial.trouble) and last.status < 300,
+        "answers": last.status >= 400 and not connector.definition.errors.message,
+    }
+    if where.endswith(".read") and trial.trouble and last.status < 300:
+        own = objects_at(connector, where).type
+        return {"read__record": at} if (at := record_in(last.json, own.place.id)) else {}
+    found = {input: named(last.json, names, *kinds) for input, names, kinds in SUGGESTED.get(where, ())}
+    return {input: path for input, path in found.items() if path and sought[where]}
 
 
 def _try_of(where: str) -> Callable[[Rest, str, Mapping[str, str], Trial], None]:
@@ -69,7 +94,13 @@ def _sign_in(connector: Rest, where: str, given: Mapping[str, str], trial: Trial
         connector.context.tokens.renew(None, client._fetch)
         trial.found("ok", "A token came back", f"at “{how.token}”.")
     path = given.get("try_path", "").strip() or _path_for_sign_in(connector)
-    answer = client.call("GET", path, about="list", ok=() if path != "/" else (404, 405))
+    try:
+        answer = client.call("GET", path, about="list", ok=() if path != "/" else (404, 405))
+    except NeedsAuthorization:
+        if how.prefix and how.method == "header":
+            text = f"“{how.prefix}”. Empty “Before the key or token” where the system wants the key alone."
+            trial.found("info", "The key was sent after", text)
+        raise
     if answer.ok:
         trial.found("ok", "Signed in", "The call was answered.")
     else:
@@ -181,6 +212,11 @@ def _bell(connector: Rest, where: str, given: Mapping[str, str], trial: Trial) -
         )
 
 
+SUGGESTED: dict[str, tuple[tuple[str, Sequence[str], tuple[type, ...]], ...]] = {
+    "sign-in": (("authentication__token", TOKENS, (str,)), ("authentication__expires_in", LIFETIMES, (int,))),
+    "who": (("account__id", ACCOUNTS, (str, int)), ("account__name", LOGINS, (str,))),
+    "answers": (("errors__message", MESSAGES, (str,)), ("errors__fields", PROBLEMS, (Mapping,))),
+}
 BY_SECTION: dict[str, Callable[[Rest, str, Mapping[str, str], Trial], None]] = {
     "system": _system,
     "sign-in": _sign_in,

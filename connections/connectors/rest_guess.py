@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from connections.connectors.rest_paths import look
+
 DEEPEST = 3  # levels that are looked into
 MOST_FIELDS = 60
 SAMPLE_LENGTH = 60
@@ -27,6 +29,17 @@ NAMES: dict[str, tuple[str, ...]] = {
     "title": ("title", "name", "subject", "summary", "display_name", "label"),
 }  # fmt: skip
 
+# The same for other answers; letters alone are compared. What lies nearest to the top comes first.
+TOKENS = ("accesstoken", "token", "jwt", "authtoken", "sessiontoken", "sessionid")
+LIFETIMES = ("expiresin", "ttl", "maxage", "expires")
+ACCOUNTS = ("id", "gid", "uid", "uuid", "userid", "accountid", "sysid", "ref", "key")
+LOGINS = ("name", "displayname", "fullname", "username", "login", "display", "email")
+MESSAGES = (
+    "message", "errormessage", "errordescription", "detail", "description", "msg", "text", "reason", "error", "title",
+)  # fmt: skip
+PROBLEMS = ("fields", "fielderrors", "errors", "violations", "details")
+CURSORS = ("next", "nextcursor", "nextpagetoken", "cursor", "nextpage", "nexturl", "nextlink")
+
 
 @dataclass(frozen=True, slots=True)
 class Guess:
@@ -42,6 +55,26 @@ class Guess:
 def lists_in(body: Any) -> list[str]:
     """Where an answer has lists of objects, as expressions; the nearest first."""
     return [path or "@" for path, value in _walk(body) if _is_records(value)]
+
+
+def named(body: Any, names: Sequence[str], *kinds: type) -> str:
+    """Where an answer has a value of one of these kinds under one of these names; "" where it has none."""
+    found = [
+        (path.count("."), names.index(name), path)
+        for path, value in _walk(body)
+        for name in [re.sub(r"[^a-z]", "", path.rpartition(".")[2].lower())]
+        if name in names and isinstance(value, kinds) and not isinstance(value, bool)
+    ]
+    return min(found)[2] if found else ""
+
+
+def record_in(body: Any, id: str) -> str:
+    """Where an answer has one record with this expression for its id; "" where it has none but itself."""
+    return next((path for path, value in _walk(body) if path and isinstance(value, Mapping) and _has(value, id)), "")
+
+
+def _has(record: Mapping[str, Any], id: str) -> bool:
+    return isinstance(look(id, record), str | int)
 
 
 def _is_records(value: Any) -> bool:

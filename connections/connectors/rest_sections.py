@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from connections.connectors import rest_definition as d
+from connections.connectors.rest_guess import PLAIN_KEY
 from connections.connectors.rest_inputs import Group, group_of, part_of, texts_of
 
 Document = Mapping[str, Any]
@@ -187,7 +188,8 @@ def entered(document: Document, section: Section, texts: Mapping[str, Any]) -> t
 
 
 def suggested(document: Document, section: Section) -> dict[str, Any]:
-    """What a section that is still empty begins with: what follows from the list's path. Nothing is kept unsaved."""
+    """What a section that is still empty begins with: what follows from the list's path, and from what lies around a
+    record that is read. Nothing is kept unsaved."""
     one = found_at(document, section)
     if section.kind is OF_TYPE["list"] and one is not None and "list" not in one:
         return {"list": {}}
@@ -198,7 +200,9 @@ def suggested(document: Document, section: Section) -> dict[str, Any]:
     if section.kind is OF_TYPE["read"] and not {"read", "read_many"} & set(one):
         return {"read": {"path": below}}
     if section.kind is OF_TYPE["write"] and not {"create", "update", "delete"} & set(one):
-        return {"create": {"path": path}, "update": {"path": below}}
+        around = ((one.get("read") or {}).get("record") or "@").strip()
+        wrapped = {"wrap": around, "record": around} if PLAIN_KEY.fullmatch(around) else {}
+        return {"create": {"path": path, **wrapped}, "update": {"path": below, **wrapped}}
     return {}
 
 

@@ -24,7 +24,7 @@ WORDS: dict[type, dict[str, str]] = {
     d.Authentication: {
         "method": "How calls are signed in | The system's documentation says it under “Authentication”.",
         "name": "Header or parameter | Which one carries the key, like X-Api-Key. Tokens: if not Authorization.",
-        "prefix": "~Before the key or token | “Bearer ” with its space, or empty.",
+        "prefix": "Before the key or token | “Bearer ” with its space; empty where the system wants the key alone.",
         "key_as": "~API key goes as | Where a system takes an API key in place of a user name or password.",
         "other": "~The other half | The constant beside such a key, like X.",
         "token_path": "Address that gives the token | A path below the address, or a whole https address.",
@@ -33,7 +33,7 @@ WORDS: dict[type, dict[str, str]] = {
         "token_parameters": "~More for the token | One a line: audience = https://api.example.com.",
         "body": 'What the login sends | As JSON: {"user": "{user}", "password": "{password}"}. {key} may be used too.',
         "encoding": "~The login is sent as",
-        "token": "~Where the answer has the token",
+        "token": "Where the answer has the token | Like access_token or session.token; the try finds it.",
         "expires_in": "~Where it says how long it lasts | In seconds.",
         "lifetime": "~Seconds a token lasts | Where the answer does not say.",
     },

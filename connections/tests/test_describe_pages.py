@@ -277,7 +277,7 @@ class TryTests(DescribeCase):
         self.app.things.create({"title": "First", "team": "a"}, "6")
         shown = self.attempt("type.0.list", list__records="nowhere")
         self.assertIn("something else than a list of records at “nowhere”", shown)
-        self.assertIn("at “items”", shown)
+        self.assertIn("Where the records are: items", shown)
         self.row.refresh_from_db()
         self.assertEqual(draft_of(self.row), self.document)
         self.assertNotIn("state", self.row.facts)
@@ -317,6 +317,57 @@ class TryTests(DescribeCase):
         answer = self.client.post(self.url("type.0.list", "try/"), self.entered("type.0.list"))
         self.assertContains(answer, 'name="take" value="team"')
         self.assertContains(answer, 'name="place" value="title=title"')
+
+    def test_what_is_ticked_stays_ticked_when_it_is_tried_again(self) -> None:
+        self.app.things.create({"title": "First", "team": "a"}, "8")
+        document = json.loads(json.dumps(self.document))
+        del document["object_types"][0]["fields"], document["object_types"][0]["place"]["title"]
+        self.row = self.connection(document, name="Bare")
+        ticked = {"take": ["team"], "kind-team": "option", "label-team": "Team", "place": ["title=title"]}
+        answer = self.client.post(self.url("type.0.list", "try/"), self.entered("type.0.list", **ticked))
+        self.assertContains(answer, 'name="place" value="title=title" form="section" checked')
+        self.assertContains(answer, 'name="take" value="team" form="section" checked')
+        self.assertContains(answer, "<option selected>option</option>")
+        self.assertIn("First", plain(answer.content))
+
+    def test_places_that_an_answer_suggests_are_entered_by_a_button(self) -> None:
+        document = things_document(Habits(sign_in="login"))
+        document["account"] = {"path": "/me", "id": "number", "name": "nick"}
+        document["authentication"]["token"] = "access"
+        del document["errors"]
+        self.row = self.connection(document, self.odd_address, "Odd")
+        rows = [{"id": 1, "updated": "2026-11-28T10:00:00Z"}]
+        document["object_types"][0]["read"]["record"] = "@"
+        document["object_types"][0]["list"]["paging"] = {"style": "none"}
+        me, token = {"me": {"ref": 7, "display": "Sync"}}, {"session": {"token": "a-secret-token-0123", "ttl": 900}}
+        problem = Response(404, {"problem": {"text": "Nothing here", "fields": {}}})
+        for where, says, fills in (
+            ("sign-in", None, ("authentication__token=session.token", "authentication__expires_in=session.ttl")),
+            ("who", Response(200, me), ("account__id=me.ref", "account__name=me.display")),
+            ("answers", problem, ("errors__message=problem.text", "errors__fields=problem.fields")),
+            ("type.0.read", Response(200, {"items": rows, "thing": rows[0]}), ("read__record=thing",)),
+            ("type.0.list", Response(200, {"result": {"rows": [{"id": 1}]}}), ("list__records=result.rows",)),
+        ):
+            self.odd.says = lambda request, says=says: Response(200, token) if request.method == "POST" else says
+            answer = self.client.post(self.url(where, "try/"), self.entered(where)).content.decode()
+            found = re.findall(r'data-fill="(\w+)" data-value="([^"]+)"', answer)
+            self.assertEqual(tuple(f"{name}={value}" for name, value in found), fills)
+            document["authentication"]["token"] = "session.token"
+            self.row.settings = {**self.row.settings, "draft": document}
+            self.row.save()
+
+    def test_a_list_that_seems_to_go_on_is_told(self) -> None:
+        document = json.loads(json.dumps(self.document))
+        document["object_types"][0]["list"]["paging"] = {"style": "none"}
+        self.odd.says = {"items": [{"id": 1, "lock": 1, "updated": "2026-11-28T10:00:00Z"}], "page": {"next": None}}
+        self.row = self.connection(document, self.odd_address, "Odd")
+        self.assertIn("There may be more “page.next”", self.attempt("type.0.list"))
+
+    def test_a_key_that_is_refused_behind_a_word_is_told(self) -> None:
+        document = {**self.document, "authentication": {"method": "header", "name": "X-Key"}}
+        self.odd.says = lambda request: Response(401, {})
+        self.row = self.connection(document, self.odd_address, "Odd")
+        self.assertIn("The key was sent after “Bearer ”", self.attempt("sign-in", **{"own-key": "a-long-key-0123"}))
 
     def test_writes_ask_first_and_clean_up(self) -> None:
         before = len(self.app.log)

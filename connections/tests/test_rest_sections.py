@@ -191,3 +191,17 @@ def test_parts_are_added_and_taken_out():
 @pytest.mark.parametrize("where", ["", "type", "type.x", "type.0.create", "parameter.-1", "type.0.field", "__class__"])
 def test_an_address_that_means_nothing_is_none(where: str):
     assert sections.section_at(where) is None
+
+
+def test_writes_begin_with_the_paths_of_the_list_and_with_what_lies_around_a_record():
+    own: dict[str, Any] = {"name": "thing", "list": {"path": "/things"}}
+    write = section("type.0.write")
+    for read, around in (
+        ({"path": "/things/{id}", "record": "thing"}, {"wrap": "thing", "record": "thing"}),
+        ({"path": "/things/{id}", "record": "result.thing"}, {}),
+        ({"path": "/things/{id}"}, {}),
+    ):
+        assert sections.suggested({"name": "Acme", "object_types": [{**own, "read": read}]}, write) == {
+            "create": {"path": "/things", **around},
+            "update": {"path": "/things/{id}", **around},
+        }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from django.contrib import messages
@@ -14,7 +15,7 @@ from django.views.decorators.http import require_POST
 from connections import hooks, tries, write_tries
 from connections.access import requires
 from connections.connectors import rest_sections as sections
-from connections.connectors.rest_definition import Definition, DefinitionError, parse
+from connections.connectors.rest_definition import Definition, DefinitionError, ObjectType, Place, Times, parse
 from connections.connectors.rest_sections import Section, section_at
 from connections.describe_forms import SectionForm
 from connections.describing import KIND, Change, draft_of, save_draft, seal_of, tried
@@ -198,22 +199,38 @@ def attempt(request: HttpRequest, pk: int, where: str) -> HttpResponse:
         label = form.fields[first[0]].label if first[0] in form.fields else "This section"
         trial.trouble = f"{label}: {first[1][0]} Nothing was called. Correct it and try again."
     else:
-        trial = _run(request, connection, section, change)
+        trial = _run(request, form, change)
     number = section.type_number if not section.is_new else None
+    trial.guesses = [replace(each, kind=request.POST.get(f"kind-{each.name}", each.kind)) for each in trial.guesses]
     context = {
         "connection": connection, "where": where, "trial": trial, "kinds": KINDS, "number": number,
+        "ticked": {*request.POST.getlist("place"), *request.POST.getlist("take")},
         "at_title": title_of(document, trial.at) if trial.at else "",
+        "fills": [(name, form.fields[name].label, value) for name, value in trial.fills.items() if name in form.fields],
     }  # fmt: skip
     return render(request, "connections/describe/_trial.html", context)
 
 
-def _run(request: HttpRequest, connection: Connection, section: Section, change: Change) -> Trial:
+def _unticked(form: SectionForm, document: Mapping[str, Any], given: Any) -> tuple[ObjectType, Times] | None:
+    """The object type as entered, and how times are written, without the proposals that are ticked."""
+    number = form.section.type_number
+    if number is None:
+        return None
+    own = parse(document).object_types[number]
+    parts = {proposal.partition("=")[0] for proposal in given.getlist("place")} & sections.PLACES
+    place = replace(own.place, **{part: getattr(Place(), part) for part in parts})
+    fields = tuple(each for each in own.fields if each.name not in given.getlist("take"))
+    return replace(own, place=place, fields=fields), described(form.connection).times
+
+
+def _run(request: HttpRequest, form: SectionForm, change: Change) -> Trial:
+    connection, section = form.connection, form.section
     given = {name: str(value) for name, value in request.POST.items()}
     where = section.where.replace("new", str(_count(draft_of(connection), section)))
     try:
         as_entered = tried(connection, change)
         if not where.endswith(".write"):
-            return tries.run(as_entered, where, given)
+            return tries.run(as_entered, where, given, _unticked(form, change.document, request.POST))
         if given.get("step") != "do":
             return write_tries.ask(as_entered, where, given)
         trial = write_tries.run(as_entered, where, given)

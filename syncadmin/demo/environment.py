@@ -121,11 +121,12 @@ def prepare(port: int, folder: Path = FOLDER) -> dict[str, str]:
     """
     check_port_free(folder, port)
     jira, salesforce = standin_ports(port)
+    own = os.environ.get("ALLOWED_PRIVATE_ADDRESSES", "")  # of whoever tries a system of this machine with the demo
     settings = {
         "DATA_DIR": str(folder),
         "PUBLIC_URL": f"http://{LOOPBACK}:{port}",
         "EPOCH_FILE": "",  # a demo that starts at another port has not moved in any way that matters
-        "ALLOWED_PRIVATE_ADDRESSES": f"{LOOPBACK}:{jira},{LOOPBACK}:{salesforce}",
+        "ALLOWED_PRIVATE_ADDRESSES": ",".join(filter(None, (f"{LOOPBACK}:{jira},{LOOPBACK}:{salesforce}", own))),
         "DEMO_JIRA_URL": f"http://{LOOPBACK}:{jira}",
         "DEMO_SALESFORCE_URL": f"http://{LOOPBACK}:{salesforce}",
     }

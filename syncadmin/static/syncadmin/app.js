@@ -90,6 +90,17 @@
         }),
       ),
     );
+    // data-fills="#id": enters what its group proposes (data-fill="input", data-value), then presses that button.
+    root.querySelectorAll("[data-fills]").forEach((button) =>
+      button.addEventListener("click", () => {
+        button.closest("fieldset").querySelectorAll("[data-fill]").forEach((one) => {
+          const input = document.getElementById("section").elements[one.dataset.fill];
+          input.value = one.dataset.value;
+          input.closest("details")?.setAttribute("open", "");
+        });
+        document.querySelector(button.dataset.fills).click();
+      }),
+    );
   };
   enhance(document);
   document.addEventListener("htmx:load", (event) => {
