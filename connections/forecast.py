@@ -36,7 +36,7 @@ def forecast(quota: Quota | None, per_hour: float, rate: float, now: float) -> F
         allowed = rate * HOUR
         share = per_hour / allowed
         left = f"The system does not tell how many calls are left. Our own limit is {allowed:,.0f} an hour."
-        ahead = f"At the pace of the last hour ({per_hour:,.0f} an hour) we use {_percent(share)} of it."
+        ahead = f"At the present pace ({per_hour:,.0f} an hour) we use {_percent(share)} of it."
         return Forecast("warn" if share >= NEAR else "ok", left, ahead, share)
     left = f"The system tells that {quota.remaining:,} of {quota.limit:,} calls are left"
     ends_in = quota.window or quota.resets_in or max(0.0, quota.resets_at - now)
@@ -48,7 +48,7 @@ def forecast(quota: Quota | None, per_hour: float, rate: float, now: float) -> F
     share = by_then / quota.limit
     runs_out = quota.remaining / per_hour * HOUR if per_hour and more > quota.remaining else None
     span = f" in {_span(ends_in)}" if quota.window else f", given anew in {_span(ends_in)}"
-    pace = f"At the pace of the last hour ({per_hour:,.0f} an hour) {_percent(share)} of them are used by then"
+    pace = f"At the present pace ({per_hour:,.0f} an hour) {_percent(share)} of them are used by then"
     ahead = f"{pace}; they run out in {_span(runs_out)}." if runs_out is not None else f"{pace}; they do not run out."
     kind = "bad" if runs_out is not None else "warn" if share >= NEAR else "ok"
     return Forecast(kind, f"{left}{span}.", ahead, share, runs_out)

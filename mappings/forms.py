@@ -69,9 +69,9 @@ class NewMappingForm(forms.Form):
 
     def offer(self, side: str, types: Iterable[tuple[str, str]]) -> None:
         """Make the object type of a side a required menu."""
-        self.fields[f"{side}_object_type"] = forms.ChoiceField(
-            choices=[("", "Choose…"), *types], label=f"{side.title()} object type"
-        )
+        offered = list(types)
+        choices = offered if len(offered) == 1 else [("", "Choose…"), *offered]
+        self.fields[f"{side}_object_type"] = forms.ChoiceField(choices=choices, label=f"{side.title()} object type")
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}

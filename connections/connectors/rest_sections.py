@@ -196,7 +196,8 @@ def suggested(document: Document, section: Section) -> dict[str, Any]:
     path = ((one or {}).get("list") or {}).get("path", "") if section.type_number is not None else ""
     if not path or "?" in path or one.get("parent"):
         return {}
-    below = path.rstrip("/") + "/{id}"
+    stem = path.rstrip("/").removesuffix(".json")
+    below = stem + "/{id}" + path.rstrip("/").removeprefix(stem)
     if section.kind is OF_TYPE["read"] and not {"read", "read_many"} & set(one):
         return {"read": {"path": below}}
     if section.kind is OF_TYPE["write"] and not {"create", "update", "delete"} & set(one):

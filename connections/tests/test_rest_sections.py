@@ -205,3 +205,7 @@ def test_writes_begin_with_the_paths_of_the_list_and_with_what_lies_around_a_rec
             "create": {"path": "/things", **around},
             "update": {"path": "/things/{id}", **around},
         }
+    own["list"]["path"] = "/things.json"
+    assert sections.suggested({"name": "Acme", "object_types": [own]}, section("type.0.read")) == {
+        "read": {"path": "/things/{id}.json"}
+    }

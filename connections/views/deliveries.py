@@ -75,7 +75,7 @@ def listing(request: HttpRequest, pk: int) -> HttpResponse:
     pager = page(request, _filtered(connection.deliveries.all(), chips))
     context = {
         "connection": connection,
-        "kind": kind_of(connection.kind),
+        "kind": kind_of(connection),
         "health": health(connection, uses_of(connection)),
         "chips": chips,
         "set_chips": [chip for chip in chips if chip.value],

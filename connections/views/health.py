@@ -16,7 +16,7 @@ def webhook_url(connection: Connection) -> str:
 
 
 def health(connection: Connection, uses: list[Use]) -> Health | None:
-    kind = kind_of(connection.kind)
+    kind = kind_of(connection)
     if kind is None:
         return None
     since = unheard_since(connection.webhook_made_at, connection.bell_seen_at)

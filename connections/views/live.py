@@ -42,14 +42,14 @@ def _audit(request: HttpRequest, code: str, connection: Connection, **details: A
 
 
 def _label(connection: Connection) -> str:
-    kind = kind_of(connection.kind)
+    kind = kind_of(connection)
     return kind.label if kind else connection.kind
 
 
 @requires("connections.read")
 def page(request: HttpRequest, pk: int) -> HttpResponse:
     connection = _found(request, pk)
-    kind = kind_of(connection.kind)
+    kind = kind_of(connection)
     uses = uses_of(connection)
     mine = kind is not None and can(request.user, "connections.edit")
     context = {

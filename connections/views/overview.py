@@ -42,7 +42,7 @@ class Finding:
 @requires("connections.read")
 def listing(request: HttpRequest) -> HttpResponse:
     found = list(visible_connections(request.user).prefetch_related("left_mappings", "right_mappings"))
-    rows = [{"connection": one, "kind": kind_of(one.kind), "uses": uses_of(one)} for one in found]
+    rows = [{"connection": one, "kind": kind_of(one), "uses": uses_of(one)} for one in found]
     troubled = sum(one.state in NEED_A_PERSON for one in found)
     return render(request, "connections/list.html", {"rows": rows, "title": _answer(len(found), troubled)})
 
@@ -61,8 +61,8 @@ def _answer(count: int, troubled: int) -> str:
 @requires("connections.read")
 def show(request: HttpRequest, pk: int) -> HttpResponse:
     connection = get_object_or_404(visible_connections(request.user), pk=pk)
-    kind = kind_of(connection.kind)
-    able = connector_class(connection.kind).capabilities_for(connection.settings) if kind else None
+    kind = kind_of(connection)
+    able = kind.capabilities if kind else None
     uses = uses_of(connection)
     deliveries = list(connection.deliveries.all()[:DELIVERIES_SHOWN])
     day = timezone.now() - timedelta(days=1)
@@ -77,7 +77,7 @@ def show(request: HttpRequest, pk: int) -> HttpResponse:
         "behaviour": behaviour(able) if able else [],
         "secrets": stored_secrets(connection),
         "calls": calls_last_hour(uses),
-        "spent": spent_of(connection, kind.capabilities.rate_per_second) if kind else None,
+        "spent": spent_of(connection, able.rate_per_second) if able else None,
         "waiting": connection.retry_after
         if connection.retry_after and connection.retry_after > timezone.now()
         else None,
@@ -182,6 +182,11 @@ def findings(connection: Connection) -> list[Finding]:
 def behaviour(able: Capabilities) -> list[tuple[str, str]]:
     """The declared capabilities, in words."""
     bells = {"webhook": "it calls our webhook", "stream": "we listen to its change stream", "none": "polling alone"}
+    deletions = {
+        "webhook": "told by its webhook, then read again",
+        "stream": "told by its change stream, then read again",
+        "none": "looked for in a complete listing every hour",
+    }
     writes = f"; writes {able.writes_per_second:g} a second" if able.writes_per_second else ""
     return [
         ("Live changes", bells[able.bell]),
@@ -192,7 +197,7 @@ def behaviour(able: Capabilities) -> list[tuple[str, str]]:
             "Overwrite check",
             "by the system, before each write" if able.conditional_write else "we read right before writing",
         ),
-        ("Deletions", "listed by the system" if able.lists_deletions else "told by its webhook, then read again"),
+        ("Deletions", "listed by the system" if able.lists_deletions else deletions[able.bell]),
         ("Who changed what", "field history" if able.field_history else "the record's last editor"),
         ("Polls read again", f"{able.overlap:g} s each time, {2 * able.lookback:g} s once in {able.lookback:g} s"),
     ]

@@ -22,7 +22,7 @@ ACTS = {"install": "watch_installed", "remove": "watch_removed"}
 @requires("connections.edit")
 def page(request: HttpRequest, pk: int) -> HttpResponse:
     connection = get_object_or_404(visible_connections(request.user), pk=pk)
-    kind = kind_of(connection.kind)
+    kind = kind_of(connection)
     if kind is None or not kind.watches:
         raise Http404
     if request.method == "POST":

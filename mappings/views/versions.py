@@ -38,8 +38,11 @@ def publish(request: HttpRequest, slug: str) -> HttpResponse:
             )
         else:
             paused = " It runs once you resume the mapping." if mapping.state == Mapping.State.PAUSED else ""
+            first = " · Its first run compares both sides and waits under Runs for your approval."
             messages.success(
-                request, f"Version {version.number} is published.{paused} · Nothing was written by publishing it."
+                request,
+                f"Version {version.number} is published.{paused} · Nothing was written by publishing it."
+                + (first if version.number == 1 else ""),
             )
             return redirect("mapping", slug=slug)
         return redirect("mapping-publish", slug=slug)
