@@ -160,6 +160,27 @@ class KeepTests(DescribeCase):
         self.assertEqual(parse(self.row.settings["definition"]), parse(self.document))
         self.assertNotIn("draft", self.row.settings)
 
+    def test_its_pages_say_what_the_description_can_do(self) -> None:
+        document = {**self.document, "limits": {"per_second": 7.0}}
+        self.row.settings = {"definition": document, "user": USER}
+        self.row.save()
+        page = plain(self.client.get(f"/connections/{self.row.pk}/").content)
+        self.assertIn("We keep to 7 calls a second", page)
+        live = f"/connections/{self.row.pk}/live/"
+        self.assertIn("REST API calls a webhook of ours", plain(self.client.get(live).content))
+        del document["webhook"]
+        self.row.settings = {"definition": document, "user": USER}
+        self.row.save()
+        self.assertIn("found by polls alone", plain(self.client.get(live).content))
+
+    def test_deletions_that_nothing_tells_of_are_looked_for(self) -> None:
+        document = json.loads(json.dumps(self.document))
+        del document["webhook"], document["object_types"][0]["list"]["deleted"]
+        self.row.settings = {"definition": document, "user": USER}
+        self.row.save()
+        page = plain(self.client.get(f"/connections/{self.row.pk}/").content)
+        self.assertIn("looked for in a complete listing every hour", page)
+
     def test_a_description_with_gaps_is_kept_and_not_used(self) -> None:
         self.save("type.0.list", list__path="")
         page = plain(self.client.get(self.url()).content)

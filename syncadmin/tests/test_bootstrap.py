@@ -134,4 +134,6 @@ def test_the_demo_writes_its_settings_for_other_commands_readable_by_its_user_on
     ports = {int(address.rpartition(":")[2]) for address in settings["ALLOWED_PRIVATE_ADDRESSES"].split(",")}
     assert len(ports) == 2 and port not in ports
     assert (folder / "env").stat().st_mode & 0o777 == 0o600
+    monkeypatch.setenv("ALLOWED_PRIVATE_ADDRESSES", "127.0.0.1:9000")  # a system that somebody tries it with
+    assert environment.prepare(port, folder)["ALLOWED_PRIVATE_ADDRESSES"].endswith(",127.0.0.1:9000")
     assert f"PUBLIC_URL=http://127.0.0.1:{port}\n" in (folder / "env").read_text()
