@@ -202,8 +202,10 @@ def suggested(document: Document, section: Section) -> dict[str, Any]:
         return {"read": {"path": below}}
     if section.kind is OF_TYPE["write"] and not {"create", "update", "delete"} & set(one):
         around = ((one.get("read") or {}).get("record") or "@").strip()
-        wrapped = {"wrap": around, "record": around} if PLAIN_KEY.fullmatch(around) else {}
-        return {"create": {"path": path, **wrapped}, "update": {"path": below, **wrapped}}
+        wrap = {"wrap": around} if PLAIN_KEY.fullmatch(around) else {}
+        # Not where the answer of an update has its record: many answer with nothing, and it is read then.
+        record = {"record": around} if wrap else {}
+        return {"create": {"path": path, **wrap, **record}, "update": {"path": below, **wrap}}
     return {}
 
 

@@ -203,7 +203,7 @@ def test_writes_begin_with_the_paths_of_the_list_and_with_what_lies_around_a_rec
     ):
         assert sections.suggested({"name": "Acme", "object_types": [{**own, "read": read}]}, write) == {
             "create": {"path": "/things", **around},
-            "update": {"path": "/things/{id}", **around},
+            "update": {"path": "/things/{id}", **{key: around[key] for key in around if key == "wrap"}},
         }
     own["list"]["path"] = "/things.json"
     assert sections.suggested({"name": "Acme", "object_types": [own]}, section("type.0.read")) == {

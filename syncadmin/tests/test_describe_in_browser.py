@@ -151,7 +151,6 @@ class DescribeInBrowserTests(StaticLiveServerTestCase):
         page.eval_on_selector_all("#section details", "all => all.forEach(one => { one.open = true; })")
         page.fill("[name=create__constant]", "project_id = 1")
         page.select_option("[name=update__method]", "PUT")
-        page.fill("[name=update__record]", "")
         page.check("[name=delete__on]")
         page.fill("[name=delete__path]", "/issues/{id}.json")
         self._attempt(page, "This writes to Redmine")
