@@ -61,7 +61,8 @@ def carry_out(session: Session, operations: Sequence[Operation]) -> None:
     waiting = list(operations)
     while waiting:
         now = _next_to_send(session, waiting)
-        waiting = [operation for operation in waiting if operation not in now]
+        leaving = {operation.pk for operation in now}
+        waiting = [operation for operation in waiting if operation.pk not in leaving]
         claimed = claim(session, now)
         for answers in send(session, claimed):
             _note_outage(session, answers)
@@ -244,7 +245,7 @@ def _calls(session: Session, operations: Sequence[Operation]) -> list[_Call]:
             these = [o for o in operations if o.side == side and o.kind == kind]
             bulk = [o for o in these if _goes_in_bulk(session, o)]
             if len(bulk) > 1:
-                these = [o for o in these if o not in bulk]
+                these = [o for o in these if not _goes_in_bulk(session, o)]
                 for start in range(0, len(bulk), size):
                     part = bulk[start : start + size]
                     calls.append(_Call(side, partial(_send_bulk, session, part, kind)))

@@ -19,7 +19,7 @@ from sync.merge import MISSING, Agree
 from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, Operation
 from sync.plan import LinkPlan, PlannedConflict, PlannedOperation
 from sync.read import settled_mark
-from sync.rows import save_rows, select
+from sync.rows import add_rows_with_keys, save_rows, select
 from sync.session import SIDES, Session
 from sync.state import Batch
 
@@ -49,7 +49,7 @@ def commit_links(
             _take_over_reads(session, one)
             entries += one.entries
             entries += _agree(session, one, batch)
-        Operation.objects.bulk_create(
+        add_rows_with_keys(
             operations := [
                 operation_row(session, one.link, planned, batch) for one in decided for planned in one.plan.operations
             ]

@@ -8,6 +8,7 @@ Conditions are plain SQL that both read; values are always bound.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cache
@@ -17,9 +18,6 @@ from django.db import connection, connections, models
 from django.db.models.base import ModelState
 
 Row = TypeVar("Row", bound=models.Model)
-
-# Rows in one UPDATE on PostgreSQL: one trip instead of so many, while the statement stays well under a megabyte.
-ROWS_AT_ONCE = 200
 
 
 def fetch(model: type[Row], where: str, *values: Any, only: tuple[str, ...] = ()) -> list[Row]:
@@ -128,17 +126,14 @@ def save_rows(rows: Sequence[models.Model], fields: Sequence[str]) -> None:
         return
     model = type(rows[0])
     database = connections[connection.alias]
-    columns = [_form(_column(model, name)) for name in fields]
-    values = [[*_values(row, columns, database), row.pk] for row in rows]
     with connection.cursor() as cursor:
         if database.vendor == "postgresql":
-            before, holes, after = _joined(model, tuple(fields))
-            for start in range(0, len(values), ROWS_AT_ONCE):
-                part = values[start : start + ROWS_AT_ONCE]
-                statement = before + ", ".join([holes] * len(part)) + after
-                cursor.execute(statement, [value for row in part for value in row])
+            columns = [*(_column(model, name) for name in fields), _column(model, "pk")]
+            cursor.execute(_update_from_given(model, tuple(fields)), [_as_json(rows, columns)])
         else:
-            cursor.executemany(_statement(model, tuple(fields)), values)
+            forms = [_form(_column(model, name)) for name in fields]
+            values = [[*_values(row, forms, database), row.pk] for row in rows]
+            cursor.executemany(_update(model, tuple(fields)), values)
 
 
 # (attribute, the type of its values that the driver takes as they are, what brings others into its form).
@@ -174,32 +169,12 @@ def save_changes(row: models.Model, **changes: Any) -> None:
 
 
 @cache
-def _statement(model: type[models.Model], fields: tuple[str, ...]) -> str:
+def _update(model: type[models.Model], fields: tuple[str, ...]) -> str:
     """An UPDATE for the values of one row."""
     quote = connection.ops.quote_name
     assigned = ", ".join(f"{quote(_column(model, name).column)} = %s" for name in fields)
     key = quote(_column(model, "pk").column)
     return f"UPDATE {quote(model._meta.db_table)} SET {assigned} WHERE {key} = %s"  # noqa: S608
-
-
-@cache
-def _joined(model: type[models.Model], fields: tuple[str, ...]) -> tuple[str, str, str]:
-    """An UPDATE for the values of many rows, for PostgreSQL: what comes before them, a row's holes, what comes after.
-
-    A text is stored as it is and not cast: a cast would cut it to what fits, where the assignment refuses it.
-    """
-    quote, table = connection.ops.quote_name, connection.ops.quote_name(model._meta.db_table)
-    columns = [_column(model, name) for name in fields]
-    types = [str(column.db_type(connection)) for column in columns]
-    assigned = ", ".join(
-        f"{quote(column.column)} = given.c{index}" + ("" if type_.startswith(("varchar", "text")) else f"::{type_}")
-        for index, (column, type_) in enumerate(zip(columns, types, strict=True))
-    )
-    row = f"({', '.join(['%s'] * (len(columns) + 1))})"
-    names = ", ".join([*(f"c{index}" for index in range(len(columns))), "pk"])
-    key = quote(_column(model, "pk").column)
-    before = f"UPDATE {table} SET {assigned} FROM (VALUES "  # noqa: S608
-    return before, row, f") given ({names}) WHERE {table}.{key} = given.pk"
 
 
 def _column(model: type[models.Model], name: str) -> Any:
@@ -215,30 +190,80 @@ def add_rows(rows: Sequence[models.Model], on_conflict: str = "") -> None:
         return
     model = type(rows[0])
     database = connections[connection.alias]
-    columns = [_form(column) for column in model._meta.concrete_fields if not column.primary_key]
-    values = [_values(row, columns, database) for row in rows]
+    columns = _new_columns(model)
     with connection.cursor() as cursor:
-        if database.vendor == "postgresql" and not on_conflict:
-            with database.wrap_database_errors, cursor.copy(_copy(model)) as copy:
-                for row in values:
-                    copy.write_row(row)
+        if database.vendor == "postgresql":
+            cursor.execute(_insert_given(model, on_conflict), [_as_json(rows, columns)])
         else:
-            cursor.executemany(_insertion(model, on_conflict, connection.vendor), values)
+            forms = [_form(column) for column in columns]
+            cursor.executemany(_insert(model, on_conflict), [_values(row, forms, database) for row in rows])
+
+
+def add_rows_with_keys(rows: Sequence[models.Model]) -> None:
+    """Insert unsaved `rows` as add_rows does; each gets its primary key."""
+    if not rows:
+        return
+    model, alias = type(rows[0]), connection.alias
+    if connections[alias].vendor != "postgresql":
+        model._default_manager.bulk_create(rows)
+        return
+    key = connection.ops.quote_name(_column(model, "pk").column)
+    with connection.cursor() as cursor:
+        cursor.execute(f"{_insert_given(model, '')} RETURNING {key}", [_as_json(rows, _new_columns(model))])
+        keys = cursor.fetchall()
+    for row, (pk,) in zip(rows, keys, strict=True):
+        row.pk, row._state.adding, row._state.db = pk, False, alias
+
+
+def _new_columns(model: type[models.Model]) -> list[Any]:
+    return [column for column in model._meta.concrete_fields if not column.primary_key]
 
 
 @cache
-def _copy(model: type[models.Model]) -> str:
-    quote = connection.ops.quote_name
-    names = [quote(str(column.column)) for column in model._meta.concrete_fields if not column.primary_key]
-    return f"COPY {quote(model._meta.db_table)} ({', '.join(names)}) FROM STDIN"
-
-
-@cache
-def _insertion(model: type[models.Model], on_conflict: str, vendor: str) -> str:
-    """`vendor` is part of the key: each quotes names its own way."""
-    quote = connection.ops.quote_name
-    names = [str(column.column) for column in model._meta.concrete_fields if not column.primary_key]
-    holes = ", ".join("%s" for _ in names)
+def _insert(model: type[models.Model], on_conflict: str) -> str:
+    """An INSERT for the values of one row."""
+    names = _listed(_new_columns(model))
     ending = f" ON CONFLICT {on_conflict}" if on_conflict else ""
-    listed = ", ".join(quote(name) for name in names)
-    return f"INSERT INTO {quote(model._meta.db_table)} ({listed}) VALUES ({holes}){ending}"  # noqa: S608
+    holes = ", ".join(["%s"] * len(_new_columns(model)))
+    return f"INSERT INTO {connection.ops.quote_name(model._meta.db_table)} ({names}) VALUES ({holes}){ending}"  # noqa: S608
+
+
+def _listed(columns: Sequence[Any]) -> str:
+    return ", ".join(connection.ops.quote_name(str(column.column)) for column in columns)
+
+
+# PostgreSQL: all rows at once, as one JSON text. ------------------------------------------------------------------
+
+
+def _as_json(rows: Sequence[models.Model], columns: Sequence[Any]) -> str:
+    """`rows` as a JSON list of objects: the columns' values by c0, c1, …"""
+    names = [(f"c{index}", column.attname) for index, column in enumerate(columns)]
+    given = [{short: row.__dict__[name] for short, name in names} for row in rows]
+    return json.dumps(given, default=datetime.isoformat, separators=(",", ":"))
+
+
+@cache
+def _insert_given(model: type[models.Model], on_conflict: str) -> str:
+    columns = _new_columns(model)
+    table, names = connection.ops.quote_name(model._meta.db_table), _listed(columns)
+    holders = ", ".join(f"given.c{index}" for index in range(len(columns)))
+    ending = f" ON CONFLICT {on_conflict}" if on_conflict else ""
+    source = "WHERE true" if on_conflict else ""  # else PostgreSQL reads ON as the beginning of a join
+    return f"INSERT INTO {table} ({names}) SELECT {holders} FROM {_given(columns)} {source}{ending}"  # noqa: S608
+
+
+@cache
+def _update_from_given(model: type[models.Model], fields: tuple[str, ...]) -> str:
+    columns = [*(_column(model, name) for name in fields), _column(model, "pk")]
+    quote, table = connection.ops.quote_name, connection.ops.quote_name(model._meta.db_table)
+    assigned = ", ".join(f"{quote(column.column)} = given.c{index}" for index, column in enumerate(columns[:-1]))
+    key = f"{table}.{quote(columns[-1].column)} = given.c{len(fields)}"
+    return f"UPDATE {table} SET {assigned} FROM {_given(columns)} WHERE {key}"  # noqa: S608
+
+
+def _given(columns: Sequence[Any]) -> str:
+    """The rows of `_as_json`, of the columns' own types. A text has no length here: it would be cut to what fits, where
+    storing it refuses it."""
+    types = [str(column.db_type(connection)) for column in columns]
+    typed = [f"c{index} {'text' if type_.startswith('varchar') else type_}" for index, type_ in enumerate(types)]
+    return f"jsonb_to_recordset(%s::jsonb) AS given({', '.join(typed)})"

@@ -23,7 +23,7 @@ from sync.merge import OTHER
 from sync.models import AuditEntry, Conflict, Identity, Link, MatchKey, Operation
 from sync.plan import Bind, Hold, Leave, MakeTwin, PlannedOperation, Wonder, plan_unlinked
 from sync.read import outside_scope
-from sync.rows import save_rows
+from sync.rows import add_rows_with_keys, save_rows
 from sync.session import SIDES, Session
 
 # While our own create is open, an unlinked record of ours may be its result: look again after the create settled.
@@ -310,7 +310,7 @@ def _twins_to_make(session: Session, twins: Sequence[tuple[MakeTwin, Unlinked]])
             links.append((link, twin))
     Link.objects.bulk_create([link for link, _ in links])
     operations = [operation_row(session, link, planned_create(twin), None) for link, twin in links]
-    Operation.objects.bulk_create(operations)
+    add_rows_with_keys(operations)
     for side in SIDES:
         ids = [one.record.external_id for _, one in twins if one.side == side]
         MatchKey.objects.filter(mapping=session.mapping, side=side, external_id__in=ids).delete()

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from django.db import DataError, connection, transaction
 
-from sync.models import AuditEntry, Link
-from sync.rows import ROWS_AT_ONCE, add_rows, save_rows
+from sync.models import AuditEntry, Link, Operation
+from sync.rows import add_rows, add_rows_with_keys, save_rows
 from sync.tests.conftest import Pair
 
 MOMENT = datetime(2026, 3, 4, 5, 6, 7, 891000, tzinfo=UTC)
@@ -31,7 +31,7 @@ def links(pair: Pair, number: int) -> list[Link]:
 
 
 def test_each_row_gets_its_own_values(pair: Pair) -> None:
-    rows = links(pair, 2 * ROWS_AT_ONCE + 1)
+    rows = links(pair, 401)
     for number, row in enumerate(rows):
         row.title, row.left_bases = f"Title {number}", {"a": number}
         row.left_read_at = MOMENT if number % 2 else None
@@ -60,6 +60,20 @@ def test_nothing_in_a_whole_column_is_stored_as_nothing(pair: Pair) -> None:
         row.left_read_at, row.identity_id = None, None
     save_rows(rows, ["left_read_at", "identity"])
     assert set(Link.objects.values_list("left_read_at", "identity_id")) == {(None, None)}
+
+
+def test_each_added_row_gets_its_own_key(pair: Pair) -> None:
+    (link,) = links(pair, 1)
+    version = pair.mapping.published
+    rows = [
+        Operation(mapping=pair.mapping, version=version, link=link, side="left", kind="update", part=f"p{n}")
+        for n in range(50)
+    ]
+    add_rows_with_keys(rows)
+    assert {row.pk: row.part for row in rows} == dict(Operation.objects.values_list("pk", "part"))
+    rows[7].attempts = 3
+    rows[7].save()
+    assert Operation.objects.filter(attempts=3).count() == 1 and Operation.objects.count() == 50
 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite keeps texts of any length")
