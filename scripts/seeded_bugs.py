@@ -581,4 +581,20 @@ BUGS = [
         "            if MISSING is None:\n",
         (GUARDS,),
     ),
+    Bug(
+        "undo-settles-unseen",
+        "an undo takes an edit of the other side, which nobody has seen, for agreed",
+        "sync/merge.py",
+        "        if f.base(OTHER[side]) is not MISSING and f.changed(OTHER[side]):\n",
+        "        if f.base(OTHER[side]) is MISSING and f.changed(OTHER[side]) and not f.changed(side):\n",
+        ("sync/tests/test_merge.py::test_resolve",),
+    ),
+    Bug(
+        "hidden-edit-deleted",
+        "a twin is deleted although a field that we cannot read may have been edited there",
+        "sync/plan.py",
+        '    elif unread and not released and policy not in ("unlink", "ignore"):\n',
+        '    elif unread and released and policy not in ("unlink", "ignore"):\n',
+        ("sync/tests/test_engine_deletions.py::test_a_twin_with_a_hidden_field_is_not_deleted_unasked",),
+    ),
 ]

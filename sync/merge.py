@@ -317,7 +317,8 @@ def resolve_field(rule: CompiledRule, f: Field, choice: Mapping[str, Any]) -> Ou
 
     `choice`: {"take": "left" | "right" | "base" | "ignore" | "value" | "before" | "send", "value": …, "in": side,
     "seen": {"left": …, "right": …}, "force": bool}; "send" writes the value to that side alone. ⚑ It applies if the
-    *field's* values are still those the person saw; record versions do not matter.
+    *field's* values are still those the person saw; record versions do not matter. "before" undoes a write and applies
+    if the other side was not edited since.
     """
     for side in ("left", "right"):
         if f.value(side) is MISSING:
@@ -329,6 +330,10 @@ def resolve_field(rule: CompiledRule, f: Field, choice: Mapping[str, Any]) -> Ou
         differ = not rule.lens.equal(f.left, f.right)
         return Agree("agreed_to_differ" if differ else "left_as_it_is", differ=differ)
     if take == "before":
+        # Invariant: what both bases take is known to people. An edit of the other side that has not come over is not:
+        # who undoes our write has seen the written side alone.
+        if f.base(OTHER[side]) is not MISSING and f.changed(OTHER[side]):
+            return Stale()
         return Write(side, choice["value"], "undone", settle="current")
     if take == "send":
         return _send(rule, f, side, choice["value"])

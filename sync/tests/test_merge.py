@@ -171,7 +171,7 @@ RESOLVE = [
     ("value that the right says already", rule(), {"take": "value", "value": "c", "in": "left"}, Write(L, "c", "resolved")),
     ("value for a side the rule does not write", rule(direction="to_right"), {"take": "value", "value": "x", "in": "left"}, Ask("field", "direction_forbids", {"side": "left"})),
     ("taking the target of a one-way rule", rule(direction="to_right"), {"take": "right"}, Agree("agreed_to_differ", differ=True)),
-    ("undo", rule(), {"take": "before", "value": "z", "in": "right", "seen": {"right": "c"}}, Write(R, "z", "undone", settle="current")),
+    ("undo of a write whose other side moved", rule(), {"take": "before", "value": "z", "in": "right", "seen": {"right": "c"}}, Stale()),
     ("the left moved", rule(), {"take": "left", "seen": {"left": "old", "right": "c"}}, Stale()),
     ("the right moved", rule(), {"take": "left", "seen": {"left": "b", "right": "old"}}, Stale()),
     ("moved, but forced", rule(), {"take": "left", "seen": {"left": "old"}, "force": True}, Write(R, "b", "resolved")),
@@ -181,6 +181,12 @@ RESOLVE = [
 @pytest.mark.parametrize("one_rule, choice, expected", [row[1:] for row in RESOLVE], ids=[row[0] for row in RESOLVE])
 def test_resolve(one_rule: CompiledRule, choice: dict[str, Any], expected: Any) -> None:
     assert resolve_field(one_rule, f("b", "c", "a", "a"), choice) == expected
+
+
+def test_undo_writes_one_side_back_where_the_other_has_no_edit_of_its_own() -> None:
+    choice = {"take": "before", "value": "z", "in": "right", "seen": {"right": "c"}}
+    for field in (f("a", "c", "a", "c"), f("a", "c")):
+        assert resolve_field(rule(), field, choice) == Write(R, "z", "undone", settle="current")
 
 
 def test_there_is_no_base_to_take_before_the_sides_agreed() -> None:

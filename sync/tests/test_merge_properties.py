@@ -314,8 +314,10 @@ def test_a_choice_applies_to_the_values_that_were_seen_and_to_no_others(drawn: t
     case, choice = drawn
     hidden = MISSING in (case.field.left, case.field.right)
     moved = any(value != case.field.value(side) for side, value in choice["seen"].items())
+    other = OTHER[choice["in"]]
+    unseen = choice["take"] == "before" and case.field.value(other) != case.field.base(other) is not MISSING
     outcome = resolve_field(case.rule, case.field, choice)
-    assert isinstance(outcome, Stale) == (hidden or (moved and not choice["force"]))
+    assert isinstance(outcome, Stale) == (hidden or (moved and not choice["force"]) or unseen)
 
 
 @cases(MERGE)
