@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,6 +17,7 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import connections
 
+from connections.connectors import all_connectors
 from syncadmin import embedded
 from syncadmin.processes import Supervisor, die_with
 
@@ -129,6 +131,9 @@ def serve(bind: str, processes: int) -> None:
         def load(self) -> Any:
             from syncadmin.wsgi import application
 
+            # Else the first requests import them: a second and a half, for which everybody waits who comes meanwhile.
+            all_connectors()
+            import_module(settings.ROOT_URLCONF)
             return application
 
     Web().run()
