@@ -432,24 +432,34 @@ def _answers(instruction: Instruction, one: Decided, conflict: Conflict) -> bool
 def close_conflict(session: Session, conflict: Conflict, one: Decided, batch: Batch) -> AuditEntry:
     """A question that the live values, or a person's choice without a write, answered."""
     instruction = next((i for i in batch.instructions.get(one.link.pk, []) if _answers(i, one, conflict)), None)
-    by, code = (instruction.by_name, "resolved") if instruction else ("", "moved")
+    conflict.instruction_id = instruction.pk if instruction else conflict.instruction_id
+    batch.asked.append(conflict)
     over = one.plan.state in (Link.State.DELETED, Link.State.UNLINKED)
+    return end_question(session, one.link, conflict, instruction, over)
+
+
+def end_question(
+    session: Session, link: Link, conflict: Conflict, instruction: Instruction | None, over: bool
+) -> AuditEntry:
+    """What was asked is answered, by a person's `instruction` or by values that moved; the caller saves the question.
+
+    It goes on where it holds an edit that we overwrote, unless the pair is `over`.
+    """
+    by, code = (instruction.by_name, "resolved") if instruction else ("", "moved")
     if over or not clobbers.goes_on(conflict, instruction):
         conflict.state = Conflict.State.CLOSED
         conflict.closed_at, conflict.closed_by, conflict.closed_code = timezone.now(), by, code
-    conflict.instruction_id = instruction.pk if instruction else conflict.instruction_id
-    batch.asked.append(conflict)
     return audit_entry(
         session,
         "resolve" if instruction else "conflict_closed",
         code,
-        one.link,
+        link,
         actor=by,
         actor_kind=AuditEntry.ActorKind.PERSON if instruction else AuditEntry.ActorKind.SYSTEM,
         params={"by": by},
         before={"left": conflict.left_value, "right": conflict.right_value},
         field_label=conflict.field_label,
-        request_id=instruction.request_id if instruction else "",
+        request_id=str(instruction.request_id) if instruction else "",
     )
 
 

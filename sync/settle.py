@@ -16,9 +16,9 @@ from connections.connectors.base import (
 )
 from mappings.compiled import CompiledRule
 from mappings.transforms.base import CannotExpress
-from sync import audit, clobbers
+from sync import audit
 from sync.aftermath import Aftermath
-from sync.commit import audit_entry, rule_of, save_links, take_over_read
+from sync.commit import audit_entry, end_question, rule_of, save_links, take_over_read
 from sync.echo import proves_echo
 from sync.identities import note_records
 from sync.merge import MISSING, OTHER, base_after_write, is_empty
@@ -283,7 +283,6 @@ def _close_settled(
         rules.append("")  # it was about the record as a whole
     entries = []
     instruction = operation.instruction
-    by = instruction.by_name if instruction else ""
     settled = [rule for rule in rules if rule not in operation.link.parked]
     over = operation.link.state == Link.State.DELETED  # with the twin every question of the pair ends
     for conflict in after.questions.get(operation.link_id, []):
@@ -291,25 +290,8 @@ def _close_settled(
             continue
         if conflict.kind == Conflict.Kind.CLOBBER and not (over or instruction):
             continue  # an ordinary write says nothing about an edit that was overwritten before
-        code = "resolved" if by else "moved"
-        if over or not clobbers.goes_on(conflict, instruction):
-            conflict.state = Conflict.State.CLOSED
-            conflict.closed_at, conflict.closed_by, conflict.closed_code = timezone.now(), by, code
+        entries.append(end_question(session, operation.link, conflict, instruction, over))
         after.ask(conflict)
-        entries.append(
-            audit_entry(
-                session,
-                "resolve" if by else "conflict_closed",
-                code,
-                operation.link,
-                actor=by,
-                actor_kind=AuditEntry.ActorKind.PERSON if by else AuditEntry.ActorKind.SYSTEM,
-                field_label=conflict.field_label,
-                params={"by": by},
-                before={"left": conflict.left_value, "right": conflict.right_value},
-                request_id=_request_id(operation),
-            )
-        )
     if instruction and instruction.state == Instruction.State.APPLYING:
         others = Operation.objects.filter(instruction=instruction, state__in=Operation.OPEN).exclude(pk=operation.pk)
         if not others.exists():
