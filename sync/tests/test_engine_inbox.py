@@ -149,6 +149,18 @@ def test_a_write_beside_an_edit_that_waits_settles_nothing(pair: Pair) -> None:
     assert Link.objects.get().right_settled == ""
 
 
+def test_a_field_that_was_never_agreed_is_not_settled_by_a_write_beside_it(pair: Pair) -> None:
+    pair.right.capabilities = replace(pair.right.capabilities, exact_version=True)
+    left, right, link = pair.linked(body="b", status="open")
+    for side in ("left", "right"):
+        link.bases(side).pop("status")
+    link.save()
+    pair.left.hidden = {"status"}
+    pair.left.edit(left, body="ours")
+    pair.run()
+    assert pair.right.value(right, "body") == "ours" and Link.objects.get().right_settled == ""
+
+
 def test_a_record_older_than_what_was_seen_decides_nothing(pair: Pair) -> None:
     """A replica that lags shows the state before our last read: that is nobody's edit."""
     left, right, _ = pair.linked(body="b")
