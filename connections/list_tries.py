@@ -82,9 +82,10 @@ def _hint_at_records(connector: Rest, own: ObjectType, trial: Trial) -> None:
         return
     at = look(own.list.records, last.json)
     if not isinstance(at, list):
-        for path in lists_in(last.json)[:1]:
-            trial.fills["list__records"] = path
-        for path in lists_in(last.json)[1:3]:
+        lists = lists_in(last.json)
+        if lists:
+            trial.fills["list__records"] = lists[0]
+        for path in lists[1:3]:
             trial.found(
                 "info", "The answer has another list of records", f"at “{path}”: enter it at “Where the records are”."
             )

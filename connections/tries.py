@@ -64,8 +64,10 @@ def _fills(connector: Rest, where: str, trial: Trial) -> dict[str, str]:
     if where.endswith(".read") and trial.trouble and last.status < 300:
         own = objects_at(connector, where).type
         return {"read__record": at} if (at := record_in(last.json, own.place.id)) else {}
-    found = {input: named(last.json, names, *kinds) for input, names, kinds in SUGGESTED.get(where, ())}
-    return {input: path for input, path in found.items() if path and sought[where]}
+    if not sought.get(where):
+        return {}
+    found = {input: named(last.json, names, *kinds) for input, names, kinds in SUGGESTED[where]}
+    return {input: path for input, path in found.items() if path}
 
 
 def _try_of(where: str) -> Callable[[Rest, str, Mapping[str, str], Trial], None]:

@@ -54,6 +54,7 @@ from connections.connectors.servicenow_fields import (
 )
 from connections.connectors.servicenow_instance import TABLES, Instance
 from connections.connectors.servicenow_listing import IDS_PAGE, PAGE_ROWS, Listing
+from connections.connectors.servicenow_listing import ids as ids_of
 
 LOG, SWEEP = "log", "sweep"
 # An update is visible when its transaction ends, which ServiceNow's own rule ends after a minute.
@@ -216,10 +217,7 @@ class ServiceNow(Connector):
         if child:
             yield from children.ids(self.instance, child)
             return
-        groups = self.instance.condition(object_type, scope)
-        listing = Listing(object_type, groups, ("sys_id",), stamp="", since=None, size=IDS_PAGE)
-        while not listing.last:
-            yield [row["sys_id"] for row in listing.read(self.instance).rows]
+        yield from ids_of(self.instance, object_type, self.instance.condition(object_type, scope), IDS_PAGE)
 
     def children(
         self, object_type: str, parent_ids: Sequence[str], fields: Sequence[str]

@@ -29,7 +29,8 @@ from connections.connectors.base import (
 from connections.connectors.servicenow_errors import not_json
 from connections.connectors.servicenow_fields import UNREADABLE, moment, plain, version_in
 from connections.connectors.servicenow_instance import Instance, checked_id, since_text
-from connections.connectors.servicenow_listing import PAGE_ROWS, Listing
+from connections.connectors.servicenow_listing import PAGE_ROWS, Listing, by_parent
+from connections.connectors.servicenow_listing import ids as ids_of
 
 ELEMENT = "attachment"
 LABEL = "Attachments"
@@ -116,13 +117,10 @@ def of_parents(
     instance: Instance, table: str, parents: Sequence[str], fields: Sequence[str]
 ) -> dict[str, list[Record]]:
     """Attachments by task, oldest first."""
-    found: dict[str, list[Record]] = {parent: [] for parent in parents}
-    for chunk in query.chunks([i for i in dict.fromkeys(parents) if query.is_id(i)]):
-        of_tasks = f"{query.one_of('table_sys_id', chunk)}^{_of(table)}"
-        for one in _listed(instance, table, of_tasks, None, fields):
-            if one.parent_id in found:
-                found[one.parent_id].append(one)
-    return found
+    return by_parent(
+        parents,
+        lambda some: _listed(instance, table, f"{query.one_of('table_sys_id', some)}^{_of(table)}", None, fields),
+    )
 
 
 def logs_deletions(instance: Instance) -> bool:
@@ -142,9 +140,7 @@ def changes(instance: Instance, table: str, watermark: str | None, fields: Seque
 
 
 def ids(instance: Instance, table: str) -> Iterator[list[str]]:
-    listing = Listing(TABLE, [_of(table)], ("sys_id",), stamp="", since=None, size=PAGE_ROWS)
-    while not listing.last:
-        yield [str(row["sys_id"]) for row in listing.read(instance).rows]
+    return ids_of(instance, TABLE, [_of(table)], PAGE_ROWS)
 
 
 def own_recent(instance: Instance, table: str, since: str, fields: Sequence[str]) -> list[Record]:

@@ -25,7 +25,8 @@ from connections.connectors.base import (
 )
 from connections.connectors.servicenow_fields import UNREADABLE, moment, plain
 from connections.connectors.servicenow_instance import Instance, checked_id, since_text
-from connections.connectors.servicenow_listing import PAGE_ROWS, Listing, before, table_path
+from connections.connectors.servicenow_listing import PAGE_ROWS, Listing, before, by_parent, table_path
+from connections.connectors.servicenow_listing import ids as ids_of
 
 TABLE = "sys_journal_field"
 COLUMNS = ("sys_id", "name", "element", "element_id", "value", "sys_created_on", "sys_created_by")
@@ -89,13 +90,12 @@ def of_parents(
     instance: Instance, table: str, element: str, parents: Sequence[str], fields: Sequence[str]
 ) -> dict[str, list[Record]]:
     """Entries by task, oldest first."""
-    found: dict[str, list[Record]] = {parent: [] for parent in parents}
-    for chunk in query.chunks([i for i in dict.fromkeys(parents) if query.is_id(i)]):
-        groups = [f"{query.one_of('element_id', chunk)}^element={element}"]
-        for one in _listed(instance, table, element, groups, None, fields):
-            if one.parent_id in found:
-                found[one.parent_id].append(one)
-    return found
+    return by_parent(
+        parents,
+        lambda some: _listed(
+            instance, table, element, [f"{query.one_of('element_id', some)}^element={element}"], None, fields
+        ),
+    )
 
 
 def changes(
@@ -118,9 +118,7 @@ def changes(
 
 
 def ids(instance: Instance, table: str, element: str) -> Iterator[list[str]]:
-    listing = Listing(TABLE, [_of(table, element)], ("sys_id",), stamp="", since=None, size=PAGE_ROWS)
-    while not listing.last:
-        yield [str(row["sys_id"]) for row in listing.read(instance).rows]
+    return ids_of(instance, TABLE, [_of(table, element)], PAGE_ROWS)
 
 
 def create(instance: Instance, table: str, element: str, values: Values, parent_id: str | None) -> WriteResult:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from connections.connectors import servicenow_errors as errors
 from connections.connectors import servicenow_query as query
-from connections.connectors.base import ConnectorError, Retry, Uncertain
+from connections.connectors.base import ConnectorError, Record, Retry, Uncertain
 from connections.connectors.http import Answer
 from connections.connectors.servicenow_fields import has_id, plain
 
@@ -121,6 +121,23 @@ class Listing:
         if not stamp:
             return query.combine(self.groups, f"sys_id>{id}", order=order)
         return query.combine(self.groups, f"{stamp}>{at}", f"{stamp}={at}^sys_id>{id}", order=order)
+
+
+def ids(instance: Instance, table: str, groups: Sequence[str], size: int) -> Iterator[list[str]]:
+    """The ids of all rows of these groups, a page after the other."""
+    listing = Listing(table, groups, ("sys_id",), stamp="", since=None, size=size)
+    while not listing.last:
+        yield [str(row["sys_id"]) for row in listing.read(instance).rows]
+
+
+def by_parent(parents: Sequence[str], of_some: Callable[[Sequence[str]], Iterable[Record]]) -> dict[str, list[Record]]:
+    """Records by their task, in the order of `of_some`, which reads those of as many tasks as one query can name."""
+    found: dict[str, list[Record]] = {parent: [] for parent in parents}
+    for chunk in query.chunks([i for i in dict.fromkeys(parents) if query.is_id(i)]):
+        for one in of_some(chunk):
+            if one.parent_id in found:
+                found[one.parent_id].append(one)
+    return found
 
 
 def table_path(table: str, *parts: str) -> str:
