@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -167,6 +168,13 @@ def test_what_changes_cost(two: Two, monkeypatch: pytest.MonkeyPatch, name: str,
 
     worlds = {"left": two.left, "right": two.right}
     system, other = (people_of(worlds[one]) for one in (name, OTHER[name]))
+    passed = [0]
+
+    def later() -> None:
+        passed[0] += 3600
+        for world in worlds.values():
+            world.app.now = lambda: time.time() + passed[0]
+
     pair = Pair(None, None, two.mapping)  # type: ignore[arg-type]  # no worlds in memory
-    told = costs(pair, name, system, other, worlds[name].calls, pair.quiet)
+    told = costs(pair, name, system, other, worlds[name].calls, pair.quiet, later)
     assert_at_most(told, **limits)
