@@ -422,7 +422,8 @@ class Operation(models.Model):
     # {rule id: {"path", "value", "before", "source", "code", "params"}}: what is sent, what was there, and the
     # other side's value it was decided from
     fields = models.JSONField(default=dict)
-    # {rule id: the source's value} of fields a create could not send: their bases start from it
+    # {rule id: value}; of a create what the source said and could not be sent: the bases start from it; of a delete
+    # what the record said
     unsent = models.JSONField(default=dict)
     extra = models.JSONField(default=dict)  # {path: value} sent beside the rules: create defaults
     expected_version = models.CharField(max_length=200, blank=True)

@@ -12,7 +12,7 @@ from typing import Any
 from connections.connectors.base import Change, WriteResult
 from sync import clobbers
 from sync.aftermath import Aftermath
-from sync.commit import audit_entry, rule_of
+from sync.commit import audit_entry, label_of
 from sync.merge import OTHER
 from sync.models import AuditEntry, Conflict, Operation
 from sync.session import Session
@@ -50,7 +50,7 @@ def ask_about(
     entries = []
     side, other = operation.side, OTHER[operation.side]
     for rule_id, value in overwritten.items():
-        rule, sent = rule_of(session, rule_id), operation.fields[rule_id]
+        sent = operation.fields[rule_id]
         told = {"system": session.system(side), "side": side, "sent": sent["value"]}
         values = {f"{side}_value": sent.get("read_back", sent["value"]), f"{other}_value": sent["source"]}
         conflict = after.question(operation.link_id, rule_id) or Conflict(
@@ -59,7 +59,7 @@ def ask_about(
             rule_id=rule_id,
             version=session.version,
             title=operation.link.title,
-            field_label=rule.label if rule else "",
+            field_label=label_of(session, rule_id, sent["path"]),
             left_base=operation.link.left_bases.get(rule_id),
             right_base=operation.link.right_bases.get(rule_id),
             has_base=rule_id in operation.link.left_bases,
@@ -76,7 +76,7 @@ def ask_about(
 
 def entry_about(session: Session, operation: Operation, rule_id: str, value: Any) -> AuditEntry:
     """The line in the log that keeps an overwritten value."""
-    rule, sent, side = rule_of(session, rule_id), operation.fields[rule_id], operation.side
+    sent, side = operation.fields[rule_id], operation.side
     return audit_entry(
         session,
         "conflict",
@@ -84,7 +84,7 @@ def entry_about(session: Session, operation: Operation, rule_id: str, value: Any
         operation.link,
         operation_id=operation.pk,
         side=side,
-        field_label=rule.label if rule else "",
+        field_label=label_of(session, rule_id, sent["path"]),
         before=value,
         after=sent.get("read_back", sent["value"]),
         params={"system": session.system(side), "side": side},

@@ -89,7 +89,8 @@ class PlannedOperation:
     kind: str  # create, update, delete
     fields: tuple[PlannedField, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
-    unsent: Mapping[str, Any] = field(default_factory=dict)  # creates: {rule id: source value} of what is not sent
+    # {rule id: value}; of a create what the source says and is not sent, of a delete what the record says
+    unsent: Mapping[str, Any] = field(default_factory=dict)
     part: str = ""
     cause: int | None = None
     hops: int = 0
@@ -373,7 +374,9 @@ def plan_deletion(
     elif policy == "review":
         plan.conflicts.append(PlannedConflict("", "delete_update", "deleted_ask", {"side": gone}))
     elif policy == "delete":
-        plan.operations.append(PlannedOperation(other, "delete", code="twin_deleted"))
+        said = {rule.id: survivor.values.get(rule.field(other).path) for rule in mapping.rules}
+        held = {rule_id: value for rule_id, value in said.items() if not is_empty(value)}
+        plan.operations.append(PlannedOperation(other, "delete", unsent=held, code="twin_deleted"))
     elif policy == "close" and not _says(survivor, mapping.side(other).close_values):
         # The link becomes a tombstone once this is confirmed.
         plan.operations.append(

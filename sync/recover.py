@@ -19,7 +19,7 @@ from django.utils import timezone
 from connections.connectors.base import Change, ConnectorError, Record, WriteResult
 from sync import audit
 from sync.aftermath import release, tell_asker
-from sync.commit import audit_entry, rule_of, save_links
+from sync.commit import audit_entry, label_of, save_links
 from sync.lease import LeaseLost
 from sync.merge import MISSING
 from sync.models import AuditEntry, Instruction, Operation, Run
@@ -43,6 +43,9 @@ from sync.state import seconds_of
 CLOCK_SLACK_SECONDS = 120
 # A probe that broke off is made again after this long.
 PROBE_AGAIN = timedelta(minutes=5)
+# A record that may only be hidden from our account is looked for again this long before its write is given up; then
+# the pair goes on without knowing what became of it.
+HIDDEN_AT_MOST = timedelta(hours=1)
 
 log = logging.getLogger("sync")
 
@@ -117,6 +120,13 @@ def _probe_update(session: Session, operation: Operation) -> None:
     # Rules may have been taken out since: what was sent is asked for all the same.
     paths = sorted({*session.paths(side), *(one["path"] for one in operation.fields.values())})
     record = connector.get_many(session.object_type(side), [operation.external_id], paths).get(operation.external_id)
+    if record is None and not connector.capabilities.not_found_means_gone:
+        now, sent_at = timezone.now(), operation.claimed_at or operation.decided_at
+        if now < sent_at + HIDDEN_AT_MOST:
+            Operation.objects.filter(pk=operation.pk).update(
+                state=Operation.State.UNCERTAIN, not_before=now + PROBE_AGAIN
+            )
+            return
     if record is None or record.deleted:
         _plan_again(
             session, operation, "gone_unanswered", [_unclear(session, operation, rule) for rule in operation.fields]
@@ -254,16 +264,16 @@ def _plan_again(session: Session, operation: Operation, code: str, entries: Sequ
 
 def _unclear(session: Session, operation: Operation, rule_id: str) -> AuditEntry:
     """A value that we may have written, in a record that nobody can read any more."""
-    rule = rule_of(session, rule_id)
+    sent = operation.fields[rule_id]
     return audit_entry(
         session,
         "unclear",
         "gone_unanswered",
         operation.link,
         operation_id=operation.pk,
-        field_label=rule.label if rule else "",
+        field_label=label_of(session, rule_id, sent["path"]),
         side=operation.side,
-        after=operation.fields[rule_id]["value"],
+        after=sent["value"],
     )
 
 

@@ -22,7 +22,7 @@ from connections.connectors.base import (
 from connections.models import Connection
 from sync import causes, clobbers, hints
 from sync.aftermath import Aftermath, ring, tell_asker
-from sync.commit import audit_entry, heed, rule_of
+from sync.commit import audit_entry, heed, label_of, rule_of
 from sync.merge import OTHER
 from sync.models import AuditEntry, Conflict, Instruction, Operation
 from sync.rows import save_rows
@@ -223,8 +223,8 @@ def refusal_conflict(
 
     With `after` it is saved together with all others of the answers, else at once.
     """
-    rule = rule_of(session, rule_id)
     sent = operation.fields.get(rule_id, {})
+    label = label_of(session, rule_id, sent.get("path", ""))
     source_side = OTHER[operation.side]
     told = {"system": system, "message": message, "side": operation.side, "sent": sent.get("value"), **(params or {})}
     conflict = _open_question(operation, rule_id, after) or Conflict(
@@ -233,7 +233,7 @@ def refusal_conflict(
         rule_id=rule_id,
         version=session.version,
         title=operation.link.title,
-        field_label=rule.label if rule else "",
+        field_label=label,
         left_base=operation.link.left_bases.get(rule_id),
         right_base=operation.link.right_bases.get(rule_id),
         has_base=rule_id in operation.link.left_bases,
@@ -264,7 +264,7 @@ def refusal_conflict(
         operation.link,
         operation_id=operation.pk,
         side=operation.side,
-        field_label=rule.label if rule else "",
+        field_label=label,
         before=sent.get("before"),
         after=sent.get("value"),
         params={"system": system, "message": message},

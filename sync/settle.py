@@ -18,7 +18,7 @@ from mappings.compiled import CompiledRule
 from mappings.transforms.base import CannotExpress
 from sync import audit
 from sync.aftermath import Aftermath
-from sync.commit import audit_entry, end_question, rule_of, save_links, take_over_read
+from sync.commit import audit_entry, end_question, label_of, rule_of, save_links, take_over_read
 from sync.echo import proves_echo
 from sync.identities import note_records
 from sync.merge import MISSING, OTHER, base_after_write, is_empty
@@ -308,6 +308,7 @@ def _deleted(session: Session, operation: Operation, after: Aftermath) -> list[A
     link.parked.pop("", None)
     finish(operation, Operation.State.CONFIRMED, operation.result.get("code", "confirmed"))
     session.counts["deleted"] += 1
+    said = {label_of(session, rule_id, rule_id): value for rule_id, value in operation.unsent.items()}
     entries = [
         audit_entry(
             session,
@@ -316,6 +317,7 @@ def _deleted(session: Session, operation: Operation, after: Aftermath) -> list[A
             link,
             operation_id=operation.pk,
             side=operation.side,
+            before=said or None,
             params={"system": session.system(operation.side)},
         )
     ]

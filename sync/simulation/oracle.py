@@ -16,6 +16,7 @@ from connections.connectors.memory import US, LogLine
 from sync.simulation.remote import SimulatedWorld
 
 TEXTS = ("title", "body", "amount", "note")
+ONE_WAY = "Note"  # its label
 BOTH_WAYS = ("title", "body", "amount", "labels")
 # Writes that by their nature replace what nobody agreed to lose: only an older value may go that way.
 PLAIN_WRITES = frozenset({"edited", "kept_apart", "created", "initial_fill", "initial_union"})
@@ -101,6 +102,8 @@ class _Case:
             if line.field == "" and line.after == "deleted" and line.by != US
         }
         self.kept = self._kept()
+        # Several ways lead from one system to another: an edit meets itself, later, on its other way.
+        self.circle = len(evidence.pairs) >= len(evidence.worlds)
 
     def _follow(self, world: SimulatedWorld, line: LogLine) -> None:
         where = (world, line.external_id)
@@ -125,6 +128,8 @@ class _Case:
                 kept |= words(entry.before) | words(entry.after)
             elif entry.action == "write" and entry.code not in PLAIN_WRITES:
                 kept |= words(entry.before)
+            elif entry.action == "delete" and isinstance(entry.before, dict):
+                kept |= words(entry.before.get(ONE_WAY))  # what nobody carries over goes with its record
         return kept.union(*(self.older.get(word, set()) for word in kept))
 
     def last_values(self) -> Iterator[tuple[SimulatedWorld, str, dict[str, Any], bool]]:
@@ -238,17 +243,28 @@ def _removal_overwritten(case: _Case, word: str, world: SimulatedWorld, external
 
 
 def _met_in_a_circle(case: _Case, word: str, world: SimulatedWorld, external_id: str) -> bool:
-    """Whether the label was taken away in one system of a circle while it was still on its other way round."""
-    been: set[str] = set()
-    for where, line in case.evidence.journal:
-        if line.field != "labels":
-            continue
-        if where is world and line.external_id == external_id and line.by != US and word in set(line.before or ()):
-            break
-        if word in set(line.after or ()):
-            been.add(where.name)
-    systems = {side for pair in case.evidence.pairs for side in pair}
-    return len(case.evidence.pairs) == len(systems) and len(been) < len(systems)
+    """Whether the label was taken away in a circle before each of its pairs had it: the last one met it as new."""
+    evidence = case.evidence
+    if not case.circle:
+        return False
+    removed_at = max(
+        index
+        for index, (where, line) in enumerate(evidence.journal)
+        if (where, line.external_id, line.field) == (world, external_id, "labels")
+        and line.by != US
+        and word in words(line.before) - words(line.after)
+    )
+    ref = case.thing.get((world.name, external_id), external_id)
+    records = {record for (_, record), thing in case.thing.items() if thing == ref}
+    met = {
+        entry.label
+        for entry in evidence.entries
+        if entry.field == "Labels"
+        and entry.at_line <= removed_at
+        and word in words(entry.after)
+        and records & set(entry.label.split(" = "))
+    }
+    return len(met) < len(evidence.pairs)
 
 
 def both_sides_agree_or_say_why(case: _Case, verdict: Verdict) -> None:
@@ -310,9 +326,10 @@ def nothing_flips_back_and_forth(case: _Case, verdict: Verdict) -> None:
     """v2 → v1 → v2 by us, though nobody wrote v1 anew."""
     ours: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     undone = {str(entry.after) for entry in case.evidence.entries if entry.code in ("undone", "resolved")}
-    circle = len(case.evidence.pairs) >= len(case.evidence.worlds)
+    if case.circle:  # what one mapping's undo took away comes over by the other way
+        undone |= {str(entry.before) for entry in case.evidence.entries if entry.code == "undone"}
     for world, line in case.evidence.journal:
-        if line.field not in TEXTS or (circle and line.field not in BOTH_WAYS):
+        if line.field not in TEXTS or (case.circle and line.field not in BOTH_WAYS):
             continue  # one-way rules in a circle carry an edit round to where somebody has written since
         key = (world.name, line.external_id, line.field)
         if line.by != US:
@@ -342,7 +359,8 @@ def what_only_reads_is_never_written(case: _Case, verdict: Verdict) -> None:
 def every_write_is_audited(case: _Case, verdict: Verdict) -> None:
     told: set[str] = set()
     for entry in case.evidence.entries:
-        if entry.action in ("write", "create", "conflict", "unclear"):
+        # What a worker wrote long after it was given up is met as the record's own value, and told as such.
+        if entry.action in ("write", "create", "conflict", "unclear", "agree"):
             told |= words(entry.after) | words(entry.before)
     for world, line in case.evidence.journal:
         if line.by == US and line.field in TEXTS and (missing := words(line.after) - words(line.before) - told):
@@ -351,7 +369,7 @@ def every_write_is_audited(case: _Case, verdict: Verdict) -> None:
 
 def nobody_is_asked_needlessly(case: _Case, verdict: Verdict) -> None:
     """Where both are said to have edited, both did, since they last said the same."""
-    if len(case.evidence.pairs) >= len(case.evidence.worlds):
+    if case.circle:
         return  # in a circle one system's two edits may meet each other on their two ways: asked, and nothing lost
     asked: set[tuple[str, str]] = set()  # pairs and fields about which a question stands
     for entry in case.evidence.entries:

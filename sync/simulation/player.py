@@ -134,7 +134,7 @@ class Player:
                     row.action,
                     row.code,
                     row.object_label,
-                    row.field_label,
+                    row.field_label.title(),  # a field without a rule is told by its path
                     values.get("before"),
                     values.get("after"),
                     bisect_right(self.moments, row.at),

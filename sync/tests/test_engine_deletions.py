@@ -306,3 +306,13 @@ def test_a_merge_is_a_deletion_where_the_mapping_lets_pairs_go(pair: Pair) -> No
     pair.quiet()
     link.refresh_from_db()
     assert link.state == "unlinked" and not pair.open_conflicts()
+
+
+def test_what_a_deleted_twin_said_stays_in_the_log(pair: Pair) -> None:
+    on_delete(pair, "delete")
+    left, right, _ = pair.linked(body="all of this")
+    pair.left.remove(left)
+    pair.quiet()
+    assert right not in pair.right.alive()
+    entry = AuditEntry.objects.get(action="delete")
+    assert entry.values["before"]["Body"] == "all of this" and entry.values["after"] is None

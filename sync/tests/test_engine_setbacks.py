@@ -21,6 +21,7 @@ from connections.connectors.base import (
 from connections.connectors.memory import World
 from sync import hints, instructions
 from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Operation
+from sync.recover import HIDDEN_AT_MOST
 from sync.tests.conftest import Pair
 
 pytestmark = pytest.mark.django_db
@@ -36,6 +37,17 @@ def fails(world: World, verb: str, error: Callable[[], ConnectorError], times: i
             raise error()
 
     world.before = before
+
+
+def loses_answer(world: World) -> None:
+    """The next update happens and is not answered."""
+
+    def after(called: str, ids: Any) -> None:
+        if called == "update":
+            world.after = lambda *_: None
+            raise Uncertain("no answer")
+
+    world.after = after
 
 
 def runs(pair: Pair, times: int) -> None:
@@ -203,3 +215,45 @@ def test_a_write_whose_record_is_gone_before_its_fate_is_known_is_told_as_unknow
     assert Operation.objects.get(kind="update").result["code"] == "gone_unanswered"
     told = AuditEntry.objects.get(action="unclear")
     assert (told.side, told.field_label, told.values["after"]) == ("right", "Body", "on its way")
+
+
+def test_a_write_whose_record_is_hidden_waits_for_it_an_hour_at_most(pair: Pair) -> None:
+    pair.right.capabilities = replace(pair.right.capabilities, not_found_means_gone=False)
+    left, right, _ = pair.linked(body="b")
+    pair.left.edit(left, body="on its way")
+    loses_answer(pair.right)
+    pair.run()
+    hidden = pair.right.records.pop(right)
+    runs(pair, 2)
+    operation = Operation.objects.get(kind="update")
+    assert (operation.state, operation.not_before > timezone.now()) == ("uncertain", True)
+    pair.right.records[right] = hidden
+    Operation.objects.update(not_before=timezone.now())
+    runs(pair, 2)
+    operation.refresh_from_db()
+    assert (operation.state, operation.result["code"]) == ("confirmed", "confirmed")
+    assert pair.both(left, right, "body") == ("on its way", "on its way")
+    assert not AuditEntry.objects.filter(action="unclear").exists() and not pair.open_conflicts()
+
+    pair.left.edit(left, body="and again")
+    loses_answer(pair.right)
+    pair.run()
+    del pair.right.records[right]
+    runs(pair, 1)
+    now = timezone.now()
+    Operation.objects.filter(state="uncertain").update(not_before=now, claimed_at=now - HIDDEN_AT_MOST)
+    runs(pair, 1)
+    assert AuditEntry.objects.get(action="unclear").values["after"] == "and again", "told, and the pair goes on"
+
+
+def test_what_was_asked_about_a_field_without_a_rule_names_its_path(pair: Pair) -> None:
+    pair.right.capabilities = replace(pair.right.capabilities, field_history=False, complete_history=False)
+    left, right, _ = pair.linked(body="b")
+    pair.left.edit(left, body="on its way")
+    fails(pair.right, "update", lambda: Uncertain("no answer"))
+    pair.run()
+    pair.publish(rules=[one for one in pair.mapping.published.document["rules"] if one["id"] != "body"])
+    pair.right.edit(right, title="Moved")
+    runs(pair, 1)
+    asked = AuditEntry.objects.get(code="maybe_written")
+    assert asked.field_label == Conflict.objects.get(code="maybe_written").field_label == "body"
