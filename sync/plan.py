@@ -44,6 +44,7 @@ class OwnWrite:
     hops: int
     at: float  # seconds
     arrived: bool = True  # False: one step along a way of several
+    source: Any = MISSING  # what the other side said, where this mapping wrote it
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +267,13 @@ def _instruction_code(outcome: Outcome) -> str:
 def _source_write(link: LinkView, rule: CompiledRule, side: str, source: Any) -> OwnWrite | None:
     """The own write that put the source's value where it is, if one did."""
     newest = link.own_writes.get((OTHER[side], rule.field(OTHER[side]).path), ())[-1:]
-    return next((own for own in newest if own.value == source), None)
+    carried = link.own_writes.get((side, rule.field(side).path), ())
+    return next((own for own in newest if own.value == source and not _left_since(own, carried)), None)
+
+
+def _left_since(own: OwnWrite, carried: Sequence[OwnWrite]) -> bool:
+    """Whether we carried another value over from there later: then somebody put this one back."""
+    return any(later.at > own.at and later.source not in (MISSING, own.value) for later in carried)
 
 
 def _without_oscillation(

@@ -10,11 +10,25 @@ from django.utils import timezone
 
 from connections.connectors.base import Record
 from mappings.models import Mapping as SyncMapping
-from sync.merge import EditTime
+from sync.merge import MISSING, EditTime
 from sync.models import Conflict, Identity, Instruction, Link, Operation
 from sync.plan import OSCILLATION_WINDOW_SECONDS, InstructionView, LinkView, OwnWrite
 from sync.rows import fetch, select
 from sync.session import SIDES, Session
+
+
+_NEWEST = """SELECT (
+    SELECT o.id FROM sync_operation o
+    WHERE o.external_id = l.{record}_id AND o.side = '{side}' AND o.state = 'confirmed' AND o.kind = 'update'
+    ORDER BY o.finished_at DESC LIMIT 1
+) FROM sync_link l WHERE l.id IN %s"""
+# Confirmed updates of these records, oldest first: those since a moment, and the newest of each however old it is: a
+# circle of mappings that are polled once an hour turns as slowly. Four times the keys of the links, at last.
+OWN_WRITES = (
+    "state = 'confirmed' AND kind = 'update' AND (external_id IN %s AND finished_at > %s OR id IN ("
+    + " UNION ALL ".join(_NEWEST.format(record=record, side=side) for record in SIDES for side in SIDES)
+    + ")) ORDER BY finished_at, id"
+)
 
 
 @dataclass
@@ -54,10 +68,7 @@ def load(session: Session, ids: Mapping[str, Iterable[str]]) -> Batch:
         batch.instructions.setdefault(instruction.link_id or 0, []).append(instruction)
     since = timezone.now() - timedelta(seconds=OSCILLATION_WINDOW_SECONDS)
     records = [external_id for link in links for side in SIDES if (external_id := link.record_id(side))]
-    written = (
-        "external_id IN %s AND state = 'confirmed' AND kind = 'update' AND finished_at > %s ORDER BY finished_at, id"
-    )
-    recent = fetch(Operation, written, records, since)
+    recent = fetch(Operation, OWN_WRITES, records, since, *[keys] * 4)
     by_others = {operation.mapping_id for operation in recent} - {session.mapping.pk}
     mappings = SyncMapping.objects.in_bulk(by_others) if by_others else {}
     for operation in recent:
@@ -76,6 +87,7 @@ def load(session: Session, ids: Mapping[str, Iterable[str]]) -> Batch:
                             operation.hops,
                             (operation.finished_at or since).timestamp(),
                             not sent.get("on_the_way"),
+                            sent["source"] if operation.mapping_id == session.mapping.pk else MISSING,
                         )
                     )
     return batch

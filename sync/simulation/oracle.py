@@ -41,6 +41,7 @@ class Entry:
 class Evidence:
     worlds: Sequence[SimulatedWorld]
     journal: Sequence[tuple[SimulatedWorld, LogLine]]
+    began: Sequence[int]  # for each line of the journal: those before the call that wrote it
     reads: Sequence[tuple[int, str, frozenset[str]]]  # (accepted writes before it, system, records read)
     entries: Sequence[Entry]
     typed: frozenset[str]
@@ -101,6 +102,9 @@ class _Case:
             for world, line in evidence.journal
             if line.field == "" and line.after == "deleted" and line.by != US
         }
+        self.told: dict[str, list[Entry]] = defaultdict(list)  # by field
+        for entry in evidence.entries:
+            self.told[entry.field].append(entry)
         self.kept = self._kept()
         # Several ways lead from one system to another: an edit meets itself, later, on its other way.
         self.circle = len(evidence.pairs) >= len(evidence.worlds)
@@ -140,11 +144,7 @@ class _Case:
                     yield world, external_id, dict(record.values), not record.deleted
 
     def entries_of(self, records: Sequence[str], path: str) -> list[Entry]:
-        return [
-            entry
-            for entry in self.evidence.entries
-            if entry.field == path.title() and all(record in entry.label for record in records)
-        ]
+        return [entry for entry in self.told[path.title()] if all(record in entry.label for record in records)]
 
 
 # The checks. -----------------------------------------------------------------------------------------------------
@@ -179,7 +179,8 @@ def _gone_with_its_record(case: _Case, world: SimulatedWorld, external_id: str) 
 
 def _nobody_could_tell(case: _Case, word: str) -> bool:
     """Whether we overwrote the word between our last read and our write, in a system without versions and history, or
-    deleted the record it was written to: no system takes a condition with that."""
+    deleted the record it was written to: no system takes a condition with that. A worker that stood still in the middle
+    of a call made it before what others read meanwhile."""
     for index, (world, line) in enumerate(case.evidence.journal):
         deleting = line.field == "" and line.after == "deleted"
         if line.by != US or (not deleting and (word not in words(line.before) or word in words(line.after))):
@@ -198,7 +199,7 @@ def _nobody_could_tell(case: _Case, word: str) -> bool:
         reads = [
             at
             for at, name, ids in case.evidence.reads
-            if name == world.name and line.external_id in ids and at <= index
+            if name == world.name and line.external_id in ids and at <= case.evidence.began[index]
         ]
         return not reads or max(reads) <= written
     return False
@@ -236,7 +237,9 @@ def _removal_overwritten(case: _Case, word: str, world: SimulatedWorld, external
             removed_at = index
         elif line.by == US and word in after - before and removed_at is not None:
             reads = [
-                at for at, name, ids in case.evidence.reads if name == world.name and external_id in ids and at <= index
+                at
+                for at, name, ids in case.evidence.reads
+                if name == world.name and external_id in ids and at <= case.evidence.began[index]
             ]
             return not reads or max(reads) <= removed_at
     return False
@@ -374,8 +377,8 @@ def nobody_is_asked_needlessly(case: _Case, verdict: Verdict) -> None:
     asked: set[tuple[str, str]] = set()  # pairs and fields about which a question stands
     for entry in case.evidence.entries:
         place, stands = (entry.label, entry.field), (entry.label, entry.field) in asked
-        if entry.action in ("resolve", "conflict_closed"):
-            asked.discard(place)
+        if entry.action == "resolve" or (entry.action == "conflict_closed" and entry.code != "superseded"):
+            asked.discard(place)  # one that waits for its field to be readable again is asked as another, later
         if entry.action != "conflict":
             continue
         asked.add(place)

@@ -32,7 +32,7 @@ from sync.simulation.script import Script, Step
 
 WRITES = ("create", "update", "delete")
 # Seconds from one look to the next once people have stopped: past leases, time-outs, settle times, second sightings.
-CALM = (35.0, 35.0, 60.0, 120.0, 600.0, 1000.0, 4000.0, 4000.0, 4000.0, 4000.0)
+CALM = (40.0, 130.0, 1000.0, 4000.0, 4000.0, 4000.0)
 LAST_RUNS = 12  # to let what is armed happen
 MOST_ROUNDS = 40  # more would be a loop
 QUIET_ROUNDS = 2  # in a row, without a write of ours
@@ -74,6 +74,7 @@ class _Frame:
 
     inside: list[tuple[int, Step]]
     calls: int = 0
+    began: int = 0  # lines of the journal before its latest call
 
 
 @dataclass
@@ -85,6 +86,7 @@ class Player:
     def __post_init__(self) -> None:
         self.journal: list[tuple[SimulatedWorld, LogLine]] = []
         self.moments: list[datetime] = []  # when each line of the journal was accepted, on our clock
+        self.began: list[int] = []  # lines of the journal before the call that wrote each
         self.reads: list[tuple[int, str, frozenset[str]]] = []
         self.trace: list[str] = []
         self.mix: Counter[str] = Counter()
@@ -109,6 +111,8 @@ class Player:
         return world
 
     def _accepted(self, world: SimulatedWorld, line: LogLine) -> None:
+        ours = line.by == US and self.frames
+        self.began.append(self.frames[-1].began if ours else len(self.journal))
         self.journal.append((world, line))
         self.moments.append(self.clock.now())
 
@@ -143,6 +147,7 @@ class Player:
         return Evidence(
             self.worlds,
             self.journal,
+            self.began,
             self.reads,
             entries,
             frozenset(self.typed),
@@ -380,10 +385,12 @@ class Player:
         if when == "before":
             frame = self.frames[-1]
             frame.calls += 1
+            began = len(self.journal)
             while frame.inside and frame.inside[0][0] < frame.calls:
                 _, step = frame.inside.pop(0)
                 with self.killer.others_act():
                     self._do(step)
+            frame.began = began  # others made calls of their own meanwhile
         with self.killer.others_act():
             self._ring()
         if when == "after" and verb == "get":

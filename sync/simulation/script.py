@@ -15,7 +15,7 @@ LINKS = 3  # pairs both systems have from the start, at least
 EDITS = 30  # people's edits, most of them in the middle of a run
 # So many histories side by side in one world, under the same crashes and faults: batches get full and answers come in
 # groups, and what every run costs is paid once for all of them.
-CROWDS = (1, 4, 12, 12)
+CROWDS = (1, 12, 40, 40)
 CRASHES = 2
 FAULTS = 3
 # Every so many histories two mappings share records; every second of those closes a circle of three systems.
@@ -143,7 +143,7 @@ class _Writer:
             if dice.random() < 0.3:
                 found.append(self._edit())
             found.append(self._wait())
-            what = must.pop() if must and dice.random() < 0.6 else ""
+            what = must.pop() if must and dice.random() < 0.9 else ""
             if what in ("change", "instruct", "create", "delete", "hide"):
                 often = 1 if what in ("change", "hide") else self.crowd
                 found += [getattr(self, f"_{what}")() for _ in range(often)]

@@ -281,3 +281,19 @@ def test_a_clone_that_carries_our_key_is_neither_bound_nor_copied(pair: Pair) ->
     assert (question.kind, question.subject) == (Conflict.Kind.DUPLICATE, f"right:{clone}")
     link.refresh_from_db()
     assert link.right_id != clone and len(pair.left.alive()) == 1 and Link.objects.count() == 1
+
+
+def test_a_circle_that_turns_once_in_hours_is_seen(pair: Pair) -> None:
+    """The value on the right is our own write of long ago, which this mapping has not taken notice of."""
+    left, right, link = pair.linked(body="b")
+    pair.left.edit(left, body="round and round")
+    pair.quiet()
+    Operation.objects.filter(side="right").update(hops=2, finished_at=timezone.now() - timedelta(hours=5))
+    pair.left.records[left] = replace(pair.left.records[left], values={**pair.left.records[left].values, "body": "b"})
+    Link.objects.update(left_bases={**link.left_bases, "body": "b"}, right_bases={**link.right_bases, "body": "b"})
+    Link.objects.update(left_settled="", right_settled="")
+    pair.ring("right", right)
+    live(pair)
+    (question,) = pair.open_conflicts()
+    assert (question.kind, question.code) == (Conflict.Kind.OSCILLATION, "too_many_hops")
+    assert pair.both(left, right, "body") == ("b", "round and round")

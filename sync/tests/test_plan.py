@@ -68,6 +68,17 @@ def test_own_writes_that_go_round_in_a_circle_are_a_question() -> None:
     assert not plan.operations and plan.conflicts[0].code == "too_many_hops"
 
 
+def test_what_somebody_put_back_is_an_edit_of_theirs_and_not_the_old_write_going_on() -> None:
+    """What we wrote to the left was left again since: we carried another value over from there."""
+    ours = OwnWrite(7, "b", 2, 100.0)
+    carried = OwnWrite(8, "c", 0, 900.0, source="c")
+    (operation,) = planned(link("a", {("left", "body"): [ours], ("right", "body"): [carried]}), "b", "a").operations
+    assert (operation.cause, operation.hops) == (None, 0)
+    earlier = OwnWrite(6, "c", 0, 90.0, source="c")
+    plan = planned(link("a", {("left", "body"): [ours], ("right", "body"): [earlier]}), "b", "a")
+    assert plan.conflicts[0].code == "too_many_hops"
+
+
 def flips(count: int, at: float = 990.0) -> LinkView:
     writes = [OwnWrite(n, "b" if n % 2 else "a", 0, at) for n in range(count)]
     return link("a", {("right", "body"): writes})
