@@ -16,7 +16,6 @@ from sync.plan import OSCILLATION_WINDOW_SECONDS, InstructionView, LinkView, Own
 from sync.rows import fetch, select
 from sync.session import SIDES, Session
 
-
 _NEWEST = """SELECT (
     SELECT o.id FROM sync_operation o
     WHERE o.external_id = l.{record}_id AND o.side = '{side}' AND o.state = 'confirmed' AND o.kind = 'update'
