@@ -360,9 +360,7 @@ def plan_deletion(
         return plan
     edited = any(_says_more(rule, link, other, survivor) for rule in mapping.rules)
     # Invariant: nothing is deleted of which we cannot tell whether somebody edited it since it was agreed.
-    unread = [
-        rule.field(other).path for rule in mapping.rules if _unknown(rule, other, survivor) and _held(rule, link, other)
-    ]
+    unread = [rule.field(other).path for rule in mapping.rules if _unknown(rule, other, survivor)]
     policy = "delete" if released else mapping.side(gone).on_delete
     if policy in ("delete", "close") and not link.bases[other] and not released:
         policy = "review"  # linked a moment ago, never agreed: the survivor is no copy of what is gone
@@ -395,24 +393,17 @@ def plan_deletion(
 
 
 def _says_more(rule: CompiledRule, link: LinkView, side: str, survivor: Record) -> bool:
-    """Whether a field of the survivor holds what was never agreed: an edit, or a value that a person is asked about."""
-    path, base = rule.field(side).path, link.bases[side].get(rule.id, MISSING)
+    """Whether a field of the survivor holds what was never agreed: an edit, or a value from before the first look."""
     if _unknown(rule, side, survivor):
         return False
-    value = survivor.values[path]
-    asked = rule.id in link.open_conflicts
-    return (base is MISSING and asked and not is_empty(value)) or (base is not MISSING and value != base)
+    value, base = survivor.values[rule.field(side).path], link.bases[side].get(rule.id, MISSING)
+    return not is_empty(value) if base is MISSING else bool(value != base)
 
 
 def _unknown(rule: CompiledRule, side: str, record: Record) -> bool:
     """Whether the record's system did not tell the value of this field: hidden from our account, or removed."""
     path = rule.field(side).path
     return path in record.unreadable or path not in record.values
-
-
-def _held(rule: CompiledRule, link: LinkView, side: str) -> bool:
-    """Whether the field was agreed once, or a person is asked about it."""
-    return rule.id in link.bases[side] or rule.id in link.open_conflicts
 
 
 def _says(record: Record, values: Mapping[str, Any]) -> bool:

@@ -190,6 +190,21 @@ def test_a_twin_with_a_hidden_field_is_not_deleted_unasked(pair: Pair) -> None:
     assert right not in pair.right.alive() and not pair.open_conflicts()
 
 
+@pytest.mark.parametrize(("hidden", "code"), [("left", "deleted_and_edited"), ("right", "deleted_and_unread")])
+def test_a_twin_with_a_field_that_was_never_compared_is_not_deleted_unasked(pair: Pair, hidden: str, code: str) -> None:
+    """Our account could not read it on one side from the start, so that nothing was agreed about it."""
+    on_delete(pair, "delete")
+    world = {"left": pair.left, "right": pair.right}[hidden]
+    world.hidden = {"body"}
+    left, right, link = pair.linked(body=None)
+    assert "body" not in link.right_bases
+    pair.right.edit(right, body="written by somebody")
+    pair.left.remove(left)
+    pair.run()
+    assert [one.code for one in pair.open_conflicts() if not one.rule_id] == [code]
+    assert right in pair.right.alive()
+
+
 def test_a_record_that_may_be_hidden_is_believed_gone_after_a_second_look_an_hour_later(pair: Pair) -> None:
     hides_records(pair)
     left, _, link = pair.linked()
