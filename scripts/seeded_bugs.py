@@ -603,4 +603,38 @@ BUGS = [
         "    return whole\n",
         (f"{INBOX}::test_a_field_that_was_never_agreed_is_not_settled_by_a_write_beside_it",),
     ),
+    Bug(
+        "never-compared-deleted",
+        "a twin is deleted although it says something in a field that was never agreed",
+        "sync/plan.py",
+        "    return not is_empty(value) if base is MISSING else bool(value != base)\n",
+        "    return base is not MISSING and bool(value != base)\n",
+        (
+            "sync/tests/test_engine_deletions.py::test_a_twin_with_a_field_that_was_never_compared_is_not_deleted_unasked",
+        ),
+    ),
+    Bug(
+        "slow-circle-forgotten",
+        "own writes of more than ten minutes ago are forgotten: mappings that are polled rarely turn for ever",
+        "sync/state.py",
+        "    ORDER BY o.finished_at DESC LIMIT 1\n",
+        "    ORDER BY o.finished_at DESC LIMIT 0\n",
+        (f"{GUARDS}::test_a_circle_that_turns_once_in_hours_is_seen",),
+    ),
+    Bug(
+        "put-back-goes-round",
+        "what somebody put back is taken for our own old write going on, and asked about as a circle",
+        "sync/plan.py",
+        "    return any(later.at > own.at and later.source not in (MISSING, own.value) for later in carried)\n",
+        "    return any(later.at < own.at and later.source not in (MISSING, own.value) for later in carried)\n",
+        ("sync/tests/test_plan.py",),
+    ),
+    Bug(
+        "hidden-given-up",
+        "a write without an answer is given up while its record may only be hidden",
+        "sync/recover.py",
+        "        if now < sent_at + HIDDEN_AT_MOST:\n",
+        "        if now > sent_at + HIDDEN_AT_MOST:\n",
+        ("sync/tests/test_engine_setbacks.py::test_a_write_whose_record_is_hidden_waits_for_it_an_hour_at_most",),
+    ),
 ]
