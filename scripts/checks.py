@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """All checks of the project, one after the other, with a summary: `checks.py test` or `checks.py lint`.
 
-Runs inside .venv (scripts/bootstrap.py hands over). The tests run on SQLite, then on a PostgreSQL of their own.
+Runs inside .venv (scripts/bootstrap.py hands over). The tests run on SQLite, then on a PostgreSQL of their own; beside
+both, histories are played with what they leave of the processor while they wait for processes and browsers.
 Every step runs even if one before it failed: one look shows all there is to put right.
 """
 
@@ -14,7 +15,8 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +25,7 @@ BIN = Path(sys.executable).parent
 # A test that hangs shows where it does and ends its process; the slowest good one walks the whole story in a browser,
 # which takes minutes on a machine with two busy cores.
 HANGING_SECONDS = 900
+HISTORIES, FIRST_SEED = 2000, 1
 # (Debian's package, programs of which one is enough, what needs it)
 CHROMIUM_PACKAGE = ("chromium", ("chromium", "chromium-browser", "google-chrome"), "the browser tests")
 MARIADB_PACKAGE = ("mariadb-server", ("mariadbd",), "the tests on MariaDB")
@@ -98,6 +101,27 @@ def with_postgresql(arguments: list[str]) -> Outcome:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def simulation(outcomes: list[Outcome]) -> Iterator[None]:
+    """Histories beside what else is done meanwhile; they are waited for at the end."""
+    command = [sys.executable, "scripts/simulate.py", str(HISTORIES), str(FIRST_SEED)]
+    with tempfile.TemporaryFile("w+") as told:
+        environment = {**os.environ, **scratch(), "DATABASE_URL": "", "REDIS_URL": ""}
+        run = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=told, stderr=subprocess.STDOUT)
+        os.setpriority(os.PRIO_PROCESS, run.pid, 19)  # what waits for nothing gives way to what does
+        try:
+            yield
+            print(f"\n── Simulation: {' '.join(command[1:])}, begun before the tests", flush=True)
+            started = time.monotonic()
+            good = run.wait() == 0
+        finally:
+            run.kill()
+        told.seek(0)
+        lines = told.read().strip().splitlines()
+        print("\n".join(lines))
+        outcomes.append(Outcome("Simulation", good, time.monotonic() - started, next(iter(lines), "")))
+
+
 def provide(package: str, programs: Sequence[str], needed_for: str) -> str:
     """A package of Debian's that tests need: installed where we may, otherwise named. Returns what is missing."""
     if any(shutil.which(name) for name in programs):
@@ -129,8 +153,9 @@ def main() -> int:
         return summary(lint(), "")
     missing = "\n         ".join(filter(None, (provide(*CHROMIUM_PACKAGE), provide(*MARIADB_PACKAGE))))
     outcomes = lint()
-    outcomes.append(tests("SQLite", "", arguments))
-    outcomes.append(with_postgresql(arguments))
+    with nullcontext() if arguments else simulation(outcomes):  # arguments choose among the tests
+        outcomes.append(tests("SQLite", "", arguments))
+        outcomes.append(with_postgresql(arguments))
     return summary(outcomes, missing)
 
 

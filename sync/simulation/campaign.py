@@ -13,7 +13,12 @@ from sync.simulation.player import Played, Player
 from sync.simulation.script import Script, write_script
 from sync.simulation.shrink import smallest
 
-FAILURES_SHOWN = 3  # each takes a few hundred histories to make small
+FAILURES_SHOWN = 3  # each takes a few hundred histories to make small,
+SHRINK_SECONDS = 180  # or what gets done of them in this time: a crowded world takes seconds
+
+
+# What each history of a world has for itself; all else happens to all of them.
+OF_ONE = frozenset({"pair", "edit", "create", "delete", "instruct"})
 
 
 @dataclass
@@ -29,7 +34,7 @@ class Result:
     histories: int = 0
     worlds: int = 0  # several histories can share one
     seconds: float = 0.0
-    mix: Counter[str] = field(default_factory=Counter)
+    mix: Counter[str] = field(default_factory=Counter)  # what the histories met, all together
     hashes: dict[int, str] = field(default_factory=dict)
     undetectable: int = 0
     failures: list[Failure] = field(default_factory=list)
@@ -64,7 +69,7 @@ def run(seeds: Iterable[int]) -> Result:
         played, findings, undetectable = findings_of(script)
         result.histories += script.crowd
         result.worlds += 1
-        result.mix += played.mix
+        result.mix += Counter({k: n if k in OF_ONE else n * script.crowd for k, n in played.mix.items()})
         result.hashes[seed] = played.hash()
         result.undetectable += undetectable
         if findings:
@@ -75,9 +80,10 @@ def run(seeds: Iterable[int]) -> Result:
 
 def _failure(script: Script, findings: list[str], small: bool) -> Failure:
     kind = findings[0].partition(":")[0]
+    enough = time.monotonic() + SHRINK_SECONDS
 
     def fails(candidate: Script) -> bool:
-        return any(one.partition(":")[0] == kind for one in findings_of(candidate)[1])
+        return time.monotonic() < enough and any(one.partition(":")[0] == kind for one in findings_of(candidate)[1])
 
     least = smallest(script, fails) if small else script
     played, found, _ = findings_of(least)
