@@ -151,10 +151,18 @@ def test_a_stopped_listener_stops_its_ears(salesforce, mapping, monkeypatch):
 
 def test_the_command_listens_until_it_is_told_to_stop(monkeypatch):
     called: list[bool] = []
+    ended: list[bool] = []
+
+    def take_in_until(stop: Callable[[], bool]) -> None:
+        while not stop():
+            time.sleep(0.01)
+        ended.append(True)
+
     monkeypatch.setattr("connections.management.commands.listen.run_listener", lambda stop: called.append(stop()))
+    monkeypatch.setattr("connections.management.commands.listen.take_in.serve", take_in_until)
     monkeypatch.setattr("connections.management.commands.listen.signal.signal", lambda *args: None)
     call_command("listen")
-    assert called == [False]
+    assert called == [False] and ended == [True], "what is being taken in is finished first"
 
 
 # Hints and positions -------------------------------------------------------------------------------------------------
