@@ -325,8 +325,10 @@ BUGS = [
         "brake-per-run",
         "a mistake in small portions passes the brake",
         "sync/brakes.py",
-        "    operations = Operation.objects.filter(mapping=session.mapping, decided_at__gt=since)",
-        "    operations = Operation.objects.filter(run=session.run, decided_at__gt=since)",
+        """BY_KIND = \"\"\"SELECT side, kind, clears, COUNT(*) FROM sync_operation
+    WHERE mapping_id""",
+        """BY_KIND = \"\"\"SELECT side, kind, clears, COUNT(*) FROM sync_operation
+    WHERE run_id = (SELECT MAX(id) FROM sync_run) AND mapping_id""",
         (f"{GUARDS}::test_small_portions_pass_no_brake",),
     ),
     Bug(

@@ -208,11 +208,12 @@ def send(session: Session, operations: Sequence[Operation]) -> Iterator[list[Ans
         for side in {operation.side for operation in operations}
     }
     try:
-        futures = {pools[call.side].submit(_in_thread, call) for call in calls}
+        futures = [pools[call.side].submit(_in_thread, call) for call in calls]
         while futures:
-            done, futures = wait(futures, RENEW_SECONDS, return_when=FIRST_COMPLETED)
+            done, _ = wait(futures, RENEW_SECONDS, return_when=FIRST_COMPLETED)
             if done:
-                yield [answer for future in done for answer in future.result()]
+                yield [answer for future in futures if future in done for answer in future.result()]
+                futures = [future for future in futures if future not in done]
             else:
                 session.lease.renew()
     finally:

@@ -110,10 +110,12 @@ def forget(session: Session, side: str, ids: Sequence[str]) -> None:
     if not digests_gone:
         return
     left = MatchKey.objects.filter(mapping=session.mapping, digest__in=digests_gone).values_list("side", "external_id")
-    open_questions = set(
+    open_questions = list(
         Conflict.objects.filter(
             mapping=session.mapping, state="open", subject__in=[f"{one}:{external_id}" for one, external_id in left]
-        ).values_list("subject", flat=True)
+        )
+        .order_by("pk")
+        .values_list("subject", flat=True)
     )
     for one in SIDES:
         asked = [subject.removeprefix(f"{one}:") for subject in open_questions if subject.startswith(f"{one}:")]

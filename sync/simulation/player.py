@@ -307,10 +307,11 @@ class Player:
             if done := written.first():
                 instructions.undo(done, PERSON)
             return
-        asked = list(Conflict.objects.filter(state="open", link__isnull=False).exclude(rule_id="").order_by("pk"))
+        about_fields = Conflict.objects.filter(state="open", link__isnull=False).exclude(rule_id="").order_by("pk")
+        asked = list(about_fields.values_list("pk", flat=True))
         if not asked:
             return
-        one = asked[step.args["which"] % len(asked)]
+        one = Conflict.objects.get(pk=asked[step.args["which"] % len(asked)])
         if take == "value" and one.rule_id == "labels":
             take = "left"
         choice: dict[str, Any] = {"take": take, "seen": {"left": one.left_value, "right": one.right_value}}
