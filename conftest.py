@@ -30,8 +30,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 WHOLE = ("test_chaos.py", "test_story.py", "test_kill.py")
 
 
-# What has a database of its own choice, whatever the suite runs on.
-OWN_DATABASE = ("test_chaos.py", "test_kill.py", "test_simulation_ways.py")
+# What chooses its database itself, or starts everything and takes minutes: once is enough. Chaos has PostgreSQL, the
+# story and the kills have SQLite.
+ONCE = (*WHOLE, "test_simulation_ways.py")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,18 +44,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def uses_database(item: pytest.Item) -> bool:
     fixtures = getattr(item, "fixturenames", ())
     case = getattr(item, "cls", None)
+    if item.get_closest_marker("same_everywhere") is not None:
+        return False
     return (
         item.get_closest_marker("django_db") is not None
         or bool({"db", "transactional_db", "admin_user", "client"} & set(fixtures))
         or (isinstance(case, type) and issubclass(case, TestCase | TransactionTestCase))
-        or item.path.name in WHOLE
     )
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--database-tests"):
-        items[:] = [item for item in items if uses_database(item) and item.path.name not in OWN_DATABASE]
+        items[:] = [item for item in items if uses_database(item) and item.path.name not in ONCE]
     rest = [item for item in items if item.path.name not in WHOLE]
     for part, name in reversed(list(enumerate(WHOLE))):
         start = len(rest) * part // len(WHOLE)

@@ -17,6 +17,7 @@ FAILURES_SHOWN = 3  # each takes a few hundred histories to make small,
 SHRINK_SECONDS = 180  # or what gets done of them in this time: a crowded world takes seconds
 
 
+MUST_MEET = ("crashes", "fault", "change", "instruct")
 # What each history of a world has for itself; all else happens to all of them.
 OF_ONE = frozenset({"pair", "edit", "create", "delete", "instruct"})
 
@@ -35,6 +36,7 @@ class Result:
     worlds: int = 0  # several histories can share one
     seconds: float = 0.0
     mix: Counter[str] = field(default_factory=Counter)  # what the histories met, all together
+    least: dict[str, int] = field(default_factory=dict)  # what the world that met least of it met
     hashes: dict[int, str] = field(default_factory=dict)
     undetectable: int = 0
     failures: list[Failure] = field(default_factory=list)
@@ -49,6 +51,7 @@ class Result:
         self.worlds += other.worlds
         self.seconds = max(self.seconds, other.seconds)
         self.mix += other.mix
+        self.least = {kind: min(self.least[kind], other.least[kind]) for kind in MUST_MEET}
         self.hashes |= other.hashes
         self.undetectable += other.undetectable
         self.failures += other.failures
@@ -70,6 +73,7 @@ def run(seeds: Iterable[int]) -> Result:
         result.histories += script.crowd
         result.worlds += 1
         result.mix += Counter({k: n if k in OF_ONE else n * script.crowd for k, n in played.mix.items()})
+        result.least = {kind: min(played.mix[kind], result.least.get(kind, played.mix[kind])) for kind in MUST_MEET}
         result.hashes[seed] = played.hash()
         result.undetectable += undetectable
         if findings:

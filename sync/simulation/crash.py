@@ -24,18 +24,19 @@ class Killer:
 
     def __init__(self) -> None:
         self.dead = False
-        self.left: int | None = None  # statements until death
+        self.armed: list[int] = []  # statements until death, of each death to come
         self._others = 1  # nobody to kill before the worker is at work
 
     def arm(self, statements: int) -> None:
-        self.left = statements
+        self.armed.append(statements)
 
     def kill(self) -> None:
         self.dead = True
         raise Killed
 
     def disarm(self) -> None:
-        self.dead, self.left = False, None
+        self.dead = False
+        self.armed.clear()
 
     def look(self) -> None:
         """Before anything the worker does outside."""
@@ -64,9 +65,10 @@ class Killer:
     def statement(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
         if not self._others and not sql.startswith(ENDS_A_TRANSACTION):
             self.look()
-            if self.left is not None:
-                self.left -= 1
-                if self.left < 0:
+            if self.armed:
+                self.armed[0] -= 1
+                if self.armed[0] < 0:
+                    self.armed.pop(0)
                     self.kill()
         return execute(sql, params, many, context)
 

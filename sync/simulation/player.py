@@ -94,7 +94,7 @@ class Player:
         self.published: list[int] = []  # journal lines before each new version of a mapping
         self.frames: list[_Frame] = []
         self.faults: list[tuple[str, SimulatedWorld]] = []
-        self.kill_at: str = ""
+        self.kills: list[str] = []  # at the next write: "before" or "after" it
         self.told = 0  # journal lines whose bells were dealt with
         self.bells: dict[int, str] = {}  # by the journal line of an edit: when its bell comes; else at once
         self.late: dict[int, list[Hint]] = defaultdict(list)
@@ -158,7 +158,7 @@ class Player:
     def _finish_what_is_armed(self) -> None:
         """Crashes and faults that found no moment so far."""
         for number in range(LAST_RUNS):
-            if not (self.faults or self.kill_at or self.killer.left is not None):
+            if not (self.faults or self.kills or self.killer.armed):
                 return
             for world in self.worlds:
                 alive = sorted(world.alive())
@@ -168,7 +168,7 @@ class Player:
             self.clock.advance(40)
             self._do(Step("run", {"mapping": number % len(self.mappings), "poll": True}))
         self.killer.disarm()
-        self.kill_at = ""
+        self.kills.clear()
         self.faults.clear()
 
     def _build(self) -> None:
@@ -332,7 +332,7 @@ class Player:
         self.faults.append((step.args["kind"], world))
 
     def _do_kill(self, step: Step) -> None:
-        self.kill_at = step.args["when"]
+        self.kills.append(step.args["when"])
 
     def _resume(self) -> None:
         Mapping.objects.filter(state=Mapping.State.PAUSED).update(state=Mapping.State.ACTIVE)
@@ -353,8 +353,6 @@ class Player:
         except Killed:
             self._say("killed")
             self.mix["crashes"] += 1
-            self.killer.disarm()
-            self.kill_at = ""
         finally:
             frame = self.frames.pop()
         for _, late in frame.inside:  # the run was shorter
@@ -398,7 +396,8 @@ class Player:
             self.reads.append((len(self.journal), world.name, frozenset(ids)))
         if len(self.frames) > 1:
             return
-        if self.kill_at == when and verb in WRITES:
+        if self.kills and self.kills[0] == when and verb in WRITES:
+            self.kills.pop(0)
             self.killer.kill()
         for fault in self.faults:
             kind, where = fault

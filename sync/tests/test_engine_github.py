@@ -211,6 +211,7 @@ def test_a_pair_that_rests_costs_nothing_and_a_live_change_one_call(between: Bet
     assert between.w.app.charged - charged <= 2
 
 
+@pytest.mark.same_everywhere
 def test_what_changes_cost(between: Between, monkeypatch: pytest.MonkeyPatch) -> None:
     at_full_speed(monkeypatch)
     issues = System(

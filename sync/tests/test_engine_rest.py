@@ -148,6 +148,7 @@ HELPED = {"create_from": 0.1, "poll_from": 0.1, "update_from": 0.1, "create_to":
 ALONE = {"create_from": 1.1, "poll_from": 1.1, "update_from": 1.1, "create_to": 3.1, "poll_to": 4.1, "update_to": 4.1}
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize(
     ("name", "limits"),
     [

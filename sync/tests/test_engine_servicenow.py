@@ -193,6 +193,7 @@ def test_a_pair_that_rests_costs_one_call_a_poll(between: Between) -> None:
     assert [r.path for r in between.app.requests[before:]] == ["/api/now/v1/batch"]
 
 
+@pytest.mark.same_everywhere
 def test_what_changes_cost(between: Between, monkeypatch: pytest.MonkeyPatch) -> None:
     at_full_speed(monkeypatch)
     incidents = System(

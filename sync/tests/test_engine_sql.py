@@ -172,6 +172,7 @@ def calls() -> int:
     return sum(count for run in Run.objects.all() for counts in run.calls.values() for count in counts.values())
 
 
+@pytest.mark.same_everywhere
 def test_what_changes_cost(between: Between, monkeypatch: pytest.MonkeyPatch):
     at_full_speed(monkeypatch)
     made: list[str] = []

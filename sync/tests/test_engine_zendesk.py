@@ -218,6 +218,7 @@ def test_a_pair_that_rests_costs_one_call_a_poll(between: Between) -> None:
     assert between.app.calls()[before:] == ["GET incremental/tickets/cursor"]
 
 
+@pytest.mark.same_everywhere
 def test_what_changes_cost(between: Between, monkeypatch: pytest.MonkeyPatch) -> None:
     at_full_speed(monkeypatch)
     passed = [0]

@@ -10,7 +10,7 @@ from sync.simulation.script import CRASHES, EDITS, FAULTS, LINKS, write_script
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.mark.parametrize("seed", [3, 20, 40])
+@pytest.mark.parametrize("seed", [4, 20, 40])
 def test_a_history_loses_doubles_and_invents_nothing(seed: int) -> None:
     script = write_script(seed)
     played, findings, _ = findings_of(script)

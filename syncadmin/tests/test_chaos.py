@@ -16,7 +16,7 @@ QUIET_SECONDS = 480.0
 def test_a_minute_of_chaos_loses_invents_doubles_and_brings_back_nothing() -> None:
     options = Options(
         minutes=1,
-        database="sqlite",
+        database="postgresql",
         seed=7,
         records=RECORDS,
         people=PEOPLE,

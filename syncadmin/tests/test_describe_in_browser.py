@@ -18,6 +18,7 @@ from connections.sandbox.base import Server
 from connections.tests.real_app import Door, RedmineDoor, redmine
 from syncadmin.tests.browsing import browsing
 
+pytestmark = pytest.mark.same_everywhere
 WIDE = (1440, 900)
 ANA = {"authorization": "Basic " + base64.b64encode(b"ana:ana-password").decode()}
 RECORDS = "/buckets/desk/collections/tickets/records"

@@ -6,6 +6,7 @@ import sqlite3
 import tempfile
 from contextlib import AbstractContextManager
 
+import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
 from django.contrib.staticfiles.testing import StaticLiveServerTestCase
@@ -19,6 +20,7 @@ from sync.models import Conflict, Link, MappingState, Verification, VerifiedDiff
 from sync.verify_pairs import no_counts
 from syncadmin.tests.browsing import browsing
 
+pytestmark = pytest.mark.same_everywhere
 NARROW, WIDE = (360, 740), (1440, 900)
 SERIOUS = {"serious", "critical"}
 
