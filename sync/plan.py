@@ -360,7 +360,9 @@ def plan_deletion(
         return plan
     edited = any(_says_more(rule, link, other, survivor) for rule in mapping.rules)
     # Invariant: nothing is deleted of which we cannot tell whether somebody edited it since it was agreed.
-    unread = [rule.field(other).path for rule in mapping.rules if _unknown(rule, other, survivor)]
+    unread = [
+        rule.field(other).path for rule in mapping.rules if _may_hide_an_edit(mapping, rule, link, other, survivor)
+    ]
     policy = "delete" if released else mapping.side(gone).on_delete
     if policy in ("delete", "close") and not link.bases[other] and not released:
         policy = "review"  # linked a moment ago, never agreed: the survivor is no copy of what is gone
@@ -404,6 +406,13 @@ def _unknown(rule: CompiledRule, side: str, record: Record) -> bool:
     """Whether the record's system did not tell the value of this field: hidden from our account, or removed."""
     path = rule.field(side).path
     return path in record.unreadable or path not in record.values
+
+
+def _may_hide_an_edit(mapping: CompiledMapping, rule: CompiledRule, link: LinkView, side: str, record: Record) -> bool:
+    """Whether the field is not told, and was agreed once, is asked about, is hidden or stands still: one that the
+    record never had holds nothing."""
+    held = rule.id in link.bases[side] or rule.id in link.open_conflicts or rule.id in mapping.still
+    return rule.field(side).path in record.unreadable or (held and _unknown(rule, side, record))
 
 
 def _says(record: Record, values: Mapping[str, Any]) -> bool:

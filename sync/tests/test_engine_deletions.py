@@ -205,6 +205,20 @@ def test_a_twin_with_a_field_that_was_never_compared_is_not_deleted_unasked(pair
     assert right in pair.right.alive()
 
 
+def test_a_field_that_the_twin_never_had_keeps_it_from_nothing(pair: Pair) -> None:
+    """Such as one that is not on the form of its kind: there is nothing in it to lose."""
+    on_delete(pair, "delete")
+    made = [world.add(title="One", ref="R1") for world in (pair.left, pair.right)]
+    for world, external_id in zip((pair.left, pair.right), made, strict=True):
+        del world.records[external_id].values["body"]
+    pair.quiet()
+    left, right = made
+    assert "body" not in Link.objects.get().right_bases
+    pair.left.remove(left)
+    pair.quiet()
+    assert right not in pair.right.alive() and not pair.open_conflicts()
+
+
 def test_a_record_that_may_be_hidden_is_believed_gone_after_a_second_look_an_hour_later(pair: Pair) -> None:
     hides_records(pair)
     left, _, link = pair.linked()
