@@ -198,7 +198,7 @@ def rule_of(session: Session, rule_id: str) -> CompiledRule | None:
     return next((rule for rule in session.compiled.rules if rule.id == rule_id), None)
 
 
-def label_of(session: Session, rule_id: str, otherwise: str = "") -> str:
+def label_of(session: Session, rule_id: str, otherwise: str) -> str:
     """What people call the rule's field; `otherwise`, such as its path, where the rule was taken out since."""
     rule = rule_of(session, rule_id)
     return rule.label if rule else otherwise

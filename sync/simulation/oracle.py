@@ -143,6 +143,15 @@ class _Case:
                 if not record.deleted or (world.name, external_id) in self.deleted_by_people:
                     yield world, external_id, dict(record.values), not record.deleted
 
+    def read_before(self, index: int) -> int:
+        """Lines of the journal before the last look at its record that preceded the call of this line; -1: none did.
+
+        A worker that stood still in the middle of a call made it before what others read meanwhile.
+        """
+        world, line = self.evidence.journal[index]
+        looks = (at for at, name, ids in self.evidence.reads if name == world.name and line.external_id in ids)
+        return max((at for at in looks if at <= self.evidence.began[index]), default=-1)
+
     def entries_of(self, records: Sequence[str], path: str) -> list[Entry]:
         return [entry for entry in self.told[path.title()] if all(record in entry.label for record in records)]
 
@@ -179,8 +188,7 @@ def _gone_with_its_record(case: _Case, world: SimulatedWorld, external_id: str) 
 
 def _nobody_could_tell(case: _Case, word: str) -> bool:
     """Whether we overwrote the word between our last read and our write, in a system without versions and history, or
-    deleted the record it was written to: no system takes a condition with that. A worker that stood still in the middle
-    of a call made it before what others read meanwhile."""
+    deleted the record it was written to: no system takes a condition with that."""
     for index, (world, line) in enumerate(case.evidence.journal):
         deleting = line.field == "" and line.after == "deleted"
         if line.by != US or (not deleting and (word not in words(line.before) or word in words(line.after))):
@@ -196,12 +204,7 @@ def _nobody_could_tell(case: _Case, word: str) -> bool:
         if not before:
             continue
         written = max(before)
-        reads = [
-            at
-            for at, name, ids in case.evidence.reads
-            if name == world.name and line.external_id in ids and at <= case.evidence.began[index]
-        ]
-        return not reads or max(reads) <= written
+        return case.read_before(index) <= written
     return False
 
 
@@ -236,12 +239,7 @@ def _removal_overwritten(case: _Case, word: str, world: SimulatedWorld, external
         if line.by != US and word in before - after:
             removed_at = index
         elif line.by == US and word in after - before and removed_at is not None:
-            reads = [
-                at
-                for at, name, ids in case.evidence.reads
-                if name == world.name and external_id in ids and at <= case.evidence.began[index]
-            ]
-            return not reads or max(reads) <= removed_at
+            return case.read_before(index) <= removed_at
     return False
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -47,6 +49,18 @@ def in_bulk(world: memory.World) -> System:
     return System(
         lambda: world.add(title="Thing", body="x", status="open"), lambda id, text: world.edit(id, title=text)
     )
+
+
+def moving_on(seconds: int, *apps: Any) -> Callable[[], None]:
+    """Each call moves the clocks of these stand-ins on by so much."""
+    passed = [0]
+
+    def later() -> None:
+        passed[0] += seconds
+        for app in apps:
+            app.now = lambda: time.time() + passed[0]
+
+    return later
 
 
 def costs(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -19,7 +18,7 @@ from mappings.models import Mapping
 from sync import hints, jobs
 from sync.models import ChangedRecord, Cursor, Link, Operation
 from sync.simulation.setting import side
-from sync.tests.call_cases import System, assert_at_most, at_full_speed, costs, in_bulk
+from sync.tests.call_cases import System, assert_at_most, at_full_speed, costs, in_bulk, moving_on
 from sync.tests.conftest import Pair, rule
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -217,12 +216,7 @@ def test_what_changes_cost(between: Between, monkeypatch: pytest.MonkeyPatch) ->
     issues = System(
         between.w.issue, lambda id, text: between.w.records.edit(REPOSITORY, id, "ana-ruiz", {"title": text})
     )
-    passed = [0]
-
-    def later() -> None:
-        passed[0] += 3600
-        between.w.app.now = lambda: time.time() + passed[0]
-
+    later = moving_on(3600, between.w.app)
     told = costs(between.pair, "left", issues, in_bulk(between.memory), between.w.calls, between.quiet, later)
     # There is no bulk: one read by id for each, and one write. An idle poll lists here what was made within minutes.
     assert_at_most(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from sync import engine, jobs
 from sync.merge import OTHER
 from sync.models import ChangedRecord, Conflict, Cursor, Link, MappingState
 from sync.simulation.setting import build_mapping, rule, side
-from sync.tests.call_cases import System, assert_at_most, at_full_speed, costs
+from sync.tests.call_cases import System, assert_at_most, at_full_speed, costs, moving_on
 from sync.tests.conftest import Pair
 
 HELPFUL = Habits(deleted="tombstone", idempotent=True)
@@ -169,13 +168,7 @@ def test_what_changes_cost(two: Two, monkeypatch: pytest.MonkeyPatch, name: str,
 
     worlds = {"left": two.left, "right": two.right}
     system, other = (people_of(worlds[one]) for one in (name, OTHER[name]))
-    passed = [0]
-
-    def later() -> None:
-        passed[0] += 3600
-        for world in worlds.values():
-            world.app.now = lambda: time.time() + passed[0]
-
+    later = moving_on(3600, two.left.app, two.right.app)
     pair = Pair(None, None, two.mapping)  # type: ignore[arg-type]  # no worlds in memory
     told = costs(pair, name, system, other, worlds[name].calls, pair.quiet, later)
     assert_at_most(told, **limits)

@@ -20,7 +20,7 @@ from mappings.models import Mapping as MappingRow
 from sync import jobs
 from sync.models import Link, MappingState, Operation
 from sync.simulation.setting import side
-from sync.tests.call_cases import System, assert_at_most, at_full_speed, costs, in_bulk
+from sync.tests.call_cases import System, assert_at_most, at_full_speed, costs, in_bulk, moving_on
 from sync.tests.conftest import Pair, rule
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -221,12 +221,7 @@ def test_a_pair_that_rests_costs_one_call_a_poll(between: Between) -> None:
 @pytest.mark.same_everywhere
 def test_what_changes_cost(between: Between, monkeypatch: pytest.MonkeyPatch) -> None:
     at_full_speed(monkeypatch)
-    passed = [0]
-
-    def later() -> None:
-        passed[0] += 600
-        between.app.now = lambda: time.time() + passed[0]
-
+    later = moving_on(600, between.app)
     tickets = System(
         lambda: between.w.ticket(**between.report("one")),
         lambda id, text: between.w.records.update(id, {"subject": text}, between.w.jane),
