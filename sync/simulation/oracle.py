@@ -220,7 +220,8 @@ def sets_are_merged(case: _Case, verdict: Verdict) -> None:
             where, record = case.removed[word]
             if (where.name, record) in case.deleted_by_people:
                 continue
-            if _removal_overwritten(case, word, where, record) or _met_in_a_circle(case, word, where, record):
+            nobody_could_tell = (_removal_overwritten, _met_in_a_circle, _carried_by_one_that_slept)
+            if any(one(case, word, where, record) for one in nobody_could_tell):
                 verdict.undetectable += 1
                 continue
             verdict.findings.append(f"resurrected: label {word} on {world.name} {external_id}")
@@ -248,13 +249,7 @@ def _met_in_a_circle(case: _Case, word: str, world: SimulatedWorld, external_id:
     evidence = case.evidence
     if not case.circle:
         return False
-    removed_at = max(
-        index
-        for index, (where, line) in enumerate(evidence.journal)
-        if (where, line.external_id, line.field) == (world, external_id, "labels")
-        and line.by != US
-        and word in words(line.before) - words(line.after)
-    )
+    removed_at = _removed_at(case, word, world, external_id)
     ref = case.thing.get((world.name, external_id), external_id)
     records = {record for (_, record), thing in case.thing.items() if thing == ref}
     met = {
@@ -266,6 +261,33 @@ def _met_in_a_circle(case: _Case, word: str, world: SimulatedWorld, external_id:
         and records & set(entry.label.split(" = "))
     }
     return len(met) < len(evidence.pairs)
+
+
+def _carried_by_one_that_slept(case: _Case, word: str, world: SimulatedWorld, external_id: str) -> bool:
+    """Whether a worker that had sent the label to a twin before it was taken away stood still meanwhile: its write came
+    after others had looked there, found nothing and given it up, so that it reads like somebody's own."""
+    evidence, removed_at = case.evidence, _removed_at(case, word, world, external_id)
+    ref = case.thing.get((world.name, external_id), external_id)
+    for index, (where, line) in enumerate(evidence.journal):
+        if line.by != US or word not in words(line.after) - words(line.before) or index < removed_at:
+            continue
+        if case.thing.get((where.name, line.external_id)) != ref or evidence.began[index] > removed_at:
+            continue
+        looks = (at for at, name, ids in evidence.reads if name == where.name and line.external_id in ids)
+        if any(removed_at < at <= index for at in looks):
+            return True
+    return False
+
+
+def _removed_at(case: _Case, word: str, world: SimulatedWorld, external_id: str) -> int:
+    """Where in the journal somebody took the label away there for the last time."""
+    return max(
+        index
+        for index, (where, line) in enumerate(case.evidence.journal)
+        if (where, line.external_id, line.field) == (world, external_id, "labels")
+        and line.by != US
+        and word in words(line.before) - words(line.after)
+    )
 
 
 def both_sides_agree_or_say_why(case: _Case, verdict: Verdict) -> None:
