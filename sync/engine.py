@@ -125,6 +125,8 @@ def _run(session: Session, state: MappingState) -> Outcome:
     if after_restore:
         session.kind = Run.Kind.RESTORED
     schema_watch.at_start(session, state)
+    if state.approved_at is not None and not after_restore:
+        take_up(session, state)  # before questions are opened under this version: those are not asked anew
     schema_watch.survive(session, lambda: recover.leftovers(session))
     if after_restore:
         return _compare(session)
@@ -135,7 +137,6 @@ def _run(session: Session, state: MappingState) -> Outcome:
         return Outcome("approval", run_id=_run_id(session))
     started = time.monotonic()
     session.in_turn = state.turn_at is not None
-    take_up(session, state)
     try:
         catch_up.look_for_silence(session, state)
         if polling.due(session, state):
