@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -29,9 +30,9 @@ from connections.connectors.base import (
     Update,
     WriteResult,
 )
-from sync import schema_watch
+from sync import late, schema_watch
 from sync.identities import known_twins
-from sync.lease import RENEW_SECONDS
+from sync.lease import RENEW_SECONDS, LeaseLost
 from sync.models import ChangedRecord, Operation
 from sync.rows import fetch, save_rows, select
 from sync.session import SIDES, Session
@@ -64,19 +65,29 @@ def carry_out(session: Session, operations: Sequence[Operation]) -> None:
         leaving = {operation.pk for operation in now}
         waiting = [operation for operation in waiting if operation.pk not in leaving]
         claimed = claim(session, now)
-        for answers in send(session, claimed):
-            _note_outage(session, answers)
-            named = _named(answers)
-            if named:  # what was done is committed before anything else is asked
-                done = [answer for answer in answers if answer.pk not in named]
-                if done:
-                    settle(session, [(answer.operation, answer.result) for answer in done])
-                answers = [answer for answer in answers if answer.pk in named]
-                for side in SIDES:
-                    paths = {path for answer in answers if answer.operation.side == side for path in named[answer.pk]}
-                    schema_watch.refused(session, side, paths)
-            settle(session, [(answer.operation, answer.result) for answer in answers])
+        answering = send(session, claimed)
+        for answers in answering:
+            try:
+                _commit(session, answers)
+            except LeaseLost:
+                for others in (answers, *answering):
+                    late.note(session, [(answer.operation, answer.result) for answer in others])
+                raise
         _expect(waiting, now)
+
+
+def _commit(session: Session, answers: Sequence[Answer]) -> None:
+    _note_outage(session, answers)
+    named = _named(answers)
+    if named:  # what was done is committed before anything else is asked
+        done = [answer for answer in answers if answer.pk not in named]
+        if done:
+            settle(session, [(answer.operation, answer.result) for answer in done])
+        answers = [answer for answer in answers if answer.pk in named]
+        for side in SIDES:
+            paths = {path for answer in answers if answer.operation.side == side for path in named[answer.pk]}
+            schema_watch.refused(session, side, paths)
+    settle(session, [(answer.operation, answer.result) for answer in answers])
 
 
 def _note_outage(session: Session, answers: Sequence[Answer]) -> None:
@@ -215,7 +226,8 @@ def send(session: Session, operations: Sequence[Operation]) -> Iterator[list[Ans
                 yield [answer for future in futures if future in done for answer in future.result()]
                 futures = [future for future in futures if future not in done]
             else:
-                session.lease.renew()
+                with suppress(LeaseLost):  # what is out is waited for: what it did is noted, nothing more is sent
+                    session.lease.renew()
     finally:
         for pool in pools.values():
             pool.shutdown(wait=True, cancel_futures=True)  # nothing more is sent once the lease is lost

@@ -51,6 +51,7 @@ class Lease:
         sure_until = time.monotonic() + LEASE_SECONDS
         until = timezone.now() + timedelta(seconds=LEASE_SECONDS)
         if not change(EXTEND, until, self.mapping_id, self.fence):
+            self.sure_until = 0.0
             raise LeaseLost(f"The lease of mapping {self.mapping_id} passed to another run.")
         self.sure_until = sure_until
 

@@ -406,6 +406,7 @@ class Operation(models.Model):
         SUPERSEDED = "superseded", "Superseded"
         UNCERTAIN = "uncertain", "Not answered"
         DEAD = "dead", "Gave up"
+        LATE = "late", "Arrived late"  # had been given up; the next run puts it into the log (see late.py)
 
     OPEN = ("planned", "sending", "uncertain")
 

@@ -17,7 +17,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from connections.connectors.base import Change, ConnectorError, Record, WriteResult
-from sync import audit
+from sync import audit, late
 from sync.aftermath import release, tell_asker
 from sync.commit import audit_entry, label_of, save_links
 from sync.lease import LeaseLost
@@ -56,10 +56,12 @@ def leftovers(session: Session) -> None:
     if held := select(running, session.mapping.pk, Run.State.RUNNING, Run.Kind.DRY):
         lost: dict[str, Any] = {"state": Run.State.LOST, "error": {"code": "lease_lost", "params": {}}}
         Run.objects.filter(pk__in=[pk for (pk,) in held]).update(finished_at=timezone.now(), **lost)
-    if not select(
-        "SELECT 1 FROM sync_operation WHERE mapping_id = %s AND state IN %s", session.mapping.pk, Operation.OPEN
-    ):
+    unsettled = "SELECT 1 FROM sync_operation WHERE mapping_id = %s AND state IN %s"
+    if not select(unsettled, session.mapping.pk, [*Operation.OPEN, Operation.State.LATE]):
         return
+    of_mapping = Operation.objects.filter(mapping=session.mapping).select_related("link", "link__identity")
+    for written in of_mapping.filter(state=Operation.State.LATE).order_by("pk"):
+        late.take_up(session, written)
     planned = list(_open(session).filter(state=Operation.State.PLANNED))
     if planned:
         with transaction.atomic():
@@ -144,7 +146,7 @@ def _probe_update(session: Session, operation: Operation) -> None:
         _plan_again(session, operation, "not_applied")
         return
     history = _history(session, operation)
-    written = None if history is None else _our_changes(session, operation, history)
+    written = None if history is None else _our_changes(session, operation, record, history)
     replaced = replaced_by(operation, history or (), _account(session, operation))
     if written:
         settle(session, [(operation, WriteResult(record, on_the_way=_reached(operation, written), replaced=replaced))])
@@ -183,7 +185,9 @@ def _history(session: Session, operation: Operation) -> Sequence[Change] | None:
     )
 
 
-def _our_changes(session: Session, operation: Operation, changes: Sequence[Change]) -> Sequence[Change] | None:
+def _our_changes(
+    session: Session, operation: Operation, record: Record, changes: Sequence[Change]
+) -> Sequence[Change] | None:
     """⚑ What the vendor's history shows of our write since the read it was decided from; None where it cannot tell.
 
     The account alone proves nothing: what we wrote before that read, or in its very moment, is not this write.
@@ -195,7 +199,10 @@ def _our_changes(session: Session, operation: Operation, changes: Sequence[Chang
     if operation.part and later:
         return later  # we alone write this field, one step after the other
     if any(change.after == sent[change.field] for change in later):
-        return later
+        # ⚑ A write happens as a whole: where a field of it neither was changed by us nor says what we sent, those that
+        # were are of another write, which woke up late.
+        wanted = {path for path, value in sent.items() if record.values.get(path, MISSING) != value}
+        return later if wanted <= {change.field for change in later} else None
     # A history without gaps that shows nothing of ours proves that it did not happen; any other proves nothing.
     return [] if connector.capabilities.complete_history and not own else None
 

@@ -139,6 +139,8 @@ SENTENCES: dict[str, str] = {
     "confirmed": "Written and read back.",
     "found_by_key": "Our create had no answer; the record was found by its key.",
     "not_applied": "Our write had no answer and had not happened; it was planned again.",
+    "arrived_late": "The worker stood still in the middle of this write. It arrived after it had been given up; what "
+    "the record says since then is taken like anybody's edit.",
     "gone_unanswered": "Our write had no answer and the record cannot be read any more: nobody knows if it arrived.",
     "unreachable": "The record cannot be read any more: deleted or hidden from our account. Nothing was written.",
     # verifications

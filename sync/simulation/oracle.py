@@ -106,6 +106,8 @@ class _Case:
         for entry in evidence.entries:
             self.told[entry.field].append(entry)
         self.kept = self._kept()
+        brought_back = (words(entry.after) for entry in evidence.entries if entry.code == "undone")
+        self.undone: set[str] = set().union(*brought_back)  # words
         # Several ways lead from one system to another: an edit meets itself, later, on its other way.
         self.circle = len(evidence.pairs) >= len(evidence.worlds)
 
@@ -211,12 +213,10 @@ def _nobody_could_tell(case: _Case, word: str) -> bool:
 def sets_are_merged(case: _Case, verdict: Verdict) -> None:
     """What somebody took away stays away, unless the record it was taken from is gone, or nobody could tell, or a
     person's undo brought it back."""
-    brought_back = (words(entry.after) for entry in case.evidence.entries if entry.code == "undone")
-    undone: set[str] = set().union(*brought_back)
     for world, external_id, values, alive in case.last_values():
         if not alive or _explained(case, [external_id], "labels"):
             continue
-        for word in (set(values.get("labels") or ()) & case.removed.keys()) - case.kept - undone:
+        for word in (set(values.get("labels") or ()) & case.removed.keys()) - case.kept - case.undone:
             where, record = case.removed[word]
             if (where.name, record) in case.deleted_by_people:
                 continue
@@ -309,8 +309,11 @@ def both_sides_agree_or_say_why(case: _Case, verdict: Verdict) -> None:
 
 
 def _explained(case: _Case, records: Sequence[str], path: str) -> bool:
-    """The last word of the audit log about the field is a question, or says why it may differ."""
+    """A question about the field stands, or the last word of the audit log about it says why it may differ."""
     told = case.entries_of(records, path)
+    asking = ("conflict", "resolve", "conflict_closed")
+    if next((one.action for one in reversed(told) if one.action in asking), "") == "conflict":
+        return True
     last = next((one for one in reversed(told) if one.action in ("conflict", "agree", "write", "resolve")), None)
     if last is None:
         return False
@@ -351,6 +354,8 @@ def nothing_flips_back_and_forth(case: _Case, verdict: Verdict) -> None:
     undone = {str(entry.after) for entry in case.evidence.entries if entry.code in ("undone", "resolved")}
     if case.circle:  # what one mapping's undo took away comes over by the other way
         undone |= {str(entry.before) for entry in case.evidence.entries if entry.code == "undone"}
+        # The last pair of a circle meets its records as they are: the policy for first differences decides.
+        undone |= {str(entry.after) for entry in case.evidence.entries if entry.code.startswith("initial_")}
     for world, line in case.evidence.journal:
         if line.field not in TEXTS or (case.circle and line.field not in BOTH_WAYS):
             continue  # one-way rules in a circle carry an edit round to where somebody has written since
@@ -395,6 +400,7 @@ def nobody_is_asked_needlessly(case: _Case, verdict: Verdict) -> None:
     if case.circle:
         return  # in a circle one system's two edits may meet each other on their two ways: asked, and nothing lost
     asked: set[tuple[str, str]] = set()  # pairs and fields about which a question stands
+    by_answers = case.evidence.typed | case.undone
     for entry in case.evidence.entries:
         place, stands = (entry.label, entry.field), (entry.label, entry.field) in asked
         if entry.action == "resolve" or (entry.action == "conflict_closed" and entry.code != "superseded"):
@@ -414,7 +420,7 @@ def nobody_is_asked_needlessly(case: _Case, verdict: Verdict) -> None:
             if line.field != path or case.thing.get((world.name, line.external_id)) not in things:
                 continue
             now[line.external_id] = frozenset(words(line.after))
-            if line.by != US:
+            if line.by != US or now[line.external_id] & by_answers:  # what a person typed or undid is an edit too
                 edited.add(world.name)
             if all(record in now for record in ids) and len(set(now.values())) == 1:
                 edited.clear()
@@ -426,6 +432,8 @@ def no_question_comes_back_unchanged(case: _Case, verdict: Verdict) -> None:
     last: dict[tuple[str, str], Entry] = {}
     for entry in case.evidence.entries:
         key = (entry.label, entry.field)
+        if entry.action == "ask":  # what a person answered is tried, and may end in the same question
+            last = {other: one for other, one in last.items() if other[0] != entry.label}
         if entry.action != "conflict" or not entry.field or not entry.label:  # without a pair it is about the mapping
             continue
         before = last.get(key)

@@ -229,6 +229,7 @@ OUTCOMES = [
     ("superseded", "Planned again"),
     ("planned", "Planned"),
     ("sending", "Being sent"),
+    ("late", "Arrived late"),
 ]
 
 
