@@ -639,4 +639,20 @@ BUGS = [
         "        if now > sent_at + HIDDEN_AT_MOST:\n",
         ("sync/tests/test_engine_setbacks.py::test_a_write_whose_record_is_hidden_waits_for_it_an_hour_at_most",),
     ),
+    Bug(
+        "late-write-untold",
+        "a worker that wakes up in the middle of a call does not say that it wrote, nor what it replaced",
+        "sync/late.py",
+        "        if late.update(state=Operation.State.LATE, result=told):\n",
+        "        if late.exclude(pk=operation.pk).update(state=Operation.State.LATE, result=told):\n",
+        ("sync/tests/test_engine_overwritten.py::test_a_write_that_wakes_up_late_tells_what_it_replaced",),
+    ),
+    Bug(
+        "part-taken-for-whole",
+        "an unanswered write is believed because one of its fields is there",
+        "sync/recover.py",
+        "        return later if wanted <= {change.field for change in later} else None\n",
+        "        return later\n",
+        ("sync/tests/test_engine_overwritten.py::test_a_write_that_wakes_up_late_does_not_vouch_for_another_one",),
+    ),
 ]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from connections.connectors.base import Refused, Uncertain
 from connections.connectors.memory import US, MemoryConnector
 from sync import instructions
 from sync.models import AuditEntry, Conflict, MappingState, Operation
 from sync.tests.conftest import Pair
-from sync.tests.engine_cases import once
+from sync.tests.engine_cases import no_answer, once
 
 pytestmark = pytest.mark.django_db
 
@@ -206,3 +208,47 @@ def test_a_history_in_another_form_still_tells_that_an_edit_lies_under_an_unansw
     assert asked.kind == ("field" if rewrites else "clobber")
     assert AuditEntry.objects.filter(code="maybe_written").exists() == rewrites
     assert AuditEntry.objects.get(code="overwrote_an_edit").values["before"] == "*bob's*"
+
+
+def test_a_write_that_wakes_up_late_tells_what_it_replaced(pair: Pair) -> None:
+    """The worker slept in its call; others gave the write up, made it again, and somebody has edited since."""
+    left, right, link = pair.linked(body="agreed", amount=1)
+    pair.left.edit(left, body="ana's")
+
+    def others_go_on() -> None:
+        MappingState.objects.update(lease_until=None)
+        Operation.objects.update(claimed_at=timezone.now() - timedelta(hours=1))
+        pair.quiet()
+        pair.right.edit(right, by="bob", body="bob's")
+
+    once(pair.right, "update", others_go_on)
+    assert pair.run().state == "lost"
+    late = Operation.objects.get(state=Operation.State.LATE)
+    pair.quiet()
+    conflict = Conflict.objects.get(link=link, kind="clobber", state="open")
+    assert conflict.params["overwritten"] == "bob's"
+    assert AuditEntry.objects.filter(action="write", operation_id=late.pk, side="right").count() == 1
+    late.refresh_from_db()
+    assert (late.state, late.result["code"]) == (Operation.State.SUPERSEDED, "arrived_late")
+    assert pair.both(left, right, "body") == ("ana's", "ana's")
+
+
+def test_a_write_that_wakes_up_late_does_not_vouch_for_another_one(pair: Pair) -> None:
+    """Only one field of the second write is there, by the first: the other was not written, and nobody emptied it."""
+    left, right, _ = pair.linked(body="agreed", amount=1)
+    pair.left.edit(left, body="ana's")
+
+    def others_go_on() -> None:
+        MappingState.objects.update(lease_until=None)
+        Operation.objects.update(claimed_at=timezone.now() - timedelta(hours=1))
+        pair.left.edit(left, amount=2)
+        once(pair.right, "update", no_answer)
+        pair.run()
+
+    once(pair.right, "update", others_go_on)
+    assert pair.run().state == "lost"
+    Operation.objects.update(claimed_at=timezone.now() - timedelta(hours=1), not_before=timezone.now())
+    MappingState.objects.update(lease_until=None)
+    pair.quiet()
+    assert pair.left.value(left, "amount") == 2
+    assert pair.right.value(right, "amount") == 2 or [one.rule_id for one in pair.open_conflicts()] == ["amount"]
