@@ -643,8 +643,8 @@ BUGS = [
         "late-write-untold",
         "a worker that wakes up in the middle of a call does not say that it wrote, nor what it replaced",
         "sync/late.py",
-        "        if late.update(state=Operation.State.LATE, result=told):\n",
-        "        if late.exclude(pk=operation.pk).update(state=Operation.State.LATE, result=told):\n",
+        "        if given_up.update(state=Operation.State.LATE, result=told):\n",
+        "        if given_up.exclude(pk=operation.pk).update(state=Operation.State.LATE, result=told):\n",
         ("sync/tests/test_engine_overwritten.py::test_a_write_that_wakes_up_late_tells_what_it_replaced",),
     ),
     Bug(

@@ -26,13 +26,12 @@ CODE = "arrived_late"
 
 def note(session: Session, answers: Iterable[tuple[Operation, WriteResult | ConnectorError | None]]) -> None:
     """Note what was written although the lease is lost. Creates are found by their key, deletions by their record."""
-    given_up = (Operation.State.SUPERSEDED, Operation.State.DEAD)
     for operation, result in answers:
         if not isinstance(result, WriteResult) or operation.kind != Operation.Kind.UPDATE:
             continue
         told = {"code": CODE, "overwritten": edits_overwritten(operation, result)}
-        late = Operation.objects.filter(pk=operation.pk, state__in=given_up)
-        if late.update(state=Operation.State.LATE, result=told):
+        given_up = Operation.objects.filter(pk=operation.pk, state__in=("superseded", "dead"))
+        if given_up.update(state=Operation.State.LATE, result=told):
             hints.try_again(session.mapping.pk, operation.side, [operation.external_id])
 
 

@@ -59,16 +59,15 @@ def leftovers(session: Session) -> None:
     unsettled = "SELECT 1 FROM sync_operation WHERE mapping_id = %s AND state IN %s"
     if not select(unsettled, session.mapping.pk, [*Operation.OPEN, Operation.State.LATE]):
         return
-    of_mapping = Operation.objects.filter(mapping=session.mapping).select_related("link", "link__identity")
-    for written in of_mapping.filter(state=Operation.State.LATE).order_by("pk"):
+    for written in _ledger(session).filter(state=Operation.State.LATE):
         late.take_up(session, written)
-    planned = list(_open(session).filter(state=Operation.State.PLANNED))
+    planned = list(_ledger(session).filter(state=Operation.State.PLANNED))
     if planned:
         with transaction.atomic():
             session.lease.renew()
             supersede(session, planned, "planned_again", again_in=0)
     now = timezone.now()
-    unanswered = _open(session).filter(
+    unanswered = _ledger(session).filter(
         state__in=(Operation.State.SENDING, Operation.State.UNCERTAIN), not_before__lte=now
     )
     for pk in list(unanswered.values_list("pk", flat=True)):
@@ -92,9 +91,9 @@ def leftovers(session: Session) -> None:
             Operation.objects.filter(pk=operation.pk).update(not_before=now + PROBE_AGAIN)
 
 
-def _open(session: Session) -> QuerySet[Operation]:
+def _ledger(session: Session) -> QuerySet[Operation]:
     return (
-        Operation.objects.filter(mapping=session.mapping, state__in=Operation.OPEN)
+        Operation.objects.filter(mapping=session.mapping)
         .select_related("link", "link__identity", "instruction")
         .order_by("pk")
     )

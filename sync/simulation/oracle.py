@@ -151,8 +151,12 @@ class _Case:
         A worker that stood still in the middle of a call made it before what others read meanwhile.
         """
         world, line = self.evidence.journal[index]
-        looks = (at for at, name, ids in self.evidence.reads if name == world.name and line.external_id in ids)
+        looks = self.looks_at(world, line.external_id)
         return max((at for at in looks if at <= self.evidence.began[index]), default=-1)
+
+    def looks_at(self, world: SimulatedWorld, external_id: str) -> Iterator[int]:
+        """Lines of the journal before each look at the record."""
+        return (at for at, name, ids in self.evidence.reads if name == world.name and external_id in ids)
 
     def entries_of(self, records: Sequence[str], path: str) -> list[Entry]:
         return [entry for entry in self.told[path.title()] if all(record in entry.label for record in records)]
@@ -273,8 +277,7 @@ def _carried_by_one_that_slept(case: _Case, word: str, world: SimulatedWorld, ex
             continue
         if case.thing.get((where.name, line.external_id)) != ref or evidence.began[index] > removed_at:
             continue
-        looks = (at for at, name, ids in evidence.reads if name == where.name and line.external_id in ids)
-        if any(removed_at < at <= index for at in looks):
+        if any(removed_at < at <= index for at in case.looks_at(where, line.external_id)):
             return True
     return False
 
