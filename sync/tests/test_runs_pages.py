@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from sync.models import Allowance, AuditEntry, ChangedRecord, Link, MappingState, Run
+from sync.models import Allowance, AuditEntry, ChangedRecord, Link, MappingState, Operation, Run
 from sync.tests.page_cases import PagesCase
 
 READ = {"admin", "operator", "auditor"}
@@ -203,6 +203,14 @@ class RunTests(PagesCase):
         only = self.html(reverse("run", args=[run.pk]) + "?outcome=refused")
         self.assertIn(str(refused.link), only)
         self.assertNotIn("SUP-2", only)
+
+    def test_a_write_in_any_state_has_its_badge_and_can_be_chosen(self) -> None:
+        run = self.make_run()
+        for number, (state, _) in enumerate(Operation.State.choices):
+            with self.subTest(state):
+                one = self.make_operation(run, f"ANY-{number}", state=state)
+                html = self.html(reverse("run", args=[run.pk]) + f"?outcome={state}")
+                self.assertIn(str(one.link), html)
 
     def test_an_outcome_that_hides_every_write_is_named(self) -> None:
         run = self.make_run()

@@ -59,6 +59,7 @@ STATES: dict[str, tuple[str, str, str]] = {
     "operation.superseded": ("", "redo", "Planned again"),
     "operation.uncertain": ("warn", "help", "Not answered"),
     "operation.dead": ("bad", "stop", "Gave up"),
+    "operation.late": ("warn", "clock", "Arrived late"),
     "link.active": ("ok", "link", "Linked"),
     "link.creating": ("info", "clock", "Being created"),
     "link.held": ("warn", "hand", "Held"),
