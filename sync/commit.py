@@ -21,7 +21,7 @@ from sync.plan import LinkPlan, PlannedConflict, PlannedOperation
 from sync.read import settled_mark
 from sync.rows import add_rows_with_keys, save_rows, select
 from sync.session import SIDES, Session
-from sync.state import Batch
+from sync.state import Batch, pending_edits, shows_all
 
 
 @dataclass
@@ -155,6 +155,7 @@ LINK_FIELDS = [
     "right_settled",
     "parked",
     "agreed_differences",
+    "pending_edits",
     "deleted_left",
     "deleted_right",
     "out_of_scope",
@@ -162,16 +163,16 @@ LINK_FIELDS = [
 ]
 
 
-def take_over_read(link: Link, side: str, record: Record, agreed_at: datetime | None) -> None:
+def take_over_read(link: Link, side: str, record: Record, read_at: datetime | None) -> None:
     """What the link remembers of a fresh read, whatever was decided from it.
 
-    `agreed_at`: when the read began, if nothing in it is left undecided. An edit that is still to be carried out or
-    asked about was made after the last read before it, not after this one.
+    `read_at`: when the read began, if it shows every mapped field and what it says of each is agreed or noted among
+    the pending edits. Any later edit was made after it.
     """
     setattr(link, f"{side}_version", record.version)
     setattr(link, f"{side}_updated_at", record.updated_at or "")
-    if agreed_at is not None:
-        setattr(link, f"{side}_read_at", agreed_at)
+    if read_at is not None:
+        setattr(link, f"{side}_read_at", read_at)
     if record.key:
         setattr(link, f"{side}_key", record.key[:200])
     if record.title and (side == "left" or not link.title):
@@ -179,13 +180,12 @@ def take_over_read(link: Link, side: str, record: Record, agreed_at: datetime | 
 
 
 def _take_over_reads(session: Session, one: Decided) -> None:
-    plan = one.plan
-    decided = plan.settled or (bool(plan.outcomes) and not plan.conflicts and not plan.waiting)
+    one.link.pending_edits = pending_edits(session, one.link, one.records, one.plan.agreed)
     for side in SIDES:
         record = one.records[side]
         if record is None:
             continue
-        take_over_read(one.link, side, record, session.reading_since if decided else None)
+        take_over_read(one.link, side, record, session.reading_since if shows_all(session, side, record) else None)
         settled = settled_mark(session, record) if one.plan.settled else ""
         setattr(one.link, f"{side}_settled", settled)
     if one.plan.state:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.utils import timezone
 
@@ -360,8 +360,7 @@ def _with_history(look: Look, decided: Sequence[Decided]) -> None:
         if not connector.capabilities.field_history:
             continue
         ids = both_ids([one.link for one in asking])[side]
-        stamps = [getattr(one.link, f"{side}_updated_at") for one in asking]
-        since = min((stamp for stamp in stamps if stamp), default="1970-01-01T00:00:00Z")
+        since = _first_edit(session, asking, side)
         try:
             found = connector.history(session.object_type(side), ids, session.paths(side), since)
         except ConnectorError:
@@ -375,13 +374,32 @@ def _with_history(look: Look, decided: Sequence[Decided]) -> None:
         one.plan.state = state
 
 
+def _first_edit(session: Session, asking: Sequence[Decided], side: str) -> str:
+    """From when on the fields in question may have been edited there, on that system's clock."""
+    first = []
+    for one in asking:
+        times = edit_times(session, one.link, one.records)
+        first += [_earliest(one.link, times, side, rule) for rule in one.plan.wants_history()]
+    since = max(0.0, min(first) + (session.connection(side).clock_offset or 0.0))
+    return datetime.fromtimestamp(since, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _earliest(link: Link, times: Mapping[tuple[str, str], EditTime], side: str, rule_id: str) -> float:
+    """When the value was last known to be the agreed one; for what never agreed every change counts."""
+    known = times.get((side, rule_id))
+    return known.earliest if known is not None and rule_id in link.bases(side) else 0.0
+
+
 def _exact_times(session: Session, one: Decided) -> dict[tuple[str, str], EditTime]:
+    """The last change of each field since the read that showed what was agreed."""
     found = {}
+    read = edit_times(session, one.link, one.records)
     for side in SIDES:
         offset = session.connection(side).clock_offset or 0.0
         changes: Sequence[Change] = one.history.get(side, ())
         for rule in session.compiled.rules:
             times = [seconds_of(c.at) - offset for c in changes if c.field == rule.field(side).path]
-            if times:
+            # A history may not know of the edit in question.
+            if times and max(times) >= _earliest(one.link, read, side, rule.id):
                 found[(side, rule.id)] = EditTime(max(times), max(times))
     return found

@@ -286,6 +286,8 @@ class Link(models.Model):
     parked = models.JSONField(default=dict)
     # values agreed to differ: {rule id: true}
     agreed_differences = models.JSONField(default=dict)
+    # edits that are not agreed yet: {side: {rule id: {"value", "earliest", "latest"}}}, see state.edit_times
+    pending_edits = models.JSONField(default=dict)
     deleted_left = models.BooleanField(default=False)
     deleted_right = models.BooleanField(default=False)
     out_of_scope = models.CharField(max_length=5, blank=True)  # side that left the scope

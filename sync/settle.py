@@ -28,6 +28,7 @@ from sync.read import settled_mark, settles
 from sync.rows import save_rows
 from sync.session import SIDES, Session
 from sync.setbacks import OPERATION_FIELDS, create_unclear, failed, finish, park
+from sync.state import shows_all
 
 
 def settle(session: Session, answers: Sequence[tuple[Operation, WriteResult | ConnectorError | None]]) -> None:
@@ -86,7 +87,8 @@ def _confirmed(session: Session, operation: Operation, result: WriteResult, afte
         link.parked.pop("", None)
         operation.external_id = record.external_id
     moved = not creating and _edited_meanwhile(session, operation, record)
-    take_over_read(link, side, record, None if moved else operation.claimed_at)
+    whole = shows_all(session, side, record) and not moved
+    take_over_read(link, side, record, operation.claimed_at if whole else None)
     link.left_settled = link.right_settled = ""
     link.changed_at = timezone.now()
     entries = []
@@ -166,6 +168,9 @@ def settle_field(
         _step(rule, operation, rule_id, sent, on_the_way[sent["path"]])
         return True
     link.agreed_differences.pop(rule_id, None)
+    link.parked.pop(rule_id, None)  # a refused value waits until another one of its field has arrived
+    for edits in link.pending_edits.values():
+        edits.pop(rule_id, None)
     if sent["settle"] == "other":
         try:
             bases[rule_id] = rule.lens.put(side, sent["source"], sent["before"], None)

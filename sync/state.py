@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.utils import timezone
 
@@ -134,26 +135,58 @@ def instruction_views(batch: Batch, link: Link) -> list[InstructionView]:
     return [InstructionView(one.pk, one.kind, one.choices) for one in batch.instructions.get(link.pk, [])]
 
 
-def edit_times(session: Session, link: Link, records: Mapping[str, Record]) -> dict[tuple[str, str], EditTime]:
+def edit_times(session: Session, link: Link, records: Mapping[str, Record | None]) -> dict[tuple[str, str], EditTime]:
     """When each side was edited, as far as reads can tell: between our last read with the old value and the record's
     own stamp at the first read with the new one, both on our clock. A stamp from before that read tells nothing: a
-    field can change without it."""
+    field can change without it. What never agreed has the record's own stamp alone."""
     found: dict[tuple[str, str], EditTime] = {}
     now = timezone.now().timestamp()
     for side in SIDES:
         record = records[side]
-        read_at = link.left_read_at if side == "left" else link.right_read_at
-        offset = session.connection(side).clock_offset or 0.0
-        if record.updated_at is None:
+        if record is None or record.updated_at is None:
             continue
-        stamp = seconds_of(record.updated_at) - offset
-        when = EditTime(stamp, stamp)
-        if read_at is not None:
-            read = read_at.timestamp()
-            when = EditTime(read, stamp) if read <= stamp else EditTime(stamp, now)
+        read_at = link.left_read_at if side == "left" else link.right_read_at
+        stamp = seconds_of(record.updated_at) - (session.connection(side).clock_offset or 0.0)
+        read = read_at.timestamp() if read_at is not None else 0.0
+        since_read = EditTime(read, stamp) if read <= stamp else EditTime(stamp, now)
+        bases, noted = link.bases(side), link.pending_edits.get(side, {})
         for rule in session.compiled.rules:
-            found[(side, rule.id)] = when
+            known = noted.get(rule.id)
+            # ⚑ The record's stamp moves with every other field: the first read with this value tells more.
+            if known is not None and record.values.get(rule.field(side).path, MISSING) == known["value"]:
+                found[(side, rule.id)] = EditTime(known["earliest"], known["latest"])
+            else:
+                found[(side, rule.id)] = since_read if rule.id in bases else EditTime(stamp, stamp)
     return found
+
+
+def pending_edits(
+    session: Session, link: Link, records: Mapping[str, Record | None], agreed: Container[str]
+) -> dict[str, dict[str, Any]]:
+    """What these reads show that is not what was agreed, with when it was edited: before the reads are taken over.
+
+    `agreed`: ids of rules whose bases take these values now. A side that was not read, and a field that cannot be
+    read, keep what was noted of them.
+    """
+    times = edit_times(session, link, records)
+    found: dict[str, dict[str, Any]] = {side: {} for side in SIDES}
+    for side in SIDES:
+        record, bases, noted = records[side], link.bases(side), link.pending_edits.get(side, {})
+        for rule in session.compiled.rules:
+            value = record.values.get(rule.field(side).path, MISSING) if record is not None else MISSING
+            if value is MISSING:
+                if rule.id in noted:
+                    found[side][rule.id] = noted[rule.id]
+                continue
+            when = times.get((side, rule.id))
+            if when and rule.id in bases and value != bases[rule.id] and rule.id not in agreed:
+                found[side][rule.id] = {"value": value, "earliest": when.earliest, "latest": when.latest}
+    return {side: edits for side, edits in found.items() if edits}
+
+
+def shows_all(session: Session, side: str, record: Record) -> bool:
+    """Whether every mapped field could be read."""
+    return all(rule.field(side).path in record.values for rule in session.compiled.rules)
 
 
 def seconds_of(stamp: str) -> float:

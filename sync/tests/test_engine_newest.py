@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from connections.connectors.base import Retry
 from connections.connectors.memory import World
 from connections.models import Connection
 from sync import approval
 from sync.models import Link
 from sync.tests.conftest import Pair
+from sync.tests.test_engine_setbacks import fails, runs
 
 pytestmark = pytest.mark.django_db
 
@@ -78,7 +80,7 @@ def test_a_clock_that_is_ahead_or_behind_is_allowed_for(
         assert [one.code for one in pair.open_conflicts()] == ["times_overlap"]
 
 
-def test_what_was_read_while_a_pair_was_held_is_no_read_of_the_old_value(
+def test_an_edit_that_was_read_while_the_pair_was_held_keeps_its_time(
     pair: Pair, link: Link, admin_user: object
 ) -> None:
     Link.objects.update(state="held")
@@ -89,13 +91,51 @@ def test_what_was_read_while_a_pair_was_held_is_no_read_of_the_old_value(
     link.refresh_from_db()
     approval.include(link, admin_user)
     look(pair, link)
-    assert [one.rule_id for one in pair.open_conflicts()] == ["amount"], "the left amount is the older one"
+    assert pair.both(link.left_id or "", link.right_id or "", "amount") == (3, 3), "the left amount is the older one"
 
 
-def test_a_held_look_does_not_move_the_last_read(pair: Pair, link: Link) -> None:
-    Link.objects.update(state="held")
-    edit(pair.left, link.left_id, 100, amount=2)
+@pytest.mark.parametrize("known", [True, False], ids=["read before", "never read without a question"])
+def test_while_another_field_waits_each_edit_keeps_the_time_of_the_first_read_that_showed_it(
+    pair: Pair, link: Link, known: bool
+) -> None:
+    edit(pair.left, link.left_id, 110, title="mine")
+    edit(pair.right, link.right_id, 110, title="yours")
+    if not known:
+        Link.objects.update(left_read_at=None, right_read_at=None)
+    edit(pair.left, link.left_id, 60, amount=2)
+    fails(pair.right, "update", lambda: Retry("busy", after=0), times=2)  # what the left says was read, not carried
+    look(pair, link)
+    assert [one.rule_id for one in pair.open_conflicts()] == ["title"]
+    assert pair.both(link.left_id or "", link.right_id or "", "amount") == (2, 1)
+    edit(pair.right, link.right_id, 30, amount=3)
+    edit(pair.left, link.left_id, 10, body="another field")  # its stamp is the newest, its amount is not
+    Link.objects.update(right_read_at=NOW - timedelta(minutes=45))
+    runs(pair, 2)
+    assert pair.both(link.left_id or "", link.right_id or "", "amount") == (3, 3)
+
+
+def test_a_value_that_comes_back_is_a_new_edit(pair: Pair, link: Link) -> None:
+    edit(pair.left, link.left_id, 110, amount=2)
+    look(pair, link)
+    for world, record, amount in ((pair.right, link.right_id, 5), (pair.left, link.left_id, 2)):
+        world.edit(record or "", amount=amount)
+        look(pair, link)
+    assert pair.both(link.left_id or "", link.right_id or "", "amount") == (2, 2)
+    assert not any(Link.objects.get().pending_edits.values())
+
+
+def test_an_edit_of_a_pair_of_which_no_read_is_known_has_no_known_beginning(pair: Pair, link: Link) -> None:
+    Link.objects.update(left_read_at=None, right_read_at=None)
+    edit(pair.left, link.left_id, 60, amount=2)
+    edit(pair.right, link.right_id, 30, amount=3)
+    look(pair, link)
+    assert [one.code for one in pair.open_conflicts()] == ["times_overlap"]
+
+
+def test_a_read_that_hides_a_field_does_not_count_as_a_read(pair: Pair, link: Link) -> None:
     before = Link.objects.get().left_read_at
+    pair.left.hidden = {"amount"}
+    edit(pair.left, link.left_id, 60, body="new")
     look(pair, link)
     assert Link.objects.get().left_read_at == before
 

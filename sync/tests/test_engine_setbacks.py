@@ -125,6 +125,29 @@ def test_what_somebody_rang_for_before_the_write_is_planned_again_with_the_edit(
     assert Operation.objects.filter(result__code="planned_again").count() == 1
 
 
+def test_a_refused_value_waits_until_something_else_has_arrived(pair: Pair) -> None:
+    """⚑ A write to the other side that was only planned frees nothing: it may never be sent."""
+    left, right, _ = pair.linked(status="open")
+    pair.right.edit(right, status="closed")
+    pair.ring("right", right)
+    fails(pair.left, "update", lambda: Refused("No."))
+    runs(pair, 2)
+    assert [one.kind for one in pair.open_conflicts()] == ["refused"]
+    pair.left.edit(left, status="new")  # the left decides: its value is to be written to the right
+    pair.ring("left", left)
+    fails(pair.right, "update", lambda: Retry("busy", after=0))
+    pair.left.before = lambda *_: None
+    pair.run("live")
+    pair.left.edit(left, status="open")  # only the right's edit is left: the refused value
+    runs(pair, 3)
+    assert pair.both(left, right, "status") == ("open", "closed")
+    assert [one.kind for one in pair.open_conflicts()] == ["refused"]
+    pair.left.edit(left, status="new")
+    pair.ring("left", left)
+    runs(pair, 3)
+    assert pair.both(left, right, "status") == ("new", "new") and not pair.open_conflicts()
+
+
 @pytest.fixture
 def conflict(pair: Pair) -> Conflict:
     left, right, _ = pair.linked(body="b")
