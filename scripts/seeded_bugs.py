@@ -10,6 +10,7 @@ from dataclasses import dataclass
 ENGINE = "sync/tests/test_engine.py"
 GUARDS = "sync/tests/test_engine_guards.py"
 INBOX = "sync/tests/test_engine_inbox.py"
+NEWEST = "sync/tests/test_engine_newest.py"
 MERGE_LAWS = "sync/tests/test_merge_properties.py"
 PLAN_LAWS = "sync/tests/test_plan_properties.py"
 
@@ -654,5 +655,37 @@ BUGS = [
         "        return later if wanted <= {change.field for change in later} else None\n",
         "        return later\n",
         ("sync/tests/test_engine_overwritten.py::test_a_write_that_wakes_up_late_does_not_vouch_for_another_one",),
+    ),
+    Bug(
+        "freed-by-a-plan",
+        "a refused value is freed by a write the other way that is only planned, and is sent again once that one failed",
+        "sync/plan.py",
+        "if rule.id in link.parked and not (isinstance(outcome, Skip | Write) or",
+        "if rule.id in link.parked and not (isinstance(outcome, Skip) or",
+        ("sync/tests/test_engine_setbacks.py::test_a_refused_value_waits_until_something_else_has_arrived",),
+    ),
+    Bug(
+        "newest-by-the-record",
+        "an edit that waits takes the time of whatever else is edited in its record: the older one wins",
+        "sync/state.py",
+        """            elif "value" in known and record.values""",
+        """            elif "values" in known and record.values""",
+        (f"{NEWEST}::test_while_another_field_waits_each_edit_keeps_the_time_of_the_first_read_that_showed_it",),
+    ),
+    Bug(
+        "unread-taken-for-read",
+        "a read that does not show a field counts as one that showed its old value: what was edited before it is newer",
+        "sync/state.py",
+        """known.get("unread_since", last_read)""",
+        """known.get("read_since", last_read)""",
+        (f"{NEWEST}::test_a_field_that_reads_did_not_show_may_have_been_edited_since_the_last_one_that_did",),
+    ),
+    Bug(
+        "coarse-stamp-taken-exactly",
+        "what a system stamps by the minute is taken to have happened at its beginning",
+        "sync/state.py",
+        "        end = stamp + session.connectors[side].capabilities.stamp_granularity\n",
+        "        end = stamp + 0.0\n",
+        (f"{NEWEST}::test_what_a_coarse_stamp_says_may_have_happened_until_its_end",),
     ),
 ]

@@ -21,7 +21,7 @@ from sync.plan import LinkPlan, PlannedConflict, PlannedOperation
 from sync.read import settled_mark
 from sync.rows import add_rows_with_keys, save_rows, select
 from sync.session import SIDES, Session
-from sync.state import Batch, pending_edits, shows_all
+from sync.state import Batch, pending_edits
 
 
 @dataclass
@@ -166,8 +166,8 @@ LINK_FIELDS = [
 def take_over_read(link: Link, side: str, record: Record, read_at: datetime | None) -> None:
     """What the link remembers of a fresh read, whatever was decided from it.
 
-    `read_at`: when the read began, if it shows every mapped field and what it says of each is agreed or noted among
-    the pending edits. Any later edit was made after it.
+    `read_at`: when the read began, if what it says of each field is agreed or noted among the pending edits: any other
+    edit was made after it.
     """
     setattr(link, f"{side}_version", record.version)
     setattr(link, f"{side}_updated_at", record.updated_at or "")
@@ -185,7 +185,7 @@ def _take_over_reads(session: Session, one: Decided) -> None:
         record = one.records[side]
         if record is None:
             continue
-        take_over_read(one.link, side, record, session.reading_since if shows_all(session, side, record) else None)
+        take_over_read(one.link, side, record, session.reading_since)
         settled = settled_mark(session, record) if one.plan.settled else ""
         setattr(one.link, f"{side}_settled", settled)
     if one.plan.state:

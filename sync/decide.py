@@ -375,12 +375,13 @@ def _with_history(look: Look, decided: Sequence[Decided]) -> None:
 
 
 def _first_edit(session: Session, asking: Sequence[Decided], side: str) -> str:
-    """From when on the fields in question may have been edited there, on that system's clock."""
+    """From when on the fields in question may have been edited there, as that system writes it."""
     first = []
     for one in asking:
         times = edit_times(session, one.link, one.records)
         first += [_earliest(one.link, times, side, rule) for rule in one.plan.wants_history()]
-    since = max(0.0, min(first) + (session.connection(side).clock_offset or 0.0))
+    cut = session.connectors[side].capabilities.stamp_granularity
+    since = max(0.0, min(first) + (session.connection(side).clock_offset or 0.0) - cut)
     return datetime.fromtimestamp(since, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
@@ -396,10 +397,11 @@ def _exact_times(session: Session, one: Decided) -> dict[tuple[str, str], EditTi
     read = edit_times(session, one.link, one.records)
     for side in SIDES:
         offset = session.connection(side).clock_offset or 0.0
+        granularity = session.connectors[side].capabilities.stamp_granularity
         changes: Sequence[Change] = one.history.get(side, ())
         for rule in session.compiled.rules:
             times = [seconds_of(c.at) - offset for c in changes if c.field == rule.field(side).path]
-            # A history may not know of the edit in question.
-            if times and max(times) >= _earliest(one.link, read, side, rule.id):
-                found[(side, rule.id)] = EditTime(max(times), max(times))
+            end = max(times, default=0.0) + granularity
+            if times and end >= _earliest(one.link, read, side, rule.id):  # else it does not know of this edit
+                found[(side, rule.id)] = EditTime(max(times), end)
     return found

@@ -43,6 +43,7 @@ def follow(session: Session, one: Decided, side: str, external_id: str) -> None:
     for name in ("version", "updated_at", "settled"):
         setattr(link, f"{side}_{name}", "")
     setattr(link, f"{side}_read_at", None)
+    link.pending_edits.pop(side, None)
     setattr(link, f"deleted_{side}", False)
     one.plan.closed.append("")
     asked.look_again(session, link)

@@ -286,7 +286,8 @@ class Link(models.Model):
     parked = models.JSONField(default=dict)
     # values agreed to differ: {rule id: true}
     agreed_differences = models.JSONField(default=dict)
-    # edits that are not agreed yet: {side: {rule id: {"value", "earliest", "latest"}}}, see state.edit_times
+    # {side: {rule id: {"value", "earliest", "latest"}}}: edits that are not agreed yet, and when they were made;
+    # {…: {"unread_since"}}: fields that later reads of the record did not show. Seconds; see state.pending_edits.
     pending_edits = models.JSONField(default=dict)
     deleted_left = models.BooleanField(default=False)
     deleted_right = models.BooleanField(default=False)

@@ -20,7 +20,7 @@ from sync.models import Allowance, ChangedRecord, Conflict, Cursor, Link, MatchK
 from sync.pace import BELL_SECONDS
 from sync.rows import fetch, save_changes
 from sync.session import SIDES, Session
-from sync.state import differs_from_bases, seconds_of, shows_all
+from sync.state import differs_from_bases, seconds_of
 
 # A poll that finds more than this was no ordinary edit: the rest waits behind live edits.
 LIVE_PAGE_RECORDS = 100
@@ -219,9 +219,11 @@ def settled_mark(session: Session, record: Record) -> str:
 def settles(session: Session, link: Link, side: str, record: Record) -> bool:
     """⚑ Whether the read-back of a write settles its side as another read would: nothing stands still, and every
     mapped field was read and equals its base. So our own write coming back in a list costs no read."""
+    rules = session.compiled.rules
     if link.state != Link.State.ACTIVE or session.compiled.still or not _tells_changes(session, side):
         return False
-    return shows_all(session, side, record) and not differs_from_bases(session, link, side, record)
+    whole = all(rule.field(side).path in record.values for rule in rules)
+    return whole and not differs_from_bases(session, link, side, record)
 
 
 def mark_changed(mapping_id: int, side: str, records: Sequence[Record], links: Mapping[str, Link], lane: int) -> None:

@@ -87,7 +87,7 @@ def _confirmed(session: Session, operation: Operation, result: WriteResult, afte
         link.parked.pop("", None)
         operation.external_id = record.external_id
     moved = not creating and _edited_meanwhile(session, operation, record)
-    whole = shows_all(session, side, record) and not moved
+    whole = shows_all(session, link, side, record) and not moved
     take_over_read(link, side, record, operation.claimed_at if whole else None)
     link.left_settled = link.right_settled = ""
     link.changed_at = timezone.now()

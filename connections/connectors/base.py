@@ -142,6 +142,7 @@ class Capabilities:
     complete_history: bool = False  # the history holds every change of every field: what it lacks did not happen
     exact_version: bool = False  # Record.version changes with every change (counter, ETag)
     watermark_granularity: float = 1.0
+    stamp_granularity: float = 1.0  # times of records and histories are cut to this: what happened may be so much later
     overlap: float = 5.0  # every poll re-reads this much: equal stamps, usual lag
     lookback: float = 60.0  # a change may become visible in lists this late: index lag, long transactions
     concurrency: int = 4  # remote calls at once

@@ -96,6 +96,7 @@ class Jira(Connector):
         complete_history=True,
         exact_version=False,
         watermark_granularity=60.0,
+        stamp_granularity=0.001,
         overlap=30.0,
         lookback=INDEX_LAG_SECONDS,
         concurrency=4,

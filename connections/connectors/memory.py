@@ -88,6 +88,7 @@ class World:
             lookback=2,
             update_timeout=0,
             watermark_granularity=0.000001,
+            stamp_granularity=0.000001,
         )
         self.now = now
         self.records: dict[str, Record] = {}

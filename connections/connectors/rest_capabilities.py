@@ -36,6 +36,7 @@ def of_type(definition: Definition, each: ObjectType) -> Capabilities:
         whole_records=bool(each.update and each.update.whole),
         exact_version=bool(each.place.version and each.place.version_counts),
         watermark_granularity=granularity,
+        stamp_granularity=granularity,
         overlap=max(LEAST_OVERLAP, 2 * granularity),
         lookback=LATE_SECONDS + lag + granularity,
         concurrency=definition.limits.concurrency,
@@ -71,6 +72,7 @@ def of_connection(definition: Definition) -> Capabilities:
         whole_records=any(one.whole_records for one in each),
         exact_version=all(one.exact_version for one in each),
         watermark_granularity=max(one.watermark_granularity for one in each),
+        stamp_granularity=max(one.stamp_granularity for one in each),
         overlap=max(one.overlap for one in each),
         lookback=max(one.lookback for one in each),
     )

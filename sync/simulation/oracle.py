@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from connections.connectors.memory import US, LogLine
@@ -41,6 +42,7 @@ class Entry:
 class Evidence:
     worlds: Sequence[SimulatedWorld]
     journal: Sequence[tuple[SimulatedWorld, LogLine]]
+    moments: Sequence[datetime]  # when each line of the journal was accepted, on one right clock
     began: Sequence[int]  # for each line of the journal: those before the call that wrote it
     reads: Sequence[tuple[int, str, frozenset[str]]]  # (accepted writes before it, system, records read)
     entries: Sequence[Entry]
@@ -355,8 +357,8 @@ def nothing_flips_back_and_forth(case: _Case, verdict: Verdict) -> None:
     """v2 → v1 → v2 by us, though nobody wrote v1 anew."""
     ours: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     undone = {str(entry.after) for entry in case.evidence.entries if entry.code in ("undone", "resolved")}
-    if case.circle:  # what one mapping's undo took away comes over by the other way
-        undone |= {str(entry.before) for entry in case.evidence.entries if entry.code == "undone"}
+    if case.circle:  # what an answer or undo took away in one mapping comes over by the other way
+        undone |= {str(entry.before) for entry in case.evidence.entries if entry.code in ("undone", "resolved")}
         # The last pair of a circle meets its records as they are: the policy for first differences decides.
         undone |= {str(entry.after) for entry in case.evidence.entries if entry.code.startswith("initial_")}
     for world, line in case.evidence.journal:
@@ -454,6 +456,37 @@ def no_question_comes_back_unchanged(case: _Case, verdict: Verdict) -> None:
             verdict.findings.append(f"asked again unchanged: {entry.field} of {entry.label} ({entry.code})")
 
 
+def the_newer_edit_wins(case: _Case, verdict: Verdict) -> None:
+    """Where the policy let the newest decide, no edit that we had read was newer than the one it lost to."""
+    journal, moments = case.evidence.journal, case.evidence.moments
+    for entry in case.evidence.entries:
+        if (entry.action, entry.code) != ("write", "policy_newest"):
+            continue
+        path, ids = entry.field.lower(), entry.label.split(" = ")
+        lines = [
+            (index, line)
+            for index, (_, line) in enumerate(journal[: entry.at_line])
+            if line.external_id in ids and line.field == path
+        ]
+        wrote = next((one for one in reversed(lines) if one[1].by == US and one[1].after == entry.after), None)
+        if wrote is None:
+            continue
+        index, written = wrote
+        seen = case.read_before(index)
+        there = [at for at, line in lines if line.external_id == written.external_id and at < seen]
+        over = [
+            at
+            for at, line in lines
+            if line.external_id != written.external_id and at < index and words(line.after) == words(entry.after)
+        ]
+        if not there or not over or US in (journal[there[-1]][1].by, journal[over[-1]][1].by):
+            continue
+        if journal[there[-1]][1].after == written.before and moments[there[-1]] > moments[over[-1]]:
+            verdict.findings.append(
+                f"older edit won: {path} of {entry.label}: {written.before!r} lost to {entry.after!r}"
+            )
+
+
 CHECKS = (
     nothing_is_lost,
     sets_are_merged,
@@ -466,4 +499,5 @@ CHECKS = (
     every_write_is_audited,
     nobody_is_asked_needlessly,
     no_question_comes_back_unchanged,
+    the_newer_edit_wins,
 )

@@ -147,6 +147,7 @@ class Player:
         return Evidence(
             self.worlds,
             self.journal,
+            self.moments,
             self.began,
             self.reads,
             entries,

@@ -73,6 +73,7 @@ def capabilities_of(nature: Nature) -> Capabilities:
         complete_history=nature.history,
         exact_version=nature.exact_version,
         watermark_granularity=nature.granularity or 0.000001,
+        stamp_granularity=nature.granularity or 0.000001,
         overlap=max(5.0, nature.granularity),
         lookback=max(nature.lag, nature.granularity, 2.0),
         update_timeout=UPDATE_TIMEOUT,

@@ -12,7 +12,7 @@ from connections.connectors.memory import World
 from connections.models import Connection
 from sync import approval
 from sync.models import Link
-from sync.tests.conftest import Pair
+from sync.tests.conftest import DEFAULT_RULES, Pair
 from sync.tests.test_engine_setbacks import fails, runs
 
 pytestmark = pytest.mark.django_db
@@ -132,12 +132,61 @@ def test_an_edit_of_a_pair_of_which_no_read_is_known_has_no_known_beginning(pair
     assert [one.code for one in pair.open_conflicts()] == ["times_overlap"]
 
 
-def test_a_read_that_hides_a_field_does_not_count_as_a_read(pair: Pair, link: Link) -> None:
-    before = Link.objects.get().left_read_at
-    pair.left.hidden = {"amount"}
-    edit(pair.left, link.left_id, 60, body="new")
+@pytest.mark.parametrize("away", ["hidden", "off"])
+def test_a_field_that_reads_did_not_show_may_have_been_edited_since_the_last_one_that_did(
+    pair: Pair, link: Link, away: str
+) -> None:
+    unseen(pair, away)
+    edit(pair.right, link.right_id, 60, amount=3)  # the older edit, which nobody sees
     look(pair, link)
-    assert Link.objects.get().left_read_at == before
+    seen_again(pair, away)
+    edit(pair.left, link.left_id, 30, amount=2)
+    edit(pair.right, link.right_id, 10, title="another field")
+    look(pair, link)
+    assert [one.rule_id for one in pair.open_conflicts()] == ["amount"]
+
+
+def unseen(pair: Pair, away: str) -> None:
+    if away == "hidden":
+        pair.left.hidden = pair.right.hidden = {"amount"}
+    else:
+        pair.publish(rules=[one for one in DEFAULT_RULES if one["id"] != "amount"])
+
+
+def seen_again(pair: Pair, away: str) -> None:
+    pair.left.hidden = pair.right.hidden = set()
+    if away == "off":
+        pair.publish(rules=DEFAULT_RULES)
+
+
+@pytest.mark.parametrize("coarse, ends", [(0.000001, 3), (60.0, None)])
+def test_what_a_coarse_stamp_says_may_have_happened_until_its_end(
+    pair: Pair, link: Link, coarse: float, ends: int | None
+) -> None:
+    pair.left.capabilities = replace(pair.left.capabilities, stamp_granularity=coarse)
+    edit(pair.left, link.left_id, 31, amount=2)  # cut to the minute: half a minute ago, or right now
+    edit(pair.right, link.right_id, 30.25, amount=3)
+    Link.objects.update(right_read_at=NOW - timedelta(minutes=30.5))
+    look(pair, link)
+    if ends:
+        assert pair.both(link.left_id or "", link.right_id or "", "amount") == (ends, ends)
+    else:
+        assert [one.code for one in pair.open_conflicts()] == ["times_overlap"]
+
+
+def test_a_history_is_asked_for_the_time_since_the_agreed_value_was_read(pair: Pair, link: Link) -> None:
+    """And not since the last read: that one may have shown the edit already."""
+    pair.left.capabilities = replace(pair.left.capabilities, field_history=True)
+    pair.right.capabilities = replace(pair.right.capabilities, field_history=True)
+    edit(pair.left, link.left_id, 60, amount=2)
+    fails(pair.right, "update", lambda: Retry("busy", after=0), times=2)
+    look(pair, link)
+    edit(pair.right, link.right_id, 30, amount=3)
+    pair.left.log = [replace(one, at=stamp_of(60)) for one in pair.left.log if one.after == 2]
+    pair.right.log = [replace(one, at=stamp_of(30)) for one in pair.right.log if one.after == 3]
+    Link.objects.update(right_read_at=NOW - timedelta(minutes=100))
+    runs(pair, 2)
+    assert pair.both(link.left_id or "", link.right_id or "", "amount") == (3, 3)
 
 
 def test_a_read_counts_from_its_beginning(pair: Pair, link: Link) -> None:
