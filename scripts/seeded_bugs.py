@@ -658,7 +658,7 @@ BUGS = [
     ),
     Bug(
         "freed-by-a-plan",
-        "a refused value is freed by a write the other way that is only planned, and is sent again once that one failed",
+        "a refused value is freed by a write the other way that is only planned, and sent again once that one failed",
         "sync/plan.py",
         "if rule.id in link.parked and not (isinstance(outcome, Skip | Write) or",
         "if rule.id in link.parked and not (isinstance(outcome, Skip) or",

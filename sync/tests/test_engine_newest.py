@@ -139,6 +139,7 @@ def test_a_field_that_reads_did_not_show_may_have_been_edited_since_the_last_one
     unseen(pair, away)
     edit(pair.right, link.right_id, 60, amount=3)  # the older edit, which nobody sees
     look(pair, link)
+    Link.objects.update(left_read_at=NOW - timedelta(minutes=45), right_read_at=NOW - timedelta(minutes=20))
     seen_again(pair, away)
     edit(pair.left, link.left_id, 30, amount=2)
     edit(pair.right, link.right_id, 10, title="another field")
