@@ -439,6 +439,8 @@ def no_question_comes_back_unchanged(case: _Case, verdict: Verdict) -> None:
         key = (entry.label, entry.field)
         if entry.action == "ask":  # what a person answered is tried, and may end in the same question
             last = {other: one for other, one in last.items() if other[0] != entry.label}
+        if (entry.action, entry.code) == ("conflict_closed", "superseded"):  # its field cannot be read for a while
+            last.pop(key, None)
         if entry.action != "conflict" or not entry.field or not entry.label:  # without a pair it is about the mapping
             continue
         before = last.get(key)
