@@ -75,6 +75,7 @@ class TellingContract:
         assert able.bulk_read >= 1 and able.bulk_write >= 1 and able.concurrency >= 1
         assert able.rate_per_second > 0
         assert able.watermark_granularity > 0
+        assert able.stamp_granularity > 0
         assert able.overlap >= 0
         assert able.lookback > 0 and able.settle_seconds >= 0 and able.update_timeout >= 0
         assert able.bell in ("webhook", "stream", "none")
