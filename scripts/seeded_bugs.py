@@ -667,7 +667,7 @@ BUGS = [
     Bug(
         "newest-by-the-record",
         "an edit that waits takes the time of whatever else is edited in its record: the older one wins",
-        "sync/state.py",
+        "sync/edit_times.py",
         """            elif "value" in known and record.values""",
         """            elif "values" in known and record.values""",
         (f"{NEWEST}::test_while_another_field_waits_each_edit_keeps_the_time_of_the_first_read_that_showed_it",),
@@ -675,7 +675,7 @@ BUGS = [
     Bug(
         "unread-taken-for-read",
         "a read that does not show a field counts as one that showed its old value: what was edited before it is newer",
-        "sync/state.py",
+        "sync/edit_times.py",
         """known.get("unread_since", last_read)""",
         """known.get("read_since", last_read)""",
         (f"{NEWEST}::test_a_field_that_reads_did_not_show_may_have_been_edited_since_the_last_one_that_did",),
@@ -683,7 +683,7 @@ BUGS = [
     Bug(
         "coarse-stamp-taken-exactly",
         "what a system stamps by the minute is taken to have happened at its beginning",
-        "sync/state.py",
+        "sync/edit_times.py",
         "        end = stamp + session.connectors[side].capabilities.stamp_granularity\n",
         "        end = stamp + 0.0\n",
         (f"{NEWEST}::test_what_a_coarse_stamp_says_may_have_happened_until_its_end",),

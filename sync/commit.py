@@ -13,6 +13,7 @@ from django.utils import timezone
 from connections.connectors.base import Change, Record
 from mappings.compiled import CompiledRule
 from sync import audit, causes, clobbers, hints
+from sync.edit_times import pending_edits
 from sync.identities import forget_record, note_records
 from sync.matching import forget
 from sync.merge import MISSING, Agree
@@ -21,7 +22,7 @@ from sync.plan import LinkPlan, PlannedConflict, PlannedOperation
 from sync.read import settled_mark
 from sync.rows import add_rows_with_keys, save_rows, select
 from sync.session import SIDES, Session
-from sync.state import Batch, pending_edits
+from sync.state import Batch
 
 
 @dataclass

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from django.utils import timezone
 
-from connections.connectors.base import Change, ConnectorError, Record
+from connections.connectors.base import ConnectorError, Record
 from mappings.models import Mapping as SyncMapping
 from sync import asked, hints, merged, parking
 from sync.commit import Decided, audit_entry
+from sync.edit_times import edit_times, exact_times, since_when
 from sync.lease import LeaseLost
 from sync.matching import same_thing
 from sync.merge import OTHER, EditTime
@@ -21,7 +22,7 @@ from sync.plan import Bind, LinkPlan, MakeTwin, PlannedConflict, Wonder, plan_de
 from sync.read import Reading, SideFailed, outside_scope
 from sync.rows import select
 from sync.session import SIDES, Session
-from sync.state import Batch, both_ids, edit_times, instruction_views, link_view, seconds_of
+from sync.state import Batch, both_ids, instruction_views, link_view, seconds_of
 from sync.unlinked import Decision, may_create, planned_create, twins_of_links
 
 log = logging.getLogger("sync")
@@ -360,7 +361,7 @@ def _with_history(look: Look, decided: Sequence[Decided]) -> None:
         if not connector.capabilities.field_history:
             continue
         ids = both_ids([one.link for one in asking])[side]
-        since = _first_edit(session, asking, side)
+        since = min(since_when(session, side, one.link, one.records, one.plan.wants_history()) for one in asking)
         try:
             found = connector.history(session.object_type(side), ids, session.paths(side), since)
         except ConnectorError:
@@ -370,38 +371,5 @@ def _with_history(look: Look, decided: Sequence[Decided]) -> None:
             one.history = {**one.history, side: list(found.get(one.link.record_id(side) or "", ()))}
     for one in asking:
         state = one.plan.state
-        one.plan = _plan_pair(look, one.link, one.records, _exact_times(session, one))
+        one.plan = _plan_pair(look, one.link, one.records, exact_times(session, one.link, one.records, one.history))
         one.plan.state = state
-
-
-def _first_edit(session: Session, asking: Sequence[Decided], side: str) -> str:
-    """From when on the fields in question may have been edited there, as that system writes it."""
-    first = []
-    for one in asking:
-        times = edit_times(session, one.link, one.records)
-        first += [_earliest(one.link, times, side, rule) for rule in one.plan.wants_history()]
-    cut = session.connectors[side].capabilities.stamp_granularity
-    since = max(0.0, min(first) + (session.connection(side).clock_offset or 0.0) - cut)
-    return datetime.fromtimestamp(since, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def _earliest(link: Link, times: Mapping[tuple[str, str], EditTime], side: str, rule_id: str) -> float:
-    """When the value was last known to be the agreed one; for what never agreed every change counts."""
-    known = times.get((side, rule_id))
-    return known.earliest if known is not None and rule_id in link.bases(side) else 0.0
-
-
-def _exact_times(session: Session, one: Decided) -> dict[tuple[str, str], EditTime]:
-    """The last change of each field since the read that showed what was agreed."""
-    found = {}
-    read = edit_times(session, one.link, one.records)
-    for side in SIDES:
-        offset = session.connection(side).clock_offset or 0.0
-        granularity = session.connectors[side].capabilities.stamp_granularity
-        changes: Sequence[Change] = one.history.get(side, ())
-        for rule in session.compiled.rules:
-            times = [seconds_of(c.at) - offset for c in changes if c.field == rule.field(side).path]
-            end = max(times, default=0.0) + granularity
-            if times and end >= _earliest(one.link, read, side, rule.id):  # else it does not know of this edit
-                found[(side, rule.id)] = EditTime(max(times), end)
-    return found

@@ -287,7 +287,7 @@ class Link(models.Model):
     # values agreed to differ: {rule id: true}
     agreed_differences = models.JSONField(default=dict)
     # {side: {rule id: {"value", "earliest", "latest"}}}: edits that are not agreed yet, and when they were made;
-    # {…: {"unread_since"}}: fields that later reads of the record did not show. Seconds; see state.pending_edits.
+    # {…: {"unread_since"}}: fields that later reads of the record did not show. Seconds; see edit_times.py.
     pending_edits = models.JSONField(default=dict)
     deleted_left = models.BooleanField(default=False)
     deleted_right = models.BooleanField(default=False)

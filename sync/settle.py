@@ -20,6 +20,7 @@ from sync import audit
 from sync.aftermath import Aftermath
 from sync.commit import audit_entry, end_question, label_of, rule_of, save_links, take_over_read
 from sync.echo import proves_echo
+from sync.edit_times import shows_all
 from sync.identities import note_records
 from sync.merge import MISSING, OTHER, base_after_write, is_empty
 from sync.models import AuditEntry, Conflict, Instruction, Link, Operation
@@ -28,7 +29,6 @@ from sync.read import settled_mark, settles
 from sync.rows import save_rows
 from sync.session import SIDES, Session
 from sync.setbacks import OPERATION_FIELDS, create_unclear, failed, finish, park
-from sync.state import shows_all
 
 
 def settle(session: Session, answers: Sequence[tuple[Operation, WriteResult | ConnectorError | None]]) -> None:

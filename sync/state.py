@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.utils import timezone
 
@@ -133,68 +132,6 @@ def link_view(link: Link, batch: Batch, edits: Mapping[tuple[str, str], EditTime
 
 def instruction_views(batch: Batch, link: Link) -> list[InstructionView]:
     return [InstructionView(one.pk, one.kind, one.choices) for one in batch.instructions.get(link.pk, [])]
-
-
-def edit_times(session: Session, link: Link, records: Mapping[str, Record | None]) -> dict[tuple[str, str], EditTime]:
-    """When each side was edited, as far as reads can tell: between our last read with the old value and the end of the
-    record's own stamp at the first read with the new one, both on our clock. A stamp from before that read tells
-    nothing: a field can change without it. What never agreed has the record's own stamp alone."""
-    found: dict[tuple[str, str], EditTime] = {}
-    now = timezone.now().timestamp()
-    for side in SIDES:
-        record = records[side]
-        if record is None or record.updated_at is None:
-            continue
-        stamp = seconds_of(record.updated_at) - (session.connection(side).clock_offset or 0.0)
-        end = stamp + session.connectors[side].capabilities.stamp_granularity
-        bases, noted, last_read = link.bases(side), link.pending_edits.get(side, {}), _last_read(link, side)
-        for rule in session.compiled.rules:
-            known = noted.get(rule.id, {})
-            read = known.get("unread_since", last_read)
-            if rule.id not in bases:
-                found[(side, rule.id)] = EditTime(stamp, end)
-            # ⚑ The record's stamp moves with every other field: the first read with this value tells more.
-            elif "value" in known and record.values.get(rule.field(side).path, MISSING) == known["value"]:
-                found[(side, rule.id)] = EditTime(known["earliest"], known["latest"])
-            else:
-                found[(side, rule.id)] = EditTime(read, end) if read <= end else EditTime(stamp, now)
-    return found
-
-
-def pending_edits(
-    session: Session, link: Link, records: Mapping[str, Record | None], agreed: Container[str]
-) -> dict[str, dict[str, Any]]:
-    """What these reads show that is not what was agreed, with when it was edited, and what they do not show, with when
-    it was read last: before the reads are taken over.
-
-    `agreed`: ids of rules whose bases take these values now. A side that was not read keeps what was noted of it.
-    """
-    times, rules = edit_times(session, link, records), {rule.id: rule for rule in session.compiled.rules}
-    found: dict[str, dict[str, Any]] = {}
-    for side in SIDES:
-        record, noted, edits = records[side], link.pending_edits.get(side, {}), {}
-        for rule_id, base in link.bases(side).items() if record is not None else ():
-            rule, known, when = rules.get(rule_id), noted.get(rule_id, {}), times.get((side, rule_id))
-            value = record.values.get(rule.field(side).path, MISSING) if rule and record else MISSING
-            if value is MISSING:  # hidden, or its rule is off
-                edits[rule_id] = {"unread_since": _last_read(link, side), **known}
-            elif when and value != base and rule_id not in agreed:
-                edits[rule_id] = {"value": value, "earliest": when.earliest, "latest": when.latest}
-        if edits or (record is None and noted):
-            found[side] = noted if record is None else edits
-    return found
-
-
-def _last_read(link: Link, side: str) -> float:
-    """When the side was last read; 0 for never."""
-    read_at = link.left_read_at if side == "left" else link.right_read_at
-    return read_at.timestamp() if read_at is not None else 0.0
-
-
-def shows_all(session: Session, link: Link, side: str, record: Record) -> bool:
-    """Whether the record was read with every field that was ever agreed on."""
-    paths = {rule.id: rule.field(side).path for rule in session.compiled.rules}
-    return all(rule_id in paths and paths[rule_id] in record.values for rule_id in link.bases(side))
 
 
 def seconds_of(stamp: str) -> float:

@@ -190,6 +190,26 @@ def test_a_history_is_asked_for_the_time_since_the_agreed_value_was_read(pair: P
     assert pair.both(link.left_id or "", link.right_id or "", "amount") == (3, 3)
 
 
+def test_what_a_history_tells_of_the_time_since_the_read_is_not_what_was_read(pair: Pair, link: Link) -> None:
+    for world in (pair.left, pair.right):
+        world.capabilities = replace(world.capabilities, field_history=True)
+    edit(pair.right, link.right_id, 60, amount=3)
+    edit(pair.left, link.left_id, 30, amount=2)
+    pair.left.log = [replace(one, at=stamp_of(30)) for one in pair.left.log if one.after == 2]
+    pair.right.log = [replace(one, at=stamp_of(60)) for one in pair.right.log if one.after == 3]
+
+    def edited(verb: str, ids: object) -> None:
+        if verb == "history":
+            pair.right.before = lambda *_: None
+            pair.right.edit(link.right_id or "", amount=9)
+
+    pair.right.before = edited
+    look(pair, link)
+    told = [one.after for one in pair.left.log if one.field == "amount"]
+    assert told == [2], "the 3 was older; the 9 came after the read, and is asked about"
+    assert [one.kind for one in pair.open_conflicts()] == ["clobber"]
+
+
 def test_a_read_counts_from_its_beginning(pair: Pair, link: Link) -> None:
     started: list[datetime] = []
     pair.left.after = lambda verb, ids: started.append(datetime.now(UTC)) if verb == "get" else None
