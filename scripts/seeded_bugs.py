@@ -688,4 +688,15 @@ BUGS = [
         "        end = stamp + 0.0\n",
         (f"{NEWEST}::test_what_a_coarse_stamp_says_may_have_happened_until_its_end",),
     ),
+    Bug(
+        "answer-told-as-overtaken",
+        "what a person answered arrived with a write that was not answered: the log does not say that they decided",
+        "sync/recover.py",
+        "        entries += _end_questions(session, operation, agreed)\n",
+        "        entries += _end_questions(session, operation, ())\n",
+        (
+            "sync/tests/test_engine_setbacks.py"
+            "::test_a_choice_that_arrived_is_told_as_answered_though_another_field_of_its_write_did_not",
+        ),
+    ),
 ]

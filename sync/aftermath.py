@@ -191,10 +191,10 @@ def ring(session: Session, links: Sequence[Link], lane: int, seconds: float = 0)
 
 
 def tell_asker(operations: Sequence[Operation], state: str) -> None:
-    """What became of the instructions these operations carried out: they wait for the next plan, or are refused."""
+    """What became of the instructions these operations carried out: they wait for the next plan, or are over."""
     asked = [operation.instruction_id for operation in operations if operation.instruction_id]
     if asked:
-        ended = timezone.now() if state == Instruction.State.REFUSED else None
+        ended = None if state == Instruction.State.WAITING else timezone.now()
         Instruction.objects.filter(pk__in=asked, state=Instruction.State.APPLYING).update(
             state=state, finished_at=ended
         )

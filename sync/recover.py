@@ -8,7 +8,7 @@ believed; anything else → the sent fields go to a person, naming what we may h
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -19,10 +19,10 @@ from django.utils import timezone
 from connections.connectors.base import Change, ConnectorError, Record, WriteResult
 from sync import audit, late
 from sync.aftermath import release, tell_asker
-from sync.commit import audit_entry, label_of, save_links
+from sync.commit import audit_entry, end_question, label_of, save_links, save_questions
 from sync.lease import LeaseLost
 from sync.merge import MISSING
-from sync.models import AuditEntry, Instruction, Operation, Run
+from sync.models import AuditEntry, Conflict, Instruction, Operation, Run
 from sync.overwritten import entry_about, replaced_by
 from sync.read import SideFailed
 from sync.rows import save_rows, select
@@ -286,18 +286,19 @@ def _unclear(session: Session, operation: Operation, rule_id: str) -> AuditEntry
 def _ask_a_person(session: Session, operation: Operation, record: Record, replaced: Mapping[str, Any]) -> None:
     """We may have written these values: a person decides, nothing is sent again.
 
-    Fields of `record` that say what we sent are agreed, whoever wrote them. `replaced`: others' edits that lie under
-    ours, by path.
+    Fields of `record` that say what we sent are agreed, whoever wrote them, and questions about them answered.
+    `replaced`: others' edits that lie under ours, by path.
     """
     system = session.system(operation.side)
     with transaction.atomic():
         session.lease.renew()
         finish(operation, Operation.State.DEAD, "not_answered", system=system)
-        entries = []
+        entries, agreed = list[AuditEntry](), set[str]()
         for rule_id, sent in operation.fields.items():
             if record.values.get(sent["path"], MISSING) == sent["value"]:
                 settle_field(session, operation, rule_id, sent, record, {})
                 entries.append(write_entry(session, operation, rule_id, sent))
+                agreed.add(rule_id)
                 continue
             park(session, operation, rule_id, sent, "maybe_written", "")
             operation.link.parked[rule_id]["params"]["value"] = sent["value"]
@@ -305,11 +306,26 @@ def _ask_a_person(session: Session, operation: Operation, record: Record, replac
             entries.append(refusal_conflict(session, operation, rule_id, "maybe_written", "", system, params=told))
             if told:
                 entries.append(entry_about(session, operation, rule_id, told["overwritten"]))
-        tell_asker([operation], Instruction.State.REFUSED)
+        entries += _end_questions(session, operation, agreed)
+        chosen = operation.fields.keys() & (operation.instruction.choices if operation.instruction else ())
+        done = bool(chosen) and chosen <= agreed
+        tell_asker([operation], Instruction.State.DONE if done else Instruction.State.REFUSED)
         save_rows([operation], OPERATION_FIELDS)
         save_links([operation.link], [])
         audit.append(entries)
         release(session, [operation.link])
+
+
+def _end_questions(session: Session, operation: Operation, agreed: Collection[str]) -> list[AuditEntry]:
+    """The open questions about these rules are over; that an edit was overwritten only a person ends."""
+    agreed = [rule_id for rule_id in agreed if rule_id not in operation.link.parked]
+    open_states = (Conflict.State.OPEN, Conflict.State.RESOLVING)
+    asked = Conflict.objects.filter(link=operation.link, rule_id__in=agreed, state__in=open_states)
+    instruction = operation.instruction
+    questions = [one for one in asked if instruction or one.kind != Conflict.Kind.CLOBBER]
+    entries = [end_question(session, operation.link, one, instruction, over=False) for one in questions]
+    save_questions(questions)
+    return entries
 
 
 def _create_unclear(session: Session, operation: Operation, code: str, keys: list[str]) -> None:

@@ -212,6 +212,31 @@ def test_a_choice_whose_write_may_have_happened_is_refused_and_asked_again(
     assert (asked.state, conflict.state, conflict.code) == ("refused", "open", "maybe_written")
 
 
+def test_a_choice_that_arrived_is_told_as_answered_though_another_field_of_its_write_did_not(
+    pair: Pair, conflict: Conflict, admin_user: Any
+) -> None:
+    left, right = conflict.link.left_id or "", conflict.link.right_id or ""
+    pair.right.capabilities = replace(pair.right.capabilities, field_history=False, complete_history=False)
+    asked = settle_left(pair, conflict, admin_user)
+    pair.left.edit(left, title="ours")
+
+    def lose(verb: str, ids: Any) -> None:
+        if verb == "update":
+            pair.right.after = lambda *_: None
+            pair.right.edit(right, title="somebody else's")
+            raise Uncertain("no answer")
+
+    pair.right.after = lose
+    runs(pair, 2)
+    asked.refresh_from_db()
+    conflict.refresh_from_db()
+    assert pair.both(left, right, "body") == ("L", "L")
+    assert (asked.state, conflict.state, conflict.closed_code) == ("done", "closed", "resolved")
+    told = AuditEntry.objects.get(action="resolve", code="resolved")
+    assert (told.values or {})["before"] == {"left": "L", "right": "R"}, "what was set aside stands beside who did it"
+    assert [(one.rule_id, one.code) for one in pair.open_conflicts()] == [("title", "maybe_written")]
+
+
 def test_two_unanswered_writes_of_one_pair_are_both_remembered(pair: Pair) -> None:
     for world in (pair.left, pair.right):
         world.capabilities = replace(world.capabilities, field_history=False, complete_history=False)
