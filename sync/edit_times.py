@@ -55,17 +55,19 @@ def pending_edits(
     times, rules = edit_times(session, link, records), {rule.id: rule for rule in session.compiled.rules}
     found: dict[str, dict[str, Any]] = {}
     for side in SIDES:
-        record, noted, edits = records[side], link.pending_edits.get(side, {}), {}
-        for rule_id, base in link.bases(side).items() if record is not None else ():
-            rule, known, when = rules.get(rule_id), noted.get(rule_id, {}), times.get((side, rule_id))
-            value = record.values.get(rule.field(side).path, MISSING) if rule and record else MISSING
+        record, noted = records[side], link.pending_edits.get(side, {})
+        if record is None:
+            found[side] = noted
+            continue
+        edits = found[side] = {}
+        for rule_id, base in link.bases(side).items():
+            rule, when = rules.get(rule_id), times.get((side, rule_id))
+            value = record.values.get(rule.field(side).path, MISSING) if rule else MISSING
             if value is MISSING:  # hidden, or its rule is off
-                edits[rule_id] = {"unread_since": _last_read(link, side), **known}
+                edits[rule_id] = {"unread_since": _last_read(link, side), **noted.get(rule_id, {})}
             elif when and value != base and rule_id not in agreed:
                 edits[rule_id] = {"value": value, "earliest": when.earliest, "latest": when.latest}
-        if edits or (record is None and noted):
-            found[side] = noted if record is None else edits
-    return found
+    return {side: edits for side, edits in found.items() if edits}
 
 
 def _last_read(link: Link, side: str) -> float:

@@ -50,6 +50,18 @@ def loses_answer(world: World) -> None:
     world.after = after
 
 
+def loses_to_an_edit(world: World, record: str, **values: Any) -> None:
+    """The next update is not answered, and somebody has edited the record since."""
+
+    def after(called: str, ids: Any) -> None:
+        if called == "update":
+            world.after = lambda *_: None
+            world.edit(record, **values)
+            raise Uncertain("no answer")
+
+    world.after = after
+
+
 def runs(pair: Pair, times: int) -> None:
     """Runs that look at every hint, due or not, and read no lists: nothing but hints brings a record back."""
     for _ in range(times):
@@ -192,20 +204,9 @@ def test_a_choice_that_is_refused_says_so_and_the_question_is_open_again(
 def test_a_choice_whose_write_may_have_happened_is_refused_and_asked_again(
     pair: Pair, conflict: Conflict, admin_user: Any
 ) -> None:
-    from dataclasses import replace
-
-    from connections.connectors.base import Uncertain
-
     pair.right.capabilities = replace(pair.right.capabilities, field_history=False)
     asked = settle_left(pair, conflict, admin_user)
-
-    def lose(verb: str, ids: Any) -> None:
-        if verb == "update":
-            pair.right.after = lambda *_: None
-            pair.right.edit(conflict.link.right_id, body="somebody else's")
-            raise Uncertain("no answer")
-
-    pair.right.after = lose
+    loses_to_an_edit(pair.right, conflict.link.right_id or "", body="somebody else's")
     runs(pair, 2)
     asked.refresh_from_db()
     conflict.refresh_from_db()
@@ -219,14 +220,7 @@ def test_a_choice_that_arrived_is_told_as_answered_though_another_field_of_its_w
     pair.right.capabilities = replace(pair.right.capabilities, field_history=False, complete_history=False)
     asked = settle_left(pair, conflict, admin_user)
     pair.left.edit(left, title="ours")
-
-    def lose(verb: str, ids: Any) -> None:
-        if verb == "update":
-            pair.right.after = lambda *_: None
-            pair.right.edit(right, title="somebody else's")
-            raise Uncertain("no answer")
-
-    pair.right.after = lose
+    loses_to_an_edit(pair.right, right, title="somebody else's")
     runs(pair, 2)
     asked.refresh_from_db()
     conflict.refresh_from_db()

@@ -12,12 +12,13 @@ from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from connections.connectors.base import ConnectorError, Refused, Retry, Uncertain
+from connections.connectors.base import ConnectorError, Refused, Retry
 from connections.connectors.memory import World
 from sync import decide, failures, instructions, look, parking, retrying
 from sync.failures import Group, Standing, groups, standing
 from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, Operation
 from sync.tests.conftest import DEFAULT_RULES, Pair
+from sync.tests.test_engine_setbacks import loses_to_an_edit
 
 pytestmark = pytest.mark.django_db
 
@@ -554,14 +555,7 @@ def test_a_record_that_lags_is_listed_from_the_third_time(pair: Pair) -> None:
 def test_an_answer_that_never_came_is_listed_where_a_person_has_to_say(pair: Pair) -> None:
     pair.right.capabilities = replace(pair.right.capabilities, field_history=False)
     left, right, _ = pair.linked(body="b")
-
-    def lose(verb: str, ids: Any) -> None:
-        if verb == "update":
-            pair.right.after = lambda *_: None
-            pair.right.edit(right, body="somebody else's")
-            raise Uncertain("no answer")
-
-    pair.right.after = lose
+    loses_to_an_edit(pair.right, right, body="somebody else's")
     pair.left.edit(left, body="new")
     pair.ring("left", left)
     runs(pair, 2)
