@@ -357,6 +357,7 @@ def nothing_flips_back_and_forth(case: _Case, verdict: Verdict) -> None:
     """v2 → v1 → v2 by us, though nobody wrote v1 anew."""
     ours: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     undone = {str(entry.after) for entry in case.evidence.entries if entry.code in ("undone", "resolved")}
+    undone.update(_answers_that_may_have_arrived(case))
     if case.circle:  # what an answer or undo took away in one mapping comes over by the other way
         undone |= {str(entry.before) for entry in case.evidence.entries if entry.code in ("undone", "resolved")}
         # The last pair of a circle meets its records as they are: the policy for first differences decides.
@@ -372,6 +373,16 @@ def nothing_flips_back_and_forth(case: _Case, verdict: Verdict) -> None:
         if value in ours[key][:-1] and line.after is not None and str(line.after) not in undone:
             verdict.findings.append(f"flip-flop: {line.field} of {world.name} {line.external_id} back to {value!r}")
         ours[key].append(value)
+
+
+def _answers_that_may_have_arrived(case: _Case) -> Iterator[str]:
+    """What somebody asked for in a pair, undo or answer, and a system took without telling: asked of a person again."""
+    instructed: set[str] = set()
+    for entry in case.evidence.entries:
+        if entry.action == "ask":
+            instructed.add(entry.label)
+        elif entry.code == "maybe_written" and entry.label in instructed:
+            yield str(entry.after)
 
 
 def nothing_is_invented(case: _Case, verdict: Verdict) -> None:
