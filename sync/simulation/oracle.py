@@ -160,6 +160,12 @@ class _Case:
         """Lines of the journal before each look at the record."""
         return (at for at, name, ids in self.evidence.reads if name == world.name and external_id in ids)
 
+    def slept(self, index: int) -> bool:
+        """Whether others looked at the record between the call of this line and its acceptance: the write came after
+        they had found nothing and given it up, and reads like somebody's own."""
+        world, line = self.evidence.journal[index]
+        return any(self.evidence.began[index] < at <= index for at in self.looks_at(world, line.external_id))
+
     def entries_of(self, records: Sequence[str], path: str) -> list[Entry]:
         return [entry for entry in self.told[path.title()] if all(record in entry.label for record in records)]
 
@@ -226,11 +232,23 @@ def sets_are_merged(case: _Case, verdict: Verdict) -> None:
             where, record = case.removed[word]
             if (where.name, record) in case.deleted_by_people:
                 continue
+            if _cut_off(case, where, record):
+                continue
             nobody_could_tell = (_removal_overwritten, _met_in_a_circle, _carried_by_one_that_slept)
             if any(one(case, word, where, record) for one in nobody_could_tell):
                 verdict.undetectable += 1
                 continue
             verdict.findings.append(f"resurrected: label {word} on {world.name} {external_id}")
+
+
+def _cut_off(case: _Case, world: SimulatedWorld, external_id: str) -> bool:
+    """Whether people deleted every twin of the record: what is done to it goes no further, and its pairs ask."""
+    systems = case.evidence.worlds
+    here = systems.index(world)
+    joined = {systems[one].name for pair in case.evidence.pairs if here in pair for one in pair if one != here}
+    ref = case.thing.get((world.name, external_id))
+    twins = {(name, record) for (name, record), thing in case.thing.items() if thing == ref and name in joined}
+    return bool(twins) and twins <= case.deleted_by_people
 
 
 def _removal_overwritten(case: _Case, word: str, world: SimulatedWorld, external_id: str) -> bool:
@@ -432,13 +450,15 @@ def nobody_is_asked_needlessly(case: _Case, verdict: Verdict) -> None:
         things = {ref for (_, record), ref in case.thing.items() if record in ids}
         now: dict[str, frozenset[str]] = {}
         edited: set[str] = set()  # systems; another mapping may have carried an edit of a third one
-        for world, line in case.evidence.journal[: entry.at_line]:
+        for index, (world, line) in enumerate(case.evidence.journal[: entry.at_line]):
             if line.field != path or case.thing.get((world.name, line.external_id)) not in things:
                 continue
             now[line.external_id] = frozenset(words(line.after))
-            if line.by != US or now[line.external_id] & by_answers:  # what a person typed or undid is an edit too
+            like_an_edit = line.by == US and case.slept(index)
+            # What a person typed or undid is an edit too.
+            if line.by != US or like_an_edit or now[line.external_id] & by_answers:
                 edited.add(world.name)
-            if all(record in now for record in ids) and len(set(now.values())) == 1:
+            if all(record in now for record in ids) and len(set(now.values())) == 1 and not like_an_edit:
                 edited.clear()
         if len(edited) < 2:
             verdict.findings.append(f"needless question: {path} of {entry.label}, edited only in {sorted(edited)}")
