@@ -31,6 +31,7 @@ from sync.simulation.remote import SimulatedWorld
 from sync.simulation.script import Script, Step
 
 WRITES = ("create", "update", "delete")
+BULK_WRITES = ("create", "update")
 # Seconds from one look to the next once people have stopped: past leases, time-outs, settle times, second sightings.
 CALM = (40.0, 130.0, 1000.0, 4000.0, 4000.0, 4000.0)
 LAST_RUNS = 12  # to let what is armed happen
@@ -75,6 +76,7 @@ class _Frame:
     inside: list[tuple[int, Step]]
     calls: int = 0
     began: int = 0  # lines of the journal before its latest call
+    latest: tuple[str, str] = ("", "")  # that call: system and verb
 
 
 @dataclass
@@ -390,7 +392,9 @@ class Player:
                 _, step = frame.inside.pop(0)
                 with self.killer.others_act():
                     self._do(step)
-            frame.began = began  # others made calls of their own meanwhile
+            # Others made calls of their own meanwhile. A bulk is one call, although its records come one by one.
+            bulk = world.nature.bulk_write > 1 and verb in BULK_WRITES and frame.latest == (world.name, verb)
+            frame.began, frame.latest = frame.began if bulk else began, (world.name, verb)
         with self.killer.others_act():
             self._ring()
         if when == "after" and verb == "get":
