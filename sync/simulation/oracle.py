@@ -232,7 +232,7 @@ def sets_are_merged(case: _Case, verdict: Verdict) -> None:
             where, record = case.removed[word]
             if (where.name, record) in case.deleted_by_people:
                 continue
-            if _cut_off(case, where, record):
+            if _cut_off(case, where, record) or _explained(case, [record], "labels"):
                 continue
             nobody_could_tell = (_removal_overwritten, _met_in_a_circle, _carried_by_one_that_slept)
             if any(one(case, word, where, record) for one in nobody_could_tell):
@@ -372,7 +372,7 @@ def nothing_comes_back_to_life(case: _Case, verdict: Verdict) -> None:
 
 
 def nothing_flips_back_and_forth(case: _Case, verdict: Verdict) -> None:
-    """v2 → v1 → v2 by us, though nobody wrote v1 anew."""
+    """v2 → v1 → v2 by us, though nobody wrote v1 anew; a sleeper's write reads like somebody's."""
     ours: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     undone = {str(entry.after) for entry in case.evidence.entries if entry.code in ("undone", "resolved")}
     undone.update(_answers_that_may_have_arrived(case))
@@ -380,12 +380,14 @@ def nothing_flips_back_and_forth(case: _Case, verdict: Verdict) -> None:
         undone |= {str(entry.before) for entry in case.evidence.entries if entry.code in ("undone", "resolved")}
         # The last pair of a circle meets its records as they are: the policy for first differences decides.
         undone |= {str(entry.after) for entry in case.evidence.entries if entry.code.startswith("initial_")}
-    for world, line in case.evidence.journal:
+    for index, (world, line) in enumerate(case.evidence.journal):
         if line.field not in TEXTS or (case.circle and line.field not in BOTH_WAYS):
             continue  # one-way rules in a circle carry an edit round to where somebody has written since
         key = (world.name, line.external_id, line.field)
         if line.by != US:
             ours[key].clear()
+            continue
+        if case.slept(index):
             continue
         value = str(line.after).strip()
         if value in ours[key][:-1] and line.after is not None and str(line.after) not in undone:
