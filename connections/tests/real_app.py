@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -134,9 +135,11 @@ def redmine(**options: Any) -> Iterator[RedmineDoor]:
     if not (REDMINE.exists() and shutil.which("puma") and shutil.which("ruby")):
         pytest.skip(NO_REDMINE)
     server = Path(__file__).with_name("redmine_server.rb")
+    # Rails reads this one too, and would take our database, or none where it is empty.
+    environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
     with tempfile.TemporaryDirectory(prefix="redmine-") as home:
         process = subprocess.Popen(
-            ["ruby", str(server), home], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            ["ruby", str(server), home], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
         with process:  # it ends with its standard input
             yield RedmineDoor(process, **options)
