@@ -132,6 +132,12 @@ def of_link(link: Link) -> list[ChangedRecord]:
     return list(ChangedRecord.objects.filter(these, mapping=link.mapping_id))
 
 
+def told_deleted(mapping_id: int, side: str, external_id: str) -> bool:
+    """Whether a hint that waits, due or not, tells that the record was deleted."""
+    these = "mapping_id = %s AND side = %s AND external_id = %s AND deleted"
+    return bool(fetch(ChangedRecord, these, mapping_id, side, external_id, only=("id",)))
+
+
 def any_due(mapping_id: int) -> bool:
     return bool(fetch(ChangedRecord, f"{DUE} LIMIT 1", mapping_id, timezone.now(), only=("id",)))
 

@@ -17,7 +17,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from connections.connectors.base import Change, ConnectorError, Record, WriteResult
-from sync import audit, late
+from sync import audit, hints, late
 from sync.aftermath import release, tell_asker
 from sync.commit import audit_entry, end_question, label_of, save_links, save_questions
 from sync.lease import LeaseLost
@@ -121,7 +121,7 @@ def _probe_update(session: Session, operation: Operation) -> None:
     # Rules may have been taken out since: what was sent is asked for all the same.
     paths = sorted({*session.paths(side), *(one["path"] for one in operation.fields.values())})
     record = connector.get_many(session.object_type(side), [operation.external_id], paths).get(operation.external_id)
-    if record is None and not connector.capabilities.not_found_means_gone:
+    if record is None and _may_be_hidden(session, operation):
         now, sent_at = timezone.now(), operation.claimed_at or operation.decided_at
         if now < sent_at + HIDDEN_AT_MOST:
             Operation.objects.filter(pk=operation.pk).update(
@@ -153,6 +153,13 @@ def _probe_update(session: Session, operation: Operation) -> None:
         _plan_again(session, operation, "not_applied")
     else:
         _ask_a_person(session, operation, record, replaced)
+
+
+def _may_be_hidden(session: Session, operation: Operation) -> bool:
+    """Whether a record that is not found may be there: its system does not tell hidden from gone, and did not tell of a
+    deletion either. The plan that follows believes the same (see decide.py)."""
+    certain = session.connectors[operation.side].capabilities.not_found_means_gone
+    return not certain and not hints.told_deleted(session.mapping.pk, operation.side, operation.external_id)
 
 
 def _reached(operation: Operation, written: Sequence[Change]) -> dict[str, object]:

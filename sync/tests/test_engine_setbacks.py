@@ -288,6 +288,26 @@ def test_a_write_whose_record_is_hidden_waits_for_it_an_hour_at_most(pair: Pair)
     assert AuditEntry.objects.get(action="unclear").values["after"] == "and again", "told, and the pair goes on"
 
 
+def test_a_write_whose_record_was_told_deleted_waits_no_longer(pair: Pair) -> None:
+    pair.right.capabilities = replace(pair.right.capabilities, not_found_means_gone=False)
+    left, right, link = pair.linked(body="b")
+    pair.left.edit(left, body="on its way")
+    loses_answer(pair.right)
+    pair.run()
+    del pair.right.records[right]
+    pair.run()
+    operation = Operation.objects.get(kind="update")
+    assert operation.state == "uncertain", "it may be hidden"
+    hints.mark(pair.mapping.pk, "right", [right], deleted=True)
+    Operation.objects.update(not_before=timezone.now())
+    runs(pair, 2)
+    operation.refresh_from_db()
+    link.refresh_from_db()
+    assert (operation.state, operation.result["code"]) == ("superseded", "gone_unanswered")
+    assert AuditEntry.objects.get(action="unclear").values["after"] == "on its way"
+    assert link.deleted_right, "and the deletion is seen"
+
+
 def test_what_was_asked_about_a_field_without_a_rule_names_its_path(pair: Pair) -> None:
     pair.right.capabilities = replace(pair.right.capabilities, field_history=False, complete_history=False)
     left, right, _ = pair.linked(body="b")

@@ -50,9 +50,14 @@ STILL_SECONDS = 10.0
 # Each waits for what it asked for, up to half a minute while a killed worker holds the mapping.
 REVIEWERS, REVIEW_SECONDS = 3, 5.0
 
+# A write whose record may only be hidden waits up to an hour for it, and what is told of its pair waits for that.
+WAITS_FOR_HIDDEN = "state = 'uncertain' AND kind = 'update' AND not_before > {soon}"
 UNDER_WAY = (
-    "SELECT (SELECT count(*) FROM sync_operation WHERE state IN ('planned', 'sending', 'uncertain'))"
-    " + (SELECT count(*) FROM sync_changedrecord WHERE not_before <= {soon})"
+    "SELECT (SELECT count(*) FROM sync_operation WHERE state IN ('planned', 'sending', 'uncertain')"
+    " AND NOT ({hidden}))"
+    " + (SELECT count(*) FROM sync_changedrecord hint WHERE not_before <= {soon} AND NOT EXISTS"
+    " (SELECT 1 FROM sync_link link WHERE hint.external_id IN (link.left_id, link.right_id) AND link.id IN"
+    " (SELECT link_id FROM sync_operation WHERE {hidden})))"
 )
 SOON = {
     "sqlite": f"datetime('now', '+{SOON_SECONDS:.0f} seconds')",
@@ -212,7 +217,8 @@ def _quiet(demo: Demo, seconds: int = SOON_SECONDS) -> bool:
     """Whether nothing is under way, and no record is to be looked at within these seconds."""
     soon = SOON["" if demo.database else "sqlite"].format(seconds)
     try:
-        return database.rows(demo, UNDER_WAY.format(soon=soon))[0][0] == 0
+        hidden = WAITS_FOR_HIDDEN.format(soon=soon)
+        return database.rows(demo, UNDER_WAY.format(soon=soon, hidden=hidden))[0][0] == 0
     except OSError:
         return False
 
