@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from connections.connectors.base import ConnectorError, Record
 from mappings.models import Mapping as SyncMapping
-from sync import asked, hints, merged, parking
+from sync import asked, hints, merged, parking, returned
 from sync.commit import Decided, audit_entry
 from sync.edit_times import edit_times, exact_times, since_when
 from sync.lease import LeaseLost
@@ -280,6 +280,7 @@ def _tombstone(look: Look, link: Link, records: Records) -> Decided:
     one = Decided(link, LinkPlan(), records)
     left, right = records["left"], records["right"]
     if left is None or left.deleted or right is None or right.deleted:
+        returned.one_returned(look.session, one)
         return one
     told = {"side": "left" if link.deleted_left else "right"}
     if look.session.compiled.matching_waits:

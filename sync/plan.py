@@ -90,7 +90,8 @@ class PlannedOperation:
     kind: str  # create, update, delete
     fields: tuple[PlannedField, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
-    # {rule id: value}; of a create what the source says and is not sent, of a delete what the record says
+    # {rule id: value}; of a create what the source says and is not sent, of a delete what the record says, of what
+    # closes a twin {path: value} that it replaces
     unsent: Mapping[str, Any] = field(default_factory=dict)
     part: str = ""
     cause: int | None = None
@@ -387,9 +388,9 @@ def plan_deletion(
         plan.operations.append(PlannedOperation(other, "delete", unsent=held, code="twin_deleted"))
     elif policy == "close" and not _says(survivor, mapping.side(other).close_values):
         # The link becomes a tombstone once this is confirmed.
-        plan.operations.append(
-            PlannedOperation(other, "update", extra=mapping.side(other).close_values, code="twin_closed")
-        )
+        values = mapping.side(other).close_values
+        said = {path: survivor.values.get(path) for path in values}
+        plan.operations.append(PlannedOperation(other, "update", extra=values, unsent=said, code="twin_closed"))
     else:
         plan.state = "unlinked" if policy == "unlink" else "deleted"
     return plan

@@ -16,7 +16,16 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from connections.connectors.base import Change, ConnectorError, Record, WriteResult
+from connections.connectors.base import (
+    Change,
+    ConnectorError,
+    Gone,
+    NotAllowed,
+    RateLimited,
+    Record,
+    Refused,
+    WriteResult,
+)
 from sync import audit, hints, late
 from sync.aftermath import release, tell_asker
 from sync.commit import audit_entry, end_question, label_of, save_links, save_questions
@@ -43,6 +52,10 @@ from sync.state import seconds_of
 CLOCK_SLACK_SECONDS = 120
 # A probe that broke off is made again after this long.
 PROBE_AGAIN = timedelta(minutes=5)
+# One whose system asked us to wait, no sooner than after this: less would ring the mapping without a pause.
+WAIT_AT_LEAST = timedelta(seconds=1)
+# Answers about one record; whatever is amiss with the system as a whole, the reads that follow find out.
+OF_THE_RECORD = (Refused, NotAllowed, Gone, RateLimited)
 # A record that may only be hidden from our account is looked for again this long before its write is given up; then
 # the pair goes on without knowing what became of it.
 HIDDEN_AT_MOST = timedelta(hours=1)
@@ -82,11 +95,16 @@ def leftovers(session: Session) -> None:
             continue
         try:
             _probe(session, operation)
+        # ⚑ An operation whose fate cannot be looked up blocks only its own record.
+        except OF_THE_RECORD as error:
+            wait = max(timedelta(seconds=error.after), WAIT_AT_LEAST) if isinstance(error, RateLimited) else PROBE_AGAIN
+            log.warning("operation %s cannot be probed: %s", operation.pk, error)
+            Operation.objects.filter(pk=operation.pk).update(not_before=timezone.now() + wait)
         except ConnectorError as error:
             raise SideFailed(operation.side, error) from error
         except (LeaseLost, SideFailed, OperationalError, InterfaceError):
             raise
-        except Exception:  # ⚑ an operation whose fate cannot be looked up blocks only its own record
+        except Exception:
             log.exception("operation %s cannot be probed", operation.pk)
             Operation.objects.filter(pk=operation.pk).update(not_before=now + PROBE_AGAIN)
 
@@ -129,9 +147,7 @@ def _probe_update(session: Session, operation: Operation) -> None:
             )
             return
     if record is None or record.deleted:
-        _plan_again(
-            session, operation, "gone_unanswered", [_unclear(session, operation, rule) for rule in operation.fields]
-        )
+        _give_up(session, operation)
         return
     sent = values_of(operation)
     if all(path in record.values and record.values[path] == value for path, value in sent.items()):
@@ -157,7 +173,7 @@ def _probe_update(session: Session, operation: Operation) -> None:
 
 def _may_be_hidden(session: Session, operation: Operation) -> bool:
     """Whether a record that is not found may be there: its system does not tell hidden from gone, and did not tell of a
-    deletion either. The plan that follows believes the same (see decide.py)."""
+    deletion either. The plan that follows believes the same hint (see decide.py)."""
     certain = session.connectors[operation.side].capabilities.not_found_means_gone
     return not certain and not hints.told_deleted(session.mapping.pk, operation.side, operation.external_id)
 
@@ -267,12 +283,32 @@ def _looks_like(operation: Operation, record: Record) -> bool:
     )
 
 
-def _plan_again(session: Session, operation: Operation, code: str, entries: Sequence[AuditEntry] = ()) -> None:
+def _plan_again(session: Session, operation: Operation, code: str) -> None:
     with transaction.atomic():
         session.lease.renew()
         supersede(session, [operation], code, again_in=0)
         release(session, [operation.link])
-        audit.append(list(entries))
+
+
+def _give_up(session: Session, operation: Operation) -> None:
+    """Nobody can read any more what became of this write.
+
+    ⚑ Its values stay parked: should the record come back, what it says may be ours or an edit made since, and nothing
+    is sent again before a person says so.
+    """
+    with transaction.atomic():
+        session.lease.renew()
+        supersede(session, [operation], "gone_unanswered", again_in=0)
+        for rule_id, sent in operation.fields.items():
+            _park_maybe_written(session, operation, rule_id, sent)
+        save_links([operation.link], [])
+        audit.append([_unclear(session, operation, rule_id) for rule_id in operation.fields])
+        release(session, [operation.link])
+
+
+def _park_maybe_written(session: Session, operation: Operation, rule_id: str, sent: dict[str, Any]) -> None:
+    park(session, operation, rule_id, sent, "maybe_written", "")
+    operation.link.parked[rule_id]["params"]["value"] = sent["value"]
 
 
 def _unclear(session: Session, operation: Operation, rule_id: str) -> AuditEntry:
@@ -307,8 +343,7 @@ def _ask_a_person(session: Session, operation: Operation, record: Record, replac
                 entries.append(write_entry(session, operation, rule_id, sent))
                 agreed.add(rule_id)
                 continue
-            park(session, operation, rule_id, sent, "maybe_written", "")
-            operation.link.parked[rule_id]["params"]["value"] = sent["value"]
+            _park_maybe_written(session, operation, rule_id, sent)
             told = {"overwritten": replaced[sent["path"]]} if sent["path"] in replaced else {}
             entries.append(refusal_conflict(session, operation, rule_id, "maybe_written", "", system, params=told))
             if told:

@@ -118,11 +118,13 @@ def _confirmed(session: Session, operation: Operation, result: WriteResult, afte
                 link,
                 operation_id=operation.pk,
                 side=side,
+                before=dict(operation.unsent) or None,
                 after=dict(operation.extra),
                 params={"system": session.system(side)},
             )
         )
     if closing:
+        _bases_of_closed_twin(session, operation, record)
         link.state = Link.State.DELETED
         link.parked.pop("", None)
     finish(operation, Operation.State.CONFIRMED, "confirmed", **operation.result.get("params", {}))
@@ -253,6 +255,24 @@ def _bases_of_new_record(session: Session, operation: Operation, record: Record)
         if (bases.get(rule.id, MISSING), source_bases.get(rule.id, MISSING)) == (now, source):
             agreed.add(rule.id)
     return any(rule.id not in agreed for rule in session.compiled.rules)
+
+
+def _bases_of_closed_twin(session: Session, operation: Operation, record: Record) -> None:
+    """⚑ What we wrote to close the twin is nobody's edit: should the deleted record come back, its own value counts as
+    the edit, and the twin is opened again."""
+    side, source_side, link = operation.side, OTHER[operation.side], operation.link
+    for rule in session.compiled.rules:
+        path = rule.field(side).path
+        if path not in operation.extra or rule.id in session.compiled.still:
+            continue
+        closed = base_after_write(rule, side, operation.extra[path], record.values.get(path), MISSING).base
+        link.bases(side)[rule.id] = closed
+        if not rule.may_write(side):
+            continue
+        try:
+            link.bases(source_side)[rule.id] = rule.lens.put(source_side, closed, None, None)
+        except CannotExpress:
+            link.bases(source_side)[rule.id] = None
 
 
 def write_entry(session: Session, operation: Operation, rule_id: str, sent: dict[str, Any]) -> AuditEntry:

@@ -233,6 +233,9 @@ SENTENCES: dict[str, str] = {
     "deleted_on_both": "The record is gone on both sides.",
     "deletion_noted": "The record was deleted on the {side}; the mapping leaves its twin alone.",
     "returned": "The deleted record is back, and the pair is synced again.",
+    "returned_alone": "The deleted record is back on the {side}, its twin is not: it stays as it is.",
+    "returned_to_a_new_twin": "The deleted record is back on the {side}. We had deleted its twin {was} in {system}: "
+    "it gets a new one.",
     "returned_as_another": "The id of the deleted record is back, but its match keys are others: the pair stays apart.",
     "deletion_unlinked": "The record was deleted on the {side}; the pair was unlinked.",
 }

@@ -24,9 +24,9 @@ def on_delete(pair: Pair, policy: str, **right: Any) -> None:
 
 def bring_back(world: World, external_id: str, **values: Any) -> None:
     record = world.records[external_id]
-    stamp = world.stamp()
+    version = str(int(record.version) + 1)
     world.records[external_id] = replace(
-        record, deleted=False, updated_at=stamp, version=stamp, values={**record.values, **values}
+        record, deleted=False, updated_at=world.stamp(), version=version, values={**record.values, **values}
     )
 
 
@@ -96,6 +96,83 @@ def test_a_record_that_is_back_before_anybody_decided_closes_the_question(pair: 
     link.refresh_from_db()
     assert not pair.open_conflicts() and not link.deleted_left
     assert pair.right.value(right, "body") == "back"
+
+
+def test_a_twin_that_we_closed_is_opened_again_when_the_deleted_record_is_back(pair: Pair) -> None:
+    on_delete(pair, "close", close_values={"status": "closed"})
+    left, right, link = pair.linked(status="open")
+    pair.left.remove(left)
+    pair.quiet()
+    told = AuditEntry.objects.get(code="twin_closed")
+    assert told.values == {"before": {"status": "open"}, "after": {"status": "closed"}}
+    bring_back(pair.left, left)
+    pair.quiet()
+    link.refresh_from_db()
+    assert link.state == "active" and not pair.open_conflicts()
+    assert pair.both(left, right, "status") == ("open", "open"), "our closing is nobody's edit"
+
+
+def test_an_edit_of_a_twin_that_we_closed_is_kept_when_the_deleted_record_is_back(pair: Pair) -> None:
+    on_delete(pair, "close", close_values={"status": "closed"})
+    left, right, _ = pair.linked(status="open", body="b")
+    pair.left.remove(left)
+    pair.quiet()
+    pair.right.edit(right, body="R")
+    bring_back(pair.left, left)
+    pair.quiet()
+    assert pair.both(left, right, "body") == ("R", "R")
+    assert pair.both(left, right, "status") == ("open", "open")
+
+
+def test_a_record_that_is_back_gets_a_new_twin_where_we_deleted_the_old_one(pair: Pair) -> None:
+    on_delete(pair, "delete")
+    left, old, link = pair.linked(body="b")
+    pair.left.remove(left)
+    pair.quiet()
+    assert old not in alive(pair.right)
+    bring_back(pair.left, left, body="back")
+    pair.quiet()
+    link.refresh_from_db()
+    assert (link.state, link.deleted_left, link.deleted_right) == ("active", False, False)
+    assert link.right_id != old and alive(pair.right) == [link.right_id]
+    assert pair.right.value(link.right_id, "body") == "back"
+    assert AuditEntry.objects.filter(code="returned_to_a_new_twin").count() == 1
+    pair.right.edit(link.right_id, body="R")
+    pair.quiet()
+    assert pair.left.value(left, "body") == "R" and not pair.open_conflicts()
+
+
+def test_an_old_twin_that_is_back_first_is_taken_and_no_new_one_made(pair: Pair) -> None:
+    on_delete(pair, "delete")
+    left, old, link = pair.linked(body="b")
+    pair.left.remove(left)
+    pair.quiet()
+    bring_back(pair.right, old)
+    bring_back(pair.left, left, body="back")
+    pair.quiet()
+    link.refresh_from_db()
+    assert (link.state, link.right_id, alive(pair.right)) == ("active", old, [old])
+    assert pair.right.value(old, "body") == "back"
+
+
+def test_a_record_that_is_back_alone_where_no_twins_are_made_stays_a_tombstone_of_the_other_one(pair: Pair) -> None:
+    on_delete(pair, "delete", create=False)
+    left, old, link = pair.linked(body="b")
+    pair.left.remove(left)
+    pair.quiet()
+    bring_back(pair.left, left, body="back")
+    pair.quiet()
+    link.refresh_from_db()
+    assert (link.state, link.deleted_left, link.deleted_right) == ("deleted", False, True)
+    assert AuditEntry.objects.filter(code="returned_alone").count() == 1
+    bring_back(pair.right, old)
+    pair.quiet()
+    link.refresh_from_db()
+    assert link.state == "active" and pair.right.value(old, "body") == "back"
+
+
+def alive(world: World) -> list[str]:
+    return [external_id for external_id, record in world.records.items() if not record.deleted]
 
 
 def test_closing_the_twin_is_not_forgotten_when_the_system_is_busy(pair: Pair) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from connections.connectors.base import NotAllowed, Refused, Uncertain
+from connections.connectors.base import Gone, NotAllowed, RateLimited, Refused, Uncertain
 from connections.connectors.memory import MemoryConnector
 from connections.models import Connection
 from mappings.models import Mapping
@@ -207,19 +207,39 @@ def test_a_record_that_cannot_be_read_delays_no_other(pair: Pair, monkeypatch: p
     assert ChangedRecord.objects.get().external_id == bad
 
 
-def test_an_operation_that_cannot_be_probed_blocks_only_its_record(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error", [KeyError("strange answer"), NotAllowed("Hidden."), Refused("No such field."), Gone("Not found.")]
+)
+def test_an_operation_that_cannot_be_probed_blocks_only_its_record(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     (stuck, _), (good, right) = pairs(pair, 2)
     pair.left.edit(stuck, body="new")
     pair.ring("left", stuck)
     once(pair.right, "update", lambda: _raise(Uncertain("no answer")), when="after")
     pair.run("live")
-    monkeypatch.setattr(recover, "_probe", lambda *_: _raise(KeyError("strange answer")))
+    monkeypatch.setattr(recover, "_probe", lambda *_: _raise(error))
     pair.left.edit(good, body="new")
     pair.ring("left", good)
     assert pair.run("live").state == "done"
     assert pair.right.value(right, "body") == "new"
     operation = Operation.objects.get(state="uncertain")
     assert operation.not_before > timezone.now() + timedelta(minutes=4) and operation.claim
+
+
+def test_a_probe_that_is_asked_to_wait_waits_alone(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    (stuck, _), (good, right) = pairs(pair, 2)
+    pair.left.edit(stuck, body="new")
+    pair.ring("left", stuck)
+    once(pair.right, "update", lambda: _raise(Uncertain("no answer")), when="after")
+    pair.run("live")
+    monkeypatch.setattr(recover, "_probe", lambda *_: _raise(RateLimited("Its job is queued.", after=30)))
+    pair.left.edit(good, body="new")
+    pair.ring("left", good)
+    assert pair.run("live").state == "done"
+    assert pair.right.value(right, "body") == "new"
+    operation = Operation.objects.get(state="uncertain")
+    assert timezone.now() + timedelta(seconds=25) < operation.not_before < timezone.now() + timedelta(seconds=35)
 
 
 def _raise(error: Exception) -> None:

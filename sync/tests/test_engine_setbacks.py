@@ -308,6 +308,23 @@ def test_a_write_whose_record_was_told_deleted_waits_no_longer(pair: Pair) -> No
     assert link.deleted_right, "and the deletion is seen"
 
 
+def test_a_record_that_is_back_after_an_unanswered_write_is_asked_about(pair: Pair) -> None:
+    left, right, _ = pair.linked(body="b")
+    pair.left.edit(left, body="ana's")
+    loses_answer(pair.right)
+    pair.run()
+    pair.right.edit(right, by="bob", body="b")
+    deleted = pair.right.records[right]
+    pair.right.remove(right)
+    runs(pair, 2)
+    assert Operation.objects.get(kind="update").result["code"] == "gone_unanswered"
+    pair.right.records[right] = replace(deleted, updated_at=pair.right.stamp())
+    pair.ring("right", right)
+    runs(pair, 2)
+    assert pair.both(left, right, "body") == ("ana's", "b"), "what Bob put back is not overwritten"
+    assert [(one.rule_id, one.code) for one in pair.open_conflicts()] == [("body", "maybe_written")]
+
+
 def test_what_was_asked_about_a_field_without_a_rule_names_its_path(pair: Pair) -> None:
     pair.right.capabilities = replace(pair.right.capabilities, field_history=False, complete_history=False)
     left, right, _ = pair.linked(body="b")
