@@ -248,7 +248,7 @@ class Jira(Connector):
             return jira_comments.update(self.site, external_id, values, fields)
         paths = sorted({*fields, *values})
         if "status" in values:
-            return self._step(external_id, values, paths)
+            return self._step(external_id, values, expected_version or "", paths)
         answer = self.site.call(
             "PUT",
             issue_path(external_id),
@@ -276,21 +276,32 @@ class Jira(Connector):
             found = {}
         return found.get(external_id) or Record(external_id, version="", values={})
 
-    def _step(self, external_id: str, values: Values, paths: Sequence[str]) -> WriteResult:
+    def _step(self, external_id: str, values: Values, version: str, paths: Sequence[str]) -> WriteResult:
         if set(values) != {"status"}:
             raise Refused("A Jira status is written by itself. Nothing was written. This is a fault of SyncAdmin.")
         target = values["status"]
         if not target:
             reason = "A Jira issue always has a status."
             raise Refused(f"{reason} Nothing was written. Map the empty value to a status.", {"status": reason})
-        step_towards(self.site, self.context.state, external_id, str(target))
-        record = self._read_back(external_id, paths)
+        step_towards(self.site, self.context.state, external_id, str(target), version)
+        record, replaced = self._after_step(external_id, paths, version)
         reached = record.values.get("status")
         if reached is None:
             raise Uncertain("Jira took a step of the workflow and then did not show the issue. We look again.")
         if reached.casefold() == str(target).casefold():
-            return WriteResult(record)
-        return WriteResult(record, on_the_way={"status": reached})
+            return WriteResult(record, replaced=replaced)
+        return WriteResult(record, on_the_way={"status": reached}, replaced=replaced)
+
+    def _after_step(self, external_id: str, paths: Sequence[str], version: str) -> tuple[Record, Values]:
+        """The record and what the step replaced: a step answers with nothing, so both are read in one call."""
+        account = self.context.state.get("account_id")
+        try:
+            for issue in self.site.shown([external_id], paths, ["changelog"]):
+                replaced = jira_history.overwritten(self.site, issue, account, version, ["status"])
+                return self.site.record(issue, paths), replaced
+        except ConnectorError:
+            pass  # the step is taken all the same
+        return Record(external_id, version="", values={}), {}
 
     def delete(self, object_type: str, external_id: str) -> None:
         if object_type == "comment":

@@ -237,11 +237,13 @@ class Site:
 
     def read(self, ids: Sequence[str], paths: Iterable[str]) -> dict[str, Record]:
         paths = list(paths)
-        wanted = sorted({*ALWAYS, *(path for path in paths if path != KEY.id)})
         return {
-            record.external_id: record
-            for record in (self.record(issue, paths) for issue in self.bulk_fetch(ids, wanted))
+            record.external_id: record for record in (self.record(issue, paths) for issue in self.shown(ids, paths))
         }
+
+    def shown(self, ids: Sequence[str], paths: Iterable[str], expand: Sequence[str] = ()) -> list[Any]:
+        """Issues with what a record of these paths is made of."""
+        return self.bulk_fetch(ids, sorted({*ALWAYS, *paths} - {KEY.id}), expand)
 
     def read_whole(self, id: str, paths: Iterable[str]) -> Record | None:
         """An issue with `paths` and every other field it shows: what a create led to, defaults included."""

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from connections.connectors import jira_history
-from connections.connectors.base import Refused, Retry, StateStore
+from connections.connectors.base import Refused, Retry, StateStore, VersionMismatch
 from connections.connectors.jira_site import Site, issue_path
-from connections.connectors.jira_values import normal, quoted
+from connections.connectors.jira_values import epoch_ms, normal, quoted, stamp
 
 KNOWN_SECONDS = 24 * 3600.0  # workflows change a few times a year; a wrong step is refused and learnt again
 UNSEEN_SECONDS = 600.0  # a status no issue was in: one may be there soon
@@ -106,13 +106,14 @@ def is_open(step: Mapping[str, Any]) -> bool:
     return step.get("isAvailable", True) and bool((step.get("to") or {}).get("name"))
 
 
-def step_towards(site: Site, state: StateStore, external_id: str, target: str) -> None:
+def step_towards(site: Site, state: StateStore, external_id: str, target: str, version: str = "") -> None:
     """Take one step of an issue's workflow towards a status; none where it is there. One writing call at most.
 
-    Raises Refused for "status" where no way leads there, or a step asks for a field that is empty.
+    version: the issue's time when the target was decided. Raises VersionMismatch where it has changed since, Refused
+    for "status" where no way leads there, or a step asks for a field that is empty.
     """
     path = issue_path(external_id)
-    issues = site.bulk_fetch([external_id], ["status", "issuetype", "project"], expand=["transitions"])
+    issues = site.bulk_fetch([external_id], ["status", "issuetype", "project", "updated"], expand=["transitions"])
     if not issues:
         site.get(path, fields="status")  # says by its error why it cannot be seen
         raise Retry("Jira did not show the issue just now. Nothing was written. We try again.")
@@ -121,6 +122,9 @@ def step_towards(site: Site, state: StateStore, external_id: str, target: str) -
     if current.casefold() == target.casefold():
         return
     fields = issue["fields"]
+    updated = stamp(fields.get("updated"))
+    if version and updated and epoch_ms(updated) > epoch_ms(version):
+        raise VersionMismatch("The Jira issue changed meanwhile; nothing was written. We read it again.")
     workflow = Workflow(site, state, str(fields["project"]["key"]), str(fields["issuetype"]["name"]))
     direct = targets_of(issue)
     workflow.learn(current, direct)

@@ -19,6 +19,7 @@ from connections.connectors.base import (
     Refused,
     Retry,
     Uncertain,
+    VersionMismatch,
 )
 from connections.connectors.jira_scope import scope_jql, tidy
 from connections.connectors.jira_values import epoch_ms
@@ -484,6 +485,56 @@ def test_a_lost_answer_to_a_step_is_uncertain(site):
     standin.fault("drop_after", method="POST", path="/transitions")
     with pytest.raises(Uncertain):
         jira.update("issue", issue["id"], {"status": "In Progress"}, None, PATHS)
+
+
+def moved_beside_our_step(monkeypatch, standin, issue, to, after=False):
+    """Ana moves the issue between our look and our next step, or right after the step."""
+    real, waiting = standin.handle, [to]
+
+    def handle(request):
+        step = request.method == "POST" and request.path.endswith("/transitions") and waiting
+        if step and not after:
+            standin.transition(issue["key"], "ana@acme.example", waiting.pop())
+        answer = real(request)
+        if step and after:
+            standin.transition(issue["key"], "ana@acme.example", waiting.pop())
+        return answer
+
+    monkeypatch.setattr(standin, "handle", handle)
+
+
+def test_no_step_is_taken_from_a_status_that_somebody_chose_after_our_read(site):
+    standin, jira = site
+    jira.check()
+    issue = new_issue(standin)
+    seen = read(jira, issue["id"]).version
+    standin.transition(issue["key"], "ana@acme.example", "In Progress")
+    with pytest.raises(VersionMismatch):
+        jira.update("issue", issue["id"], {"status": "In Review"}, seen, PATHS)
+    assert read(jira, issue["id"]).values["status"] == "In Progress"
+    there = jira.update("issue", issue["id"], {"status": "In Progress"}, seen, PATHS)
+    assert (there.on_the_way, there.replaced) == ({}, {}), "what she chose is what we would write"
+
+
+@pytest.mark.parametrize("target", ["Blocked", "Done"])
+def test_a_step_tells_a_status_that_somebody_chose_right_before_it(site, monkeypatch, target):
+    standin, jira = site
+    jira.check()
+    block = Transition("1", "Block", ("To Do", "In Progress"), "Blocked")
+    way = [Transition("2", "Start", ("To Do",), "In Progress"), Transition("3", "Done", ("Blocked",), "Done")]
+    standin.create_project("ANY", "Any way", workflow=[block, *way])
+    done = new_issue(standin, project="ANY")
+    for status in ("Blocked", "Done"):
+        standin.transition(done["key"], "ana@acme.example", status)
+    issue = new_issue(standin, project="ANY")
+    seen = read(jira, issue["id"]).version
+    moved_beside_our_step(monkeypatch, standin, issue, "In Progress")
+    written = jira.update("issue", issue["id"], {"status": target}, seen, PATHS)
+    assert (written.record.values["status"], written.replaced) == ("Blocked", {"status": "In Progress"})
+    if target == "Done":
+        assert written.on_the_way == {"status": "Blocked"}
+        last = jira.update("issue", issue["id"], {"status": target}, written.record.version, PATHS)
+        assert (last.record.values["status"], last.on_the_way, last.replaced) == ("Done", {}, {})
 
 
 @pytest.mark.parametrize(
