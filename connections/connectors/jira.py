@@ -283,25 +283,27 @@ class Jira(Connector):
         if not target:
             reason = "A Jira issue always has a status."
             raise Refused(f"{reason} Nothing was written. Map the empty value to a status.", {"status": reason})
-        step_towards(self.site, self.context.state, external_id, str(target), version)
-        record, replaced = self._after_step(external_id, paths, version)
-        reached = record.values.get("status")
-        if reached is None:
+        stepped = step_towards(self.site, self.context.state, external_id, str(target), version)
+        record, replaced, ours = self._after_step(external_id, paths, version)
+        if record.values.get("status") is None:
             raise Uncertain("Jira took a step of the workflow and then did not show the issue. We look again.")
+        # Where somebody moved the issue on already, their status is an edit, and not where our step led.
+        reached = str((ours if stepped else None) or record.values["status"])
         if reached.casefold() == str(target).casefold():
             return WriteResult(record, replaced=replaced)
         return WriteResult(record, on_the_way={"status": reached}, replaced=replaced)
 
-    def _after_step(self, external_id: str, paths: Sequence[str], version: str) -> tuple[Record, Values]:
-        """The record and what the step replaced: a step answers with nothing, so both are read in one call."""
+    def _after_step(self, external_id: str, paths: Sequence[str], version: str) -> tuple[Record, Values, str | None]:
+        """(the record, what a step replaced, our last status): a step answers with nothing, so one call reads all."""
         account = self.context.state.get("account_id")
         try:
             for issue in self.site.shown([external_id], paths, ["changelog"]):
                 replaced = jira_history.overwritten(self.site, issue, account, version, ["status"])
-                return self.site.record(issue, paths), replaced
+                ours = jira_history.written_last(self.site, issue, account, "status")
+                return self.site.record(issue, paths), replaced, ours
         except ConnectorError:
             pass  # the step is taken all the same
-        return Record(external_id, version="", values={}), {}
+        return Record(external_id, version="", values={}), {}, None
 
     def delete(self, object_type: str, external_id: str) -> None:
         if object_type == "comment":

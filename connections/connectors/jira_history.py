@@ -54,16 +54,10 @@ def overwritten(site: Site, issue: Any, account: str | None, version: str, field
 
     issue: as a write by `account` answered, with its changelog.
     """
-    log = issue.get("changelog") if isinstance(issue, Mapping) else None
-    entries = log.get("histories") if isinstance(log, Mapping) else None
-    if not account or not version or not isinstance(entries, list):
+    if not account or not version:
         return {}
-    specs, since, changes = site.specs(), epoch_ms(version), list[Change]()
-    # Newest first, as Jira tells them; the order of its numbers where two bear the same time.
-    for entry in sorted((e for e in entries if isinstance(e, Mapping)), key=_number):
-        at = stamp(entry.get("created"))
-        if at and epoch_ms(at) > since:
-            changes += _changes(specs, entry, at, set(fields))
+    specs, since = site.specs(), epoch_ms(version)
+    changes = [change for change in _shown_with(specs, issue, fields) if epoch_ms(change.at) > since]
     found = {}
     for path in fields:
         of_field = [change for change in changes if change.field == path]
@@ -71,6 +65,24 @@ def overwritten(site: Site, issue: Any, account: str | None, version: str, field
         if any(change.by != account for change in of_field[: max(ours, 0)]):
             found[path] = _as_read(specs.get(path), of_field[ours].before)
     return found
+
+
+def written_last(site: Site, issue: Any, account: str | None, path: str) -> Any:
+    """The value that `account` gave a field last, by the changelog that an issue was shown with; None if not told."""
+    told = _shown_with(site.specs(), issue, [path]) if account else []
+    return next((change.after for change in reversed(told) if change.by == account), None)
+
+
+def _shown_with(specs: Mapping[str, Any], issue: Any, fields: Sequence[str]) -> list[Change]:
+    """Changes of `fields` that an issue was shown with, oldest first."""
+    log = issue.get("changelog") if isinstance(issue, Mapping) else None
+    entries = log.get("histories") if isinstance(log, Mapping) else None
+    changes: list[Change] = []
+    # Newest first, as Jira tells them; the order of its numbers where two bear the same time.
+    for entry in sorted((e for e in entries or [] if isinstance(e, Mapping)), key=_number):
+        at = stamp(entry.get("created"))
+        changes += _changes(specs, entry, at, set(fields)) if at else []
+    return changes
 
 
 def _number(entry: Mapping[str, Any]) -> int:

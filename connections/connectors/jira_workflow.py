@@ -106,8 +106,8 @@ def is_open(step: Mapping[str, Any]) -> bool:
     return step.get("isAvailable", True) and bool((step.get("to") or {}).get("name"))
 
 
-def step_towards(site: Site, state: StateStore, external_id: str, target: str, version: str = "") -> None:
-    """Take one step of an issue's workflow towards a status; none where it is there. One writing call at most.
+def step_towards(site: Site, state: StateStore, external_id: str, target: str, version: str = "") -> bool:
+    """Take one step of an issue's workflow towards a status, and say so; none where it is there. One write at most.
 
     version: the issue's time when the target was decided. Raises VersionMismatch where it has changed since, Refused
     for "status" where no way leads there, or a step asks for a field that is empty.
@@ -120,7 +120,7 @@ def step_towards(site: Site, state: StateStore, external_id: str, target: str, v
     issue = issues[0]
     current = normal_status(issue)
     if current.casefold() == target.casefold():
-        return
+        return False
     fields = issue["fields"]
     updated = stamp(fields.get("updated"))
     if version and updated and epoch_ms(updated) > epoch_ms(version):
@@ -147,6 +147,7 @@ def step_towards(site: Site, state: StateStore, external_id: str, target: str, v
         site.call("POST", issue_path(external_id, "transitions"), json=body, write=True)
     except Refused as error:
         raise _status_error(site, external_id, current, str(step.get("name") or first), error) from None
+    return True
 
 
 def _screen(site: Site, external_id: str, step: Mapping[str, Any]) -> dict[str, Any]:

@@ -537,6 +537,18 @@ def test_a_step_tells_a_status_that_somebody_chose_right_before_it(site, monkeyp
         assert (last.record.values["status"], last.on_the_way, last.replaced) == ("Done", {}, {})
 
 
+@pytest.mark.parametrize(("target", "reached"), [("In Review", "In Progress"), ("In Progress", None)])
+def test_a_status_that_somebody_chose_right_after_our_step_is_not_taken_for_ours(site, monkeypatch, target, reached):
+    standin, jira = site
+    jira.check()
+    issue = new_issue(standin)
+    everywhere(standin)
+    moved_beside_our_step(monkeypatch, standin, issue, "Blocked", after=True)
+    written = jira.update("issue", issue["id"], {"status": target}, read(jira, issue["id"]).version, PATHS)
+    assert (written.record.values["status"], written.replaced) == ("Blocked", {})
+    assert written.on_the_way == ({"status": reached} if reached else {})
+
+
 @pytest.mark.parametrize(
     ("graph", "target", "first"),
     [
