@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 from connections.connectors import salesforce_bell as bell
+from connections.connectors import salesforce_history as history
 from connections.connectors import salesforce_people as people
 from connections.connectors import salesforce_soql as soql
 from connections.connectors import salesforce_writes as writes
@@ -27,7 +28,6 @@ from connections.connectors.base import (
     Creation,
     Field,
     FormField,
-    Gone,
     Hint,
     NotAllowed,
     ObjectType,
@@ -43,15 +43,13 @@ from connections.connectors.http import Answer
 from connections.connectors.quota import Quota
 from connections.connectors.salesforce_auth import FORM
 from connections.connectors.salesforce_check import check
-from connections.connectors.salesforce_fields import PARENTS, Shape, moment, plain_value, record_of, select_list
+from connections.connectors.salesforce_fields import PARENTS, Shape, record_of, select_list
 from connections.connectors.salesforce_org import API_VERSION, KEY_FIELD, Org
 
 # A transaction stamps its records when it writes them and may commit minutes later.
 LOOKBACK_SECONDS = 300.0
 # Objects made by Salesforce beside others; nobody keeps them in agreement.
 SHADOWS = ("Share", "__Share", "Feed", "__Feed", "History", "__History", "__Tag", "Tag", "ChangeEvent")
-# Kinds whose history values are ids.
-ID_KINDS = ("person", "reference")
 
 
 P = ParamSpec("P")
@@ -289,30 +287,7 @@ class Salesforce(Connector):
     def history(
         self, object_type: str, ids: Sequence[str], fields: Sequence[str], since: str
     ) -> Mapping[str, Sequence[Change]]:
-        """Empty where the org keeps no history of the object or the account may not read it."""
-        shape = self.org.shape(object_type)
-        custom = object_type.endswith("__c")
-        table = object_type[:-3] + "__History" if custom else object_type + "History"
-        owner = "ParentId" if custom else object_type + "Id"
-        asked = {soql.long_id(i): i for i in ids if soql.is_id(i)}
-        # Salesforce names a look-up by its relationship there: OwnerId is "Owner", Agent__c is itself.
-        paths = {f: f for f in fields} | {f[:-2]: f for f in fields if f.endswith("Id")}
-        found: dict[str, list[Change]] = {}
-        for chunk in soql.chunks(asked, around=400):
-            query = (
-                f"SELECT {owner}, Field, OldValue, NewValue, CreatedById, CreatedBy.Name, CreatedDate FROM {table}"  # noqa: S608
-                f" WHERE {soql.one_of(owner, chunk)} AND CreatedDate >= {soql.moment(since)} ORDER BY CreatedDate, Id"
-            )
-            try:
-                rows = self.org.rows(query, needs=(owner, "Field", "CreatedById", "CreatedDate"))
-            except (NotAllowed, Refused, Gone):
-                return {}
-            for row in rows:
-                path = paths.get(str(row["Field"]))
-                change = self._change(shape, path, row) if path else None
-                if change and (id := soql.long_id(row[owner])) in asked:
-                    found.setdefault(asked[id], []).append(change)
-        return found
+        return history.of_records(self.org, object_type, ids, fields, since)
 
     # Writes ------------------------------------------------------------------------------------------------------
 
@@ -334,7 +309,10 @@ class Salesforce(Connector):
     def update(
         self, object_type: str, external_id: str, values: Values, expected_version: str | None, fields: Sequence[str]
     ) -> WriteResult:
-        return writes.update(self.org, object_type, external_id, values, expected_version, fields)
+        result = writes.update(self.org, object_type, external_id, values, expected_version, fields)
+        sent = Update(external_id, values, expected_version)
+        found = history.replaced(self.org, object_type, [(sent, result.record)])
+        return replace(result, replaced=found.get(external_id, {}))
 
     def delete(self, object_type: str, external_id: str) -> None:
         writes.delete(self.org, object_type, external_id)
@@ -348,7 +326,14 @@ class Salesforce(Connector):
         self, object_type: str, updates: Sequence[Update], fields: Sequence[str]
     ) -> Sequence[WriteResult | ConnectorError]:
         """Ten to a call, each under its expected version; as one collection where none has one."""
-        return writes.update_many(self.org, object_type, updates, fields)
+        results = writes.update_many(self.org, object_type, updates, fields)
+        both = list(zip(updates, results, strict=True))
+        written = [(update, result.record) for update, result in both if isinstance(result, WriteResult)]
+        found = history.replaced(self.org, object_type, written)
+        return [
+            replace(result, replaced=found.get(update.external_id, {})) if isinstance(result, WriteResult) else result
+            for update, result in both
+        ]
 
     def write_correlation_key(self, object_type: str, external_id: str, key: str) -> None:
         writes.write_key(self.org, object_type, external_id, key)
@@ -377,27 +362,6 @@ class Salesforce(Connector):
         ordered = f" ORDER BY {order}" if order else ""
         for chunk in soql.chunks(values, around=len(select) * 2 + 200):
             yield self.org.rows(f"{select} WHERE {soql.one_of(field, chunk)}{ordered}", deleted)
-
-    def _change(self, shape: Shape, path: str, row: Mapping[str, Any]) -> Change | None:
-        column = shape.columns.get(path)
-        before, after = row.get("OldValue"), row.get("NewValue")
-        if column and column.shown.kind in ID_KINDS:
-            # Each change of a look-up is kept twice, with names and with ids; only the ids tell who is meant.
-            if not all(v is None or soql.is_id(str(v)) for v in (before, after)):
-                return None
-            if column.shown.kind == "person":
-                values = people.account_values(self.org, [str(v) for v in (before, after) if v])
-                before, after = (values[str(v)] if v else None for v in (before, after))
-        elif column and (before, after) != (None, None):  # else it says that the field changed, and not how
-            before, after = plain_value(column, before), plain_value(column, after)
-        return Change(
-            field=path,
-            at=moment(row["CreatedDate"]) or "",
-            by=soql.long_id(str(row["CreatedById"])),
-            by_name=(row.get("CreatedBy") or {}).get("Name"),
-            before=before,
-            after=after,
-        )
 
 
 def _select(shape: Shape, fields: Sequence[str]) -> str:

@@ -367,7 +367,10 @@ def test_without_history_there_is_none_and_no_error(w):
 
 
 def test_an_update_and_its_read_back_are_one_call(w):
+    clock = [1_800_000_000.0]
+    w.app.now = lambda: clock[0]
     case = w.case()
+    clock[0] += 60
     version = version_of(w, case)
     before = len(w.app.calls())
     values = {"Subject": "O'Brien \\ %", "Labels__c": ["docs", "api"], "Description": "a\nb", "Effort__c": None}
@@ -388,6 +391,39 @@ def test_an_update_under_an_old_version_writes_nothing(w):
     with pytest.raises(VersionMismatch):
         w.connector.update("Case", case, {"Subject": "ours"}, version, FIELDS)
     assert w.org.get(case)["Subject"] == "Jane's"
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_write_within_a_second_of_our_read_tells_an_edit_that_its_condition_could_not_see(w, many):
+    clock = [1_800_000_000.0]
+    w.app.now = lambda: clock[0]
+    cases = [w.case(Priority="P1", Effort__c=1), w.case(Priority="P1")]
+    clock[0] += 60
+    for case in cases:  # a first edit, which we read
+        w.org.edit(case, w.jane, Status="Working")
+    versions = [version_of(w, case) for case in cases]
+    w.org.edit(cases[0], w.jane, Priority="P2", Description="Hers", Effort__c=2, Subject="Hers")
+    values = {"Subject": "Ours", "Priority": "P3", "Status": "New", "Description": "Ours"}
+    before = len(w.app.calls())
+    if many:
+        updates = [Update(case, values, version) for case, version in zip(cases, versions, strict=True)]
+        told = [result.replaced for result in w.connector.update_many("Case", updates, FIELDS)]
+        assert len(w.app.calls()) == before + 2, "one look at the history for all"
+    else:
+        told = [w.connector.update("Case", c, values, v, FIELDS).replaced for c, v in zip(cases, versions, strict=True)]
+        assert len(w.app.calls()) == before + 4
+    # Where only her first edit was there to be replaced, it is told as well: the caller had read it.
+    assert told == [{"Subject": "Hers", "Priority": "P2", "Status": "Working"}, {"Status": "Working"}]
+    assert w.connector.update("Case", cases[0], {"Priority": "P1"}, version_of(w, cases[0]), FIELDS).replaced == {}
+
+
+def test_a_write_whose_history_cannot_be_had_is_done_all_the_same(w):
+    case = w.case()
+    version = version_of(w, case)
+    w.org.edit(case, w.jane, Priority="P2")
+    w.app.fault("status", path="/query", status=500, times=9)
+    result = w.connector.update("Case", case, {"Priority": "P3"}, version, FIELDS)
+    assert (result.record.values["Priority"], result.replaced) == ("P3", {})
 
 
 def test_text_that_looks_like_a_reference_is_written_as_text(w):
@@ -561,7 +597,7 @@ def test_few_updates_are_each_under_their_version(w):
     w.app.now = lambda: clock[0]
     fresh, changed, refused, gone = (w.case(Subject=str(n)) for n in range(4))
     versions = {c: version_of(w, c) for c in (fresh, changed, refused, gone)}
-    clock[0] += 10
+    clock[0] += 60
     w.org.edit(changed, w.jane, Subject="Jane's")
     w.org.delete(gone, w.jane)
     updates = [
@@ -582,7 +618,7 @@ def test_many_updates_overwrite_no_edit_made_after_our_read_either(w):
     w.app.now = lambda: clock[0]
     cases = [w.case(Subject=str(n)) for n in range(25)]
     updates = [Update(c, {"Subject": "ours"}, version_of(w, c)) for c in cases]
-    clock[0] += 10
+    clock[0] += 60
     w.org.edit(cases[17], w.jane, Subject="Jane's")
     before = len(w.app.calls())
     results = w.connector.update_many("Case", updates, FIELDS)
