@@ -32,6 +32,7 @@ from connections.connectors.base import (
 )
 from connections.connectors.quota import Quota
 from connections.models import Connection, Delivery, RoleAssignment
+from connections.overwrites import BLIND, REPLACED
 from mappings.models import Mapping as SyncMapping
 from sync.models import AuditEntry
 from syncadmin.tests.cases import RolesCase
@@ -330,6 +331,12 @@ class DeleteTests(ConnectionPagesCase):
         self.assertEqual(
             AuditEntry.objects.get(code="connection_deleted").values["before"]["address"], "https://left.example"
         )
+
+
+class BehaviourTests(ConnectionPagesCase):
+    def test_a_system_without_condition_and_history_says_that_an_overwritten_edit_cannot_be_detected(self) -> None:
+        self.as_("operator")
+        self.assertContains(self.client.get(self.url()), f"{BLIND} {REPLACED}")
 
 
 class TestTests(ConnectionPagesCase):

@@ -19,6 +19,7 @@ from connections.credentials import masked
 from connections.forecast import Forecast, forecast
 from connections.forms import dict_of
 from connections.models import Connection
+from connections.overwrites import detection
 from connections.pauses import standstill
 from connections.usage import calls_last_hour, uses_of, visible_connections
 from connections.views.deliveries import line_of
@@ -187,16 +188,14 @@ def behaviour(able: Capabilities) -> list[tuple[str, str]]:
         "stream": "told by its change stream, then read again",
         "none": "looked for in a complete listing every hour",
     }
+    overwrite = detection(able)
     writes = f"; writes {able.writes_per_second:g} a second" if able.writes_per_second else ""
     return [
         ("Live changes", bells[able.bell]),
         ("Batch", f"{able.bulk_read} reads, {able.bulk_write} writes"),
         ("At once", f"{able.concurrency} calls, at most {able.rate_per_second:g} a second{writes}"),
         ("Creates", "safe to repeat" if able.idempotent_create else "looked up by our key before a repeat"),
-        (
-            "Overwrite check",
-            "by the system, before each write" if able.conditional_write else "we read right before writing",
-        ),
+        ("Overwrite check", f"{overwrite.what} {overwrite.meaning}"),
         ("Deletions", "listed by the system" if able.lists_deletions else deletions[able.bell]),
         ("Who changed what", "field history" if able.field_history else "the record's last editor"),
         ("Polls read again", f"{able.overlap:g} s each time, {2 * able.lookback:g} s once in {able.lookback:g} s"),

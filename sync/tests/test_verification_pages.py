@@ -14,6 +14,9 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from connections.connectors.base import Capabilities
+from connections.connectors.memory import MemoryConnector
+from connections.overwrites import BLIND
 from sync import repair, verify
 from sync.models import AuditEntry, Instruction, Link, Verification, VerifiedDifference
 from sync.tests.pair_cases import PairCase
@@ -159,6 +162,14 @@ class Following(VerifyCase):
 
 
 class Showing(VerifyCase):
+    def test_it_says_for_each_side_whether_an_edit_that_a_write_replaces_is_noticed(self) -> None:
+        self.assertEqual(self.text(self.at).count(BLIND), 2)
+        able = Capabilities(field_history=True, complete_history=True)
+        with mock.patch.object(MemoryConnector, "capabilities", able):
+            text = self.text(self.at)
+        self.assertNotIn(BLIND, text)
+        self.assertEqual(text.count("history tells of an edit that our write replaced"), 2)
+
     def test_the_first_line_is_the_answer(self) -> None:
         self.assertIn("<h1>Pair: 1 pair drifted</h1>", self.html(self.at))
         del self.pair.right.records[self.link.right_id or ""]

@@ -9,6 +9,8 @@ from typing import Any
 
 from django.utils.safestring import SafeString
 
+from connections.overwrites import Detection, detection
+from connections.views.kinds import kind_of
 from mappings.compiled import field_spec
 from mappings.transforms.base import FieldSpec
 from sync import repair
@@ -117,6 +119,14 @@ def calls_of(one: Verification) -> list[tuple[str, str, int]]:
     """(side, system, calls)"""
     names = system_names(one.mapping)
     return [(side, names[side], sum(one.calls.get(side, {}).values())) for side in names]
+
+
+def overwrites_of(one: Verification) -> list[tuple[str, str, Detection]]:
+    """(side, system, whether an edit that our write replaces is noticed there)"""
+    found = [
+        (side, system, kind_of(one.mapping.connection(side))) for side, system in system_names(one.mapping).items()
+    ]
+    return [(side, system, detection(kind.capabilities)) for side, system, kind in found if kind is not None]
 
 
 def _specs(document: Mapping[str, Any]) -> dict[tuple[str, str], FieldSpec]:

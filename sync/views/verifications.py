@@ -103,6 +103,7 @@ def verification(request: HttpRequest, pk: int) -> HttpResponse:
         "waits": shown.waits_of(one),
         "fields": shown.fields_of(one),
         "calls": shown.calls_of(one),
+        "overwrites": shown.overwrites_of(one),
         "chips": chips,
         "set_chips": [chip for chip in chips if chip.value],
         "pager": pager,

@@ -1,0 +1,41 @@
+"""Whether it is noticed that our write replaces an edit made after our last read. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from connections.connectors.base import Capabilities
+
+BLIND = "An edit made between our read and our write cannot be detected here."
+REFUSED = "The system refuses our write where the record was edited after our read"
+HISTORY = "The system's history tells of an edit that our write replaced"
+ASKED = "A person is asked about it, with the overwritten value and one click to restore it."
+LEFT_OUT = "In other fields it cannot be detected here."
+REPLACED = (
+    "Our write replaces it, and nobody is asked. We read right before each write, so the moment is short; a rule that "
+    "only reads here replaces nothing."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """`what` can be noticed, one sentence, and its `meaning` for such an edit."""
+
+    what: str
+    meaning: str
+
+
+def detection(able: Capabilities) -> Detection:
+    """What a system with these capabilities lets us notice."""
+    covered = "" if able.complete_history else ", in the fields it covers"
+    asked = ASKED if able.complete_history else f"{ASKED} {LEFT_OUT}"
+    if able.conditional_write:
+        close = f"less than {able.conditional_resolution:g} s away"
+        if not able.conditional_resolution:
+            return Detection(f"{REFUSED}.", "Nothing is overwritten: the record is read and decided again.")
+        if able.field_history:
+            return Detection(f"{REFUSED}; its history tells of one {close}{covered}.", asked)
+        return Detection(f"{REFUSED}; one {close} cannot be detected here.", REPLACED)
+    if able.field_history:
+        return Detection(f"{HISTORY}{covered}.", asked)
+    return Detection(BLIND, REPLACED)
