@@ -338,6 +338,11 @@ class BehaviourTests(ConnectionPagesCase):
         self.as_("operator")
         self.assertContains(self.client.get(self.url()), f"{BLIND} {REPLACED}")
 
+    def test_a_bell_that_tells_of_deletions_does_not_spare_the_listing(self) -> None:
+        self.as_("operator")
+        page = self.client.get(self.url())
+        self.assertContains(page, "told by its webhook, and looked for in a complete listing every hour")
+
 
 class TestTests(ConnectionPagesCase):
     def test_a_good_test_shows_account_clock_limit_and_what_is_missing(self) -> None:

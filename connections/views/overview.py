@@ -184,8 +184,8 @@ def behaviour(able: Capabilities) -> list[tuple[str, str]]:
     """The declared capabilities, in words."""
     bells = {"webhook": "it calls our webhook", "stream": "we listen to its change stream", "none": "polling alone"}
     deletions = {
-        "webhook": "told by its webhook, then read again",
-        "stream": "told by its change stream, then read again",
+        "webhook": "told by its webhook, and looked for in a complete listing every hour",
+        "stream": "told by its change stream, and looked for in a complete listing every hour",
         "none": "looked for in a complete listing every hour",
     }
     overwrite = detection(able)
