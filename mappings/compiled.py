@@ -3,9 +3,11 @@
 Pure: no Django, no HTTP library, no clock. The document (MappingVersion.document) is:
 
 {"left": SIDE, "right": SIDE, "match_keys": [[{"left": path, "right": path}, ...], ...], "initial": "fill_empty",
- "poll_seconds": 15, "poll_seconds_idle": 60, "schedule": {}, "brakes": {}, "rules": [RULE, ...]}
+ "poll_seconds": 15, "poll_seconds_idle": 60, "schedule": {}, "brakes": {}, "rules": [RULE, ...],
+ "create_fields": {"left": [FIELD, ...], "right": [FIELD, ...]} (those that `create_defaults` fill: see sync/schema.py)}
 
-Versions from before there were an idle pace and schedules lack them: they are polled at one pace, and live.
+Versions from before there were an idle pace and schedules lack them: they are polled at one pace, and live. Where
+`create_fields` is missing, a value for new records is not judged by the options, type and length of its field.
 
 SIDE = {"connection": id, "connection_name": str, "kind": str, "object_type": str, "object_label": str,
         "scope": {}, "create": bool (make here what is new on the other side), "create_defaults": {path: value},

@@ -83,6 +83,10 @@ def document_of(mapping: Mapping, left_fields: Sequence[Field], right_fields: Se
         "schedule": mapping.schedule,
         "brakes": mapping.brakes,
         "rules": [rule_document(rule, left, right) for rule in rules],
+        "create_fields": {
+            "left": [field_snapshot(path, left) for path in mapping.create_defaults_left],
+            "right": [field_snapshot(path, right) for path in mapping.create_defaults_right],
+        },
     }
 
 

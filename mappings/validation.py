@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from connections.connectors.base import Field
 from mappings import schedules
 from mappings.problems import OTHER, SIDES, Problem, SideFacts, kind_words, named, rule_label, writes
 from mappings.rule_checks import RULE_CHECKS, Facts
@@ -100,7 +101,7 @@ def _required_fields(document: Mapping[str, Any], facts: Facts, side: str) -> It
 def _extra_values(document: Mapping[str, Any], facts: Facts, side: str) -> Iterator[Problem]:
     """Values written beside the rules: at creation, and when the twin is closed."""
     settings = document[side]
-    for path in settings["create_defaults"]:
+    for path, value in settings["create_defaults"].items():
         field = facts[side].field(path)
         if field is None or not field.creatable or field.separate_write:
             why = "does not exist" if field is None else "cannot be set at creation"
@@ -111,6 +112,16 @@ def _extra_values(document: Mapping[str, Any], facts: Facts, side: str) -> Itera
                 "Every new record would be refused.",
                 "Remove it from the values for new records."
                 + (" A rule can write it right after." if field is not None and field.separate_write else ""),
+                side=side,
+                field=path,
+            )
+        elif unfit := _unfit(field, value):
+            yield Problem(
+                "warning",
+                "unfit_create_default",
+                f"{field.label} in {facts[side].name} {unfit}.",
+                "Where the system insists on it, every new record is refused and asked about.",
+                "Choose another value for new records, or change the field there.",
                 side=side,
                 field=path,
             )
@@ -150,6 +161,17 @@ def _extra_values(document: Mapping[str, Any], facts: Facts, side: str) -> Itera
             side=side,
             field="close_values",
         )
+
+
+def _unfit(field: Field, value: Any) -> str:
+    """What of a value for new records its field does not take; "" where nothing is known to be wrong."""
+    offered = {option.value for option in field.options if option.active}
+    given = [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
+    if offered and not set(given) <= offered:
+        return f"has no option {named([one for one in given if one not in offered])}, the value for new records"
+    if field.max_length is not None and isinstance(value, str) and len(value) > field.max_length:
+        return f"takes {field.max_length:,} characters; the value for new records is longer"
+    return ""
 
 
 def _scope(document: Mapping[str, Any], facts: Facts, side: str) -> Iterator[Problem]:

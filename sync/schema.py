@@ -100,9 +100,8 @@ def _of_rule(
     if field_now is None:
         yield _missing(finding, spec, side, document, now, hidden)
         return
-    both_formats = {field_now.format, spec.get("format")} - {None}
-    if field_now.kind != spec["kind"] or len(both_formats) > 1:
-        yield finding("type_changed", RULE, was=_type(spec["kind"], spec.get("format")), now=_type_of(field_now))
+    if retyped := _retyped(spec, field_now):
+        yield finding("type_changed", RULE, **retyped)
         return
     if not _writes(rule, side):
         return
@@ -113,9 +112,8 @@ def _of_rule(
         yield finding("not_creatable", LATER)
     if gone := _options_gone(rule, side, field_now):
         yield finding("option_removed", VALUES, values=gone)
-    was, limit = spec.get("max_length"), field_now.max_length
-    if limit is not None and was is not None and limit < was:  # where no limit was told, none is known to be shorter
-        yield finding("shortened", VALUES, was=was, limit=limit)
+    if shorter := _shorter(spec, field_now):
+        yield finding("shortened", VALUES, **shorter)
 
 
 def _missing(
@@ -143,6 +141,27 @@ def _writes(rule: Mapping[str, Any], side: str) -> bool:
     return bool(rule["direction"] in ("both", f"to_{side}"))
 
 
+def _retyped(spec: Mapping[str, Any], now: Field) -> dict[str, str]:
+    """What it was and is, where the field is of another type than the version knows."""
+    both_formats = {now.format, spec.get("format")} - {None}
+    if now.kind == spec["kind"] and len(both_formats) < 2:
+        return {}
+    return {"was": _type(spec["kind"], spec.get("format")), "now": _type_of(now)}
+
+
+def _shorter(spec: Mapping[str, Any], now: Field) -> dict[str, int]:
+    was, limit = spec.get("max_length"), now.max_length
+    if limit is None or was is None or limit >= was:  # where no limit was told, none is known to be shorter
+        return {}
+    return {"was": was, "limit": limit}
+
+
+def _no_longer_offered(spec: Mapping[str, Any], now: Field) -> list[str]:
+    """Options that the version knows and the field does not have any more. Where none are told, none are gone."""
+    offered = {option.value for option in now.options if option.active}
+    return [option for option in spec.get("options") or () if option not in offered] if offered else []
+
+
 def _type(kind: str, form: str | None) -> str:
     return kind.replace("_", " ") + (f" ({form})" if form else "")
 
@@ -152,11 +171,8 @@ def _type_of(one: Field) -> str:
 
 
 def _options_gone(rule: Mapping[str, Any], side: str, now: Field) -> list[str]:
-    """Options that the rule may write there and that are not offered any more. Where none are told, none are gone."""
-    offered = {option.value for option in now.options if option.active}
-    if not offered:
-        return []
-    known = [option for option in rule[side].get("options") or () if option not in offered]
+    """Options that the rule may write there and that are not offered any more."""
+    known = _no_longer_offered(rule[side], now)
     if rule.get("entries"):
         used = {str(entry.get(side)) for entry in rule["entries"]}
     elif from_there := rule[OTHER[side]].get("options"):
@@ -174,9 +190,9 @@ def _of_creates(document: Mapping[str, Any], side: str, now: Now) -> Iterator[Fi
     if not settings["create"]:
         return
 
-    def finding(code: str, one: Field | None, path: str, wait_for: str, rule: str = "") -> Finding:
+    def finding(code: str, one: Field | None, path: str, wait_for: str, rule: str = "", **told: Any) -> Finding:
         label = one.label if one else path
-        return Finding(f"create:{side}", side, code, CREATES, wait_for, label, rule, {"path": path})
+        return Finding(f"create:{side}", side, code, CREATES, wait_for, label, rule, {"path": path, **told})
 
     rules = {rule[side]["path"]: rule for rule in document["rules"] if _writes(rule, side)}
     given = set(settings["create_defaults"]) | set(settings["scope"])
@@ -188,10 +204,29 @@ def _of_creates(document: Mapping[str, Any], side: str, now: Now) -> Iterator[Fi
             yield finding("newly_required", one, one.path, one.path)
         elif not rule[side].get("required") and rule[side]["kind"] != "unknown" and _may_be_empty(rule, side, now):
             yield finding("newly_required", one, one.path, one.path, rule["id"])
-    for path in settings["create_defaults"]:
+    known = {spec["path"]: spec for spec in (document.get("create_fields") or {}).get(side, ())}
+    for path, value in settings["create_defaults"].items():
         there = now[side].get(path)
         if there is None or not there.creatable or there.separate_write:
             yield finding("create_value_unusable", there, path, "")
+        elif unfit := _unfit(known.get(path), value, there):
+            code, told = unfit
+            yield finding(code, there, path, "", **told)
+
+
+def _unfit(spec: Mapping[str, Any] | None, value: Any, now: Field) -> tuple[str, dict[str, Any]] | None:
+    """Why a value for new records does not fit its field any more; `spec`: the field as the version knows it."""
+    if spec is None or spec["kind"] == "unknown":
+        return None
+    if retyped := _retyped(spec, now):
+        return "create_type_changed", retyped
+    named = value if isinstance(value, list) else [value]
+    if gone := [option for option in _no_longer_offered(spec, now) if option in named]:
+        return "create_option_removed", {"values": gone}
+    shorter = _shorter(spec, now)
+    if shorter and isinstance(value, str) and len(value) > shorter["limit"]:
+        return "create_shortened", dict(shorter)
+    return None
 
 
 def _may_be_empty(rule: Mapping[str, Any], side: str, now: Now) -> bool:

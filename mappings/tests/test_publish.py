@@ -8,6 +8,7 @@ from connections.connectors.base import Field
 from connections.models import Connection
 from mappings import changes
 from mappings.changes import diff_versions
+from mappings.compiled import compile_document
 from mappings.models import ConflictPolicy, FieldMapping, Mapping, MappingVersion, ValueMap
 from mappings.publish import (
     DraftMoved,
@@ -18,7 +19,7 @@ from mappings.publish import (
     restore_draft,
     roll_back,
 )
-from mappings.tests.examples import LEFT_FIELDS, PRIORITY_ENTRIES, RIGHT_FIELDS
+from mappings.tests.examples import LEFT_FIELDS, PRIORITY_ENTRIES, RIGHT_FIELDS, snapshot
 from sync.models import AuditEntry, Link
 
 pytestmark = pytest.mark.django_db
@@ -81,6 +82,14 @@ def edit(mapping, left, /, **values):
 
 def ids(mapping):
     return dict(mapping.rules.values_list("left_field", "rule_id"))
+
+
+def test_a_version_remembers_the_fields_that_its_values_for_new_records_fill(mapping, user):
+    mapping.create_defaults_right = {"Priority": "P1"}
+    mapping.save()
+    document = landed(mapping, user).document
+    assert document["create_fields"] == {"left": [], "right": [snapshot("right", "Priority")]}
+    compile_document(document)
 
 
 def test_publishing_makes_a_version_activates_the_mapping_audits_and_wakes(mapping, user):

@@ -131,6 +131,16 @@ TABLE = [
         ("error", "bad_create_default", "left"),
     ),
     (
+        "a value for new records that is no option",
+        document(right=side(2, create_defaults={"Priority": "P9"})),
+        ("warning", "unfit_create_default", "right"),
+    ),
+    (
+        "a value for new records that is too long",
+        document(right=side(2, create_defaults={"Subject": "x" * 256})),
+        ("warning", "unfit_create_default", "right"),
+    ),
+    (
         "closing without values",
         document(left=side(1, on_delete="close")),
         ("error", "no_close_values", "right"),
@@ -202,6 +212,12 @@ def test_a_required_field_may_come_from_the_values_for_new_records_or_from_the_s
     one_way = [rule("summary", "Subject", direction="to_left")]
     for given in ({"create_defaults": {"Subject": "New"}}, {"scope": {"Subject": "x"}}, {"create": False}):
         assert codes(document(rules=one_way, right=side(2, **given))) == []
+
+
+def test_a_value_for_new_records_that_fits_is_no_finding():
+    fitting = ({"Priority": "P1"}, {"Priority": None}, {"Subject": "x" * 255}, {"Tags__c": ["a"]}, {"Effort__c": 3})
+    for given in fitting:
+        assert codes(document(right=side(2, create_defaults=given))) == []
 
 
 def test_two_rules_may_read_one_field():

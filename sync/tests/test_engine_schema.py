@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from connections.connectors.base import Field, Option, Retry
 from connections.connectors.memory import US, LogLine, MemoryConnector, World
+from mappings.document import field_snapshot
 from sync import instructions, schema_entries, schema_watch
 from sync.dry_run import dry_run
 from sync.lease import take
@@ -24,6 +25,7 @@ from sync.models import AuditEntry, ChangedRecord, Conflict, Link, MappingState,
 from sync.session import open_session
 from sync.tests.conftest import DEFAULT_RULES, Pair, build_pair, rule
 from sync.tests.engine_cases import live
+from sync.views import _schema
 
 pytestmark = pytest.mark.django_db
 
@@ -387,6 +389,44 @@ def test_a_value_for_new_records_puts_it_right_with_the_next_version(known: Pair
     known.quiet()
     assert not known.open_conflicts() and Conflict.objects.get().closed_code == "schema_new_version"
     assert [r.values.get("team") for r in known.right.alive().values()] == [None, "ours"]
+
+
+def test_a_value_for_new_records_whose_option_is_gone_holds_creates_with_one_entry_until_it_is_back(
+    known: Pair,
+) -> None:
+    ids, _ = linked(known)
+    team = Field("team", "Team", "option", options=(Option("ours", "Ours"), Option("theirs", "Theirs")))
+    known.right.fields.append(team)
+    much_later(known)
+    known.run()
+    document = known.mapping.published.document
+    known.publish_as_is(
+        right={**document["right"], "create_defaults": {"team": "ours"}},
+        create_fields={"right": [field_snapshot("team", {"team": team})]},
+    )
+    known.run()
+    assert not known.open_conflicts()
+    later(known)
+    known.right.change("team", options=team.options[1:])
+    for number in range(3):
+        known.left.add(title=f"New {number}")
+    known.left.edit(ids["left"], status="done")
+    known.run()
+    one = entry(known)
+    assert (one.code, one.subject, one.params["values"]) == ("create_option_removed", "create:right", ["ours"])
+    assert known.both(ids["left"], ids["right"], "status") == ("done", "done")
+    assert _schema.changes(one)[0].todo.startswith("Put the option back, or choose another value for new records")
+    refusals = Operation.objects.filter(state="refused").count()
+    known.run()
+    assert len(known.open_conflicts()) == 1 and len(known.right.alive()) == 1
+    assert Operation.objects.filter(state="refused").count() == refusals, "what waits is not tried again"
+    known.right.change("team", options=team.options)
+    much_later(known)
+    known.run()
+    known.quiet()
+    one.refresh_from_db()
+    assert not known.open_conflicts() and one.closed_code == "schema_put_right"
+    assert [r.values.get("team") for r in known.right.alive().values()] == [None, "ours", "ours", "ours"]
 
 
 def test_records_that_fill_the_newly_required_field_are_made(known: Pair) -> None:

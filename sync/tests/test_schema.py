@@ -10,6 +10,7 @@ import pytest
 
 from connections.connectors.base import Field, Option
 from mappings.compiled import compile_document
+from mappings.document import field_snapshot
 from sync.schema import Finding, compare, fits, gravest, standing
 from sync.tests.conftest import rule
 
@@ -53,6 +54,7 @@ def document(direction: str = "both", **changes: Any) -> dict[str, Any]:
         "poll_seconds": 15,
         "brakes": {},
         "rules": [{**one, "direction": direction} for one in changes.pop("rules", RULES)],
+        **changes,
     }
 
 
@@ -179,6 +181,66 @@ def test_a_value_for_new_records_that_cannot_be_given_any_more_holds_every_creat
     (one,) = found("right", FIELDS, doc)
     assert (one.code, one.stops, one.path, one.params["path"]) == ("create_value_unusable", "creates", "", "team")
     assert standing(compile_document(doc), [one]).creates_wait["right"] == {"": "create_value_unusable"}
+
+
+TEAM = Field("team", "Team", "option", options=(Option("Ours", "Ours"), Option("Theirs", "Theirs")), max_length=20)
+NOTE = Field("note", "Note", "text", max_length=20)
+TAGS = Field("tags", "Tags", "set", options=(Option("new", "New"), Option("web", "Web")))
+
+
+def with_create_value(path: str, value: Any, side: str = "right") -> dict[str, Any]:
+    """A version that gives `value` to new records, with its field as it was when it was published."""
+    known = [field_snapshot(path, {"team": TEAM, "tags": TAGS, "note": NOTE})]
+    return document(**{side: {"create_defaults": {path: value}}, "create_fields": {side: known}})
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize(
+    ("path", "value", "now", "code", "told"),
+    [
+        ("team", "Ours", replace(TEAM, options=TEAM.options[1:]), "create_option_removed", {"values": ["Ours"]}),
+        (
+            "team",
+            "Ours",
+            replace(TEAM, options=(Option("Ours", "Ours", active=False), TEAM.options[1])),
+            "create_option_removed",
+            {"values": ["Ours"]},
+        ),
+        ("tags", ["new", "web"], replace(TAGS, options=TAGS.options[1:]), "create_option_removed", {"values": ["new"]}),
+        ("team", "Ours", replace(TEAM, kind="number"), "create_type_changed", {"was": "option", "now": "number"}),
+        ("note", "A long note", replace(NOTE, max_length=5), "create_shortened", {"was": 20, "limit": 5}),
+    ],
+)
+def test_a_value_for_new_records_that_its_field_does_not_take_any_more_holds_every_create(
+    path: str, value: Any, now: Field, code: str, told: dict[str, Any], side: str
+) -> None:
+    doc = with_create_value(path, value, side)
+    (one,) = found(side, [*FIELDS, now], doc)
+    assert (one.code, one.stops, one.subject, one.path) == (code, "creates", f"create:{side}", "")
+    assert one.params == {"path": path, **told}
+    assert standing(compile_document(doc), [one]).creates_wait[side] == {"": code}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "now"),
+    [
+        ("team", "Ours", TEAM),
+        ("team", "Ours", replace(TEAM, options=TEAM.options[:1])),
+        ("team", "Ours", replace(TEAM, options=())),
+        ("team", "A team that was never offered", TEAM),
+        ("tags", ["web"], replace(TAGS, options=TAGS.options[1:])),
+        ("note", "Note", replace(NOTE, max_length=5)),
+        ("note", None, replace(NOTE, max_length=5)),
+        ("note", "A long note", replace(NOTE, max_length=None)),
+    ],
+)
+def test_a_value_for_new_records_that_still_fits_is_no_finding(path: str, value: Any, now: Field) -> None:
+    assert found("right", [*FIELDS, now], with_create_value(path, value)) == []
+
+
+def test_a_value_whose_field_the_version_does_not_remember_is_not_judged() -> None:
+    doc = document(right={"create_defaults": {"team": "Gone"}})
+    assert found("right", [*FIELDS, TEAM], doc) == []
 
 
 @pytest.mark.parametrize("side", ["left", "right"])

@@ -49,6 +49,12 @@ TO_DO: Mapping[str, str] = {
     "read_only": "Give our account the right to edit it in {system}, or let the rule run one way and publish.",
     "newly_required": "Add a rule or a value for new records and publish, or make the field optional again.",
     "create_value_unusable": "Correct the values for new records in the mapping's settings and publish.",
+    "create_type_changed": "Check the values for new records in the mapping's settings and publish, or change the type "
+    "back.",
+    "create_option_removed": "Put the option back, or choose another value for new records in the mapping's settings "
+    "and publish.",
+    "create_shortened": "Make the field longer again, or shorten the value for new records in the mapping's settings "
+    "and publish.",
     "match_field_removed": PERMISSION,
     "match_field_hidden": PERMISSION,
     "match_field_changed": "Name another way to find the same thing in the mapping's settings and publish.",
