@@ -180,14 +180,16 @@ def settle_field(
             bases[rule_id] = sent["before"]
         source_bases[rule_id] = sent["source"]
         return True
-    if sent["settle"] == "current":
-        bases[rule_id], source_bases[rule_id] = written.base, sent["source"]
+    # ⚑ A value for this side alone is none for the other one, whatever the system makes of it.
+    current = sent["settle"] == "current"
+    bases[rule_id], source_bases[rule_id] = (read_back if current else written.base), sent["source"]
+    if current or (
+        sent["code"] == "kept_apart" and not rule.lens.equal(link.left_bases[rule_id], link.right_bases[rule_id])
+    ):
         link.agreed_differences[rule_id] = True
-        return written.edited
-    bases[rule_id], source_bases[rule_id] = written.base, sent["source"]
     if written.cut_short:
         park(session, operation, rule_id, sent, "cut_short", "")
-    return written.edited or written.cut_short
+    return written.cut_short or (written.edited and not current)
 
 
 def _step(rule: CompiledRule, operation: Operation, rule_id: str, sent: dict[str, Any], reached: Any) -> None:

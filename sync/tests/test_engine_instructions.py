@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sync import approval, instructions
-from sync.models import Conflict, Instruction, Link
+from sync.models import Conflict, Instruction, Link, Operation
 from sync.tests.conftest import Pair
 
 pytestmark = pytest.mark.django_db
@@ -139,3 +139,44 @@ def test_a_pair_that_was_never_created_is_created_when_it_is_matched_again(pair:
     link = Link.objects.get(left_id=left)
     assert link.state == "active" and link.right_id in pair.right.alive()
     assert link.operations.count() == refused + 1, "the ledger keeps what was refused before"
+
+
+def lower_case(external_id: str, values: dict[str, Any], by: str) -> dict[str, Any]:
+    """A system that keeps texts in lower case."""
+    return {path: value.lower() if isinstance(value, str) else value for path, value in values.items()}
+
+
+def test_what_the_system_makes_of_an_undo_stays_on_its_side(pair: Pair, admin_user: Any) -> None:
+    left, right, link = pair.linked(body="Old")
+    pair.left.edit(left, body="new")
+    pair.quiet()
+    pair.right.on_write = lower_case
+    instructions.undo(Operation.objects.get(state="confirmed"), admin_user)
+    pair.quiet()
+    assert pair.both(left, right, "body") == ("new", "old"), "nobody asked for anything on the left"
+    link.refresh_from_db()
+    assert link.agreed_differences == {"body": True}
+    pair.right.edit(right, body="newer")
+    pair.quiet()
+    assert pair.both(left, right, "body") == ("newer", "newer")
+
+
+def test_sets_that_may_differ_still_may_after_an_edit_that_was_carried_over(pair: Pair, admin_user: Any) -> None:
+    left, right, link = pair.linked(labels=["a"])
+    pair.publish(rules=[{**one, "policy": {"kind": "review"}} for one in pair.mapping.published.document["rules"]])
+    pair.left.edit(left, labels=["b"])
+    pair.right.edit(right, labels=["c"])
+    pair.quiet()
+    [question] = pair.open_conflicts()
+    seen = {"left": question.left_value, "right": question.right_value}
+    instructions.resolve(question, {"take": "ignore", "seen": seen}, admin_user)
+    pair.quiet()
+    pair.left.edit(left, labels=["b", "d"])
+    pair.quiet()
+    link.refresh_from_db()
+    assert pair.both(left, right, "labels") == (["b", "d"], ["c", "d"])
+    assert link.agreed_differences == {"labels": True}, "they were let differ, and still do"
+    pair.right.edit(right, labels=["b", "d"])
+    pair.quiet()
+    link.refresh_from_db()
+    assert pair.both(left, right, "labels")[0] == pair.both(left, right, "labels")[1] and not link.agreed_differences
