@@ -24,6 +24,10 @@ class NotWaiting(Exception):
     """There is nothing to approve or release."""
 
 
+class CannotHold(Exception):
+    """Holding would not do what it says; the brake stays."""
+
+
 def _name(user: Any) -> str:
     return user.get_username() if hasattr(user, "get_username") else str(user)
 
@@ -134,7 +138,7 @@ def release(mapping: Mapping, number: int, reason: str, user: Any) -> Allowance:
             by_name=_name(user),
             expires_at=timezone.now() + ALLOWANCE_TIME,
         )
-        MappingState.objects.filter(pk=state.pk).update(halt="", halt_reason={}, halted_at=None)
+        _end_halt(state)
         audit.write(
             "release",
             "allowance",
@@ -147,19 +151,45 @@ def release(mapping: Mapping, number: int, reason: str, user: Any) -> Allowance:
     return allowance
 
 
+def list_again(mapping: Mapping, user: Any) -> None:
+    """Have a side that came back empty listed once more, with nothing allowed. Raises NotWaiting."""
+    with transaction.atomic():
+        state = MappingState.objects.select_for_update().get(mapping=mapping)
+        if state.halt != MappingState.Halt.BRAKE or not side_is_empty(state):
+            raise NotWaiting(f"No side of {mapping} waits to be listed again.")
+        told = {"system": state.halt_reason["params"]["system"], "by": _name(user)}
+        _end_halt(state)
+        audit.write("start", "list_again", actor=_name(user), actor_kind="person", mapping=mapping, params=told)
+        jobs.wake(mapping.pk, queue="bulk")
+
+
+def side_is_empty(state: MappingState) -> bool:
+    """Whether the brake is about a side that suddenly lists nothing, not about a number of writes."""
+    return bool(state.halt_reason.get("code") == "side_empty")
+
+
+def _end_halt(state: MappingState) -> None:
+    """The next run goes on; where a side came back empty, it lists at once whatever the next poll's time."""
+    listed: dict[str, Any] = {"next_poll_at": None} if side_is_empty(state) else {}
+    MappingState.objects.filter(pk=state.pk).update(halt="", halt_reason={}, halted_at=None, **listed)
+
+
 def hold(mapping: Mapping, reason: str, user: Any) -> int:
     """Take the records that the brake is about out of the run: held, listed, re-includable. Returns their number.
 
     Creates: the new records that wait for a twin. Anything else: the linked records whose changes wait.
+    Raises NotWaiting; CannotHold for an empty side, where to hold every record would be to halt under another name.
     """
     with transaction.atomic():
         state = MappingState.objects.select_for_update().get(mapping=mapping)
         if state.halt != MappingState.Halt.BRAKE:
             raise NotWaiting(f"{mapping} is not halted by a brake.")
         params = state.halt_reason["params"]
+        if side_is_empty(state):
+            raise CannotHold(f"{params['system']} lists no records, so there are none to take out one by one.")
         creating = params["kind"] == "create"
         number = _hold_new(mapping, OTHER[params["side"]]) if creating else _hold_linked(mapping)
-        MappingState.objects.filter(pk=state.pk).update(halt="", halt_reason={}, halted_at=None)
+        _end_halt(state)
         audit.write(
             "hold",
             "held",

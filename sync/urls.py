@@ -1,6 +1,6 @@
 from django.urls import path
 
-from sync.views import audit, failures, records, review, runs, verifications
+from sync.views import audit, brakes, failures, records, review, runs, verifications
 
 urlpatterns = [
     path("review/", review.queue, name="review-queue"),
@@ -26,8 +26,9 @@ urlpatterns = [
     path("runs/<int:pk>/", runs.run, name="run"),
     path("runs/<int:pk>/progress/", runs.progress, name="run-progress"),
     path("runs/<int:pk>/approve/", runs.approve, name="run-approve"),
-    path("runs/<int:pk>/release/", runs.release, name="run-release"),
-    path("runs/<int:pk>/hold/", runs.hold, name="run-hold"),
+    path("runs/<int:pk>/release/", brakes.release, name="run-release"),
+    path("runs/<int:pk>/hold/", brakes.hold, name="run-hold"),
+    path("runs/<int:pk>/list-again/", brakes.list_again, name="run-list-again"),
     path("mappings/<slug:slug>/verify/", verifications.listing, name="verifications"),
     path("mappings/<slug:slug>/verify/start/", verifications.start, name="verification-start"),
     path("verifications/<int:pk>/", verifications.verification, name="verification"),

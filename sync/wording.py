@@ -110,7 +110,9 @@ SENTENCES: dict[str, str] = {
     "waits_for_approval": "The first run waits for approval. Nothing was written.",
     "brake": "This would {kind} {planned} records on the {side} ({already} in the last hour; the limit is {limit}). "
     "Nothing was written. Release it with a reason, or hold the records.",
-    "side_empty": "{system} suddenly lists no records although {links} are linked. Nothing was written.",
+    "side_empty": "{system} suddenly lists no records although {links} are linked. Nothing was written. "
+    "Check the connection and list again; release it only if it is true.",
+    "list_again": "{by} had {system} listed again, which had come back empty.",
     "failed": "{message} Nothing was lost; it is tried again.",
     # restores and copies
     "restored_from_backup": "The database is older than what is noted outside of it: it was restored from a backup. "

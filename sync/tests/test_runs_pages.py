@@ -40,7 +40,7 @@ class AccessTests(PagesCase):
     def test_who_starts_approves_releases_and_holds(self) -> None:
         run = self.make_run()
         self.assert_access(reverse("run-start", args=[self.mapping.slug]), OPERATE, "post")
-        for name in ("run-approve", "run-release", "run-hold"):
+        for name in ("run-approve", "run-release", "run-hold", "run-list-again"):
             self.assert_access(reverse(name, args=[run.pk]), OPERATE, "post")
 
     def test_a_reader_gets_no_button_that_writes(self) -> None:
@@ -75,7 +75,7 @@ class AccessTests(PagesCase):
     def test_deeds_are_not_done_by_looking(self) -> None:
         run = self.make_run()
         urls = [reverse("run-start", args=["support"])]
-        urls += [reverse(name, args=[run.pk]) for name in ("run-approve", "run-release", "run-hold")]
+        urls += [reverse(name, args=[run.pk]) for name in ("run-approve", "run-release", "run-hold", "run-list-again")]
         for url in urls:
             self.html(url, 405)
 

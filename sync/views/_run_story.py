@@ -1,14 +1,12 @@
-"""What a run says about itself: phases, pace, what it waits for, what went wrong, what a brake counted."""
+"""What a run says about itself: phases, pace, what it waits for, what went wrong."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from django.utils import timezone
-
-from sync.models import MappingState, Run
+from sync.models import Run
 from sync.wording import sentence
 
 # Count of a run → its word, in the order in which people look for them.
@@ -31,8 +29,6 @@ TITLES: dict[str, str] = {
 }
 FIRST_PHASES = (("read", "Read", "lists both sides"), ("match", "Match", "finds the pairs"))
 LIVE_PHASES = (("read", "Read", "looks for changes"), ("write", "Decide and write", "in small batches"))
-# A version published this shortly before a brake is worth naming as its cause.
-FRESH_VERSION = timedelta(hours=24)
 
 # code → (what happened, what it means for the data, what to do); the code's own sentence where it is not here.
 TROUBLES: dict[str, tuple[str, str, str]] = {
@@ -77,14 +73,6 @@ for _code, _what in (
 ):
     TROUBLES[_code] = (_what, _AFTER, _THEN)
 
-KIND_WORDS = {"create": "create", "update": "change", "delete": "delete or empty"}
-NOUNS = {"create": "creations", "update": "changes", "delete": "deletions and emptied fields"}
-CAUSES = {
-    "create": "many records are new on the other side, or the scope of the mapping became wider.",
-    "update": "a bulk edit or an import on the other side, or a rule that now gives other values.",
-    "delete": "a bulk deletion on the other side, or our account there lost the right to see records or fields.",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Phase:
@@ -116,27 +104,6 @@ class Progress:
     rate: float | None  # records a second
     left_seconds: float | None
     waiting: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Braked:
-    """What the brake stopped. `most`: the largest number that can be released at once."""
-
-    side: str
-    system: str
-    kind: str
-    verb: str
-    noun: str
-    planned: int
-    already: int
-    limit: int
-    waiting: int
-    sample: list[str]
-    cause: str
-
-    @property
-    def most(self) -> int:
-        return max(self.planned, self.waiting)
 
 
 def counts_of(run: Run) -> list[tuple[str, int]]:
@@ -219,36 +186,3 @@ def trouble_of(reason: dict[str, Any]) -> tuple[str, str, str] | None:
         return what.format(**shown), meaning, todo
     except KeyError:
         return sentence(code, params), meaning, todo
-
-
-def braked(run: Run, state: MappingState | None) -> Braked | None:
-    """What a person decides about, if it is this run that the mapping waits for."""
-    if state is None or state.halt != MappingState.Halt.BRAKE:
-        return None
-    params = state.halt_reason.get("params") or {}
-    if params.get("run") != run.pk:
-        return None
-    kind, side = params.get("kind", "update"), params.get("side", "right")
-    return Braked(
-        side=side,
-        system=run.mapping.connection(side).name,
-        kind=kind,
-        verb=KIND_WORDS.get(kind, kind),
-        noun=NOUNS.get(kind, kind),
-        planned=params.get("planned", 0),
-        already=params.get("already", 0),
-        limit=params.get("limit", 0),
-        waiting=params.get("waiting", 0),
-        sample=params.get("sample", []),
-        cause=_cause(run, kind),
-    )
-
-
-def _cause(run: Run, kind: str) -> str:
-    age = run.started_at - run.version.published_at
-    if timedelta(0) <= age < FRESH_VERSION:
-        at = timezone.localtime(run.version.published_at)
-        return f"version {run.version.number} of the mapping was published at {at:%H:%M}, shortly before. Else: " + (
-            CAUSES.get(kind, "")
-        )
-    return CAUSES.get(kind, "")

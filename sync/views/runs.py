@@ -1,4 +1,4 @@
-"""Runs: what goes on, one run while it runs, the approval of a first run, and the choices at a brake."""
+"""Runs: what goes on, one run while it runs, and the approval of a first run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from sync import approval, audit, jobs, turns
 from sync.models import MappingState, Operation, Run
 from sync.standing import stands_still, waits_for_a_person
 from sync.views import _run_story as run_story
+from sync.views._brake import braked
 from sync.views._changes import Shown, shown
+from sync.views._deciding import find, not_waiting, reason_of, state_of
 from sync.wording import sentence
 from syncadmin import filters
 from syncadmin.paging import page
@@ -40,20 +42,6 @@ def _mappings(user: Any) -> QuerySet[Mapping]:
     )
     allowed = mappings_for(user, "runs.read")
     return visible if allowed is None else visible.filter(pk__in=allowed)
-
-
-def _find(request: HttpRequest, pk: int, action: str) -> Run:
-    """The run at this address, if the viewer may see it and do `action` on its mapping."""
-    visible = Run.objects.visible_to(request.user).select_related(
-        "mapping__left_connection", "mapping__right_connection", "mapping__run_state", "version"
-    )
-    run: Run = get_object_or_404(visible, pk=pk)
-    check(request.user, action, run.mapping)
-    return run
-
-
-def _state(mapping: Mapping) -> MappingState | None:
-    return getattr(mapping, "run_state", None)
 
 
 # The list. -----------------------------------------------------------------------------------------------------
@@ -115,7 +103,7 @@ def _gave_up(mapping_ids: list[int]) -> list[dict[str, Any]]:
 
 def _halt(mapping: Mapping) -> dict[str, Any] | None:
     """Why a mapping waits and where to end it."""
-    state = _state(mapping)
+    state = state_of(mapping)
     if state is None or not state.halt:
         return None
     trouble = run_story.trouble_of(state.halt_reason or {"code": state.halt})
@@ -146,7 +134,7 @@ def start(request: HttpRequest, slug: str) -> HttpResponse:
     """Read both lists now, whatever the next poll's time."""
     mapping = get_object_or_404(_mappings(request.user), slug=slug)
     check(request.user, "runs.start", mapping)
-    state = _state(mapping)
+    state = state_of(mapping)
     if mapping.state != Mapping.State.ACTIVE or mapping.published_id is None:
         messages.error(
             request,
@@ -185,7 +173,7 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
     tidy = filters.tidy_address(request)
     if tidy:
         return redirect(tidy)
-    one = _find(request, pk, "runs.read")
+    one = find(request, pk, "runs.read")
     chip = filters.choice(request, "outcome", "Outcome", "any", OUTCOMES)
     operations = Operation.objects.filter(run=one).select_related("link")
     troubles: list[Operation] = []
@@ -197,7 +185,7 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
     pager = page(request, operations)
     labels = _labels(one.version)
     first_page = "after" not in request.GET and "before" not in request.GET
-    state = _state(one.mapping)
+    state = state_of(one.mapping)
     context = {
         "run": one,
         "title": f"{one.mapping.name}: {run_story.TITLES[one.kind]}",
@@ -209,7 +197,7 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
         "approval": one.state == Run.State.APPROVAL and state is not None and state.halt == "approval",
         "preview": _preview(one),
         "compared": _compared(one, state),
-        "brake": run_story.braked(one, state),
+        "brake": braked(one, state),
         "outcome": chip,
         "troubles": [_row(operation, labels) for operation in troubles[:MOST_TROUBLES]] if first_page else [],
         "more_troubles": len(troubles) > MOST_TROUBLES,
@@ -320,7 +308,7 @@ def _why(operation: Operation) -> str:
 @requires("runs.read")
 def progress(request: HttpRequest, pk: int) -> HttpResponse:
     """The live part of the run page, asked for every 2 seconds. When the run has ended the whole page is new."""
-    one = _find(request, pk, "runs.read")
+    one = find(request, pk, "runs.read")
     live = one.state == Run.State.RUNNING
     context = {"run": one, "live": live, "progress": run_story.progress_of(one, timezone.now())}
     response = render(request, "sync/runs/_progress.html", context, status=200 if live else STOP_POLLING)
@@ -335,7 +323,7 @@ def progress(request: HttpRequest, pk: int) -> HttpResponse:
 @requires("runs.approve")
 @require_POST
 def approve(request: HttpRequest, pk: int) -> HttpResponse:
-    one = _find(request, pk, "runs.approve")
+    one = find(request, pk, "runs.approve")
     try:
         if one.state != Run.State.APPROVAL:
             raise approval.NotWaiting(f"Run {one.pk} does not wait for approval.")
@@ -343,7 +331,7 @@ def approve(request: HttpRequest, pk: int) -> HttpResponse:
             return _approve_restored(request, one)
         approval.approve(one.mapping, request.user)
     except approval.NotWaiting as problem:
-        _not_waiting(request, problem)
+        not_waiting(request, problem)
     else:
         messages.success(
             request, f"You approved the first run of {one.mapping.name}. · Writing begins now. · Follow it under Runs."
@@ -353,7 +341,7 @@ def approve(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _approve_restored(request: HttpRequest, one: Run) -> HttpResponse:
     """Raises NotWaiting where another comparison has taken its place."""
-    found, reason = _compared(one, _state(one.mapping)), _reason(request)
+    found, reason = _compared(one, state_of(one.mapping)), reason_of(request)
     if found is None or not found["waits"]:
         raise approval.NotWaiting(f"Run {one.pk} does not wait for approval.")
     if not reason:
@@ -364,67 +352,3 @@ def _approve_restored(request: HttpRequest, one: Run) -> HttpResponse:
         request, f"{one.mapping.name} writes again. · Everything is read afresh; the brakes hold what goes beyond them."
     )
     return redirect("run", pk=one.pk)
-
-
-@requires("brakes.release")
-@require_POST
-def release(request: HttpRequest, pk: int) -> HttpResponse:
-    """Let a typed number of what the brake stopped through, with a reason."""
-    one = _find(request, pk, "brakes.release")
-    reason, typed = _reason(request), request.POST.get("number", "").strip()
-    number = int(typed) if typed.isdecimal() and len(typed) < 8 else 0
-    stopped = run_story.braked(one, _state(one.mapping))
-    try:
-        if stopped is None:
-            raise approval.NotWaiting(f"{one.mapping} does not wait for a decision about run {one.pk}.")
-        if not reason or not 0 < number <= stopped.most:
-            messages.error(
-                request,
-                f"A release takes a reason and a number from 1 to {stopped.most:,}. · Nothing was released; "
-                "the brake holds. · Type both, then release again.",
-            )
-            return redirect("run", pk=pk)
-        approval.release(one.mapping, number, reason, request.user)
-    except approval.NotWaiting as problem:
-        _not_waiting(request, problem)
-    else:
-        messages.success(
-            request,
-            f"{number:,} {stopped.noun} in {stopped.system} are released for one hour. · The plan is read afresh; "
-            "what would go beyond halts again. · Follow it under Runs.",
-        )
-    return redirect("run", pk=pk)
-
-
-@requires("brakes.release")
-@require_POST
-def hold(request: HttpRequest, pk: int) -> HttpResponse:
-    """Take the records whose changes wait out of the run; nothing is written to them."""
-    one = _find(request, pk, "brakes.release")
-    reason = _reason(request)
-    try:
-        if run_story.braked(one, _state(one.mapping)) is None:
-            raise approval.NotWaiting(f"{one.mapping} does not wait for a decision about run {one.pk}.")
-        if not reason:
-            messages.error(request, "Holding takes a reason. · Nothing was held. · Type it, then hold them.")
-            return redirect("run", pk=pk)
-        number = approval.hold(one.mapping, reason, request.user)
-    except approval.NotWaiting as problem:
-        _not_waiting(request, problem)
-    else:
-        messages.success(
-            request,
-            f"{number:,} {'record is' if number == 1 else 'records are'} held. · Nothing was written there; the other "
-            "records go on. · A reviewer or an admin includes a held record again on its page.",
-        )
-    return redirect("run", pk=pk)
-
-
-def _reason(request: HttpRequest) -> str:
-    return request.POST.get("reason", "").strip()[:500]
-
-
-def _not_waiting(request: HttpRequest, problem: Exception) -> None:
-    messages.warning(
-        request, f"{problem} · Nothing was done: somebody else may have decided already. · Look at it as it is now."
-    )

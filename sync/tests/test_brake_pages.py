@@ -1,0 +1,114 @@
+"""What a brake offers on its page does what it says: real runs that halt, and a person who decides."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from connections.connectors.base import Record
+from sync.models import Allowance, AuditEntry, Cursor, Link, MappingState
+from sync.tests.conftest import Pair
+
+pytestmark = pytest.mark.django_db
+
+
+def pairs(pair: Pair, number: int) -> list[str]:
+    """Ids on the left of so many linked pairs, under a mapping that deletes the twin of what is deleted there."""
+    pair.publish(left={**pair.mapping.published.document["left"], "on_delete": "delete"})
+    ids = [pair.left.add(title=f"T{n}", ref=f"N{n}") for n in range(number)]
+    for n in range(number):
+        pair.right.add(title=f"T{n}", ref=f"N{n}")
+    pair.quiet(20)
+    assert Link.objects.filter(state="active").count() == number
+    return ids
+
+
+def halt() -> MappingState:
+    return MappingState.objects.get()
+
+
+def page(client: Client) -> str:
+    """The page of the run that a person is asked about."""
+    response = client.get(reverse("run", args=[halt().halt_reason["params"]["run"]]))
+    return " ".join(response.content.decode().split())
+
+
+def decide(client: Client, what: str, **data: object) -> str:
+    """Send a form of that page; the page one is led to."""
+    url = reverse(what, args=[halt().halt_reason["params"]["run"]])
+    return client.post(url, {"reason": "looked at it", **data}, follow=True).content.decode()
+
+
+# A side that lists nothing. --------------------------------------------------------------------------------------
+
+
+def emptied(pair: Pair) -> dict[str, Record]:
+    """Thirty pairs, of which the left tells no deletion and suddenly lists nothing; an edit on the right waits.
+
+    Returns what the left had.
+    """
+    pair.left.capabilities = replace(pair.left.capabilities, lists_deletions=False)
+    pairs(pair, 30)
+    had = dict(pair.left.records)
+    pair.left.records.clear()
+    Cursor.objects.update(swept_at=None)
+    assert pair.run().code == "side_empty"
+    edited = next(iter(pair.right.alive()))
+    pair.right.edit(edited, body="an edit of somebody")
+    pair.ring("right", edited)
+    # A run by hand halted; the next poll by the clock is an hour away.
+    later = timezone.now() + timedelta(hours=1)
+    MappingState.objects.update(next_poll_at=later, left_poll_at=later, right_poll_at=later)
+    return had
+
+
+def test_an_empty_side_offers_no_hold_and_refuses_one(pair: Pair, admin_client: Client) -> None:
+    emptied(pair)
+    html = page(admin_client)
+    assert "Left suddenly lists no records, although 30 are linked" in html
+    assert "List it again" in html and "Release that many" in html and "/hold/" not in html
+    assert "Nothing was held; the mapping stays halted" in decide(admin_client, "run-hold")
+    assert halt().halt == "brake" and not Link.objects.filter(state="held").exists()
+    assert pair.run().state == "halted", "it still waits"
+
+
+def test_an_empty_side_that_is_still_empty_when_it_is_listed_again_halts_again(
+    pair: Pair, admin_client: Client
+) -> None:
+    emptied(pair)
+    assert "Left is listed again" in decide(admin_client, "run-list-again")
+    assert halt().halt == "" and not Allowance.objects.exists()
+    assert AuditEntry.objects.get(code="list_again").params["by"] == "admin"
+    assert pair.run("live").code == "side_empty"
+    assert len(pair.right.alive()) == 30 and len(pair.open_conflicts()) == 1, "the edited one alone was looked at"
+
+
+def test_a_side_that_lists_its_records_again_goes_on_as_if_nothing_had_been(pair: Pair, admin_client: Client) -> None:
+    had = emptied(pair)
+    pair.left.records.update(had)
+    decide(admin_client, "run-list-again")
+    assert pair.run("live").state == "done"
+    pair.quiet()
+    assert "an edit of somebody" in [record.values["body"] for record in pair.left.alive().values()]
+    assert len(pair.right.alive()) == 30
+
+
+def test_an_empty_side_that_is_believed_takes_one_release(pair: Pair, admin_client: Client) -> None:
+    emptied(pair)
+    decide(admin_client, "run-release", number="30")
+    pair.run("live")
+    assert len(pair.right.alive()) == len(pair.open_conflicts()) == 1, "all but the one that was edited: that is asked"
+    assert halt().halt == ""
+
+
+def test_only_a_brake_about_an_empty_side_is_answered_by_another_list(pair: Pair, admin_client: Client) -> None:
+    for external_id in pairs(pair, 30):
+        pair.left.remove(external_id)
+    assert pair.run().code == "brake"
+    assert "Nothing was done" in decide(admin_client, "run-list-again")
+    assert halt().halt == "brake"

@@ -1,0 +1,86 @@
+"""What a person decides about at a brake."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.utils import timezone
+
+from sync.approval import side_is_empty
+from sync.merge import OTHER
+from sync.models import MappingState, Run
+
+# A version published this shortly before a brake is worth naming as its cause.
+FRESH_VERSION = timedelta(hours=24)
+
+KIND_WORDS = {"create": "create", "update": "change", "delete": "delete or empty"}
+NOUNS = {"create": "creations", "update": "changes", "delete": "deletions and emptied fields"}
+CAUSES = {
+    "create": "many records are new on the other side, or the scope of the mapping became wider.",
+    "update": "a bulk edit or an import on the other side, or a rule that now gives other values.",
+    "delete": "a bulk deletion on the other side, or our account there lost the right to see records or fields.",
+}
+CAUSE_OF_EMPTY = (
+    "our account there lost the right to see the records, the filter of the mapping fits none of them any more, or "
+    "they were really deleted."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Braked:
+    """What the brake stopped. `most`: the largest number that can be released at once."""
+
+    side: str
+    system: str
+    source: str  # the system of the other side
+    source_id: int  # of its connection
+    empty: bool  # the source suddenly lists nothing; `planned` are then all linked records
+    kind: str
+    verb: str
+    noun: str
+    planned: int
+    already: int
+    limit: int
+    waiting: int
+    sample: list[str]
+    cause: str
+
+    @property
+    def most(self) -> int:
+        return self.planned if self.empty else max(self.planned, self.waiting)
+
+
+def braked(run: Run, state: MappingState | None) -> Braked | None:
+    """What a person decides about, if it is this run that the mapping waits for."""
+    if state is None or state.halt != MappingState.Halt.BRAKE:
+        return None
+    params = state.halt_reason.get("params") or {}
+    if params.get("run") != run.pk:
+        return None
+    kind, side, empty = params.get("kind", "update"), params.get("side", "right"), side_is_empty(state)
+    source = run.mapping.connection(OTHER[side])
+    return Braked(
+        side=side,
+        system=run.mapping.connection(side).name,
+        source=source.name,
+        source_id=source.pk,
+        empty=empty,
+        kind=kind,
+        verb=KIND_WORDS.get(kind, kind),
+        noun=NOUNS.get(kind, kind),
+        planned=params.get("planned", 0),
+        already=params.get("already", 0),
+        limit=params.get("limit", 0),
+        waiting=params.get("waiting", 0),
+        sample=params.get("sample", []),
+        cause=_cause(run, CAUSE_OF_EMPTY if empty else CAUSES.get(kind, "")),
+    )
+
+
+def _cause(run: Run, known: str) -> str:
+    age = run.started_at - run.version.published_at
+    if timedelta(0) <= age < FRESH_VERSION:
+        at = timezone.localtime(run.version.published_at)
+        return f"version {run.version.number} of the mapping was published at {at:%H:%M}, shortly before. Else: {known}"
+    return known
