@@ -9,10 +9,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from mappings.models import Mapping
-from sync import audit, hints, jobs, turns
+from sync import audit, hints, jobs, turns, waiting
 from sync.identities import thing_of
 from sync.merge import OTHER
-from sync.models import Allowance, ChangedRecord, Link, MappingState, MatchKey, Operation, Run
+from sync.models import Allowance, ChangedRecord, Link, MappingState, MatchKey, Run
 from sync.session import SIDES
 
 ALLOWANCE_TIME = timedelta(hours=1)
@@ -177,8 +177,9 @@ def _end_halt(state: MappingState) -> None:
 def hold(mapping: Mapping, reason: str, user: Any) -> int:
     """Take the records that the brake is about out of the run: held, listed, re-includable. Returns their number.
 
-    Creates: the new records that wait for a twin. Anything else: the linked records whose changes wait.
-    Raises NotWaiting; CannotHold for an empty side, where to hold every record would be to halt under another name.
+    Creates: the new records that wait for a twin. Anything else: the linked records whose changes wait, see waiting.py.
+    Raises NotWaiting; CannotHold where there is none, and for an empty side, where to hold every record would be to
+    halt under another name.
     """
     with transaction.atomic():
         state = MappingState.objects.select_for_update().get(mapping=mapping)
@@ -188,7 +189,12 @@ def hold(mapping: Mapping, reason: str, user: Any) -> int:
         if side_is_empty(state):
             raise CannotHold(f"{params['system']} lists no records, so there are none to take out one by one.")
         creating = params["kind"] == "create"
-        number = _hold_new(mapping, OTHER[params["side"]]) if creating else _hold_linked(mapping)
+        if creating:
+            number = _hold_new(mapping, OTHER[params["side"]])
+        else:
+            number = waiting.links(mapping, params).update(state=Link.State.HELD)
+        if not number:
+            raise CannotHold("None of the records that wait can be taken out.")
         _end_halt(state)
         audit.write(
             "hold",
@@ -202,15 +208,6 @@ def hold(mapping: Mapping, reason: str, user: Any) -> int:
     return number
 
 
-def _hold_linked(mapping: Mapping) -> int:
-    number = 0
-    for side in SIDES:
-        ids = ChangedRecord.objects.filter(mapping=mapping, side=side).values("external_id")
-        active = Link.objects.filter(**{"mapping": mapping, f"{side}_id__in": ids, "state": Link.State.ACTIVE})
-        number += active.update(state=Link.State.HELD)
-    return number
-
-
 # Links saved at once.
 HOLD_CHUNK = 1000
 
@@ -218,15 +215,10 @@ HOLD_CHUNK = 1000
 def _hold_new(mapping: Mapping, side: str) -> int:
     """Hold the records of `side` that wait for a twin: a link with one record, that nobody matches or copies."""
     column = f"{side}_id"
-    waiting = ChangedRecord.objects.filter(mapping=mapping, side=side).order_by("pk")
-    tried = Link.objects.filter(
-        **{f"{column}__in": waiting.values("external_id")}, mapping=mapping, state=Link.State.CREATING
-    ).exclude(operations__state__in=Operation.OPEN)
-    number = Link.objects.filter(pk__in=list(tried.values_list("pk", flat=True))).update(state=Link.State.HELD)
-    linked = Link.objects.filter(**{f"{column}__isnull": False}, mapping=mapping).values(column)
-    new = waiting.exclude(external_id__in=linked)
+    tried = list(waiting.tried(mapping, side).values_list("pk", flat=True))
+    number = Link.objects.filter(pk__in=tried).update(state=Link.State.HELD)
     after = 0
-    while rows := list(new.filter(pk__gt=after)[:HOLD_CHUNK]):
+    while rows := list(waiting.new(mapping, side).filter(pk__gt=after)[:HOLD_CHUNK]):
         after = rows[-1].pk
         ids = [row.external_id for row in rows]
         noted = MatchKey.objects.filter(mapping=mapping, side=side, external_id__in=ids)
@@ -238,7 +230,7 @@ def _hold_new(mapping: Mapping, side: str) -> int:
             ]
         )
         noted.delete()
-        waiting.filter(external_id__in=ids).delete()
+        ChangedRecord.objects.filter(mapping=mapping, side=side, external_id__in=ids).delete()
         number += len(ids)
     return number
 

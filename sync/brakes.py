@@ -22,6 +22,10 @@ from sync.session import Session
 HOUR = timedelta(hours=1)
 
 
+# Phase of a halted run whose lists were not read to their end yet: more may wait than is known.
+STILL_READING = "read"
+
+
 class Halted(Exception):
     """A brake stopped the run before the write."""
 
@@ -93,8 +97,11 @@ def _moment(seconds: float) -> datetime:
 # Halting. --------------------------------------------------------------------------------------------------------
 
 
-def halt(session: Session, brake: Brake, sample: Sequence[str]) -> None:
-    """Nothing of the plan is written; the hints stay, and a person releases or holds."""
+def halt(session: Session, brake: Brake, sample: Sequence[str], looked: int, told: bool) -> None:
+    """Nothing of the plan is written; the hints stay, and a person releases or holds.
+
+    The plan is one batch: `looked` of the hints that wait. `told`: it is about records that their hints say are gone.
+    """
     params = {
         "side": brake.side,
         "kind": brake.kind,
@@ -102,6 +109,8 @@ def halt(session: Session, brake: Brake, sample: Sequence[str]) -> None:
         "already": brake.already,
         "limit": brake.limit,
         "sample": list(sample),
+        "looked": looked,
+        "told": told,
     }
     _halt(session, "brake", params)
 

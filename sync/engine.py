@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, transaction
@@ -25,7 +25,7 @@ from mappings.models import Mapping as SyncMapping
 from sync import catch_up, first_run, hints, polling, recover, restored, schema_watch, turns
 from sync.after_restore import compare
 from sync.apply import carry_out
-from sync.brakes import Halted, halt, halt_empty, passed
+from sync.brakes import STILL_READING, Halted, halt, halt_empty, passed
 from sync.commit import commit_links
 from sync.lease import LeaseLost, take
 from sync.look import look
@@ -179,10 +179,17 @@ def _compare(session: Session) -> Outcome:
 
 
 def _poll(session: Session, state: MappingState) -> None:
+    """Raises Halted; the side in hand is read to its end first, so that whoever decides sees how much waits."""
+    stopped: list[Halted] = []
+
     def between_pages() -> None:
         """⚑ Whoever holds the lease drains hints before every page, and stops where everything stands still."""
-        while (on := still_on(session)) and hints.any_live(session.mapping.pk):
-            batch(session)
+        while (on := still_on(session)) and not stopped and hints.any_live(session.mapping.pk):
+            try:
+                batch(session)
+            except Halted as brake:  # nothing more is decided by this run
+                stopped.append(brake)
+                session.progress(phase=STILL_READING)
         if not on and not may_write(session):  # a system that asks us to wait may still be read
             raise StandsStill
 
@@ -190,18 +197,30 @@ def _poll(session: Session, state: MappingState) -> None:
     sides = polling.sides_due(session, state, now)
     for side in sides:
         try:
-            poll(session, side, between=between_pages)
-        except SideFailed as failure:
-            if not isinstance(failure.error, Expired):
-                raise
-            catch_up.expired(session, side)
-            poll(session, side, between=between_pages)
-        schema_watch.listed(session, side)
-        cursor = cursor_of(session, side)
-        if side in session.behind or sweep_due(cursor, session.connectors[side], now):
-            sweep(session, side, between=between_pages)
+            _read_lists(session, side, now, between_pages)
+        except (SideFailed, SideEmpty, StandsStill):
+            if stopped:  # the run after the decision reads it again
+                raise stopped[0] from None
+            raise
+        if stopped:
+            session.progress(phase="", finished_at=timezone.now())
+            raise stopped[0]
     catch_up.caught_up(session)
     polling.plan_next(session, state, sides, timezone.now())
+
+
+def _read_lists(session: Session, side: str, now: datetime, between: Callable[[], None]) -> None:
+    """What changed on a side, and, where that is due, everything that is there. Raises SideFailed, SideEmpty."""
+    try:
+        poll(session, side, between=between)
+    except SideFailed as failure:
+        if not isinstance(failure.error, Expired):
+            raise
+        catch_up.expired(session, side)
+        poll(session, side, between=between)
+    schema_watch.listed(session, side)
+    if side in session.behind or sweep_due(cursor_of(session, side), session.connectors[side], now):
+        sweep(session, side, between=between)
 
 
 def _answered(session: Session) -> None:
@@ -326,7 +345,8 @@ def _look_at(session: Session, rung: list[ChangedRecord]) -> list[Operation]:
     if brake is not None and 0 < brake.room < len(looked.rung):
         return _look_at(session, looked.rung[: brake.room])  # so many were released: they go, the next batch halts
     if brake is not None:
-        halt(session, brake, looked.sample(brake.side, brake.kind))
+        told = looked.told(brake.side, brake.kind)
+        halt(session, brake, looked.sample(brake.side, brake.kind), len(looked.rung), told)
         raise Halted
     with transaction.atomic():  # one transaction per batch
         operations = commit_links(session, looked.known, looked.decided, [*looked.consumed, *looked.vanished])

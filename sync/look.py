@@ -51,14 +51,7 @@ class Looked:
 
     def sample(self, side: str, kind: str) -> list[str]:
         """A few of the records that `planned` counts under (side, kind), by name."""
-        names = [
-            str(one.link)
-            for one in self.decided
-            if any(
-                operation.side == side and kind == ("delete" if operation.clears() else operation.kind)
-                for operation in one.plan.operations
-            )
-        ]
+        names = [str(link) for link in self._counted(side, kind)]
         if kind == "create" and self.meeting:
             names += [
                 unlinked.record.key or unlinked.record.external_id
@@ -66,6 +59,22 @@ class Looked:
                 if twin.side == side
             ]
         return names[:SAMPLES]
+
+    def told(self, side: str, kind: str) -> bool:
+        """Whether (side, kind) is all about records that their own hints report as deleted."""
+        gone = {hint.external_id for hint in self.rung if hint.deleted and hint.side == OTHER[side]}
+        return kind == "delete" and all(link.record_id(OTHER[side]) in gone for link in self._counted(side, kind))
+
+    def _counted(self, side: str, kind: str) -> list[Link]:
+        """The links whose writes `planned` counts under (side, kind)."""
+        return [
+            one.link
+            for one in self.decided
+            if any(
+                operation.side == side and kind == ("delete" if operation.clears() else operation.kind)
+                for operation in one.plan.operations
+            )
+        ]
 
 
 def look(session: Session, rung: list[ChangedRecord]) -> Looked:

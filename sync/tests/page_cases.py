@@ -63,7 +63,7 @@ class PagesCase(RolesCase):
 
     def braked_run(self, **params: Any) -> Run:
         run = self.make_run(state="halted")
-        known = {"side": "right", "kind": "delete", "planned": 30, "already": 4, "limit": 20, "waiting": 41}
+        known = {"side": "right", "kind": "delete", "planned": 30, "already": 4, "limit": 20, "looked": 41}
         self.halt(run, "brake", **{**known, "sample": ["SUP-1 = C1", "SUP-2 = C2"], **params})
         return run
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from itertools import islice
+from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from connections.connectors.base import Record
+from connections.connectors.base import Page, Record, Retry
+from connections.connectors.memory import MemoryConnector
 from sync.models import Allowance, AuditEntry, Cursor, Link, MappingState
 from sync.tests.conftest import Pair
 
@@ -112,3 +116,97 @@ def test_only_a_brake_about_an_empty_side_is_answered_by_another_list(pair: Pair
     assert pair.run().code == "brake"
     assert "Nothing was done" in decide(admin_client, "run-list-again")
     assert halt().halt == "brake"
+
+
+# More than a batch. ----------------------------------------------------------------------------------------------
+
+
+def deleted(pair: Pair, number: int) -> list[str]:
+    """So many records deleted on the left, more than its list shows on a page; a run that a brake stopped."""
+    ids = pairs(pair, number)
+    for external_id in ids:
+        pair.left.remove(external_id)
+    assert pair.run().code == "brake"
+    assert len(pair.right.alive()) == number
+    return ids
+
+
+def test_a_brake_amid_a_long_list_shows_all_that_waits(pair: Pair, admin_client: Client) -> None:
+    deleted(pair, 120)
+    assert halt().halt_reason["params"]["planned"] == 50, "the batch that was too much"
+    html = page(admin_client)
+    assert "would delete or empty about 120 records in Right." in html and "120 changes wait." in html
+    assert "It stopped after planning 50 of them" in html and "so far" not in html
+    assert "Hold these 120 records" in html and "up to 120" in html
+
+
+def test_one_release_lets_through_all_that_waits_and_nothing_beyond(pair: Pair, admin_client: Client) -> None:
+    deleted(pair, 120)
+    assert "a number from 1 to 120" in decide(admin_client, "run-release", number="121")
+    decide(admin_client, "run-release", number="120")
+    pair.quiet(20)
+    assert not pair.right.alive() and halt().halt == ""
+    # Each was let through once: what comes after it within the hour has the ordinary limit.
+    ids = [pair.left.add(title=f"again {n}") for n in range(21)]
+    pair.quiet(20)
+    for external_id in ids:
+        pair.left.remove(external_id)
+    assert pair.run().code == "brake"
+    assert len(pair.right.alive()) == 21
+
+
+def test_a_release_of_some_lets_through_so_many_and_the_limit_and_halts_again(pair: Pair, admin_client: Client) -> None:
+    deleted(pair, 120)
+    decide(admin_client, "run-release", number="70")
+    pair.run("live")
+    assert halt().halt == "brake" and len(pair.right.alive()) >= 120 - 70 - 20
+    assert f"about {len(pair.right.alive())} records" in page(admin_client)
+
+
+def test_hold_takes_out_every_record_that_is_reported_deleted_and_no_other(pair: Pair, admin_client: Client) -> None:
+    ids = pairs(pair, 121)
+    for external_id in ids[1:]:
+        pair.left.remove(external_id)
+    pair.left.edit(ids[0], body="an edit of somebody")
+    assert pair.run().code == "brake"
+    assert "120 records are held" in decide(admin_client, "run-hold")
+    pair.quiet(20)
+    assert Link.objects.filter(state="held").count() == 120 and Link.objects.get(left_id=ids[0]).state == "active"
+    assert "an edit of somebody" in [record.values["body"] for record in pair.right.alive().values()]
+    assert len(pair.right.alive()) == 121 and halt().halt == ""
+
+
+def test_hold_takes_out_all_whose_changes_wait_where_no_hint_tells_the_kind(pair: Pair, admin_client: Client) -> None:
+    ids = pairs(pair, 120)
+    pair.publish(brakes={"update": [10, 0.0]})
+    for external_id in ids:
+        pair.left.edit(external_id, body="a bulk edit")
+    assert pair.run().code == "brake"
+    html = page(admin_client)
+    assert "would change at least 50 records in Right." in html and "Hold these 120 records" in html
+    decide(admin_client, "run-hold")
+    assert Link.objects.filter(state="held").count() == 120
+    assert pair.run().state == "done" and halt().halt == ""
+
+
+def test_a_list_that_breaks_off_after_the_brake_says_at_least(
+    pair: Pair, admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = pairs(pair, 120)
+    whole = MemoryConnector.changed_since
+
+    def two_pages(self: MemoryConnector, *how: Any) -> Iterator[Page]:
+        yield from islice(whole(self, *how), 2)
+        raise Retry("It went away.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(MemoryConnector, "changed_since", two_pages)
+        for external_id in ids:
+            pair.left.remove(external_id)
+        assert pair.run().code == "brake", "what the list failed for is told by the run after the decision"
+    html = page(admin_client)
+    assert "would delete or empty at least 100 records in Right so far." in html
+    assert "At least 100 changes wait: the lists were not read to their end yet" in html
+    decide(admin_client, "run-hold")
+    pair.quiet(20)
+    assert Link.objects.filter(state="held").count() == 100 and len(pair.right.alive()) == 100, "the rest is no brake's"

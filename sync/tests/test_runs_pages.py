@@ -268,7 +268,10 @@ class ApprovalTests(PagesCase):
 
 class BrakeTests(PagesCase):
     def test_the_page_says_what_was_stopped_with_numbers_sample_and_cause(self) -> None:
-        html = self.html(reverse("run", args=[self.braked_run().pk]))
+        run = self.braked_run()
+        waits = self.make_operation(run).link
+        ChangedRecord.objects.create(mapping=self.mapping, side="left", external_id=waits.left_id)
+        html = self.html(reverse("run", args=[run.pk]))
         for part in ("delete or empty 30 records in Org", "SUP-2 = C2", "<b>30</b>", ">20<", "Likely cause:"):
             self.assertIn(part, html)
         self.assertLess(

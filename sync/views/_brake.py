@@ -7,7 +7,9 @@ from datetime import timedelta
 
 from django.utils import timezone
 
+from sync import waiting
 from sync.approval import side_is_empty
+from sync.brakes import STILL_READING
 from sync.merge import OTHER
 from sync.models import MappingState, Run
 
@@ -29,7 +31,11 @@ CAUSE_OF_EMPTY = (
 
 @dataclass(frozen=True, slots=True)
 class Braked:
-    """What the brake stopped. `most`: the largest number that can be released at once."""
+    """What the brake stopped. `most`: the largest number that can be released at once.
+
+    A brake halts at the first batch that is too much: `planned` writes of `looked` changes. What else waits is counted
+    as it is now, and is known completely only where the lists were read to their end (`complete`).
+    """
 
     side: str
     system: str
@@ -42,13 +48,29 @@ class Braked:
     planned: int
     already: int
     limit: int
+    looked: int
     waiting: int
+    complete: bool
+    told: bool  # all about records that are reported deleted
+    holdable: int  # records that holding takes out
     sample: list[str]
     cause: str
 
     @property
     def most(self) -> int:
         return self.planned if self.empty else max(self.planned, self.waiting)
+
+    @property
+    def number(self) -> int:
+        """How many records it would write to, as far as can be known."""
+        return max(self.planned, self.holdable) if self.told else self.planned
+
+    @property
+    def roughly(self) -> str:
+        """What stands before `number`: it is exact only where all that waits was planned."""
+        if self.complete and self.waiting <= self.looked:
+            return ""
+        return "about" if self.complete and self.number > self.planned else "at least"
 
 
 def braked(run: Run, state: MappingState | None) -> Braked | None:
@@ -72,7 +94,11 @@ def braked(run: Run, state: MappingState | None) -> Braked | None:
         planned=params.get("planned", 0),
         already=params.get("already", 0),
         limit=params.get("limit", 0),
-        waiting=params.get("waiting", 0),
+        looked=params.get("looked", 0),
+        waiting=waiting.changes(run.mapping),
+        complete=run.phase != STILL_READING,
+        told=params.get("told", False),
+        holdable=0 if empty else waiting.records(run.mapping, {"kind": kind, "side": side, **params}),
         sample=params.get("sample", []),
         cause=_cause(run, CAUSE_OF_EMPTY if empty else CAUSES.get(kind, "")),
     )
