@@ -83,6 +83,8 @@ def document_of(mapping: Mapping, left_fields: Sequence[Field], right_fields: Se
         "schedule": mapping.schedule,
         "brakes": mapping.brakes,
         "rules": [rule_document(rule, left, right) for rule in rules],
+        # Ids of those switched off: what is asked about them waits, what is asked about any other rule is over.
+        "off": list(mapping.rules.filter(enabled=False).values_list("rule_id", flat=True)),
         "create_fields": {
             "left": [field_snapshot(path, left) for path in mapping.create_defaults_left],
             "right": [field_snapshot(path, right) for path in mapping.create_defaults_right],

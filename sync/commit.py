@@ -470,6 +470,21 @@ def end_question(
     )
 
 
+def end_with_its_rule(session: Session, conflict: Conflict) -> AuditEntry:
+    """The rule is no more, and with it what was asked about it; the caller saves the question."""
+    assert conflict.link is not None
+    conflict.state = Conflict.State.CLOSED
+    conflict.closed_at, conflict.closed_by, conflict.closed_code = timezone.now(), "", "rule_removed"
+    return audit_entry(
+        session,
+        "conflict_closed",
+        "rule_removed",
+        conflict.link,
+        before={"left": conflict.left_value, "right": conflict.right_value},
+        field_label=conflict.field_label,
+    )
+
+
 # What a person did to a link as a whole, by the instruction's kind.
 LINK_CODES: Mapping[str, str] = {"unlink": "unlinked", "relink": "relinked"}
 

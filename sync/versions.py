@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from sync import hints, parking
-from sync.models import Link, MappingState
+from django.db import transaction
+
+from sync import audit, hints, parking
+from sync.commit import end_with_its_rule, save_questions
+from sync.models import Conflict, Link, MappingState
+from sync.rows import save_rows
 from sync.session import SIDES, Session
 
-# Links whose records are marked at once.
+# Links whose records are marked, and questions that end, at once.
 CHUNK = 1000
 
 
@@ -26,7 +30,33 @@ def take_up(session: Session, state: MappingState) -> None:
         if changed := parking.changed_rules(state.version.document, session.version.document):
             session.lease.renew()
             parking.unpark(session.mapping, changed, parking.VERSION_CHANGED)
+    _end_questions(session)
     MappingState.objects.filter(pk=state.pk).update(version=session.version)
+
+
+def _end_questions(session: Session) -> None:
+    """What is asked about a rule that was removed, or made anew, nobody can answer: the new one asks for itself.
+
+    ⚑ A value that we may have written stays parked: an older version may bring the rule back.
+    """
+    document = session.version.document
+    if "off" not in document:  # a version from before it was noted
+        return
+    there = {*(rule["id"] for rule in document["rules"]), *document["off"], ""}
+    asked = Conflict.objects.filter(mapping=session.mapping, link__isnull=False).exclude(state=Conflict.State.CLOSED)
+    asked = asked.exclude(rule_id__in=there).select_related("link").order_by("pk")
+    while questions := list(asked[:CHUNK]):
+        with transaction.atomic():
+            session.lease.renew()
+            links = {one.link.pk: one.link for one in questions if one.link}
+            for one in questions:
+                one.link = links[one.link_id or 0]
+                if one.link.parked.get(one.rule_id, {}).get("code") != "maybe_written":
+                    one.link.parked.pop(one.rule_id, None)
+            entries = [end_with_its_rule(session, one) for one in questions]
+            save_questions(questions)
+            save_rows(list(links.values()), ["parked"])
+            audit.append(entries)
 
 
 def _returned(session: Session, before: dict[str, Any]) -> bool:

@@ -238,6 +238,7 @@ SENTENCES: dict[str, str] = {
     "deleted_on_both": "The record is gone on both sides.",
     "deletion_noted": "The record was deleted on the {side}; the mapping leaves its twin alone.",
     "returned": "The deleted record is back, and the pair is synced again.",
+    "rule_removed": "Its rule was removed from the mapping, or made anew: the question went with it, both values stay.",
     "returned_alone": "The deleted record is back on the {side}, its twin is not: it stays as it is.",
     "returned_to_a_new_twin": "The deleted record is back on the {side}. We had deleted its twin {was} in {system}: "
     "it gets a new one.",

@@ -206,6 +206,15 @@ def test_a_rule_removed_and_added_again_before_publishing_is_the_same_rule(mappi
     assert ids(mapping) == before
 
 
+def test_a_version_tells_rules_that_are_off_from_those_that_were_removed(mapping, user):
+    landed(mapping, user)
+    due = ids(mapping)["duedate"]
+    mapping.rules.filter(left_field="duedate").update(enabled=False)
+    assert landed(mapping, user).document["off"] == [due]
+    mapping.rules.filter(left_field="duedate").delete()
+    assert landed(mapping, user).document["off"] == []
+
+
 def test_two_rules_that_exchange_their_fields_exchange_their_ids(mapping, user):
     landed(mapping, user)
     before = ids(mapping)

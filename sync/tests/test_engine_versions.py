@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sync.models import Link
+from connections.connectors.base import Refused
+from sync.models import AuditEntry, Conflict, Link
 from sync.tests.conftest import DEFAULT_RULES, Pair
 
 pytestmark = pytest.mark.django_db
@@ -32,6 +33,46 @@ def test_edits_of_both_sides_made_meanwhile_are_asked_about(pair: Pair) -> None:
     pair.publish(rules=DEFAULT_RULES)
     pair.quiet()
     assert [(one.rule_id, one.kind) for one in pair.open_conflicts()] == [("body", "field")]
+
+
+def asked_about(pair: Pair) -> list[tuple[str, str, str]]:
+    return list(Conflict.objects.order_by("pk").values_list("rule_id", "state", "closed_code"))
+
+
+def test_a_question_waits_while_its_rule_is_off_and_ends_when_it_is_removed(pair: Pair) -> None:
+    left, right, link = pair.linked(body="agreed")
+    pair.left.edit(left, body="left")
+    pair.right.edit(right, body="right")
+    pair.quiet()
+    pair.publish(rules=WITHOUT_BODY, off=["body"])
+    pair.run()
+    assert asked_about(pair) == [("body", "open", "")], "it is only off"
+    pair.publish(rules=WITHOUT_BODY, off=[])
+    pair.run()
+    assert asked_about(pair) == [("body", "closed", "rule_removed")]
+    assert AuditEntry.objects.get(code="rule_removed").values["before"] == {"left": "left", "right": "right"}
+    assert pair.both(left, right, "body") == ("left", "right")
+    pair.publish(rules=DEFAULT_RULES, off=[])
+    pair.quiet()
+    assert asked_about(pair)[1:] == [("body", "open", "")], "an older version brought it back: it asks again"
+
+
+def test_a_value_that_was_refused_under_a_removed_rule_is_no_longer_kept_back(pair: Pair) -> None:
+    left, right, link = pair.linked(body="b")
+    pair.right.before = lambda verb, ids: refuses(verb)
+    pair.left.edit(left, body="refused")
+    pair.quiet()
+    link.refresh_from_db()
+    assert "body" in link.parked
+    pair.publish(rules=WITHOUT_BODY, off=[])
+    pair.run()
+    link.refresh_from_db()
+    assert not link.parked and not pair.open_conflicts()
+
+
+def refuses(verb: str) -> None:
+    if verb == "update":
+        raise Refused("No.", {"body": "Not this."})
 
 
 def test_a_new_rule_leaves_what_nobody_edits_as_it_is(pair: Pair) -> None:
