@@ -23,6 +23,8 @@ from sync.unlinked import Meeting, meet
 BUSY_SECONDS = 1.0
 # One whose write was not answered waits for the probe, which rings.
 UNCLEAR_SECONDS = 5.0
+# An edit whose field the other record does not show is looked at again as often as a failure that somebody must mend.
+UNREAD_SECONDS = 900.0
 # Records named as examples of what a brake stopped.
 SAMPLES = 5
 
@@ -108,8 +110,14 @@ def look(session: Session, rung: list[ChangedRecord]) -> Looked:
         if (hint.side, hint.external_id) not in of_record and hint not in [u.hint for u in unlinked]
     ]
     decided, consumed = decide(session, links, known, reading, rung, of_record)
+    # ⚑ Nothing rings when a record shows a field again: the hint of an edit that could not be carried there stays.
+    unread = {one.link.pk for one in decided if one.plan.unread}
+    if kept := [hint for hint in consumed if of_record[(hint.side, hint.external_id)].pk in unread]:
+        consumed = [hint for hint in consumed if hint not in kept]
+        hints.postpone(kept, UNREAD_SECONDS)
     if waiting:
-        unseen = [hint for hint in consumed if _lacks(of_record[(hint.side, hint.external_id)], reading, waiting)]
+        looked_at = [*consumed, *kept]
+        unseen = [hint for hint in looked_at if _lacks(of_record[(hint.side, hint.external_id)], reading, waiting)]
         consumed = [hint for hint in consumed if hint not in unseen]
         hints.postpone(unseen, schema_watch.LOOK_AGAIN_SECONDS)
     # What took the place of a merged record is no newcomer.

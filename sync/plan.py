@@ -125,6 +125,7 @@ class LinkPlan:
     instructions: dict[int, dict[str, str]] = field(default_factory=dict)  # id -> {rule id: outcome code}
     settled: bool = False  # every readable mapped field of both sides equals its base and the other side
     waiting: bool = False  # an edit that shows on one side cannot be judged or carried over now
+    unread: bool = False  # it cannot since the other record alone does not show the field
     state: str = ""  # new link state, "" for unchanged
 
     def wants_history(self) -> list[str]:
@@ -191,7 +192,9 @@ def plan_link(
             if instruction is not None:
                 plan.instructions.setdefault(instruction.id, {}).update({rule.id: "refused", "why": "stands_still"})
         plan.outcomes[rule.id] = outcome
-        plan.waiting = plan.waiting or (isinstance(outcome, Skip) and _shows_an_edit(f))
+        if isinstance(outcome, Skip) and _shows_an_edit(f):
+            plan.waiting = True
+            plan.unread = plan.unread or (still is None and _was_agreed(f))
         if isinstance(outcome, Write):
             writes.append((rule, outcome, f, instruction))
         elif isinstance(outcome, Agree):
@@ -225,6 +228,10 @@ def _held_side(still: Standstill, outcome: Outcome, f: Field) -> str:
 def _shows_an_edit(f: Field) -> bool:
     """Whether a side that can be read says something else than was agreed."""
     return any(f.value(side) is not MISSING and f.changed(side) for side in OTHER)
+
+
+def _was_agreed(f: Field) -> bool:
+    return f.left_base is not MISSING and f.right_base is not MISSING
 
 
 def _changed_side(f: Field) -> str:

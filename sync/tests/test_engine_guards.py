@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from connections.connectors.base import Refused
+from connections.connectors.base import Record, Refused
 from connections.connectors.memory import US, MemoryConnector, World
 from connections.models import Connection
-from sync import audit, engine, instructions
-from sync.models import Conflict, Link, Operation
+from sync import audit, engine, hints, instructions
+from sync.models import ChangedRecord, Conflict, Link, Operation
 from sync.tests.conftest import DEFAULT_RULES, Pair, build_pair, rule
 from sync.tests.engine_cases import live, no_answer, once, ours
 
@@ -297,3 +297,38 @@ def test_a_circle_that_turns_once_in_hours_is_seen(pair: Pair) -> None:
     (question,) = pair.open_conflicts()
     assert (question.kind, question.code) == (Conflict.Kind.OSCILLATION, "too_many_hops")
     assert pair.both(left, right, "body") == ("b", "round and round")
+
+
+def test_an_edit_whose_field_one_record_does_not_show_crosses_once_it_does(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other records show the field: nothing is amiss with the rule, and nothing rings when this one shows it again."""
+    left, right, _ = pair.linked(body="b")
+    other = pair.left.add(title="Two", ref="R2", body="b")
+    pair.right.add(title="Two", ref="R2", body="b")
+    pair.quiet()
+    hidden = {right}
+
+    def shown(self: MemoryConnector, *args: Any) -> dict[str, Record]:
+        found = get_many(self, *args)
+        lacking = {
+            path: replace(one, values=without(one.values, "body")) for path, one in found.items() if path in hidden
+        }
+        return {**found, **lacking} if self.world is pair.right else found
+
+    get_many = MemoryConnector.get_many
+    monkeypatch.setattr(MemoryConnector, "get_many", shown)
+    pair.left.edit(left, body="meanwhile")
+    pair.left.edit(other, body="shown")
+    hints.mark(pair.mapping.pk, "left", [left, other])
+    pair.run("live")
+    waiting = ChangedRecord.objects.get(side="left", external_id=left)
+    assert waiting.not_before > timezone.now() + timedelta(minutes=10) and not waiting.error
+    hidden.clear()
+    ChangedRecord.objects.update(not_before=timezone.now())
+    pair.quiet()
+    assert pair.both(left, right, "body") == ("meanwhile", "meanwhile")
+
+
+def without(values: Mapping[str, Any], path: str) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name != path}
