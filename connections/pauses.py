@@ -57,6 +57,11 @@ def standstill(row: Pausable, now: datetime) -> Standstill | None:
     """Why a mapping or connection stands still at `now`, or None."""
     if row.state == "paused":
         return Standstill(str(row), "paused", row.pause_reason, row.paused_by, row.paused_at, row.paused_until)
+    return window_standstill(row, now)
+
+
+def window_standstill(row: Pausable, now: datetime) -> Standstill | None:
+    """The window in which it stands still at `now`, paused besides or not; or None."""
     window = windows.open_window(row.windows, now)
     if window is None:
         return None

@@ -648,7 +648,7 @@ class Verification(models.Model):
         COMPLETE = "complete", "Complete"
 
     class State(models.TextChoices):
-        WAITING = "waiting", "Waiting"  # for a worker, or for room in the rate budget
+        WAITING = "waiting", "Waiting"  # for a worker, for room in the rate budget, or for the end of a window
         RUNNING = "running", "Comparing"
         DONE = "done", "Done"
         STOPPED = "stopped", "Stopped"
@@ -672,7 +672,7 @@ class Verification(models.Model):
     heartbeat_at = models.DateTimeField(null=True, blank=True)
     rung_at = models.DateTimeField(null=True, blank=True)
     not_before = models.DateTimeField(default=timezone.now)
-    moved_at = models.DateTimeField(default=timezone.now)  # the last pairs were counted
+    moved_at = models.DateTimeField(default=timezone.now)  # the last pairs were counted, or it last stood still
     tries = models.PositiveIntegerField(default=0)  # in a row without getting on
     cursor = models.BigIntegerField(default=0)  # key of the last link counted
     last = models.BigIntegerField(default=0)  # key of the last link there was at the beginning

@@ -144,7 +144,7 @@ def begin_verifications() -> int:
             verify.begin(mapping, kind)
             begun += 1
         except verify.CannotBegin:
-            continue  # one is going on, or a connection needs a person: an hour later is early enough
+            continue  # one is going on, a window is open, a connection needs a person: an hour later is early enough
     return begun
 
 

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from connections.models import Connection
-from connections.pauses import Standstill, in_window, standstill
+from connections.pauses import Standstill, in_window, standstill, window_standstill
 from mappings import schedules
 from mappings.models import Mapping
 from sync.models import MappingState
@@ -24,6 +24,15 @@ def stands_still(mapping: Mapping, now: datetime) -> Standstill | None:
     """What a person or the clock stopped: the mapping itself first, then its connections. Loads nothing but those."""
     rows = (mapping, *(mapping.connection(side) for side in SIDES))
     return next((found for row in rows if (found := standstill(row, now))), None)
+
+
+def keeps_from_comparing(mapping: Mapping, now: datetime, by_clock: bool) -> Standstill | None:
+    """What keeps a verification from reading: windows, paused connections and, one by the clock, the mapping's pause.
+
+    That pause is about writing: whoever asks for a comparison while it lasts wants to see how both sides stand.
+    """
+    own = standstill(mapping, now) if by_clock else window_standstill(mapping, now)
+    return own or next((found for side in SIDES if (found := standstill(mapping.connection(side), now))), None)
 
 
 def unusable(connection: Connection) -> str:
@@ -66,6 +75,18 @@ def still_on(session: Session) -> bool:
     return not any(unusable(one) for one in connections)
 
 
+def may_compare(session: Session, by_clock: bool) -> bool:
+    """Whether a verification may read on, by the rows as they are now. Two queries.
+
+    ⚑ Asked before every read and before what was read is counted: what a system hides in a window is not missing.
+    """
+    now = timezone.now()
+    mappings = fetch(Mapping, "id = %s", session.mapping.pk, only=OF_A_MAPPING)
+    if any(standstill(one, now) if by_clock else in_window(one, now) for one in mappings):
+        return False
+    return all(one.usable and not in_window(one, now) for one in _connections(session))
+
+
 # All that decides here; the rest of a connection is long, and part of it encrypted.
 OF_A_MAPPING = ("id", "windows", "name", "state")
 OF_A_CONNECTION = ("id", "windows", "name", "state", "state_reason", "retry_after", "down_since", "probe_at")
@@ -76,5 +97,9 @@ def _now(session: Session) -> tuple[Mapping | None, list[Connection]]:
     same = "id = %s AND state = %s AND published_id = %s"
     values = (session.mapping.pk, Mapping.State.ACTIVE, session.version.pk)
     mapping = next(iter(fetch(Mapping, same, *values, only=OF_A_MAPPING)), None)
-    connections = {session.connection(side).pk for side in SIDES}
-    return mapping, fetch(Connection, "id IN %s", connections, only=OF_A_CONNECTION) if mapping else []
+    return mapping, _connections(session) if mapping else []
+
+
+def _connections(session: Session) -> list[Connection]:
+    keys = {session.connection(side).pk for side in SIDES}
+    return fetch(Connection, "id IN %s", keys, only=OF_A_CONNECTION)

@@ -22,6 +22,7 @@ from sync.lease import Lease
 from sync.models import Link, Run, Verification
 from sync.read import SideFailed
 from sync.session import SIDES, open_session
+from sync.standing import StandsStill, keeps_from_comparing
 from sync.verify_pairs import APART, no_counts
 from sync.verify_walk import LEASE, Lost, Stopped, Walk, pairs_left, pairs_of, stretch
 
@@ -34,6 +35,8 @@ GIVE_UP_AFTER = timedelta(hours=12)
 # In a row, without getting on: a system that fails, or a worker that dies.
 MOST_TRIES = 8
 PAUSE_SECONDS = 15.0
+# What stands still is looked at again after this long: somebody may resume it, or take the window away.
+LOOK_AGAIN = timedelta(minutes=1)
 
 State, Kind = Verification.State, Verification.Kind
 
@@ -49,6 +52,9 @@ def begin(mapping: Mapping, kind: str, by: str = "", size: int = SAMPLE_PAIRS) -
     """Begin a verification of what is published; `by`: who asked, "" for the clock. Raises CannotBegin."""
     if mapping.published is None:
         raise CannotBegin(f"{mapping} was never published. · There is nothing to compare. · Publish it first.")
+    if still := keeps_from_comparing(mapping, timezone.now(), by_clock=not by):
+        said = " ".join(part for part in (f"{still.head}.", still.why) if part)
+        raise CannotBegin(f"{said} · Nothing was read, and no verification was begun. · Verify again after that.")
     for side in SIDES:
         connection = mapping.connection(side)
         if not connection.usable:
@@ -131,8 +137,12 @@ def work(verification_id: int) -> str:
     except Stopped:
         asked = Verification.objects.values_list("stop_asked_by", flat=True).get(pk=one.pk)
         return _end(one, State.STOPPED, _stop_reason(asked), walk)
+    except StandsStill:
+        assert walk is not None
+        return _hold(walk) or _hand_on(walk)  # it may be over by now
     except SideFailed as failure:
-        return _set_back(one, walk, failure)
+        # A system that fails because its window has just begun is no failure.
+        return _stand_still(one, walk, _mapping_now(one)) or _set_back(one, walk, failure)
     except (KeyboardInterrupt, SystemExit):
         _leave(one, walk, state=State.WAITING)  # the worker is asked to end: the next one goes on at once
         raise
@@ -163,15 +173,26 @@ def _carry_on(walk: Walk) -> str:
     pairs = pairs_left(walk)
     while True:
         walk.beat()
-        mapping = Mapping.objects.select_related("left_connection", "right_connection").get(pk=one.mapping_id)
-        if stopped := _why_stop(one, mapping):
-            return _end(one, State.STOPPED, stopped, walk)
-        if _asked_to_wait(mapping):
-            return _pause(one, walk)
+        if held := _hold(walk):
+            return held
         if stretch(walk, pairs):
             return _end(one, State.DONE, {}, walk)
         if walk.over():
             return _hand_on(walk)
+
+
+def _hold(walk: Walk) -> str:
+    """End it or let it wait, where it must not read on now: its state then; "" where it may."""
+    one, mapping = walk.one, _mapping_now(walk.one)
+    if stopped := _why_stop(one, mapping):
+        return _end(one, State.STOPPED, stopped, walk)
+    if stands := _stand_still(one, walk, mapping):
+        return stands
+    return _pause(one, walk) if _asked_to_wait(mapping) else ""
+
+
+def _mapping_now(one: Verification) -> Mapping:
+    return Mapping.objects.select_related("left_connection", "right_connection").get(pk=one.mapping_id)
 
 
 def _why_stop(one: Verification, mapping: Mapping) -> dict[str, Any]:
@@ -214,10 +235,26 @@ def _hand_on(walk: Walk) -> str:
     return State.WAITING
 
 
+def _stand_still(one: Verification, walk: Walk | None, mapping: Mapping) -> str:
+    """Wait for the end of a window or pause; "" where there is none.
+
+    ⚑ What was read since the last commit is read again: a system may have hidden it already. The time counts neither
+    as a try nor as time without room in the budget.
+    """
+    now = timezone.now()
+    still = keeps_from_comparing(mapping, now, by_clock=not one.started_by)
+    if still is None:
+        return ""
+    until = min(still.until or now + LOOK_AGAIN, now + LOOK_AGAIN)
+    reason = {"code": "verification_stands_still", "params": {"head": still.head}}
+    _leave(one, walk, state=State.WAITING, not_before=until, reason=reason, tries=0, moved_at=now)
+    return State.WAITING
+
+
 def _pause(one: Verification, walk: Walk | None, seconds: float = 0.0, side: str = "") -> str:
     """No room in the budget: live edits go first, and we come back, or stop ourselves where that takes too long."""
     now = timezone.now()
-    mapping = Mapping.objects.select_related("left_connection", "right_connection").get(pk=one.mapping_id)
+    mapping = _mapping_now(one)
     asked = _asked_to_wait(mapping)
     until = now + timedelta(seconds=max(seconds, PAUSE_SECONDS))
     if asked is not None:

@@ -23,6 +23,7 @@ from sync.compare import AGREED, DRIFT, EQUAL, LACKING, WAITING, sample
 from sync.models import Link, Verification, VerifiedDifference
 from sync.read import SideFailed
 from sync.session import SIDES, Session
+from sync.standing import StandsStill, may_compare
 from sync.verify_pairs import APART, Looked, count, first_look, second_look
 
 T = TypeVar("T")
@@ -89,10 +90,16 @@ class Walk:
         if not self.held().filter(stop_asked_by="").update(**alive, **self.spent()):
             raise Stopped if self.held().exists() else Lost
 
+    def look_out(self) -> None:
+        """Raises StandsStill where a window opened, or somebody paused what it reads."""
+        if not may_compare(self.session, by_clock=not self.one.started_by):
+            raise StandsStill
+
     def call(self, act: Callable[[], T]) -> T:
         """One remote call. A budget that is short for a moment is waited for here: live edits go first."""
         while True:
             self.beat()
+            self.look_out()
             try:
                 return act()
             except (RateLimited, SideFailed) as problem:
@@ -142,7 +149,10 @@ def _keys(one: Verification) -> Iterator[int]:
 
 
 def stretch(walk: Walk, pairs: Iterator[list[Link]]) -> bool:
-    """Look at some pairs and count them. Returns whether there were no more. Raises SideFailed, Lost, Stopped."""
+    """Look at some pairs and count them. Returns whether there were no more.
+
+    Raises SideFailed, Lost, Stopped, StandsStill; then none of these pairs is counted.
+    """
     one, session = walk.one, walk.session
     looked: list[Looked] = []
     doubtful: list[Looked] = []
@@ -157,6 +167,7 @@ def stretch(walk: Walk, pairs: Iterator[list[Link]]) -> bool:
             over = False
             break
     looked += second_look(session, doubtful, walk.call)
+    walk.look_out()  # a window may have opened during the last read
     _commit(walk, looked, after)
     return over
 

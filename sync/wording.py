@@ -152,6 +152,7 @@ SENTENCES: dict[str, str] = {
     "verification_started": "{by} asked for a verification ({kind}, {pairs} pairs). It only reads.",
     "verification_stopped": "{by} stopped it. What was compared until then stands.",
     "verification_waits": "Live edits go first: the calls that {system} allows are used up. It goes on by itself.",
+    "verification_stands_still": "{head}. Nothing is read there meanwhile; it goes on by itself after that.",
     "verification_no_room": "It stopped itself: {system} left no room for it for half a day. "
     "What was compared until then stands.",
     "verification_version_moved": "It ended because another version of the mapping was published meanwhile. "

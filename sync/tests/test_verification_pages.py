@@ -16,10 +16,12 @@ from django.utils import timezone
 
 from connections.connectors.base import Capabilities
 from connections.connectors.memory import MemoryConnector
+from connections.models import Connection
 from connections.overwrites import BLIND
 from sync import repair, verify
 from sync.models import AuditEntry, Instruction, Link, Verification, VerifiedDifference
 from sync.tests.pair_cases import PairCase
+from sync.tests.test_pauses import OPEN, window
 from sync.tests.verify_cases import drift, pairs
 from syncadmin.spreadsheet import cell, lines
 
@@ -121,6 +123,14 @@ class Listing(VerifyCase):
         self.assertIn("going on already", self.post(reverse("verification-start", args=["pair"]), kind="sample"))
         self.assertEqual(AuditEntry.objects.get(code="verification_started").actor, "operator")
 
+    def test_in_a_window_none_begins_and_the_page_says_until_when(self) -> None:
+        Connection.objects.filter(name="Right").update(windows=[window(*OPEN)])
+        self.as_("operator")
+        text = self.post(reverse("verification-start", args=["pair"]), kind="sample")
+        self.assertRegex(text, r"Right is in a maintenance window until [^<]*\d\d:\d\d\. upgrade\.")
+        self.assertIn("no verification was begun", text)
+        self.assertEqual(Verification.objects.count(), 1)
+
     def test_the_clock_is_not_offered_while_one_goes_on(self) -> None:
         verify.begin(self.pair.mapping, "sample")
         self.as_("operator")
@@ -152,6 +162,15 @@ class Following(VerifyCase):
         reason = {"code": "verification_waits", "params": {"system": "Org"}}
         Verification.objects.filter(pk=self.going.pk).update(not_before=until, reason=reason)
         self.assertIn("Waiting for Org until", self.text(reverse("verification", args=[self.going.pk])))
+
+    def test_while_a_window_is_open_the_page_says_where_and_until_when(self) -> None:
+        Connection.objects.filter(name="Right").update(windows=[window(*OPEN)])
+        self.assertEqual(verify.work(self.going.pk), "waiting")
+        for url in (self.progress_at, reverse("verification", args=[self.going.pk])):
+            text = self.text(url)
+            self.assertRegex(text, r"Right is in a maintenance window until [^<]*\d\d:\d\d</p>")
+            self.assertIn("stands still", text)
+            self.assertNotIn("goes on in", text)
 
     def test_what_failed_says_why_and_what_it_means(self) -> None:
         reason = {"code": "verification_failed", "params": {"message": "Org: no right"}}

@@ -136,11 +136,11 @@ def test_an_edit_that_nobody_told_of_waits_and_is_handed_to_the_ordinary_run(pai
     assert verified(pair).counts["equal"] == 1
 
 
-def test_a_paused_mapping_is_compared_and_nothing_is_handed_on(pair: Pair) -> None:
+def test_a_paused_mapping_is_compared_if_a_person_asks_and_nothing_is_handed_on(pair: Pair) -> None:
     (link,) = pairs(pair, 1, body="b")
     put(pair.left, link.left_id, body="edited")
     Mapping.objects.update(state=Mapping.State.PAUSED)
-    assert verified(pair).counts["waits"] == {"edited": 1}
+    assert verified(pair, by="olga").counts["waits"] == {"edited": 1}
     assert not ChangedRecord.objects.exists()
 
 

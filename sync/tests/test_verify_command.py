@@ -14,6 +14,7 @@ from sync import verify
 from sync.models import AuditEntry, Verification
 from sync.tests.conftest import Pair
 from sync.tests.test_commands import asked, command
+from sync.tests.test_pauses import OPEN, window
 from sync.tests.verify_cases import before_call, drift, pairs, raising, reads
 
 pytestmark = pytest.mark.django_db
@@ -75,6 +76,9 @@ def test_a_sample_reads_so_many_pairs(pair: Pair) -> None:
 def test_what_cannot_begin_ends_with_1(pair: Pair) -> None:
     code, answer = asked("verify", "nothing")
     assert code == 1 and "There is no mapping" in answer["error"]
+    Mapping.objects.update(windows=[window(*OPEN)])
+    code, answer = asked("verify", "pair")
+    assert code == 1 and "Pair is in a maintenance window until" in answer["error"]
     Mapping.objects.update(published=None)
     code, answer = asked("verify", "pair")
     assert code == 1 and "never published" in answer["error"]

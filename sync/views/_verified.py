@@ -99,8 +99,10 @@ def trouble_of(one: Verification) -> tuple[str, str, str] | None:
 
 
 def progress_of(one: Verification, now: datetime) -> dict[str, Any]:
-    waiting = one.state == Verification.State.WAITING and one.not_before > now
-    return {"waiting": waiting, "queued": one.state == Verification.State.WAITING and not waiting}
+    waits = one.state == Verification.State.WAITING
+    still = waits and one.reason.get("code") == "verification_stands_still"
+    waiting = waits and one.not_before > now
+    return {"waiting": waiting, "still": still, "queued": waits and not waiting and not still}
 
 
 def waits_of(one: Verification) -> list[tuple[str, int]]:

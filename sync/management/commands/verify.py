@@ -20,7 +20,7 @@ from sync.wording import sentence
 
 # Other programs rely on these; docs/commands.md lists them.
 EXIT_EQUAL, EXIT_FAILED, EXIT_DIFFERS, EXIT_BUSY, EXIT_STOPPED = 0, 1, 3, 4, 5
-# While another worker has its turn, or a system asked us to wait, the end is looked for this often.
+# While another worker has its turn, a system asked us to wait or a window is open, the end is looked for this often.
 LOOK_SECONDS = 1.0
 MOST_PRINTED = 20
 
