@@ -267,7 +267,7 @@ def refusal_conflict(
         field_label=label,
         before=sent.get("before"),
         after=sent.get("value"),
-        params={"system": system, "message": message},
+        params={"system": system, "message": message, "why": sent.get("code", "")},
     )
 
 

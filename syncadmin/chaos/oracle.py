@@ -57,6 +57,7 @@ NAME = {"left": "key", "right": "CaseNumber"}
 OVERWROTE = "overwrote_an_edit"
 # Codes of the audit log by which a person or a named policy decided against the value that was there.
 BY_PERSON = frozenset({"resolved", "undone"})
+MAYBE_WRITTEN = "maybe_written"  # the code of a write whose answer was lost and whose fate nothing tells
 KINDS = ("lost", "duplicated", "resurrected", "flip-flopped", "invented")
 CLOCK_SECONDS = 0.05  # stamps of the two systems are rounded differently
 
@@ -137,9 +138,14 @@ class Evidence:
 
     @cached_property
     def lines_of(self) -> dict[tuple[str, str, str], list[Told]]:
-        """Audit lines of writes by (side, name of the record there, label of the field)."""
+        """Audit lines of writes by (side, name of the record there, label of the field).
+
+        A write that may have happened is told as what a person is asked, and why it was sent.
+        """
         found: dict[tuple[str, str, str], list[Told]] = defaultdict(list)
         for told in self.audit:
+            if told.code == MAYBE_WRITTEN:
+                told = replace(told, action="write", code=told.params.get("why", ""))
             if told.action in ("write", "create") and " = " in told.label:
                 left, _, right = told.label.partition(" = ")
                 found[(told.side, left if told.side == "left" else right, told.field)].append(told)
@@ -151,7 +157,12 @@ class Evidence:
     def told_of(self, one: Accepted, what: Judged) -> Told | None:
         """Our audit line of one of our writes; the one that knew what it replaced goes first."""
         name = self.records[one.side][one.record].name
-        lines = [t for t in self.lines_of[(one.side, name, what.labels[one.side])] if what.say(t.after) == one.after]
+        labels = dict.fromkeys(
+            (what.labels[one.side], what.labels[OTHER[one.side]])
+        )  # questions name a rule by its left
+        lines = [
+            t for label in labels for t in self.lines_of[(one.side, name, label)] if what.say(t.after) == one.after
+        ]
         return next((t for t in lines if what.say(t.before) == one.before), lines[0] if lines else None)
 
 

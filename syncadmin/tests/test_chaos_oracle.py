@@ -43,12 +43,19 @@ class Logs:
         self.field(side, record, path, before, after, by, verb)
 
     def told(
-        self, side: str, code: str, before: Any, after: Any, action: str = "write", by_person: bool = False
+        self,
+        side: str,
+        code: str,
+        before: Any,
+        after: Any,
+        action: str = "write",
+        by_person: bool = False,
+        why: str = "",
     ) -> None:
         label = "Subject" if side == "right" else "Summary"
         number = len(self.audit) + 1
         self.audit.append(
-            Told(number, action, code, 1, 1, "SUP-1 = 00001001", label, side, before, after, {}, by_person)
+            Told(number, action, code, 1, 1, "SUP-1 = 00001001", label, side, before, after, {"why": why}, by_person)
         )
 
     def ours(self, side: str, before: str, after: str, code: str = "edited", known: str | None = None) -> None:
@@ -117,6 +124,17 @@ def test_what_a_policy_or_a_person_decided_against_is_kept_where_the_log_says_so
     logs.write("left", ANA, "Old", FIRST)
     logs.ours("right", OTHER_VALUE, FIRST, code)
     assert logs.kinds() == []
+
+
+@pytest.mark.parametrize(("why", "found"), [("resolved", []), ("policy_left", []), ("edited", ["lost"])])
+def test_a_decision_whose_write_was_not_answered_counts_as_one(logs: Logs, why: str, found: list[str]) -> None:
+    logs.write("right", ANA, "Old", OTHER_VALUE)
+    logs.write("left", ANA, "Old", FIRST)
+    logs.write("right", US, OTHER_VALUE, FIRST)
+    logs.told("right", "maybe_written", OTHER_VALUE, FIRST, "conflict", why=why)
+    logs.write("right", ANA, FIRST, THIRD)
+    logs.ours("left", FIRST, THIRD)
+    assert logs.kinds() == found
 
 
 def test_a_decision_against_another_value_than_the_one_that_was_there_loses_it(logs: Logs) -> None:
