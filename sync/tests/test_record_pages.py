@@ -226,6 +226,98 @@ class Answer(RecordCase):
         self.assertEqual(self.answer(), "The last write was not answered")
 
 
+class TwinBeingMade(RecordCase):
+    """A pair whose twin is not there yet: its page names what keeps it, and "being created" only where nothing does."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        Link.objects.filter(pk=self.link.pk).update(state="creating", right_id=None, right_bases={})
+
+    def create(self, **more: Any) -> Operation:
+        values = {"mapping": self.pair.mapping, "version": self.pair.mapping.published, "link": self.link}
+        return Operation.objects.create(**values, side="right", kind="create", **more)
+
+    def test_nothing_keeps_it(self) -> None:
+        self.create(state="sending")
+        self.assertEqual(self.answer(), "Its twin in Right is being created")
+
+    def test_a_pause_a_brake_and_trouble_with_a_connection_come_first(self) -> None:
+        Connection.objects.filter(name="Right").update(state="sign_in")
+        self.assertIn("Nothing moves: Right needs a person", self.answer())
+        MappingState.objects.update(halt="brake", halt_reason={"code": "brake", "params": {"limit": 20}})
+        self.assertEqual(self.answer(), "A brake halted the mapping")
+        self.pair.mapping.state = "paused"
+        self.pair.mapping.save()
+        self.assertEqual(self.answer(), "Nothing moves: Pair is paused until somebody resumes it")
+
+    def test_a_record_that_left_the_scope_gets_no_twin(self) -> None:
+        Link.objects.update(out_of_scope="left")
+        page = self.html(self.at)
+        self.assertIn("the scope of the mapping leaves it out in Left", page)
+        self.assertIn("Its twin is not made.", page)
+
+    def test_a_create_that_failed_says_what_the_system_said_and_when_it_is_tried_next(self) -> None:
+        told = {"code": "retry", "params": {"system": "Right", "message": "No room."}}
+        one = self.create(state="superseded", finished_at=timezone.now(), result=told)
+        hint = {"mapping": self.pair.mapping, "side": "left", "external_id": self.left}
+        ChangedRecord.objects.create(**hint, attempts=1, error="No room.")
+        self.assertEqual(self.answer(), "The last create failed")
+        now = timezone.now()
+        Operation.objects.filter(pk=one.pk).update(
+            state="dead", failing_since=now, result={**told, "code": "gave_up"}, fingerprint="abc"
+        )
+        ChangedRecord.objects.update(attempts=11)
+        page = self.html(self.at)
+        for words in ("The last create gave up", "Right kept failing: No room.", "Tried 11 times, the next try is at"):
+            self.assertIn(words, page)
+        self.assertIn(reverse("failure-group", args=["abc"]), page)
+
+    def test_a_create_that_was_not_answered_is_looked_up(self) -> None:
+        self.create(state="uncertain")
+        self.assertEqual(self.answer(), "The last write was not answered")
+
+    def test_a_field_that_waits_keeps_no_twin(self) -> None:
+        Conflict.objects.create(
+            mapping=self.pair.mapping, link=self.link, rule_id="title", kind="refused", code="refused"
+        )
+        self.assertEqual(self.answer(), "Its twin in Right is being created")
+
+    def test_between_two_runs_it_waits_for_the_next_one(self) -> None:
+        self.pair.publish(schedule={"kind": "manual"})
+        self.assertEqual(self.answer(), "Its twin in Right is not made yet: Pair runs only by hand")
+
+
+class Schedules(RecordCase):
+    """Between the runs of a mapping that does not run live, what was noticed waits for the next one."""
+
+    def waiting(self, plan: dict[str, Any], **more: Any) -> None:
+        self.pair.publish(schedule=plan)
+        ChangedRecord.objects.create(mapping=self.pair.mapping, side="left", external_id=self.left, **more)
+
+    def test_a_mapping_run_by_hand_says_so(self) -> None:
+        self.waiting({"kind": "manual"})
+        self.assertEqual(self.answer(), "A change waits: Pair runs only by hand")
+        MappingState.objects.update(turn_at=timezone.now())
+        self.assertEqual(self.answer(), "A change is on its way")
+
+    def test_a_schedule_says_when_it_runs_next(self) -> None:
+        self.waiting({"kind": "every", "minutes": 30})
+        soon = timezone.now() + timedelta(days=1)
+        MappingState.objects.update(next_turn_at=soon)
+        when = f"{timezone.localtime(soon):%a %-d %b, %H:%M}"
+        self.assertEqual(self.answer(), f"A change waits: Pair runs every 30 minutes, next {when}")
+
+    def test_a_failed_look_is_tried_with_the_next_run(self) -> None:
+        self.waiting({"kind": "manual"}, attempts=2, error="No route.")
+        page = self.html(self.at)
+        self.assertIn("The last look failed: No route", page)
+        self.assertIn("Tried 2 times, the next try comes with the next run: Pair runs only by hand.", page)
+
+    def test_what_agrees_waits_for_nothing(self) -> None:
+        self.pair.publish(schedule={"kind": "manual"})
+        self.assertEqual(self.answer(), f"Both sides agree on all {len(RULES)} fields")
+
+
 class Page(RecordCase):
     def test_the_page_stays_within_its_queries_and_reads_no_system(self) -> None:
         for number in range(6):

@@ -4,32 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from django.db.models import Q
-from django.urls import NoReverseMatch, reverse
-from django.utils import timezone
+from django.urls import reverse
 
-from connections.models import Connection
-from connections.pauses import Standstill
 from mappings.models import Mapping as SyncMapping
 from sync.models import ChangedRecord, Conflict, Instruction, Link, MappingState, Operation
 from sync.session import SIDES
-from sync.standing import stands_still
 from sync.views import _schema
+from sync.views._halts import Why, for_its_run, halt_of, tried, url_of
 from sync.views._queue import cause_of
 from sync.wording import sentence
-
-
-@dataclass(frozen=True, slots=True)
-class Why:
-    """kind: ok, info, warn or bad. head: the answer; text: what it means; url, button: the way on."""
-
-    kind: str
-    head: str
-    text: str = ""
-    url: str = ""
-    button: str = ""
 
 
 @dataclass(slots=True)
@@ -72,11 +57,11 @@ def why(link: Link, known: Known, names: Mapping[str, str], fields: int) -> Why:
     """The first thing that keeps the two records apart, worst first. `fields`: number of rules of the version."""
     return (
         _of_the_pair(link, known, names)
-        or _of_the_mapping(link.mapping, known)
-        or _of_the_systems(link.mapping)
+        or halt_of(link.mapping, known.state)
         or _of_the_record(link, known, names)
+        or _of_the_twin(link, known, names)
         or _of_a_field(link.mapping, known)
-        or _on_its_way(known)
+        or _on_its_way(link.mapping, known)
         or _agree(link, fields)
     )
 
@@ -100,16 +85,7 @@ def _of_the_pair(link: Link, known: Known, names: Mapping[str, str]) -> Why | No
         gone = " and ".join(names[side] for side in SIDES if getattr(link, f"deleted_{side}")) or "one system"
         return Why("info", f"Deleted in {gone}", "Its ids and keys are kept, so that it is known if it returns.")
     question = next((one for one in known.conflicts if not one.rule_id), None)
-    if question is not None:
-        return _decision(question, names)
-    if link.state == State.CREATING:
-        side = "right" if link.left_id else "left"
-        there = names[side]
-        if waits := _schema.creates_wait(known.schema, side):
-            head = f"Its twin in {there} is not made yet"
-            return Why("warn", head, _schema.what(waits), reverse("conflict", args=[waits.pk]), "See what to do")
-        return Why("info", f"Its twin in {there} is being created", "It is here as soon as the system answers.")
-    return None
+    return _decision(question, names) if question is not None else None
 
 
 def _decision(one: Conflict, names: Mapping[str, str], more: int = 0) -> Why:
@@ -122,87 +98,59 @@ def _decision(one: Conflict, names: Mapping[str, str], more: int = 0) -> Why:
     return Why("warn", head, text, reverse("conflict", args=[one.pk]), "Settle it")
 
 
-def _of_the_mapping(mapping: SyncMapping, known: Known) -> Why | None:
-    waits = "Changes are noted and wait; nothing is lost."
-    still = stands_still(mapping, timezone.now())
-    if mapping.state == SyncMapping.State.DRAFT:
-        head = f"Nothing moves: the mapping {mapping.name} is not published"
-        return Why("warn", head, waits, _url("mapping", mapping.slug), "See the mapping")
-    if still is not None:
-        head = f"Nothing moves: {still.head}"
-        return Why("warn", head, " ".join(part for part in (still.why, waits) if part), *_place(mapping, still))
-    halt = known.state.halt if known.state else ""
-    reason = known.state.halt_reason if known.state else {}
-    if halt == MappingState.Halt.APPROVAL:
-        return Why(
-            "warn", "The first run waits for approval", "Nothing is written before.", _url("runs"), "See the runs"
-        )
-    if halt == MappingState.Halt.RESTORED:
-        said = sentence(reason.get("code", ""), reason.get("params"))
-        return Why(
-            "bad", "Nothing is written: the mapping is compared after a restore", said, _url("runs"), "See the runs"
-        )
-    if halt == MappingState.Halt.BRAKE:
-        said = sentence(reason.get("code", "brake"), reason.get("params"))
-        return Why("bad", "A brake halted the mapping", said, _url("runs"), "See the runs")
-    return None
-
-
-def _place(mapping: SyncMapping, still: Standstill) -> tuple[str, str]:
-    """Where the pause or window stands: (address, button)."""
-    for side in SIDES:
-        if still.name == mapping.connection(side).name and still.name != mapping.name:
-            return _url("connection", mapping.connection(side).pk), "See the connection"
-    return _url("mapping", mapping.slug), "See the mapping"
-
-
-def _of_the_systems(mapping: SyncMapping) -> Why | None:
-    now = timezone.now()
-    for side in SIDES:
-        one = mapping.connection(side)
-        url, button = _url("connection", one.pk), "See the connection"
-        if not one.usable:
-            state = Connection.State(one.state).label.lower()
-            head = f"Nothing moves: {one.name} needs a person ({state})"
-            text = " ".join(part for part in (one.state_reason, "Changes wait; nothing is lost.") if part)
-            return Why("bad", head, text, url, button)
-        if one.down_since is not None:
-            head = f"{one.name} does not answer since {timezone.localtime(one.down_since):%H:%M}"
-            return Why("warn", head, f"{one.state_reason} Changes wait; nothing is lost.".strip(), url, button)
-        if one.retry_after and one.retry_after > now:
-            until = timezone.localtime(one.retry_after)
-            reason = one.state_reason if one.state == Connection.State.UNREACHABLE else ""
-            head = f"{one.name} {'does not answer' if reason else 'asked us to wait'}, until {until:%H:%M:%S}"
-            return Why("warn", head, f"{reason} Changes wait; nothing is lost.".strip(), url, button)
-    return None
-
-
 def _of_the_record(link: Link, known: Known, names: Mapping[str, str]) -> Why | None:
     if link.out_of_scope:
+        stays = "Its twin is not made." if link.state == Link.State.CREATING else "Both records stay as they are."
         return Why(
             "info",
             f"Not synced: the scope of the mapping leaves it out in {names[link.out_of_scope]}",
-            "Both records stay as they are. It follows again within a minute once it is back in the scope.",
-            _url("mapping-settings", link.mapping.slug),
+            f"{stays} It follows again within a minute once it is back in the scope.",
+            url_of("mapping-settings", link.mapping.slug),
             "See the scope",
         )
-    if known.conflicts:
+    if known.conflicts and link.state != Link.State.CREATING:  # a twin is made without the fields that wait
         return _decision(known.conflicts[0], names, len(known.conflicts) - 1)
-    for hint in known.hints:
-        if hint.attempts:
-            again = timezone.localtime(hint.not_before)
-            return Why(
-                "bad" if hint.attempts > 2 else "warn",
-                f"The last look failed: {hint.error.rstrip('.') or 'no reason was given'}",
-                f"Nothing is lost. Tried {hint.attempts} times, the next try is at {again:%H:%M:%S}.",
-                *_cause(_fingerprint(known)),
-            )
+    return _of_a_write(link, known) or _of_a_look(link, known)
+
+
+def _of_a_write(link: Link, known: Known) -> Why | None:
+    """A write that failed, told by what the system said."""
     last, newest = known.failing, known.operation
-    if last is not None and newest is not None and newest.state not in Operation.OPEN:
-        said = sentence(last.result.get("code", "gave_up"), last.result.get("params"))
-        word = "gave up" if last.state == Operation.State.DEAD else "keeps failing"
-        return Why("bad", f"The last write {word}", said, *_cause(last.fingerprint))
-    return None
+    if newest is None or newest.state in Operation.OPEN:
+        return None
+    if last is None and any(hint.error and hint.error == _message(newest) for hint in known.hints):
+        last = newest  # not listed yet: the first tries are often hiccups
+    if last is None:
+        return None
+    word = "gave up" if last.state == Operation.State.DEAD else "keeps failing" if last.failing_since else "failed"
+    what = "create" if last.kind == Operation.Kind.CREATE else "write"
+    said = sentence(last.result.get("code", "gave_up"), last.result.get("params"))
+    return Why("bad", f"The last {what} {word}", f"{said} {_tries(link, known)}".strip(), *_cause(_fingerprint(known)))
+
+
+def _message(operation: Operation) -> str:
+    """What the system said to a write that is tried again; "" for any other end."""
+    if operation.result.get("code") not in ("retry", "gave_up"):
+        return ""
+    return str((operation.result.get("params") or {}).get("message", ""))
+
+
+def _of_a_look(link: Link, known: Known) -> Why | None:
+    of_write = _message(known.failing) if known.failing is not None else ""
+    hint = next((one for one in known.hints if one.attempts and (one.fingerprint or one.error != of_write)), None)
+    if hint is None:
+        return None
+    return Why(
+        "bad" if hint.attempts > 2 else "warn",
+        f"The last look failed: {hint.error.rstrip('.') or 'no reason was given'}",
+        f"Nothing is lost. {_tries(link, known)}",
+        *_cause(_fingerprint(known)),
+    )
+
+
+def _tries(link: Link, known: Known) -> str:
+    """How often it was tried and when it is tried next; "" where no failed try is noted."""
+    return next((tried(one, link.mapping, known.state) for one in known.hints if one.attempts), "")
 
 
 def _fingerprint(known: Known) -> str:
@@ -227,12 +175,35 @@ def _of_a_field(mapping: SyncMapping, known: Known) -> Why | None:
     return Why("warn", head, text, reverse("conflict", args=[one.pk]), "See what to do")
 
 
-def _on_its_way(known: Known) -> Why | None:
+def _of_the_twin(link: Link, known: Known, names: Mapping[str, str]) -> Why | None:
+    if link.state != Link.State.CREATING:
+        return None
+    side = "right" if link.left_id else "left"
+    there = names[side]
+    if waits := _schema.creates_wait(known.schema, side):
+        head = f"Its twin in {there} is not made yet"
+        return Why("warn", head, _schema.what(waits), reverse("conflict", args=[waits.pk]), "See what to do")
+    return (
+        _unanswered(known)
+        or for_its_run(link.mapping, known.state, f"Its twin in {there} is not made yet")
+        or Why("info", f"Its twin in {there} is being created", "It is here as soon as the system answers.")
+    )
+
+
+def _unanswered(known: Known) -> Why | None:
     last = known.operation
-    if last is not None and last.state == Operation.State.UNCERTAIN:
-        return Why("warn", "The last write was not answered", "It is looked up before anything is sent again.")
+    if last is None or last.state != Operation.State.UNCERTAIN:
+        return None
+    return Why("warn", "The last write was not answered", "It is looked up before anything is sent again.")
+
+
+def _on_its_way(mapping: SyncMapping, known: Known) -> Why | None:
+    last = known.operation
+    if unanswered := _unanswered(known):
+        return unanswered
     if known.instruction or known.hints or (last is not None and last.state in Operation.OPEN):
-        return Why("info", "A change is on its way", "It was noticed and is looked at next.")
+        on_its_way = Why("info", "A change is on its way", "It was noticed and is looked at next.")
+        return for_its_run(mapping, known.state) or on_its_way
     return None
 
 
@@ -246,10 +217,3 @@ def _agree(link: Link, fields: int) -> Why:
             "The next edit of such a field flows again.",
         )
     return Why("ok", f"Both sides agree on all {fields} fields" if fields else "Both sides agree")
-
-
-def _url(name: str, *arguments: Any) -> str:
-    try:
-        return reverse(name, args=arguments)
-    except NoReverseMatch:
-        return ""
