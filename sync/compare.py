@@ -124,6 +124,17 @@ def compare_field(rule: CompiledRule, f: Field, *, asked: bool = False, agreed: 
     return AGREED if agreed else DRIFT
 
 
+def compare_bases(rule: CompiledRule, left: Any, right: Any, *, agreed: bool = False, parked: Any = None) -> str:
+    """How one field stands by what both sides said at the last agreement (MISSING: never), without a read.
+
+    A rule or value map that changed since then may call different what it called the same.
+    """
+    if left is MISSING or right is MISSING:
+        return "unagreed"
+    f = Field(left=left, right=right, left_base=left, right_base=right, parked=parked)
+    return compare_field(rule, f, agreed=agreed)
+
+
 # Sampling. -------------------------------------------------------------------------------------------------------
 
 

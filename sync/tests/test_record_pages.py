@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -15,6 +16,7 @@ from connections.models import Connection
 from sync import instructions
 from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, MappingState, Operation
 from sync.tests.pair_cases import RULES, PairCase
+from sync.tests.verify_cases import SAMPLE, verified
 from sync.views import records
 
 EVERYBODY = {"admin", "operator", "reviewer", "auditor"}
@@ -316,6 +318,67 @@ class Schedules(RecordCase):
     def test_what_agrees_waits_for_nothing(self) -> None:
         self.pair.publish(schedule={"kind": "manual"})
         self.assertEqual(self.answer(), f"Both sides agree on all {len(RULES)} fields")
+
+
+class Drift(RecordCase):
+    """After a change of a value map two values may differ that nobody edited: the page and the list know it."""
+
+    def other_map(self) -> None:
+        entries = [{"left": "High", "right": "P2"}, {"left": "Low", "right": "P1"}]
+        self.pair.publish(rules=[{**one, "entries": entries} if one["id"] == "prio" else one for one in RULES])
+        self.pair.quiet()
+
+    def listed(self) -> bool:
+        return "Differed when last compared" in self.html(reverse("records") + "?state=differs")
+
+    def test_what_a_changed_value_map_leaves_behind_is_told_as_a_verification_tells_it(self) -> None:
+        self.other_map()
+        self.pair.left.calls.clear()
+        self.assertEqual(self.answer(), "Status differs, although nobody edited it since both sides agreed")
+        self.assertEqual(self.pair.left.calls, [])
+        self.assertIn("Differs", self.html(reverse("record-now", args=[self.link.pk])))
+        self.assertEqual(verified(self.pair).counts["drift"], 1)
+        Link.objects.update(agreed_differences={"prio": True})
+        self.assertIn("1 field may differ by agreement", self.answer())
+
+    def test_several_fields_are_counted(self) -> None:
+        self.link.right_bases |= {"body": "other", "title": "other"}
+        self.link.save()
+        self.assertEqual(self.answer(), "2 fields differ, although nobody edited them since both sides agreed")
+
+    def test_a_change_on_its_way_comes_first(self) -> None:
+        self.other_map()
+        ChangedRecord.objects.create(mapping=self.pair.mapping, side="left", external_id=self.left)
+        self.assertEqual(self.answer(), "A change is on its way")
+
+    def test_a_field_without_a_base_was_never_agreed_on(self) -> None:
+        del self.link.right_bases["body"]
+        self.link.save()
+        self.assertEqual(self.answer(), "Body was never agreed on")
+
+    def test_a_value_that_cannot_be_compared_breaks_no_page(self) -> None:
+        with (
+            mock.patch("sync.views._why.compare_bases", side_effect=TypeError),
+            self.assertLogs("sync.views._why", "ERROR"),
+        ):
+            self.html(self.at)
+
+    def test_the_list_finds_what_the_last_verification_found_until_it_is_written_or_compared_again(self) -> None:
+        self.other_map()
+        self.assertFalse(self.listed())
+        verified(self.pair)
+        self.assertTrue(self.listed())
+        verified(self.pair, SAMPLE)
+        self.assertTrue(self.listed())
+        self.pair.left.edit(self.left, body="written")
+        self.pair.quiet()
+        self.assertFalse(self.listed())
+        verified(self.pair)
+        self.assertTrue(self.listed())
+        self.pair.publish(rules=RULES)
+        self.pair.quiet()
+        verified(self.pair)
+        self.assertFalse(self.listed())
 
 
 class Page(RecordCase):

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from django.db.models import Q
 from django.urls import reverse
 
+from mappings.compiled import CompiledMapping, CompiledRule
 from mappings.models import Mapping as SyncMapping
+from sync.compare import DRIFT, compare_bases
+from sync.merge import MISSING
 from sync.models import ChangedRecord, Conflict, Instruction, Link, MappingState, Operation
 from sync.session import SIDES
 from sync.views import _schema
 from sync.views._halts import Why, for_its_run, halt_of, tried, url_of
 from sync.views._queue import cause_of
 from sync.wording import sentence
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -53,8 +59,9 @@ def known_of(link: Link) -> Known:
     )
 
 
-def why(link: Link, known: Known, names: Mapping[str, str], fields: int) -> Why:
-    """The first thing that keeps the two records apart, worst first. `fields`: number of rules of the version."""
+def why(link: Link, known: Known, names: Mapping[str, str], compiled: CompiledMapping | None) -> Why:
+    """The first thing that keeps the two records apart, worst first. `compiled`: the version that runs."""
+    rules = compiled.rules if compiled is not None else ()
     return (
         _of_the_pair(link, known, names)
         or halt_of(link.mapping, known.state)
@@ -62,7 +69,8 @@ def why(link: Link, known: Known, names: Mapping[str, str], fields: int) -> Why:
         or _of_the_twin(link, known, names)
         or _of_a_field(link.mapping, known)
         or _on_its_way(link.mapping, known)
-        or _agree(link, fields)
+        or _apart(link, rules)
+        or _agree(link, len(rules))
     )
 
 
@@ -205,6 +213,42 @@ def _on_its_way(mapping: SyncMapping, known: Known) -> Why | None:
         on_its_way = Why("info", "A change is on its way", "It was noticed and is looked at next.")
         return for_its_run(mapping, known.state) or on_its_way
     return None
+
+
+def _apart(link: Link, rules: Sequence[CompiledRule]) -> Why | None:
+    """Fields on which the two do not agree although nothing waits: told as a verification would, without a read."""
+    stands = {rule.id: _stands(link, rule) for rule in rules}
+    drifted = [rule for rule in rules if stands[rule.id] == DRIFT]
+    if drifted:
+        one = len(drifted) == 1
+        return Why(
+            "warn",
+            f"{drifted[0].label if one else f'{len(drifted)} fields'} differ{'s' if one else ''}, "
+            f"although nobody edited {'it' if one else 'them'} since both sides agreed",
+            "A changed rule or value map leaves this behind. Nothing writes it by itself: the next edit of either "
+            "side is carried over, and a verification lists it for repair.",
+            url_of("verifications", link.mapping.slug),
+            "See the verifications",
+        )
+    unagreed = [rule for rule in rules if stands[rule.id] == "unagreed"]
+    if unagreed:
+        one = len(unagreed) == 1
+        return Why(
+            "info",
+            f"{unagreed[0].label if one else f'{len(unagreed)} fields'} {'was' if one else 'were'} never agreed on",
+            "One of the two systems does not show it to our account, or it was not looked at since the rule is there.",
+        )
+    return None
+
+
+def _stands(link: Link, rule: CompiledRule) -> str:
+    left, right = (link.bases(side).get(rule.id, MISSING) for side in SIDES)
+    agreed, parked = rule.id in link.agreed_differences, link.parked.get(rule.id)
+    try:
+        return compare_bases(rule, left, right, agreed=agreed, parked=parked)
+    except Exception:  # a value of an older rule's form: a verification counts it as one that failed
+        log.exception("rule %s of link %s cannot be compared", rule.id, link.pk)
+        return "failed"
 
 
 def _agree(link: Link, fields: int) -> Why:

@@ -17,7 +17,17 @@ from django.views.decorators.http import require_POST
 from connections.access import can, check, requires
 from mappings.models import Mapping as SyncMapping
 from sync import approval, hints, instructions, jobs
-from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, MatchKey, Operation
+from sync.models import (
+    AuditEntry,
+    ChangedRecord,
+    Conflict,
+    Instruction,
+    Link,
+    MatchKey,
+    Operation,
+    Verification,
+    VerifiedDifference,
+)
 from sync.session import SIDES
 from sync.views._now import as_agreed, compiled_of, look
 from sync.views._progress import progress_of
@@ -106,11 +116,11 @@ def listing(request: HttpRequest) -> HttpResponse:
         filters.text(request, "version", "Written under version", "", "set"),
     ]
     chosen = {chip.name: chip.value for chip in chips}
-    links = _with_conflicts(_visible(request.user))
+    links = _with_troubles(_visible(request.user))
     if chosen["mapping"]:
         links = links.filter(mapping__slug=chosen["mapping"])
     if chosen["state"] == "differs":
-        links = links.filter(Q(waits=True) | ~Q(agreed_differences={}))
+        links = links.filter(Q(waits=True) | Q(differed=True) | ~Q(agreed_differences={}))
     elif chosen["state"]:
         links = links.filter(state=chosen["state"])
     if chosen["version"]:
@@ -127,9 +137,23 @@ def listing(request: HttpRequest) -> HttpResponse:
     return render(request, "sync/records/list.html", context)
 
 
-def _with_conflicts(links: QuerySet[Link]) -> QuerySet[Link]:
+def _with_troubles(links: QuerySet[Link]) -> QuerySet[Link]:
+    """`waits`: for a decision; `differed`: when the pairs were last compared, and not written to since."""
     waiting = Conflict.objects.filter(link=OuterRef("pk"), state__in=("open", "resolving"))
-    return links.annotate(waits=Exists(waiting)).defer("left_bases", "right_bases")
+    # A complete comparison has the last word on every pair, a sample on none but its own.
+    newer = Verification.objects.filter(
+        mapping=OuterRef("verification__mapping"),
+        kind=Verification.Kind.COMPLETE,
+        state=Verification.State.DONE,
+        pk__gt=OuterRef("verification"),
+    )
+    found = VerifiedDifference.objects.filter(
+        ~Exists(newer),
+        link=OuterRef("pk"),
+        kind__in=(VerifiedDifference.Kind.DRIFT, VerifiedDifference.Kind.MISSING),
+        verification__created_at__gte=OuterRef("changed_at"),
+    )
+    return links.annotate(waits=Exists(waiting), differed=Exists(found)).defer("left_bases", "right_bases")
 
 
 def _with_names(link: Link) -> dict[str, Any]:
@@ -146,7 +170,7 @@ def search(request: HttpRequest) -> HttpResponse:
     if not asked:
         return redirect("records")
     text = last_part(asked)
-    links = _with_conflicts(_visible(request.user))
+    links = _with_troubles(_visible(request.user))
     exact = list(links.filter(_named(text)).order_by("-changed_at")[:MOST_FOUND]) if text else []
     if len(exact) == 1:
         return redirect("record", pk=exact[0].pk)
@@ -233,7 +257,7 @@ def record(request: HttpRequest, pk: int) -> HttpResponse:
         "link": link,
         "mapping": mapping,
         "names": names,
-        "why": why(link, known, names, len(compiled.rules) if compiled else 0),
+        "why": why(link, known, names, compiled),
         "rows": as_agreed(link, compiled, [*known.conflicts, *known.schema]),
         "events": events(pager.rows, link),
         "pager": pager,
