@@ -14,7 +14,7 @@ from django.utils import timezone
 from connections.connectors.base import Retry
 from connections.models import Connection
 from sync import instructions
-from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, MappingState, Operation
+from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, MappingState, MatchKey, Operation
 from sync.tests.pair_cases import RULES, PairCase
 from sync.tests.verify_cases import SAMPLE, verified
 from sync.views import records
@@ -129,6 +129,54 @@ class Search(RecordCase):
         self.assertContains(self.find(lonely), "A question is open: Which one?")
         ChangedRecord.objects.create(mapping=self.pair.mapping, side="left", external_id="L77", error="Too odd.")
         self.assertContains(self.find("L77"), "The last look failed: Too odd.")
+
+    def waiting(self, **more: Any) -> ChangedRecord:
+        known = {"mapping": self.pair.mapping, "side": "left", "external_id": "L77"}
+        return ChangedRecord.objects.create(**known, **more)
+
+    def assert_waits(self, reason: str) -> None:
+        self.assertContains(self.find("L77"), f"A change of it waits in Pair. {reason}")
+
+    def test_why_a_change_of_an_unlinked_record_waits(self) -> None:
+        self.waiting()
+        self.assert_waits("It was noticed and is looked at next.")
+        self.pair.publish(schedule={"kind": "manual"})
+        self.assert_waits("It waits for a run: Pair runs only by hand.")
+        Connection.objects.filter(name="Right").update(state="sign_in")
+        self.assert_waits("Nothing moves: Right needs a person (sign in again).")
+        MappingState.objects.update(halt="brake", halt_reason={"code": "brake", "params": {"limit": 20}})
+        self.assert_waits("A brake halted the mapping.")
+        self.pair.mapping.state = "paused"
+        self.pair.mapping.save()
+        self.assert_waits("Nothing moves: Pair is paused until somebody resumes it.")
+
+    def test_a_failing_look_at_an_unlinked_record_says_when_it_is_tried_next_and_leads_to_the_cause(self) -> None:
+        self.waiting(attempts=3, error="Too odd.", fingerprint="abc", failing_since=timezone.now())
+        self.assert_waits("The last look failed: Too odd.")
+        page = self.find("L77")
+        self.assertContains(page, "Tried 3 times, the next try is at")
+        self.assertContains(page, reverse("failure-group", args=["abc"]))
+
+    def test_a_field_that_changed_keeps_what_is_new_waiting(self) -> None:
+        self.waiting()
+        one = Conflict.objects.create(
+            mapping=self.pair.mapping,
+            kind="schema",
+            subject="create:right",
+            code="newly_required",
+            params={"stops": "creates", "system": "Right", "side": "right", "field": "Body"},
+        )
+        self.assert_waits("New records in Right wait.")
+        self.assertContains(self.find("L77"), reverse("conflict", args=[one.pk]))
+
+    def test_a_record_that_is_known_before_the_first_run_waits_for_its_approval(self) -> None:
+        key = {"side": "left", "external_id": "L77", "alternative": 0, "digest": "d", "label": "SUP-77"}
+        MatchKey.objects.create(mapping=self.pair.mapping, **key)
+        self.assertContains(self.find("L77"), "SUP-77 is known and not linked: nothing fits it")
+        MappingState.objects.update(halt="approval", approved_at=None)
+        self.assertContains(
+            self.find("L77"), "SUP-77 is known in Pair and not linked yet. The first run waits for approval."
+        )
 
     def test_nothing_known_says_where_it_was_looked_for(self) -> None:
         response = self.find("SUP-9999")

@@ -116,17 +116,37 @@ def for_its_run(mapping: SyncMapping, state: MappingState | None, what: str = "A
     return Why("info", f"{what}: {said}", text, url_of("mapping", mapping.slug), "See the mapping")
 
 
+def _moment(at: datetime) -> str:
+    local = timezone.localtime(at)
+    return f"{local:%H:%M}" if local.date() == timezone.localtime().date() else f"{local:%a %-d %b, %H:%M}"
+
+
+# Failed looks. ---------------------------------------------------------------------------------------------------
+
+
+def failed_look(hint: ChangedRecord, mapping: SyncMapping, state: MappingState | None, fingerprint: str) -> Why:
+    """Why a record that was looked at still waits. `fingerprint`: of the failure under which it is listed, if it is."""
+    return Why(
+        "bad" if hint.attempts > 2 else "warn",
+        f"The last look failed: {hint.error.rstrip('.') or 'no reason was given'}",
+        f"Nothing is lost. {tried(hint, mapping, state)}".strip(),
+        *way_to_cause(fingerprint),
+    )
+
+
 def tried(hint: ChangedRecord, mapping: SyncMapping, state: MappingState | None) -> str:
-    """How often a failed look or write was tried, and when it is tried next."""
+    """How often a failed look or write was tried, and when it is tried next; "" where it was not."""
+    if not hint.attempts:
+        return ""
     times = "once" if hint.attempts == 1 else f"{hint.attempts} times"
     if said := between_runs(mapping, state):
         return f"Tried {times}, the next try comes with the next run: {said}."
     return f"Tried {times}, the next try is at {timezone.localtime(hint.not_before):%H:%M:%S}."
 
 
-def _moment(at: datetime) -> str:
-    local = timezone.localtime(at)
-    return f"{local:%H:%M}" if local.date() == timezone.localtime().date() else f"{local:%a %-d %b, %H:%M}"
+def way_to_cause(fingerprint: str) -> tuple[str, str]:
+    """The way to the page of the cause: (address, button)."""
+    return (reverse("failure-group", args=[fingerprint]), "See the cause") if fingerprint else ("", "")
 
 
 def url_of(name: str, *arguments: Any) -> str:

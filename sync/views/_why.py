@@ -16,7 +16,7 @@ from sync.merge import MISSING
 from sync.models import ChangedRecord, Conflict, Instruction, Link, MappingState, Operation
 from sync.session import SIDES
 from sync.views import _schema
-from sync.views._halts import Why, for_its_run, halt_of, tried, url_of
+from sync.views._halts import Why, failed_look, for_its_run, halt_of, tried, url_of, way_to_cause
 from sync.views._queue import cause_of
 from sync.wording import sentence
 
@@ -133,7 +133,9 @@ def _of_a_write(link: Link, known: Known) -> Why | None:
     word = "gave up" if last.state == Operation.State.DEAD else "keeps failing" if last.failing_since else "failed"
     what = "create" if last.kind == Operation.Kind.CREATE else "write"
     said = sentence(last.result.get("code", "gave_up"), last.result.get("params"))
-    return Why("bad", f"The last {what} {word}", f"{said} {_tries(link, known)}".strip(), *_cause(_fingerprint(known)))
+    return Why(
+        "bad", f"The last {what} {word}", f"{said} {_tries(link, known)}".strip(), *way_to_cause(_fingerprint(known))
+    )
 
 
 def _message(operation: Operation) -> str:
@@ -146,14 +148,7 @@ def _message(operation: Operation) -> str:
 def _of_a_look(link: Link, known: Known) -> Why | None:
     of_write = _message(known.failing) if known.failing is not None else ""
     hint = next((one for one in known.hints if one.attempts and (one.fingerprint or one.error != of_write)), None)
-    if hint is None:
-        return None
-    return Why(
-        "bad" if hint.attempts > 2 else "warn",
-        f"The last look failed: {hint.error.rstrip('.') or 'no reason was given'}",
-        f"Nothing is lost. {_tries(link, known)}",
-        *_cause(_fingerprint(known)),
-    )
+    return failed_look(hint, link.mapping, known.state, _fingerprint(known)) if hint is not None else None
 
 
 def _tries(link: Link, known: Known) -> str:
@@ -165,11 +160,6 @@ def _fingerprint(known: Known) -> str:
     """Of the failure under which the pair is listed, if it is."""
     listed = (one.fingerprint for one in (*known.hints, known.failing) if one is not None)
     return next((fingerprint for fingerprint in listed if fingerprint), "")
-
-
-def _cause(fingerprint: str) -> tuple[str, str]:
-    """The way to the page of the cause: (address, button)."""
-    return (reverse("failure-group", args=[fingerprint]), "See the cause") if fingerprint else ("", "")
 
 
 def _of_a_field(mapping: SyncMapping, known: Known) -> Why | None:

@@ -23,7 +23,6 @@ from sync.models import (
     Conflict,
     Instruction,
     Link,
-    MatchKey,
     Operation,
     Verification,
     VerifiedDifference,
@@ -32,6 +31,7 @@ from sync.session import SIDES
 from sync.views._now import as_agreed, compiled_of, look
 from sync.views._progress import progress_of
 from sync.views._timeline import events
+from sync.views._unlinked import known_of_unlinked
 from sync.views._values import last_part, system_names
 from sync.views._why import known_of, why
 from syncadmin import filters
@@ -180,7 +180,7 @@ def search(request: HttpRequest) -> HttpResponse:
         "text": text or asked,
         "rows": [_with_names(link) for link in found],
         "most": len(found) == MOST_FOUND,
-        "unlinked": [] if found or not text else _unlinked(request.user, text),
+        "unlinked": [] if found or not text else known_of_unlinked(request.user, text),
         "mappings": [] if found else SyncMapping.objects.visible_to(request.user)[:MOST_FOUND],
     }
     return render(request, "sync/records/search.html", context)
@@ -195,40 +195,6 @@ def _named(text: str) -> Q:
         | Q(right_key__in=spellings)
         | Q(identity__key=text)
     )
-
-
-def _unlinked(user: Any, text: str) -> list[dict[str, Any]]:
-    """What is known of a record that has no link: a question about it, a change that waits, a match key."""
-    mappings = SyncMapping.objects.visible_to(user)
-    subjects = [f"{side}:{text}" for side in SIDES]
-    questions = Conflict.objects.visible_to(user).filter(
-        Q(subject__in=subjects) | Q(left_value=text, link=None) | Q(right_value=text, link=None),
-        state=Conflict.State.OPEN,
-    )
-    known = [
-        {"kind": "warn", "text": f"A question is open: {one.get_kind_display()}.", "conflict": one}
-        for one in questions[:5]
-    ]
-    if not known:
-        waiting = ChangedRecord.objects.filter(mapping__in=mappings, external_id=text).select_related("mapping")
-        known = [{"kind": "info", "text": _waiting(hint), "conflict": None} for hint in waiting[:5]]
-    if not known:
-        rows = MatchKey.objects.filter(Q(external_id=text) | Q(label=text), mapping__in=mappings)
-        known = [
-            {
-                "kind": "info",
-                "text": f"{row.label or row.external_id} is known and not linked: nothing fits it, and "
-                f"the mapping {row.mapping} makes no twin of it.",
-                "conflict": None,
-            }
-            for row in rows.select_related("mapping")[:5]
-        ]
-    return known
-
-
-def _waiting(hint: ChangedRecord) -> str:
-    said = f"A change of it waits in {hint.mapping}."
-    return f"{said} The last look failed: {hint.error}" if hint.error else said
 
 
 # One pair. -------------------------------------------------------------------------------------------------------
