@@ -16,7 +16,7 @@ from connections.models import Connection
 from sync import instructions
 from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, MappingState, MatchKey, Operation
 from sync.tests.pair_cases import RULES, PairCase
-from sync.tests.verify_cases import SAMPLE, verified
+from sync.tests.verify_cases import SAMPLE, document, verified
 from sync.views import records
 
 EVERYBODY = {"admin", "operator", "reviewer", "auditor"}
@@ -226,6 +226,29 @@ class Answer(RecordCase):
             with self.subTest(state=state):
                 Link.objects.update(state=state)
                 self.assertIn(words, self.answer())
+
+    def test_a_deletion_names_the_systems_in_which_it_happened(self) -> None:
+        Link.objects.update(state="deleted", deleted_left=True)
+        self.assertEqual(self.answer(), "Deleted in Left")
+        Link.objects.update(deleted_left=False, deleted_right=True)
+        self.assertEqual(self.answer(), "Deleted in Right")
+        Link.objects.update(deleted_left=True)
+        self.assertEqual(self.answer(), "Deleted in Left and Right")
+
+    def test_a_twin_that_lives_on_is_not_said_to_be_deleted(self) -> None:
+        cases = {
+            "ignore": "Deleted in Right",
+            "unlink": "Deleted in Right, and unlinked by the mapping",
+            "delete": "Deleted in Left and Right",
+        }
+        for number, (policy, words) in enumerate(cases.items(), 2):
+            with self.subTest(policy=policy):
+                _, right, link = self.linked(number)
+                self.pair.publish(right={**document(self.pair)["right"], "on_delete": policy})
+                self.pair.right.remove(right)
+                self.pair.quiet()
+                self.at = reverse("record", args=[link.pk])
+                self.assertEqual(self.answer(), words)
 
     def test_a_paused_mapping_a_brake_and_a_missing_approval(self) -> None:
         MappingState.objects.update(halt="brake", halt_reason={"code": "brake", "params": {"limit": 20}})

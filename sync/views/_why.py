@@ -76,6 +76,9 @@ def why(link: Link, known: Known, names: Mapping[str, str], compiled: CompiledMa
 
 def _of_the_pair(link: Link, known: Known, names: Mapping[str, str]) -> Why | None:
     State = Link.State
+    gone = " and ".join(names[side] for side in SIDES if getattr(link, f"deleted_{side}"))
+    if link.state == State.UNLINKED and gone:
+        return Why("info", f"Deleted in {gone}, and unlinked by the mapping", "What is left stays as it is.")
     if link.state == State.UNLINKED:
         alone = not (link.left_id and link.right_id)
         return Why(
@@ -90,8 +93,11 @@ def _of_the_pair(link: Link, known: Known, names: Mapping[str, str]) -> Why | No
             "warn", "This pair is held: a person took it out of a halted run", "Its changes wait, nothing is lost."
         )
     if link.state == State.DELETED:
-        gone = " and ".join(names[side] for side in SIDES if getattr(link, f"deleted_{side}")) or "one system"
-        return Why("info", f"Deleted in {gone}", "Its ids and keys are kept, so that it is known if it returns.")
+        return Why(
+            "info",
+            f"Deleted in {gone or 'one system'}",
+            "Its ids and keys are kept, so that it is known if it returns.",
+        )
     question = next((one for one in known.conflicts if not one.rule_id), None)
     return _decision(question, names) if question is not None else None
 
