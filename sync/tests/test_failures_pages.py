@@ -299,6 +299,43 @@ class EditTests(FailuresCase):
         self.assertEqual(self.values(link, "body"), ("new", "other"))
         self.assertEqual(standing().count(), 0)
 
+    def two_failing(self) -> Link:
+        """A pair whose write of two fields keeps failing."""
+        left, _, link = self.failing()
+        self.pair.left.edit(left, by="ana", body="newer", amount=7)
+        for _ in range(3):
+            ChangedRecord.objects.update(not_before=timezone.now())
+            self.pair.run()
+        self.assertEqual(set(standing().writes.get().fields), {"body", "amount"})
+        return link
+
+    def test_of_a_write_of_several_fields_one_is_chosen_and_edited(self) -> None:
+        link = self.two_failing()
+        self.well()
+        url = self.edit_url()
+        self.assertIn("?field=amount", self.html(url))
+        html = self.html(f"{url}?field=amount")
+        self.assertIn("The other fields of the write are sent as they are.", html)
+        self.client.post(f"{url}?field=amount", {"seen": self.seen(html), "value": "8"})
+        self.pair.quiet()
+        self.assertEqual(self.values(link, "amount"), (7, 8))
+        self.assertEqual(self.values(link, "body"), ("newer", "newer"))
+        self.assertEqual(standing().count(), 0)
+
+    def test_values_shown_for_one_field_send_nothing_to_another(self) -> None:
+        link = self.two_failing()
+        self.well()
+        url = self.edit_url()
+        html = self.html(f"{url}?field=body")
+        self.client.post(f"{url}?field=amount", {"seen": self.seen(html), "value": "8"})
+        self.pair.quiet()
+        self.assertEqual(self.values(link, "amount"), (7, 7))
+
+    def test_a_field_that_the_write_has_not_cannot_be_chosen(self) -> None:
+        self.two_failing()
+        response = self.client.get(f"{self.edit_url()}?field=title", follow=True)
+        self.assertContains(response, "This value cannot be edited any more.")
+
     def test_it_is_not_sent_where_the_field_moved(self) -> None:
         left, _, link = self.refused()
         html = self.html(self.edit_url())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -228,7 +228,8 @@ def _waiting(writes: Sequence[Operation]) -> dict[tuple[int, str, str], ChangedR
 
 @dataclass(frozen=True, slots=True)
 class Editable:
-    """A value that can be sent instead. `seen`: the field's values that the failure is about, by side."""
+    """A value that can be sent instead. `seen`: the field's values that the failure is about, by side; `choices`:
+    (rule id, label) of every field of the same write that can be edited."""
 
     link: Link
     rule: CompiledRule
@@ -236,24 +237,40 @@ class Editable:
     sent: Any
     seen: Mapping[str, Any]
     control: Control
+    choices: Sequence[tuple[str, str]] = ()
 
 
-def editable(entry: Entry) -> Editable | None:
-    """What of an entry can be edited and sent: one field of a pair that is there, on a side the rule writes to."""
+def editable(entry: Entry, field: str = "") -> Editable | None:
+    """What of an entry can be edited and sent: one field of a pair that is there, on a side the rule writes to.
+
+    `field`: the rule id of the one that was chosen, where a write has several; else the first of them.
+    """
     link = entry.link if isinstance(entry, Conflict | Operation) else None
     side = failures.side_of(entry)
     if link is None or link.state != Link.State.ACTIVE or side not in OTHER or not (link.left_id and link.right_id):
         return None
     if isinstance(entry, Conflict):
-        rule_id, sent = entry.rule_id, entry.params.get("sent")
-        seen = {"left": entry.left_value, "right": entry.right_value}
-        if entry.state != Conflict.State.OPEN:
-            return None
-    elif isinstance(entry, Operation) and entry.kind == Operation.Kind.UPDATE and len(entry.fields) == 1:
-        rule_id, field = next(iter(entry.fields.items()))
-        sent, seen = field["value"], {side: field["before"], OTHER[side]: field["source"]}
-    else:
+        values = {"left": entry.left_value, "right": entry.right_value}
+        open_ = entry.state == Conflict.State.OPEN
+        return _editable(link, entry, entry.rule_id, side, entry.params.get("sent"), values) if open_ else None
+    if not isinstance(entry, Operation) or entry.kind != Operation.Kind.UPDATE:
         return None
+    found = [
+        one
+        for rule_id, sent in entry.fields.items()
+        if (one := _editable(link, entry, rule_id, side, sent["value"], _values(side, sent))) is not None
+    ]
+    here = next((one for one in found if one.rule.id == field), found[0] if found and not field else None)
+    return replace(here, choices=[(one.rule.id, one.rule.field(side).label) for one in found]) if here else None
+
+
+def _values(side: str, sent: Mapping[str, Any]) -> dict[str, Any]:
+    return {side: sent["before"], OTHER[side]: sent["source"]}
+
+
+def _editable(
+    link: Link, entry: Conflict | Operation, rule_id: str, side: str, sent: Any, seen: Mapping[str, Any]
+) -> Editable | None:
     raw = rules_of(entry.mapping.published.document).get(rule_id) if entry.mapping.published else None
     rule = compile_rule(raw) if raw else None
     if rule is None or raw is None or not rule.may_write(side) or not rule.field(side).writable:

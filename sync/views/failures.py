@@ -183,7 +183,7 @@ def edit(request: HttpRequest, fingerprint: str, key: str) -> HttpResponse:
     """One value edited and sent again. It applies if the field's values are still those that were shown."""
     those = failures.within(_permitted(request.user), request.user, "failures.answer", "failures.retry").of_keys([key])
     entry = next((one for source, rows in those.lists.items() for one in failures.with_related(source, rows)), None)
-    here = editable(entry) if entry is not None else None
+    here = editable(entry, request.GET.get("field", "")) if entry is not None else None
     if entry is None or here is None:
         messages.warning(
             request, "This value cannot be edited any more. · Nothing was written. · See what is left below."
