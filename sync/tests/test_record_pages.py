@@ -360,6 +360,26 @@ class TwinBeingMade(RecordCase):
         self.assertEqual(self.answer(), "Its twin in Right is not made yet: Pair runs only by hand")
 
 
+class CreateThatFails(RecordCase):
+    def test_the_page_of_a_twin_that_cannot_be_made_says_what_the_system_said(self) -> None:
+        def full(verb: str, ids: object) -> None:
+            if verb == "create":
+                raise Retry("No room.", after=0)
+
+        self.pair.right.before = full
+        left = self.pair.left.add(title="Lonely", ref="R77")
+        for tries, words in ((1, "failed"), (2, "failed"), (3, "keeps failing"), (11, "gave up")):
+            with self.subTest(tries=tries):
+                while Operation.objects.filter(kind="create").count() < tries:
+                    ChangedRecord.objects.update(not_before=timezone.now())
+                    self.pair.run()
+                self.at = reverse("record", args=[Link.objects.get(left_id=left).pk])
+                self.assertEqual(self.answer(), f"The last create {words}")
+                page = self.html(self.at)
+                self.assertIn("No room.", page)
+                self.assertIn("the next try is at", page)
+
+
 class Schedules(RecordCase):
     """Between the runs of a mapping that does not run live, what was noticed waits for the next one."""
 

@@ -113,7 +113,7 @@ def for_its_run(mapping: SyncMapping, state: MappingState | None, what: str = "A
     if not said:
         return None
     text = "Nothing is lost; a person who may start runs can start the next one at any time."
-    return Why("info", f"{what}: {said}", text, url_of("mapping", mapping.slug), "See the mapping")
+    return Why("info", f"{what}: {said}", text, url_of("runs"), "See the runs")
 
 
 def _moment(at: datetime) -> str:

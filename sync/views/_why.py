@@ -221,8 +221,8 @@ def _apart(link: Link, rules: Sequence[CompiledRule]) -> Why | None:
             "warn",
             f"{drifted[0].label if one else f'{len(drifted)} fields'} differ{'s' if one else ''}, "
             f"although nobody edited {'it' if one else 'them'} since both sides agreed",
-            "A changed rule or value map leaves this behind. Nothing writes it by itself: the next edit of either "
-            "side is carried over, and a verification lists it for repair.",
+            "Most often a changed rule or value map leaves this behind. Nothing writes it by itself: the next edit of "
+            "either side is carried over, and a verification lists it for repair.",
             url_of("verifications", link.mapping.slug),
             "See the verifications",
         )
