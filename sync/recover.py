@@ -152,7 +152,7 @@ def _probe_update(session: Session, operation: Operation) -> None:
     sent = values_of(operation)
     if all(path in record.values and record.values[path] == value for path, value in sent.items()):
         replaced = replaced_by(operation, _history(session, operation) or (), _account(session, operation))
-        settle(session, [(operation, WriteResult(record, replaced=replaced))])
+        settle(session, [(operation, WriteResult(record, replaced=replaced))], late=True)
         return
     if connector.capabilities.exact_version and record.version == operation.expected_version:
         _plan_again(session, operation, "not_applied")
@@ -164,7 +164,8 @@ def _probe_update(session: Session, operation: Operation) -> None:
     written = None if history is None else _our_changes(session, operation, record, history)
     replaced = replaced_by(operation, history or (), _account(session, operation))
     if written:
-        settle(session, [(operation, WriteResult(record, on_the_way=_reached(operation, written), replaced=replaced))])
+        written_so = WriteResult(record, on_the_way=_reached(operation, written), replaced=replaced)
+        settle(session, [(operation, written_so)], late=True)
     elif written is not None:
         _plan_again(session, operation, "not_applied")
     else:
@@ -339,7 +340,7 @@ def _ask_a_person(session: Session, operation: Operation, record: Record, replac
         entries, agreed = list[AuditEntry](), set[str]()
         for rule_id, sent in operation.fields.items():
             if record.values.get(sent["path"], MISSING) == sent["value"]:
-                settle_field(session, operation, rule_id, sent, record, {})
+                settle_field(session, operation, rule_id, sent, record, {}, late=True)
                 entries.append(write_entry(session, operation, rule_id, sent))
                 agreed.add(rule_id)
                 continue

@@ -31,8 +31,13 @@ from sync.session import SIDES, Session
 from sync.setbacks import OPERATION_FIELDS, create_unclear, failed, finish, park
 
 
-def settle(session: Session, answers: Sequence[tuple[Operation, WriteResult | ConnectorError | None]]) -> None:
-    """Commit these answers. Nothing may fail between the remote success and this commit. Raises LeaseLost."""
+def settle(
+    session: Session, answers: Sequence[tuple[Operation, WriteResult | ConnectorError | None]], *, late: bool = False
+) -> None:
+    """Commit these answers. Nothing may fail between the remote success and this commit. Raises LeaseLost.
+
+    `late`: the records were read some time after the write, and may have been edited since.
+    """
     with transaction.atomic():
         session.lease.renew()
         entries: list[AuditEntry] = []
@@ -46,7 +51,7 @@ def settle(session: Session, answers: Sequence[tuple[Operation, WriteResult | Co
                 key = result.record.key or result.record.external_id
                 entries += create_unclear(session, operation, "key_twice", [key], after)
             elif isinstance(result, WriteResult):
-                entries += _confirmed(session, operation, result, after)
+                entries += _confirmed(session, operation, result, after, late)
             elif result is None:
                 entries += _deleted(session, operation, after)
             else:
@@ -78,7 +83,9 @@ def _linked_elsewhere(session: Session, made: Sequence[tuple[Operation, Record]]
     }
 
 
-def _confirmed(session: Session, operation: Operation, result: WriteResult, after: Aftermath) -> list[AuditEntry]:
+def _confirmed(
+    session: Session, operation: Operation, result: WriteResult, after: Aftermath, late: bool
+) -> list[AuditEntry]:
     side, link, record = operation.side, operation.link, result.record
     creating, closing = operation.kind == Operation.Kind.CREATE, operation.result.get("code") == "twin_closed"
     if creating:
@@ -94,7 +101,7 @@ def _confirmed(session: Session, operation: Operation, result: WriteResult, afte
     entries = []
     again = bool(result.on_the_way) or (not creating and _edited_meanwhile(session, operation, record, moving=True))
     for rule_id, sent in operation.fields.items():
-        again = settle_field(session, operation, rule_id, sent, record, result.on_the_way) or again
+        again = settle_field(session, operation, rule_id, sent, record, result.on_the_way, late) or again
         entries.append(write_entry(session, operation, rule_id, sent))
     if creating:
         again = _bases_of_new_record(session, operation, record) or again
@@ -150,8 +157,12 @@ def settle_field(
     sent: dict[str, Any],
     record: Record,
     on_the_way: Mapping[str, Any],
+    late: bool,
 ) -> bool:
-    """⚑ Move the bases of one field we sent. Returns whether the link must be planned again at once."""
+    """⚑ Move the bases of one field we sent. Returns whether the link must be planned again at once.
+
+    `late`: see settle.
+    """
     side, source_side, link = operation.side, OTHER[operation.side], operation.link
     rule = rule_of(session, rule_id)
     if rule is None:
@@ -180,16 +191,16 @@ def settle_field(
             bases[rule_id] = sent["before"]
         source_bases[rule_id] = sent["source"]
         return True
-    # ⚑ A value for this side alone is none for the other one, whatever the system makes of it.
     current = sent["settle"] == "current"
-    bases[rule_id], source_bases[rule_id] = (read_back if current else written.base), sent["source"]
+    # ⚑ A value for this side alone is none for the other one, whatever the system makes of it.
+    bases[rule_id], source_bases[rule_id] = (read_back if current and not late else written.base), sent["source"]
     if current or (
         sent["code"] == "kept_apart" and not rule.lens.equal(link.left_bases[rule_id], link.right_bases[rule_id])
     ):
         link.agreed_differences[rule_id] = True
     if written.cut_short:
         park(session, operation, rule_id, sent, "cut_short", "")
-    return written.cut_short or (written.edited and not current)
+    return written.cut_short or (written.edited and (late or not current))
 
 
 def _step(rule: CompiledRule, operation: Operation, rule_id: str, sent: dict[str, Any], reached: Any) -> None:

@@ -203,6 +203,7 @@ def test_creates_that_wait_in_zendesks_queue_are_made_once(between: Between) -> 
     assert len(between.w.records.tickets()) == 1 and Operation.objects.filter(state="uncertain").count() == 4
     between.app.jobs.held = False
     between.app.jobs.work()
+    between.unanswered_long_ago(4)
     between.pair.run()
     between.quiet()
     assert len(between.w.records.tickets()) == 5
