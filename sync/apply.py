@@ -34,7 +34,7 @@ from sync import late, schema_watch
 from sync.identities import known_twins
 from sync.lease import RENEW_SECONDS, LeaseLost
 from sync.models import ChangedRecord, Operation
-from sync.rows import fetch, save_rows, select
+from sync.rows import fetch, save_rows
 from sync.session import SIDES, Session
 from sync.setbacks import supersede, values_of
 from sync.settle import settle
@@ -150,14 +150,18 @@ def claim_key(session: Session, operation: Operation) -> str:
 
 
 A_RING = ("id", "side", "external_id", "rung_at")
+# Records that somebody is writing, and those that another mapping wrote lately: one statement for both.
+WRITTEN = """claim IN %s
+    OR (external_id IN %s AND finished_at > %s AND state = 'confirmed' AND kind = 'update' AND mapping_id <> %s)"""
+A_WRITE = ("id", "claim", "external_id", "finished_at")
 
 
 def claim(session: Session, operations: Sequence[Operation]) -> list[Operation]:
     """Those of `operations` that may be sent now, marked as being sent in one commit.
 
     ⚑ One that waited too long, was decided under another mapping version, or whose link was hinted since it was
-    decided is superseded and planned again; so is one whose record another mapping is writing, and everything once
-    the mapping or one of its connections is paused or in a maintenance window.
+    decided is superseded and planned again; so is one whose record another mapping is writing or wrote since, and
+    everything once the mapping or one of its connections is paused or in a maintenance window.
     """
     now = timezone.now()
     pinned = may_write(session)
@@ -168,13 +172,18 @@ def claim(session: Session, operations: Sequence[Operation]) -> list[Operation]:
         rung = fetch(ChangedRecord, "mapping_id = %s AND external_id IN %s", session.mapping.pk, records, only=A_RING)
         hinted = {(hint.side, hint.external_id): hint.rung_at for hint in rung}
         keys = {operation.pk: claim_key(session, operation) for operation in operations}
-        taken = {claim for (claim,) in select("SELECT claim FROM sync_operation WHERE claim IN %s", [*keys.values()])}
+        since = min(operation.decided_at for operation in operations)
+        writes = fetch(Operation, WRITTEN, [*keys.values()], records, since, session.mapping.pk, only=A_WRITE)
+        taken = {one.claim for one in writes if one.claim}
+        written = {one.external_id: one.finished_at for one in writes if one.finished_at}
         made = _made_meanwhile(session, operations)
         sending, late = [], []
         for operation in operations:
             link = operation.link
             rings = [hinted.get((side, link.record_id(side) or "")) for side in SIDES]
             moved = any(rung is not None and rung > operation.decided_at for rung in rings)
+            other = written.get(operation.external_id)  # by another mapping: it would be replaced unread
+            moved = moved or (other is not None and other > operation.decided_at)
             old = now - operation.not_before > timedelta(seconds=DECISION_SECONDS)
             if not pinned or moved or old or keys[operation.pk] in taken or operation.pk in made:
                 late.append(operation)

@@ -18,7 +18,7 @@ EDITS = 30  # people's edits, most of them in the middle of a run
 CROWDS = (1, 12, 40, 40)
 CRASHES = 2
 FAULTS = 3
-# Every so many histories two mappings share records; every second of those closes a circle of three systems.
+# In every so many worlds two mappings share records; every second of those closes a circle of three systems.
 SHARED_EVERY = 20
 LONGEST_RUN = 9  # remote calls into a run at which something may happen; most runs are shorter
 LONGEST_KILL = 80  # statements into a run at which a worker may die
@@ -85,7 +85,7 @@ def write_script(seed: int) -> Script:
     policies = {"title": dice.choice(TEXT_POLICIES), "body": body, "amount": dice.choice(TEXT_POLICIES)}
     if shared:  # who decides in a chain of systems is a question of its own
         policies = dict.fromkeys(policies, "review")
-    crowd = 1 if shared else dice.choice(CROWDS)
+    crowd = dice.choice(CROWDS)
     initial = dice.choice(("fill_empty", "fill_empty", "left", "review"))
     on_delete = dice.choice(("review", "ignore", "unlink", "delete"))
     writer = _Writer(dice, len(systems), len(mappings), crowd, on_delete != "delete")

@@ -158,6 +158,33 @@ def test_a_record_that_another_mapping_writes_is_not_written(pair: Pair, monkeyp
     assert ours(pair.right, "body") == ["new"]
 
 
+def test_a_record_that_another_mapping_wrote_since_it_was_read_is_read_again(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What that one carried would be replaced unread where the system takes no condition with a write."""
+    pair.right.capabilities = replace(
+        pair.right.capabilities, conditional_write=False, field_history=False, complete_history=False
+    )
+    left, right, _ = pair.linked(labels=["a"])
+    other = build_pair("Other", World("Third"), pair.right)
+    other.approve()
+    third = other.left.add(title="One", ref="R1", labels=["a"])
+    other.quiet()
+    pair.left.edit(left, labels=["a", "left"])
+    other.left.edit(third, labels=["a", "third"])
+
+    def writes_too(operations: Sequence[Operation]) -> None:
+        other.run()
+        assert pair.right.value(right, "labels") == ["a", "third"]
+
+    before_sending(monkeypatch, writes_too)
+    pair.ring("left", left)
+    pair.run("live")
+    assert pair.right.value(right, "labels") == ["a", "third"], "not written over"
+    pair.quiet()
+    assert pair.both(left, right, "labels") == (["a", "left", "third"], ["a", "left", "third"])
+
+
 def test_that_the_old_value_is_there_does_not_prove_that_a_write_did_not_happen(pair: Pair) -> None:
     """It arrived, and a person set the field back: sending it again would undo their edit."""
     pair.right.capabilities = replace(pair.right.capabilities, field_history=False, complete_history=False)
