@@ -17,9 +17,10 @@ FAILURES_SHOWN = 3  # each takes a few hundred histories to make small,
 SHRINK_SECONDS = 180  # or what gets done of them in this time: a crowded world takes seconds
 
 
-MUST_MEET = ("crashes", "fault", "change", "instruct")
+# What happened, not what was planned: a fault whose call never comes and an answer to no question count for nothing.
+MUST_MEET = ("crashes", "faults met", "change", "asked", "edits inside")
 # What each history of a world has for itself; all else happens to all of them.
-OF_ONE = frozenset({"pair", "edit", "create", "delete", "instruct"})
+OF_ONE = frozenset({"pair", "edit", "edits inside", "create", "delete", "instruct", "asked"})
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Result:
     worlds: int = 0  # several histories can share one
     seconds: float = 0.0
     mix: Counter[str] = field(default_factory=Counter)  # what the histories met, all together
-    least: dict[str, int] = field(default_factory=dict)  # what the world that met least of it met
+    least: dict[str, int] = field(default_factory=dict)  # what the history that met least of it met
     hashes: dict[int, str] = field(default_factory=dict)
     undetectable: int = 0
     failures: list[Failure] = field(default_factory=list)
@@ -73,11 +74,14 @@ def run(seeds: Iterable[int]) -> Result:
         result.histories += script.crowd
         result.worlds += 1
         result.mix += Counter({k: n if k in OF_ONE else n * script.crowd for k, n in played.mix.items()})
-        result.least = {kind: min(played.mix[kind], result.least.get(kind, played.mix[kind])) for kind in MUST_MEET}
+        for kind in MUST_MEET:
+            met = played.mix[kind] // (script.crowd if kind in OF_ONE else 1)
+            result.least[kind] = min(met, result.least.get(kind, met))
         result.hashes[seed] = played.hash()
         result.undetectable += undetectable
         if findings:
-            result.failures.append(_failure(script, findings, small=len(result.failures) < FAILURES_SHOWN))
+            small = len(result.failures) < FAILURES_SHOWN
+            result.failures.append(_failure(script.as_played(played.spared), findings, small))
     result.seconds = time.monotonic() - started
     return result
 

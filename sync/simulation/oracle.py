@@ -230,7 +230,7 @@ def sets_are_merged(case: _Case, verdict: Verdict) -> None:
             continue
         for word in (set(values.get("labels") or ()) & case.removed.keys()) - case.kept - case.undone:
             where, record = case.removed[word]
-            if (where.name, record) in case.deleted_by_people:
+            if record not in where.alive():  # its pairs end with it, or ask
                 continue
             if _cut_off(case, where, record) or _explained(case, [record], "labels"):
                 continue

@@ -28,7 +28,7 @@ from sync.simulation.clock import VirtualClock, installed
 from sync.simulation.crash import Killed, Killer, one_thread
 from sync.simulation.oracle import Entry, Evidence
 from sync.simulation.remote import SimulatedWorld
-from sync.simulation.script import Script, Step
+from sync.simulation.script import CRASHES, EDITS, FAULTS, Script, Step
 
 WRITES = ("create", "update", "delete")
 BULK_WRITES = ("create", "update")
@@ -52,6 +52,7 @@ class Played:
     trace: list[str]
     mix: Counter[str]
     loop: str = ""  # why it did not become quiet
+    spared: int = 0  # spare steps that were needed
 
     def hash(self) -> str:
         return hashlib.sha256("\n".join(self.trace).encode()).hexdigest()
@@ -126,9 +127,20 @@ class Player:
             self._build()
             for step in self.script.steps:
                 self._do(step)
+            spared = self._make_up()
             self._finish_what_is_armed()
             loop = self._calm_down()
-        return Played(self._evidence(), self.trace, self.mix, loop)
+        return Played(self._evidence(), self.trace, self.mix, loop, spared)
+
+    def _make_up(self) -> int:
+        """Go on until each history has met what it must. Returns the number of spare steps it took."""
+        crowd = self.script.crowd
+        must = {"edits inside": EDITS * crowd, "asked": crowd, "crashes": CRASHES, "faults met": FAULTS}
+        for number, step in enumerate(self.script.spare):
+            if all(self.mix[kind] >= times for kind, times in must.items()):
+                return number
+            self._do(step)
+        return len(self.script.spare)
 
     def _evidence(self) -> Evidence:
         entries = []
@@ -309,6 +321,7 @@ class Player:
             written = Operation.objects.filter(kind="update", state="confirmed").exclude(fields={}).order_by("-pk")
             if done := written.first():
                 instructions.undo(done, PERSON)
+                self.mix["asked"] += 1
             return
         about_fields = Conflict.objects.filter(state="open", link__isnull=False).exclude(rule_id="").order_by("pk")
         asked = list(about_fields.values_list("pk", flat=True))
@@ -323,6 +336,7 @@ class Player:
             choice |= {"value": typed, "in": "left"}
             self.typed |= set(typed.split("\n"))
         instructions.resolve(one, choice, PERSON)
+        self.mix["asked"] += 1
 
     def _do_fault(self, step: Step) -> None:
         world = self.worlds[step.args["system"]]
@@ -330,6 +344,7 @@ class Player:
             alive = sorted(world.alive())
             if alive and not world.nature.gone_means_gone:
                 world.unseen.add(alive[0])
+                self.mix["faults met"] += 1
                 self.hidden_until = self.clock.monotonic() + UNSEEN_SECONDS
             return
         self.faults.append((step.args["kind"], world))
@@ -390,6 +405,7 @@ class Player:
             began = len(self.journal)
             while frame.inside and frame.inside[0][0] < frame.calls:
                 _, step = frame.inside.pop(0)
+                self.mix["edits inside"] += step.kind == "edit"
                 with self.killer.others_act():
                     self._do(step)
             # Others made calls of their own meanwhile. A bulk is one call, although its records come one by one.
@@ -409,6 +425,7 @@ class Player:
             if where is world and _fits(kind, verb, when):
                 self.faults.remove(fault)
                 self.mix[f"fault {kind}"] += 1
+                self.mix["faults met"] += 1
                 raise _error(kind)
 
     # Bells. ------------------------------------------------------------------------------------------------------

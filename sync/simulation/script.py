@@ -22,6 +22,9 @@ FAULTS = 3
 SHARED_EVERY = 20
 LONGEST_RUN = 9  # remote calls into a run at which something may happen; most runs are shorter
 LONGEST_KILL = 80  # statements into a run at which a worker may die
+# Turns kept ready for histories that met less than they must: edits left over by short runs, answers to no question.
+SPARE_TURNS = 60
+EARLY = 4  # remote calls into a spare run at which edits happen: nearly every run makes so many
 
 TEXT_POLICIES = ("review", "review", "left", "right", "newest")
 FIELDS = ("title", "body", "amount", "labels", "note")
@@ -70,9 +73,14 @@ class Script:
     on_delete: str
     crowd: int
     steps: tuple[Step, ...]
+    spare: tuple[Step, ...] = ()  # played one by one after `steps`, until the histories have met what they must
 
     def only(self, steps: Sequence[Step]) -> Script:
         return replace(self, steps=tuple(steps))
+
+    def as_played(self, spared: int) -> Script:
+        """The same with nothing kept ready: the first `spared` spare steps were needed."""
+        return replace(self, steps=(*self.steps, *self.spare[:spared]), spare=())
 
 
 def write_script(seed: int) -> Script:
@@ -98,6 +106,7 @@ def write_script(seed: int) -> Script:
         on_delete=on_delete,
         crowd=crowd,
         steps=tuple(writer.steps()),
+        spare=tuple(writer.spare()),
     )
 
 
@@ -149,6 +158,13 @@ class _Writer:
                 found += [getattr(self, f"_{what}")() for _ in range(often)]
                 what = ""
             found.append(self._run(what))
+        return found
+
+    def spare(self) -> list[Step]:
+        found = []
+        for turn in range(SPARE_TURNS):
+            found += [self._wait(), *(self._instruct() for _ in range(1 + self.crowd // 8))]
+            found.append(self._run(("", "fault", "crash")[turn % 3], longest=EARLY))
         return found
 
     def _word(self) -> str:
@@ -205,10 +221,12 @@ class _Writer:
         take = self.dice.choice(("left", "right", "value", "ignore", "base", "undo"))
         return Step("instruct", {"which": self.dice.randrange(8 * self.crowd), "take": take, "word": self._word()})
 
-    def _run(self, what: str) -> Step:
+    def _run(self, what: str, longest: int = 0) -> Step:
+        """One run; edits happen within its first `longest` remote calls, by themselves all over a long run."""
         dice = self.dice
         edits = dice.choice((1, 2, 2, 3, 4, 5)) * self.crowd
-        inside = [(dice.randrange(LONGEST_RUN * max(1, self.crowd // 3)), self._edit()) for _ in range(edits)]
+        longest = longest or LONGEST_RUN * max(1, self.crowd // 3)
+        inside = [(dice.randrange(longest), self._edit()) for _ in range(edits)]
         if self.mappings > 1 and dice.random() < 0.3:
             other = {"mapping": dice.randrange(self.mappings), "poll": dice.random() < 0.5}
             inside.append((dice.randrange(LONGEST_RUN), Step("run", other)))
