@@ -110,6 +110,10 @@ class _Case:
         self.kept = self._kept()
         brought_back = (words(entry.after) for entry in evidence.entries if entry.code == "undone")
         self.undone: set[str] = set().union(*brought_back)  # words
+        answers = (
+            words(entry.after) for entry in evidence.entries if entry.code == "resolved" and entry.field == "Labels"
+        )
+        self.chosen: set[str] = set().union(*answers)  # labels that a person's answer put there
         # Several ways lead from one system to another: an edit meets itself, later, on its other way.
         self.circle = len(evidence.pairs) >= len(evidence.worlds)
 
@@ -228,7 +232,7 @@ def sets_are_merged(case: _Case, verdict: Verdict) -> None:
     for world, external_id, values, alive in case.last_values():
         if not alive or _explained(case, [external_id], "labels"):
             continue
-        for word in (set(values.get("labels") or ()) & case.removed.keys()) - case.kept - case.undone:
+        for word in (set(values.get("labels") or ()) & case.removed.keys()) - case.kept - case.undone - case.chosen:
             where, record = case.removed[word]
             if record not in where.alive():  # its pairs end with it, or ask
                 continue
@@ -478,7 +482,7 @@ def no_question_comes_back_unchanged(case: _Case, verdict: Verdict) -> None:
             continue
         before = last.get(key)
         last[key] = entry
-        if before is None or (before.code, before.after) != (entry.code, entry.after):
+        if before is None or (before.code, before.before, before.after) != (entry.code, entry.before, entry.after):
             continue
         ids = [part.strip() for part in entry.label.split("=")]
         moved = any(
