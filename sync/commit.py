@@ -456,6 +456,8 @@ def end_question(
     if over or not clobbers.goes_on(conflict, instruction):
         conflict.state = Conflict.State.CLOSED
         conflict.closed_at, conflict.closed_by, conflict.closed_code = timezone.now(), by, code
+    elif instruction is None:
+        code = "overwritten_still_asked"
     return audit_entry(
         session,
         "resolve" if instruction else "conflict_closed",

@@ -407,8 +407,12 @@ def _cut_short(sent: Any, read_back: Any) -> bool:
 
 
 def _still_parked(rule: CompiledRule, f: Field, outcome: Outcome) -> bool:
-    """A refused value is not sent again until it changes."""
+    """A refused value is not sent again until it changes, nor a member of a set that may have arrived and be gone."""
     assert f.parked is not None
+    if isinstance(outcome, Write) and outcome.side == f.parked["side"] and rule.is_set:
+        sent_again = {*(outcome.value or ())} & {*(f.parked["value"] or ())} - {*(f.value(outcome.side) or ())}
+        if f.parked["code"] == "maybe_written" and sent_again:
+            return True
     if isinstance(outcome, Write) and f.parked.get("typed") and outcome.side == f.parked["side"]:
         # A person's own value was refused after the ordinary one: neither is sent again for the same source.
         return outcome.value == f.parked["value"] or f.value(OTHER[outcome.side]) == f.parked.get("source")

@@ -99,6 +99,7 @@ SENTENCES: dict[str, str] = {
     "scope_field_gone": "{system} cannot list the mapping's records: the filter names {field}. {message}",
     # what ended a conflict
     "moved": "The values moved and no longer conflict.",
+    "overwritten_still_asked": "The values moved; the edit that we overwrote before is still asked about.",
     "superseded": "A newer question took its place.",
     "schema_put_right": "The field is again as the mapping knows it; its rule goes on.",
     "schema_new_version": "Version {number} no longer has the problem; what waited goes on.",

@@ -36,6 +36,7 @@ class Entry:
     before: Any
     after: Any
     at_line: int  # accepted writes before it
+    why: str = ""  # of a write that may have happened: the code of its decision
 
 
 @dataclass
@@ -133,15 +134,27 @@ class _Case:
                     self.older[word] |= {old, *self.older.get(old, ())} - {"", word}
 
     def _kept(self) -> set[str]:
-        """Words that the audit log holds beside a question, an answer or a policy."""
+        """Words that the audit log holds beside an answer, a policy, or a question that stands.
+
+        ⚑ A question that nobody answered, and that values settled, keeps nothing: what it held must be there.
+        """
         kept: set[str] = set()
+        asked: dict[tuple[str, str], set[str]] = defaultdict(set)
         for entry in self.evidence.entries:
-            if entry.action in ("conflict", "resolve") or (entry.action == "agree" and entry.code in DIFFER):
-                kept |= words(entry.before) | words(entry.after)
+            place = (entry.label, entry.field)
+            if entry.action == "conflict":
+                asked[place] |= words(entry.before) | words(entry.after)
+                if entry.why and entry.why not in PLAIN_WRITES:  # decided against, whether or not the write arrived
+                    kept |= words(entry.before)
+            elif (entry.action, entry.code) == ("conflict_closed", "moved"):
+                asked.pop(place, None)
+            elif entry.action == "resolve" or (entry.action == "agree" and entry.code in DIFFER):
+                kept |= words(entry.before) | words(entry.after) | asked.pop(place, set())
             elif entry.action == "write" and entry.code not in PLAIN_WRITES:
                 kept |= words(entry.before)
             elif entry.action == "delete" and isinstance(entry.before, dict):
                 kept |= words(entry.before.get(ONE_WAY))  # what nobody carries over goes with its record
+        kept = kept.union(*asked.values())
         return kept.union(*(self.older.get(word, set()) for word in kept))
 
     def last_values(self) -> Iterator[tuple[SimulatedWorld, str, dict[str, Any], bool]]:

@@ -156,6 +156,7 @@ class Player:
                     values.get("before"),
                     values.get("after"),
                     bisect_right(self.moments, row.at),
+                    str(row.params.get("why", "")),
                 )
             )
         return Evidence(

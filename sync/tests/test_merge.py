@@ -52,6 +52,8 @@ def f(left: Any, right: Any, left_base: Any = MISSING, right_base: Any = MISSING
 
 L, R = "left", "right"
 EARLY, LATE = EditTime(10, 11), EditTime(20, 21)
+A_SET = rule("merge_sets", kind="set", transform="set")
+MAYBE = {"side": L, "code": "maybe_written"}
 
 TABLE = [
     # unreadable
@@ -119,6 +121,9 @@ TABLE = [
     # refused before
     ("a refused value is not sent again", rule(), f("b", "a", "a", "a", parked={"side": R, "value": "b", "code": "refused"}), Ask("refused", "refused")),
     ("a new value is sent", rule(), f("c", "a", "a", "a", parked={"side": R, "value": "b", "code": "refused"}), Write(R, "c", "edited")),
+    ("a member that may have arrived, and been taken away, is not sent again", A_SET, f([], ["a", "b"], [], [], parked={**MAYBE, "value": ["a"]}), Ask("refused", "maybe_written")),
+    ("other members are sent meanwhile", A_SET, f([], ["b"], [], [], parked={**MAYBE, "value": ["a"]}), Write(L, ["b"], "edited")),
+    ("members that are there are none to send again", A_SET, f(["a"], ["a", "b"], [], [], parked={**MAYBE, "value": ["a"]}), Write(L, ["a", "b"], "policy_merge_sets")),
     ("cut short stays asked", rule(), f("abc", "ab", "abc", "ab", parked={"side": R, "value": "abc", "source": "abc", "code": "cut_short"}), Ask("refused", "cut_short")),
     ("cut short is over once the source changed", rule(), f("ab", "ab", "ab", "ab", parked={"side": R, "value": "abc", "source": "abc", "code": "cut_short"}), Nothing()),
     ("no longer a write", rule(), f("a", "a", "a", "a", parked={"side": R, "value": "b", "code": "refused"}), Nothing()),
