@@ -455,6 +455,7 @@ def end_question(
     by, code = (instruction.by_name, "resolved") if instruction else ("", "moved")
     if over or not clobbers.goes_on(conflict, instruction):
         conflict.state = Conflict.State.CLOSED
+        code = "pair_ended" if over and instruction is None else code
         conflict.closed_at, conflict.closed_by, conflict.closed_code = timezone.now(), by, code
     elif instruction is None:
         code = "overwritten_still_asked"

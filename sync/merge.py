@@ -406,13 +406,28 @@ def _cut_short(sent: Any, read_back: Any) -> bool:
     return bool(kept) and len(read_back) < len(sent.rstrip()) and sent.startswith(kept)
 
 
-def _still_parked(rule: CompiledRule, f: Field, outcome: Outcome) -> bool:
-    """A refused value is not sent again until it changes, nor a member of a set that may have arrived and be gone."""
+def _adds_what_may_be_ours(rule: CompiledRule, f: Field, write: Write) -> bool:
+    """Whether the write adds a member to a set that an unanswered one may have brought before.
+
+    ⚑ Missing where that one went to, it may have been taken away since; there, it may be our own and nobody's edit.
+    """
     assert f.parked is not None
-    if isinstance(outcome, Write) and outcome.side == f.parked["side"] and rule.is_set:
-        sent_again = {*(outcome.value or ())} & {*(f.parked["value"] or ())} - {*(f.value(outcome.side) or ())}
-        if f.parked["code"] == "maybe_written" and sent_again:
-            return True
+    maybe = f.parked["value"]
+    if not rule.is_set or maybe is None:
+        return False
+    if write.side != f.parked["side"]:
+        try:
+            maybe = rule.lens.put(write.side, maybe)
+        except CannotExpress:
+            return False
+    return bool(({*(write.value or ())} - {*(f.value(write.side) or ())}) & {*(maybe or ())})
+
+
+def _still_parked(rule: CompiledRule, f: Field, outcome: Outcome) -> bool:
+    """A refused value is not sent again until it changes, nor is a member of a set that may be our own."""
+    assert f.parked is not None
+    if isinstance(outcome, Write) and f.parked["code"] == "maybe_written" and _adds_what_may_be_ours(rule, f, outcome):
+        return True
     if isinstance(outcome, Write) and f.parked.get("typed") and outcome.side == f.parked["side"]:
         # A person's own value was refused after the ordinary one: neither is sent again for the same source.
         return outcome.value == f.parked["value"] or f.value(OTHER[outcome.side]) == f.parked.get("source")

@@ -395,8 +395,10 @@ def nothing_flips_back_and_forth(case: _Case, verdict: Verdict) -> None:
     undone.update(_answers_that_may_have_arrived(case))
     if case.circle:  # what an answer or undo took away in one mapping comes over by the other way
         undone |= {str(entry.before) for entry in case.evidence.entries if entry.code in ("undone", "resolved")}
-        # The last pair of a circle meets its records as they are: the policy for first differences decides.
-        undone |= {str(entry.after) for entry in case.evidence.entries if entry.code.startswith("initial_")}
+        # The last pair of a circle meets its records as they are: the policy for first differences decides, and what it
+        # took away comes over by the other way.
+        first = [entry for entry in case.evidence.entries if entry.code.startswith("initial_")]
+        undone |= {str(value) for entry in first for value in (entry.before, entry.after)}
     for index, (world, line) in enumerate(case.evidence.journal):
         if line.field not in TEXTS or (case.circle and line.field not in BOTH_WAYS):
             continue  # one-way rules in a circle carry an edit round to where somebody has written since
