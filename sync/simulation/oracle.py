@@ -111,10 +111,10 @@ class _Case:
         self.kept = self._kept()
         brought_back = (words(entry.after) for entry in evidence.entries if entry.code == "undone")
         self.undone: set[str] = set().union(*brought_back)  # words
-        answers = (
-            words(entry.after) for entry in evidence.entries if entry.code == "resolved" and entry.field == "Labels"
-        )
-        self.chosen: set[str] = set().union(*answers)  # labels that a person's answer put there
+        self.chosen: set[str] = set()  # words that a person's answer put somewhere, such as what was agreed before
+        for entry in evidence.entries:
+            if (entry.action, entry.code) == ("write", "resolved"):
+                self.chosen |= words(entry.after)
         # Several ways lead from one system to another: an edit meets itself, later, on its other way.
         self.circle = len(evidence.pairs) >= len(evidence.worlds)
 
@@ -455,7 +455,7 @@ def nobody_is_asked_needlessly(case: _Case, verdict: Verdict) -> None:
     if case.circle:
         return  # in a circle one system's two edits may meet each other on their two ways: asked, and nothing lost
     asked: set[tuple[str, str]] = set()  # pairs and fields about which a question stands
-    by_answers = case.evidence.typed | case.undone
+    by_answers = case.evidence.typed | case.undone | case.chosen
     for entry in case.evidence.entries:
         place, stands = (entry.label, entry.field), (entry.label, entry.field) in asked
         if entry.action == "resolve" or (entry.action == "conflict_closed" and entry.code != "superseded"):
