@@ -454,11 +454,11 @@ BUGS = [
         "sync/settle.py",
         """        elif not found_later:
             bases[rule.id] = now
-            try:""",
+            source_bases[rule.id] = counterpart""",
         """        elif not found_later:
             bases[rule.id], source_bases[rule.id] = now, source
             continue
-            try:""",
+            source_bases[rule.id] = counterpart""",
         ("sync/tests/test_engine_steps.py::test_a_new_record_gets_its_status_without_a_poll",),
     ),
     Bug(

@@ -380,6 +380,14 @@ class WrittenBase:
     edited: bool = False  # the difference is the written side's edit, whoever made it
 
 
+def counterpart(rule: CompiledRule, side: str, value: Any) -> Any:
+    """What `side` has to say for the other side's `value`, from nothing; None where it has no word for it."""
+    try:
+        return rule.lens.put(side, value, None, None)
+    except CannotExpress:
+        return None
+
+
 def base_after_write(rule: CompiledRule, side: str, sent: Any, read_back: Any, source: Any) -> WrittenBase:
     """⚑ The new base of a field we wrote.
 

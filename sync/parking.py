@@ -14,9 +14,8 @@ from django.db.models import QuerySet
 
 from mappings.compiled import CompiledRule
 from mappings.models import Mapping as SyncMapping
-from mappings.transforms.base import CannotExpress
 from sync import causes, hints
-from sync.merge import OTHER
+from sync.merge import OTHER, counterpart
 from sync.models import Conflict, Link
 from sync.session import SIDES
 from sync.state import Batch
@@ -101,7 +100,4 @@ def lift(known: Batch, rules: Sequence[CompiledRule]) -> None:
 def _send_whole(link: Link, rule: CompiledRule, side: str) -> None:
     """Only the beginning of a text was kept, and that was agreed: what the source says is an edit of it again."""
     source = OTHER[side]
-    try:
-        link.bases(source)[rule.id] = rule.lens.put(source, link.bases(side).get(rule.id), None, None)
-    except CannotExpress:
-        link.bases(source)[rule.id] = None
+    link.bases(source)[rule.id] = counterpart(rule, source, link.bases(side).get(rule.id))

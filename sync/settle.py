@@ -22,7 +22,7 @@ from sync.commit import audit_entry, end_question, label_of, rule_of, save_links
 from sync.echo import proves_echo
 from sync.edit_times import shows_all
 from sync.identities import note_records
-from sync.merge import MISSING, OTHER, base_after_write, is_empty
+from sync.merge import MISSING, OTHER, base_after_write, counterpart, is_empty
 from sync.models import AuditEntry, Conflict, Instruction, Link, Operation
 from sync.overwritten import ask_about, edits_overwritten
 from sync.read import settled_mark, settles
@@ -211,10 +211,7 @@ def _step(rule: CompiledRule, operation: Operation, rule_id: str, sent: dict[str
     if sent["code"] != "one_way_enforced":  # there what we met is still not what the rule wants
         link.bases(side)[rule_id] = reached
     if rule_id not in link.bases(source_side):
-        try:
-            link.bases(source_side)[rule_id] = rule.lens.put(source_side, reached, None, None)
-        except CannotExpress:
-            link.bases(source_side)[rule_id] = None
+        link.bases(source_side)[rule_id] = counterpart(rule, source_side, reached)
     instruction = operation.instruction
     choice = instruction.choices.get(rule_id) if instruction else None
     if instruction is not None and choice is not None:
@@ -261,10 +258,7 @@ def _bases_of_new_record(session: Session, operation: Operation, record: Record)
             bases[rule.id], source_bases[rule.id] = (now if is_empty(now) else None), source
         elif not found_later:
             bases[rule.id] = now
-            try:
-                source_bases[rule.id] = rule.lens.put(source_side, now, None, None)
-            except CannotExpress:
-                source_bases[rule.id] = None
+            source_bases[rule.id] = counterpart(rule, source_side, now)
         if (bases.get(rule.id, MISSING), source_bases.get(rule.id, MISSING)) == (now, source):
             agreed.add(rule.id)
     return any(rule.id not in agreed for rule in session.compiled.rules)
@@ -280,12 +274,8 @@ def _bases_of_closed_twin(session: Session, operation: Operation, record: Record
             continue
         closed = base_after_write(rule, side, operation.extra[path], record.values.get(path), MISSING).base
         link.bases(side)[rule.id] = closed
-        if not rule.may_write(side):
-            continue
-        try:
-            link.bases(source_side)[rule.id] = rule.lens.put(source_side, closed, None, None)
-        except CannotExpress:
-            link.bases(source_side)[rule.id] = None
+        if rule.may_write(side):
+            link.bases(source_side)[rule.id] = counterpart(rule, source_side, closed)
 
 
 def write_entry(session: Session, operation: Operation, rule_id: str, sent: dict[str, Any]) -> AuditEntry:

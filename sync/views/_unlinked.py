@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -20,24 +20,13 @@ MOST_SHOWN = 5
 OF_MAPPING = ("mapping__left_connection", "mapping__right_connection", "mapping__published", "mapping__run_state")
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """head: one sentence; text: what it means; url, button: the way on."""
-
-    kind: str
-    head: str
-    text: str = ""
-    url: str = ""
-    button: str = ""
-
-
-def known_of_unlinked(user: Any, text: str) -> list[Line]:
+def known_of_unlinked(user: Any, text: str) -> list[Why]:
     """The lines about the record with this id, what asks somebody first; none where nobody knows it."""
     mappings = SyncMapping.objects.visible_to(user)
     return _questions(user, text) or _changes(mappings, text) or _keys(mappings, text)
 
 
-def _questions(user: Any, text: str) -> list[Line]:
+def _questions(user: Any, text: str) -> list[Why]:
     found = Conflict.objects.visible_to(user).filter(
         Q(subject__in=[f"{side}:{text}" for side in SIDES])
         | Q(left_value=text, link=None)
@@ -45,7 +34,7 @@ def _questions(user: Any, text: str) -> list[Line]:
         state=Conflict.State.OPEN,
     )
     return [
-        Line(
+        Why(
             "warn",
             f"A question is open: {one.get_kind_display()}.",
             "Nothing is linked until a person decides.",
@@ -56,13 +45,13 @@ def _questions(user: Any, text: str) -> list[Line]:
     ]
 
 
-def _changes(mappings: QuerySet[SyncMapping], text: str) -> list[Line]:
+def _changes(mappings: QuerySet[SyncMapping], text: str) -> list[Why]:
     hints = ChangedRecord.objects.filter(mapping__in=mappings, external_id=text).select_related(*OF_MAPPING)
     lines = []
     for hint in hints[:MOST_SHOWN]:
         why = _why_it_waits(hint)
         head = f"A change of it waits in {hint.mapping}. {why.head}."
-        lines.append(Line(why.kind, head, why.text, why.url, why.button))
+        lines.append(replace(why, head=head))
     return lines
 
 
@@ -89,19 +78,19 @@ def _of_a_field(hint: ChangedRecord) -> Why | None:
     return Why("warn", _schema.title(one), f"{_schema.what(one)} {_schema.meaning(one)}", url, "See what to do")
 
 
-def _keys(mappings: QuerySet[SyncMapping], text: str) -> list[Line]:
+def _keys(mappings: QuerySet[SyncMapping], text: str) -> list[Why]:
     rows = MatchKey.objects.filter(Q(external_id=text) | Q(label=text), mapping__in=mappings)
     return [_key(row) for row in rows.select_related(*OF_MAPPING)[:MOST_SHOWN]]
 
 
-def _key(row: MatchKey) -> Line:
+def _key(row: MatchKey) -> Why:
     name, state = row.label or row.external_id, _state(row.mapping)
     # Before its first run is approved a mapping has linked nothing: not to be linked says nothing about the record.
     early = halt_of(row.mapping, state) if state is None or state.approved_at is None else None
     if early is not None:
         head = f"{name} is known in {row.mapping} and not linked yet. {early.head}."
-        return Line("warn", head, early.text, early.url, early.button)
-    return Line(
+        return Why("warn", head, early.text, early.url, early.button)
+    return Why(
         "info",
         f"{name} is known and not linked: nothing fits it, and the mapping {row.mapping} makes no twin of it.",
     )

@@ -9,8 +9,17 @@ from django.views.decorators.http import require_POST
 
 from connections.access import requires
 from sync import approval
-from sync.views._brake import braked
+from sync.models import Run
+from sync.views._brake import Braked, braked
 from sync.views._deciding import find, not_waiting, reason_of, state_of
+
+
+def _stopped(run: Run) -> Braked:
+    """What the brake stopped. Raises NotWaiting where it is not this run that the mapping waits for."""
+    found = braked(run, state_of(run.mapping))
+    if found is None:
+        raise approval.NotWaiting(f"{run.mapping} does not wait for a decision about run {run.pk}.")
+    return found
 
 
 @requires("brakes.release")
@@ -20,10 +29,8 @@ def release(request: HttpRequest, pk: int) -> HttpResponse:
     one = find(request, pk, "brakes.release")
     reason, typed = reason_of(request), request.POST.get("number", "").strip()
     number = int(typed) if typed.isdecimal() and len(typed) < 8 else 0
-    stopped = braked(one, state_of(one.mapping))
     try:
-        if stopped is None:
-            raise approval.NotWaiting(f"{one.mapping} does not wait for a decision about run {one.pk}.")
+        stopped = _stopped(one)
         if not reason or not 0 < number <= stopped.most:
             messages.error(
                 request,
@@ -50,8 +57,7 @@ def hold(request: HttpRequest, pk: int) -> HttpResponse:
     one = find(request, pk, "brakes.release")
     reason = reason_of(request)
     try:
-        if braked(one, state_of(one.mapping)) is None:
-            raise approval.NotWaiting(f"{one.mapping} does not wait for a decision about run {one.pk}.")
+        _stopped(one)
         if not reason:
             messages.error(request, "Holding takes a reason. · Nothing was held. · Type it, then hold them.")
             return redirect("run", pk=pk)
@@ -76,10 +82,8 @@ def hold(request: HttpRequest, pk: int) -> HttpResponse:
 def list_again(request: HttpRequest, pk: int) -> HttpResponse:
     """Have a side that came back empty listed once more; nothing is allowed by it."""
     one = find(request, pk, "brakes.release")
-    stopped = braked(one, state_of(one.mapping))
     try:
-        if stopped is None:
-            raise approval.NotWaiting(f"{one.mapping} does not wait for a decision about run {one.pk}.")
+        stopped = _stopped(one)
         approval.list_again(one.mapping, request.user)
     except approval.NotWaiting as problem:
         not_waiting(request, problem)
