@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+EDITED_CREATES = "sync/tests/test_engine_edited_creates.py"
 ENGINE = "sync/tests/test_engine.py"
 GUARDS = "sync/tests/test_engine_guards.py"
 INBOX = "sync/tests/test_engine_inbox.py"
@@ -452,7 +453,7 @@ BUGS = [
         "unsent-status-forgotten",
         "what a create could not carry is never written",
         "sync/settle.py",
-        """        elif not found_later:
+        """        elif not late:
             bases[rule.id] = now
             source_bases[rule.id] = counterpart""",
         """        elif not found_later:
@@ -698,5 +699,31 @@ BUGS = [
             "sync/tests/test_engine_setbacks.py"
             "::test_a_choice_that_arrived_is_told_as_answered_though_another_field_of_its_write_did_not",
         ),
+    ),
+    Bug(
+        "found-later-assumed-agreed",
+        "what a record says that we found later is taken for its start, and somebody's edit of it overwritten",
+        "sync/recover.py",
+        "settle(session, [(operation, WriteResult(mine[0], created=True))], late=True)",
+        "settle(session, [(operation, WriteResult(mine[0], created=True))])",
+        (f"{EDITED_CREATES}::test_what_was_edited_in_a_record_that_we_found_later_is_an_edit",),
+    ),
+    Bug(
+        "refused-create-sent-by-turns",
+        "after what a person sent was refused too, the ordinary create is sent once more",
+        "sync/setbacks.py",
+        'typed = sent["code"] == "retried" and rule is not None',
+        'typed = sent["code"] == "tried" and rule is not None',
+        (f"{EDITED_CREATES}::test_one_that_is_refused_too_starts_no_new_tries",),
+    ),
+    Bug(
+        "edited-create-of-an-older-source",
+        "what a person sends with a create is sent though its source was edited meanwhile",
+        "sync/plan_unlinked.py",
+        """        if says != typed["seen"]:
+""",
+        """        if says == MISSING:
+""",
+        (f"{EDITED_CREATES}::test_it_is_not_sent_where_the_source_moved_meanwhile",),
     ),
 ]

@@ -16,14 +16,15 @@ from sync.commit import Decided, audit_entry
 from sync.edit_times import edit_times, exact_times, since_when
 from sync.lease import LeaseLost
 from sync.matching import same_thing
-from sync.merge import OTHER, EditTime
-from sync.models import ChangedRecord, Link
-from sync.plan import Bind, LinkPlan, MakeTwin, PlannedConflict, Wonder, plan_deletion, plan_link
+from sync.merge import OTHER, EditTime, Stale
+from sync.models import ChangedRecord, Instruction, Link
+from sync.plan import LinkPlan, PlannedConflict, plan_deletion, plan_link
+from sync.plan_unlinked import Bind, MakeTwin, Wonder, with_sent
 from sync.read import Reading, SideFailed, outside_scope
 from sync.rows import select
 from sync.session import SIDES, Session
 from sync.state import Batch, both_ids, instruction_views, link_view, seconds_of
-from sync.unlinked import Decision, may_create, planned_create, twins_of_links
+from sync.unlinked import WAITS_FOR_A_PERSON, Decision, may_create, planned_create, twins_of_links
 
 log = logging.getLogger("sync")
 
@@ -322,7 +323,7 @@ def _creating(look: Look, link: Link, records: Records) -> Decided | None:
     again = asked.first_of(look.known, link, "recreate")
     if again is not None:
         link.parked.pop("", None)
-    decision = look.twins.get(link.pk)
+    decision, edited = _as_edited(look, one, look.twins.get(link.pk))
     if decision is None:  # another link of the batch takes what would fit
         hints.postpone(look.hints_of.get(link.pk, []), NEXT_BATCH_SECONDS)
         return None
@@ -344,8 +345,24 @@ def _creating(look: Look, link: Link, records: Records) -> Decided | None:
         one.plan.operations.append(planned_create(decision))
         sent = {planned.rule for planned in decision.fields}
         one.plan.unparked += [rule for rule in link.parked if rule in sent]
-    asked.answering(one.plan, again)
+    asked.answering(one.plan, again or edited)
     return one
+
+
+def _as_edited(look: Look, one: Decided, decision: Decision | None) -> tuple[Decision | None, Instruction | None]:
+    """A refused create with the value that a person sends instead, and their instruction if it is taken up."""
+    link, asker = one.link, asked.first_of(look.known, one.link, Instruction.Kind.RETRY)
+    choice = asker.choices.get("") if asker else None
+    if asker is None or choice is None or not isinstance(decision, MakeTwin):
+        return decision, None
+    sent = with_sent(look.session.compiled, decision, choice, link.parked.keys())
+    if isinstance(sent, MakeTwin):
+        if link.parked.get("", {}).get("code") not in WAITS_FOR_A_PERSON:
+            link.parked.pop("", None)
+        return sent, asker
+    stale = isinstance(sent, Stale)
+    one.plan.instructions[asker.pk] = {"": "stale"} if stale else {"": "refused", "why": "stands_still"}
+    return decision, None
 
 
 # Who edited a field, and when. -----------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from sync.lease import Lease
 from sync.matching import Unlinked, noted
 from sync.merge import Ask
 from sync.models import ChangedRecord, Cursor, Link, Run
-from sync.plan import Bind, MakeTwin, Wonder, plan_link, plan_unlinked
+from sync.plan import plan_link
+from sync.plan_unlinked import Bind, MakeTwin, Wonder, plan_unlinked
 from sync.read import Reading, SideFailed, read_into, since_of
 from sync.session import SIDES, Session, open_session
 from sync.state import both_ids, instruction_views, link_view, load

@@ -16,7 +16,8 @@ from sync.lease import Lease
 from sync.matching import note_match_keys
 from sync.merge import Ask, Field, Write, merge_field
 from sync.models import ChangedRecord, Cursor, Link, MappingState, MatchKey, Run
-from sync.plan import LinkView, field_of, plan_creation
+from sync.plan import LinkView, field_of
+from sync.plan_unlinked import plan_creation
 from sync.read import Reading, poll, read_into
 from sync.session import SIDES, Session
 

@@ -17,7 +17,7 @@ from sync import hints
 from sync.identities import key_of
 from sync.merge import OTHER
 from sync.models import ChangedRecord, Conflict, Link, MatchKey
-from sync.plan import BY_KEY, Candidate
+from sync.plan_unlinked import BY_KEY, Candidate
 from sync.read import Reading, SideFailed, outside_scope, read_into
 from sync.session import SIDES, Session
 

@@ -241,8 +241,7 @@ def _probe_create(session: Session, operation: Operation) -> None:
         _create_unclear(session, operation, "key_twice", [alive[0].key or alive[0].external_id])
         return
     if len(alive) == 1:
-        operation.result = {"code": "found_by_key", "params": {"system": session.system(side)}}
-        settle(session, [(operation, WriteResult(alive[0], created=True))])
+        settle(session, [(operation, WriteResult(alive[0], created=True))], late=True)
         return
     if len(alive) > 1:
         _create_unclear(session, operation, "key_twice", [record.key or record.external_id for record in alive])
@@ -261,7 +260,7 @@ def _probe_create(session: Session, operation: Operation) -> None:
     own = connector.own_recent(object_type, since.replace("+00:00", "Z"), paths, scope)
     mine = [record for record in own if record.correlation_key == key]
     if len(mine) == 1:
-        settle(session, [(operation, WriteResult(mine[0], created=True))])
+        settle(session, [(operation, WriteResult(mine[0], created=True))], late=True)
     elif any(record.correlation_key is None and _looks_like(operation, record) for record in own):
         _create_unclear(session, operation, "created_or_not", [])
     else:

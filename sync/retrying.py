@@ -17,6 +17,7 @@ from django.db.models import QuerySet
 from mappings.models import Mapping as SyncMapping
 from sync import audit, causes, failures, hints, instructions, jobs, parking
 from sync.failures import QUESTION, RECORD, WRITE, Standing
+from sync.merge import OTHER
 from sync.models import AuditEntry, Conflict, Ignoring, Instruction, Link
 
 # Entries of one statement: what both databases take at once.
@@ -92,10 +93,19 @@ def edit(
     seen: Mapping[str, Any],
     user: Any,
 ) -> Instruction:
-    """Send `value` to `side` instead of what failed. ⚑ It applies if the field's values are still those in `seen`."""
-    choice = {"take": "send", "in": side, "value": value, "seen": dict(seen)}
+    """Send `value` to `side` instead of what failed. ⚑ It applies if the field's values are still those in `seen`.
+
+    Of a twin that is still to be made it goes with the create, with what was sent instead of other fields before.
+    """
+    choice: dict[str, Any] = {"take": "send", "in": side}
+    if link.state == Link.State.CREATING:
+        before = link.parked.get("", {}).get("typed", {})
+        typed = {"value": value, "seen": seen[OTHER[side]]}
+        choices = {"": {**choice, "rule": rule_id, "values": {**before, rule_id: typed}}}
+    else:
+        choices = {rule_id: {**choice, "value": value, "seen": dict(seen)}}
     with transaction.atomic():
-        asked = instructions.ask(link, Instruction.Kind.RETRY, {rule_id: choice}, user)
+        asked = instructions.ask(link, Instruction.Kind.RETRY, choices, user)
         parking.ring(link.mapping_id, [link.pk])
     return asked
 

@@ -104,7 +104,7 @@ def _confirmed(
         again = settle_field(session, operation, rule_id, sent, record, result.on_the_way, late) or again
         entries.append(write_entry(session, operation, rule_id, sent))
     if creating:
-        again = _bases_of_new_record(session, operation, record) or again
+        again = _bases_of_new_record(session, operation, record, late) or again
         entries.append(
             audit_entry(
                 session,
@@ -237,15 +237,14 @@ def _edited_meanwhile(session: Session, operation: Operation, record: Record, mo
     )
 
 
-def _bases_of_new_record(session: Session, operation: Operation, record: Record) -> bool:
+def _bases_of_new_record(session: Session, operation: Operation, record: Record, late: bool) -> bool:
     """Bases of the fields a create did not send; returns whether the pair is to be planned at once.
 
     An empty source counts as sent: whatever the new record says is its own side's edit. Where the source says
     something that a create cannot carry (a status), the new record's start is the agreed one, and the source an
-    ordinary edit. A record found later by its key may have been edited since: there nothing is assumed agreed.
+    ordinary edit. A record read `late` may have been edited since it was made: there nothing is assumed agreed.
     """
     side, source_side, link = operation.side, OTHER[operation.side], operation.link
-    found_later = operation.result.get("code") == "found_by_key"
     agreed = set(operation.fields)
     for rule in session.compiled.rules:
         path = rule.field(side).path
@@ -256,7 +255,7 @@ def _bases_of_new_record(session: Session, operation: Operation, record: Record)
         bases, source_bases = link.bases(side), link.bases(source_side)
         if is_empty(source):
             bases[rule.id], source_bases[rule.id] = (now if is_empty(now) else None), source
-        elif not found_later:
+        elif not late:
             bases[rule.id] = now
             source_bases[rule.id] = counterpart(rule, source_side, now)
         if (bases.get(rule.id, MISSING), source_bases.get(rule.id, MISSING)) == (now, source):

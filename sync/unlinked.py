@@ -21,7 +21,8 @@ from sync.identities import known_things, known_twins, note_records, things_of
 from sync.matching import Fits, Unlinked, close_subjects, forget, look_up, note_match_keys
 from sync.merge import OTHER
 from sync.models import AuditEntry, Conflict, Identity, Link, MatchKey, Operation
-from sync.plan import Bind, Hold, Leave, MakeTwin, PlannedOperation, Wonder, plan_unlinked
+from sync.plan import PlannedOperation
+from sync.plan_unlinked import Bind, Hold, Leave, MakeTwin, Wonder, plan_unlinked
 from sync.read import outside_scope
 from sync.rows import add_rows_with_keys, save_rows
 from sync.session import SIDES, Session

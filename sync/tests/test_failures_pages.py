@@ -367,6 +367,49 @@ class EditTests(FailuresCase):
         self.assertContains(response, "open for too long")
         self.assertFalse(Instruction.objects.exists())
 
+    def refused_create(self) -> Link:
+        """A record whose twin is refused."""
+
+        def refuse(verb: str, ids: Any) -> None:
+            if verb == "create":
+                raise Refused("Not this.", {"title": "longer than 5 characters"})
+
+        self.pair.right.before = refuse
+        self.pair.left.add(title="too long", body="b")
+        self.pair.quiet()
+        return Link.objects.get()
+
+    def test_a_value_of_a_refused_create_is_edited_and_goes_with_the_record(self) -> None:
+        link = self.refused_create()
+        self.well()
+        self.assertIn(self.edit_url(), self.html(self.group_url()))
+        html = self.html(f"{self.edit_url()}?field=body")
+        for words in ("The record in Left is read once more", "The other fields of the write", "?field=title"):
+            self.assertIn(words, html)
+        self.assertNotIn("Settle it for both sides instead", html)
+        self.client.post(f"{self.edit_url()}?field=body", {"seen": self.seen(html), "value": "other"})
+        self.pair.quiet()
+        link.refresh_from_db()
+        self.assertEqual((link.state, self.values(link, "body")), ("active", ("b", "other")))
+        self.assertEqual(standing().count(), 0)
+
+    def test_a_create_that_keeps_failing_is_edited_too(self) -> None:
+        def busy(verb: str, ids: Any) -> None:
+            if verb == "create":
+                raise Retry("503 Service Unavailable", after=0)
+
+        self.pair.right.before = busy
+        self.pair.left.add(title="x", body="b")
+        for _ in range(3):
+            ChangedRecord.objects.update(not_before=timezone.now())
+            self.pair.run()
+        self.well()
+        html = self.html(f"{self.edit_url()}?field=body")
+        self.client.post(f"{self.edit_url()}?field=body", {"seen": self.seen(html), "value": "other"})
+        self.pair.quiet()
+        self.assertEqual(self.values(Link.objects.get(), "body"), ("b", "other"))
+        self.assertEqual(standing().count(), 0)
+
     def test_what_cannot_be_edited_says_so(self) -> None:
         self.poison()
         response = self.client.get(self.edit_url(), follow=True)

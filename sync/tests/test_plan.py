@@ -6,7 +6,8 @@ from typing import Any
 
 from connections.connectors.base import Record
 from mappings.compiled import CompiledMapping, compile_document
-from sync.plan import InstructionView, LinkPlan, LinkView, MakeTwin, OwnWrite, plan_creation, plan_link
+from sync.plan import InstructionView, LinkPlan, LinkView, OwnWrite, plan_link
+from sync.plan_unlinked import MakeTwin, plan_creation
 from sync.tests.conftest import rule
 
 SIDE = {
@@ -66,6 +67,17 @@ def test_own_writes_that_go_round_in_a_circle_are_a_question() -> None:
     view = link("a", {("left", "body"): [OwnWrite(7, "b", 2, 990.0)]})
     plan = planned(view, "b", "a")
     assert not plan.operations and plan.conflicts[0].code == "too_many_hops"
+
+
+def test_a_merged_value_begins_a_new_way() -> None:
+    """However far what it was made of has come, it is a new value and goes on."""
+    ours = {("right", "labels"): [OwnWrite(7, ["a", "c"], 2, 990.0)]}
+    bases: dict[str, dict[str, Any]] = {"left": {"labels": ["a"]}, "right": {"labels": ["a"]}}
+    view = LinkView(1, "L1", "R1", bases, own_writes=ours)
+    compiled = mapping(rule("labels", "labels", kind="set", policy="merge_sets"))
+    plan = plan_link(compiled, view, record("L1", labels=["a", "b"]), record("R1", labels=["a", "c"]), now=1000.0)
+    (operation,) = plan.operations
+    assert (operation.fields[0].value, operation.cause, operation.hops) == (["a", "b", "c"], None, 0)
 
 
 def test_what_somebody_put_back_is_an_edit_of_theirs_and_not_the_old_write_going_on() -> None:

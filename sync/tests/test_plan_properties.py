@@ -16,20 +16,14 @@ from mappings.tests.properties import PLAN, cases
 from sync.merge import MISSING, OTHER, Agree, Ask, Field, Skip, Stale, Write, is_empty
 from sync.plan import (
     OSCILLATION_WRITES,
-    Bind,
-    Candidate,
     InstructionView,
-    Leave,
     LinkPlan,
     LinkView,
-    MakeTwin,
     OwnWrite,
-    Wonder,
-    plan_creation,
     plan_deletion,
     plan_link,
-    plan_unlinked,
 )
+from sync.plan_unlinked import Bind, Candidate, Leave, MakeTwin, Wonder, plan_creation, plan_unlinked
 from sync.tests.property_cases import SIDES, Case, Picks, carried_out, case_of, choice_of, picks, rule_of
 from sync.tests.test_plan import SIDE
 

@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 
 from connections.access import can
 from mappings.compiled import CompiledRule, compile_rule, field_spec
+from mappings.models import Mapping as SyncMapping
 from sync import causes, failures
 from sync.failures import RECORD, WRITE, Entry, Group
 from sync.merge import OTHER
@@ -145,10 +146,11 @@ def rows_of(entries: Sequence[Entry]) -> list[Row]:
         writes = [one for one in entries if isinstance(one, Operation)]
         waiting = _waiting(writes)
         return [_write_row(one, waiting) for one in writes]
-    return [_question_row(one) for one in entries if isinstance(one, Conflict)]
+    creates = _refused_creates(entries)
+    return [_question_row(one, creates) for one in entries if isinstance(one, Conflict)]
 
 
-def _question_row(one: Conflict) -> Row:
+def _question_row(one: Conflict, creates: Mapping[int, Operation]) -> Row:
     sent = one.params.get("sent", one.params.get("value"))
     spec = _specs(one).get(failures.side_of(one))
     return Row(
@@ -163,7 +165,7 @@ def _question_row(one: Conflict) -> Row:
         0,
         None,
         one.state == Conflict.State.RESOLVING,
-        editable(one) is not None,
+        editable(one, creates=creates) is not None,
     )
 
 
@@ -240,28 +242,52 @@ class Editable:
     choices: Sequence[tuple[str, str]] = ()
 
 
-def editable(entry: Entry, field: str = "") -> Editable | None:
-    """What of an entry can be edited and sent: one field of a pair that is there, on a side the rule writes to.
+def editable(entry: Entry, field: str = "", creates: Mapping[int, Operation] | None = None) -> Editable | None:
+    """What of an entry can be edited and sent: one field of a pair, on a side the rule writes to.
 
-    `field`: the rule id of the one that was chosen, where a write has several; else the first of them.
+    `field`: the rule id of the one that was chosen, where a write has several; else the first of them. `creates`: the
+    refused creates of a list of entries, read together.
     """
     link = entry.link if isinstance(entry, Conflict | Operation) else None
     side = failures.side_of(entry)
-    if link is None or link.state != Link.State.ACTIVE or side not in OTHER or not (link.left_id and link.right_id):
+    if link is None or side not in OTHER:
         return None
-    if isinstance(entry, Conflict):
+    if isinstance(entry, Conflict) and entry.rule_id:
         values = {"left": entry.left_value, "right": entry.right_value}
-        open_ = entry.state == Conflict.State.OPEN
-        return _editable(link, entry, entry.rule_id, side, entry.params.get("sent"), values) if open_ else None
-    if not isinstance(entry, Operation) or entry.kind != Operation.Kind.UPDATE:
-        return None
+        there = link.state == Link.State.ACTIVE and link.left_id and link.right_id
+        if not there or entry.state != Conflict.State.OPEN:
+            return None
+        return _editable(link, entry.mapping, entry.rule_id, side, entry.params.get("sent"), values)
+    write = _write_of(entry, link, _refused_creates([entry]) if creates is None else creates)
     found = [
         one
-        for rule_id, sent in entry.fields.items()
-        if (one := _editable(link, entry, rule_id, side, sent["value"], _values(side, sent))) is not None
+        for rule_id, sent in (write.fields if write else {}).items()
+        if (one := _editable(link, entry.mapping, rule_id, side, sent["value"], _values(side, sent))) is not None
     ]
     here = next((one for one in found if one.rule.id == field), found[0] if found and not field else None)
     return replace(here, choices=[(one.rule.id, one.rule.field(side).label) for one in found]) if here else None
+
+
+def _refused_creates(entries: Sequence[Entry]) -> dict[int, Operation]:
+    """{link: its last create} of the open questions about twins that were refused. One query."""
+    asked = [
+        one.link_id
+        for one in entries
+        if isinstance(one, Conflict)
+        and one.link is not None
+        and (one.code, one.state, one.link.state) == ("create_refused", Conflict.State.OPEN, Link.State.CREATING)
+    ]
+    creates = Operation.objects.filter(link__in=asked, kind=Operation.Kind.CREATE).order_by("pk")
+    return {one.link_id: one for one in creates} if asked else {}
+
+
+def _write_of(entry: Entry, link: Link, creates: Mapping[int, Operation]) -> Operation | None:
+    """The write that failed: the last create of a twin that was refused, or one to a pair that is there."""
+    if not isinstance(entry, Operation):
+        return creates.get(link.pk)
+    creating = entry.kind == Operation.Kind.CREATE
+    there = link.state == (Link.State.CREATING if creating else Link.State.ACTIVE)
+    return entry if there and entry.kind != Operation.Kind.DELETE else None
 
 
 def _values(side: str, sent: Mapping[str, Any]) -> dict[str, Any]:
@@ -269,9 +295,9 @@ def _values(side: str, sent: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _editable(
-    link: Link, entry: Conflict | Operation, rule_id: str, side: str, sent: Any, seen: Mapping[str, Any]
+    link: Link, mapping: SyncMapping, rule_id: str, side: str, sent: Any, seen: Mapping[str, Any]
 ) -> Editable | None:
-    raw = rules_of(entry.mapping.published.document).get(rule_id) if entry.mapping.published else None
+    raw = rules_of(mapping.published.document).get(rule_id) if mapping.published else None
     rule = compile_rule(raw) if raw else None
     if rule is None or raw is None or not rule.may_write(side) or not rule.field(side).writable:
         return None
