@@ -19,8 +19,9 @@ QUESTION, WRITE, RECORD = "question", "write", "record"
 FAILED_KINDS = frozenset({"refused", "unmapped", "schema", "uncertain_create"})
 # Codes of other kinds that say the same: a twin that could not be closed, a create that may have happened twice.
 FAILED_CODES = frozenset({"close_refused", "key_twice"})
-# ⚑ Whether a create happened is not known: asking to try again would make a second record. A person says which.
-UNSURE_CODES = frozenset({"created_or_not", "key_twice"})
+# ⚑ Whether a write happened is not known: to try again would make a second record, or undo what somebody did since. A
+# person says which.
+UNSURE_CODES = frozenset({"created_or_not", "key_twice", "maybe_written"})
 
 # A message as long as this tells its cause in its beginning; a stack trace behind it differs from try to try.
 MESSAGE_LENGTH = 300

@@ -27,7 +27,7 @@ CHUNK = 1000
 
 
 def retryable(mapping_id: int) -> QuerySet[Conflict]:
-    """Open questions of a mapping that a repetition may answer. ⚑ Never those about a create that may have happened."""
+    """Open questions of a mapping that a repetition may answer. ⚑ Never those about a write that may have happened."""
     failed = Conflict.objects.filter(mapping=mapping_id, state=Conflict.State.OPEN).exclude(fingerprint="")
     return failed.exclude(code__in=causes.UNSURE_CODES)
 
@@ -81,7 +81,7 @@ def changed_rules(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 def lift(known: Batch, rules: Sequence[CompiledRule]) -> None:
     """Take what is to be tried once more out of the links' parked values, before anything is decided about them.
 
-    ⚑ A create that may have happened stays parked. Nothing is saved here: the commit of the plan does.
+    ⚑ A write that may have happened stays parked. Nothing is saved here: the commit of the plan does.
     """
     by_id = {rule.id: rule for rule in rules}
     for link in known.links:

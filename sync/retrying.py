@@ -53,7 +53,7 @@ def _chunks(rows: QuerySet[Any]) -> Iterator[list[Any]]:
 
 
 def retry(those: Standing, user: Any) -> Asked:
-    """Try these failures again. Those about a create that may have happened are left out: a person says which it is."""
+    """Try these failures again. Those about a write that may have happened are left out: a person says which it is."""
     number = left_out = 0
     request_id = str(uuid.uuid4())
     for mapping in _mappings(those):

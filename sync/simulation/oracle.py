@@ -22,7 +22,16 @@ BOTH_WAYS = ("title", "body", "amount", "labels")
 # Writes that by their nature replace what nobody agreed to lose: only an older value may go that way.
 PLAIN_WRITES = frozenset({"edited", "kept_apart", "created", "initial_fill", "initial_union"})
 ASKED_OF_BOTH = frozenset({"both_changed", "times_overlap", "edits_touch"})
-DIFFER = frozenset({"agreed_to_differ", "kept_apart", "one_way_target_kept", "direction_keeps", "one_way_source_empty"})
+DIFFER = frozenset(
+    {
+        "agreed_to_differ",
+        "kept_apart",
+        "one_way_target_kept",
+        "direction_keeps",
+        "one_way_source_empty",
+        "retried",  # sent to one side alone
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +151,9 @@ class _Case:
         asked: dict[tuple[str, str], set[str]] = defaultdict(set)
         for entry in self.evidence.entries:
             place = (entry.label, entry.field)
+            if not entry.field and entry.action in ("resolve", "conflict_closed"):
+                # A twin that was refused had no name yet when it was asked about.
+                place = next((one for one in asked if not one[1] and _same_pair(one[0], entry.label)), place)
             if entry.action == "conflict":
                 asked[place] |= words(entry.before) | words(entry.after)
                 if entry.why and entry.why not in PLAIN_WRITES:  # decided against, whether or not the write arrived
@@ -185,6 +197,11 @@ class _Case:
 
     def entries_of(self, records: Sequence[str], path: str) -> list[Entry]:
         return [entry for entry in self.told[path.title()] if all(record in entry.label for record in records)]
+
+
+def _same_pair(label: str, later: str) -> bool:
+    """Whether the second label is of the same pair, both of whose records are known by now."""
+    return any(part == other for part, other in zip(label.split(" = "), later.split(" = "), strict=True))
 
 
 # The checks. -----------------------------------------------------------------------------------------------------
@@ -489,7 +506,7 @@ def no_question_comes_back_unchanged(case: _Case, verdict: Verdict) -> None:
     last: dict[tuple[str, str], Entry] = {}
     for entry in case.evidence.entries:
         key = (entry.label, entry.field)
-        if entry.action == "ask":  # what a person answered is tried, and may end in the same question
+        if entry.action in ("ask", "retry"):  # what a person answered is tried, and may end in the same question
             last = {other: one for other, one in last.items() if other[0] != entry.label}
         if (entry.action, entry.code) == ("conflict_closed", "superseded"):  # its field cannot be read for a while
             last.pop(key, None)

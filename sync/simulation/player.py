@@ -21,7 +21,7 @@ from connections.connectors.base import Hint, RateLimited, Refused, Retry, Uncer
 from connections.connectors.memory import US, LogLine, World
 from connections.models import Connection
 from mappings.models import Mapping
-from sync import approval, engine, instructions, jobs
+from sync import approval, engine, failures, instructions, jobs, retrying
 from sync.models import AuditEntry, ChangedRecord, Conflict, MappingState, Operation
 from sync.simulation import setting
 from sync.simulation.clock import VirtualClock, installed
@@ -324,6 +324,12 @@ class Player:
                 instructions.undo(done, PERSON)
                 self.mix["asked"] += 1
             return
+        if take == "retry":
+            self.mix["asked"] += bool(retrying.retry(failures.standing(), PERSON).number)
+            return
+        if take == "send":
+            self._send(step)
+            return
         about_fields = Conflict.objects.filter(state="open", link__isnull=False).exclude(rule_id="").order_by("pk")
         asked = list(about_fields.values_list("pk", flat=True))
         if not asked:
@@ -333,11 +339,34 @@ class Player:
             take = "left"
         choice: dict[str, Any] = {"take": take, "seen": {"left": one.left_value, "right": one.right_value}}
         if take == "value":
-            typed = "\n".join(f"{word}.{line}" for line in range(3)) if one.rule_id == "body" else word
-            choice |= {"value": typed, "in": "left"}
-            self.typed |= set(typed.split("\n"))
+            choice |= {"value": self._type(one.rule_id, word), "in": "left"}
         instructions.resolve(one, choice, PERSON)
         self.mix["asked"] += 1
+
+    def _type(self, path: str, word: str) -> Any:
+        typed = [f"{word}.{line}" for line in range(3)] if path == "body" else [word]
+        self.typed |= set(typed)
+        return typed if path == "labels" else "\n".join(typed)
+
+    def _send(self, step: Step) -> None:
+        """A person edits what a system refused, of a field or of a twin to be made, and sends it again."""
+        refused = Conflict.objects.filter(state="open", kind="refused", link__state__in=("active", "creating"))
+        asked = list(refused.filter(params__side__in=("left", "right")).order_by("pk"))
+        if not asked:
+            return
+        one = asked[step.args["which"] % len(asked)]
+        assert one.link is not None
+        rule_id, seen = one.rule_id, {"left": one.left_value, "right": one.right_value}
+        if not rule_id:
+            create = Operation.objects.filter(link=one.link, kind="create").order_by("-pk").first()
+            if create is None or one.link.state != "creating":
+                return
+            sent = sorted(create.fields)
+            rule_id = sent[step.args["which"] % len(sent)]
+            seen = dict.fromkeys(seen, create.fields[rule_id]["source"])
+        retrying.edit(one.link, rule_id, one.params["side"], self._type(rule_id, step.args["word"]), seen, PERSON)
+        self.mix["asked"] += 1
+        self.mix["edited and sent"] += 1
 
     def _do_fault(self, step: Step) -> None:
         world = self.worlds[step.args["system"]]
@@ -510,7 +539,7 @@ def _fits(kind: str, verb: str, when: str) -> bool:
     if kind in ("never arrived", "part"):
         return writing and when == "before"
     if kind == "refused":
-        return verb == "update" and when == "before"
+        return verb in BULK_WRITES and when == "before"
     return when == "before"
 
 

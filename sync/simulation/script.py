@@ -218,7 +218,7 @@ class _Writer:
         )
 
     def _instruct(self) -> Step:
-        take = self.dice.choice(("left", "right", "value", "ignore", "base", "undo"))
+        take = self.dice.choice(("left", "right", "value", "ignore", "base", "undo", "send", "retry"))
         return Step("instruct", {"which": self.dice.randrange(8 * self.crowd), "take": take, "word": self._word()})
 
     def _run(self, what: str, longest: int = 0) -> Step:

@@ -552,14 +552,20 @@ def test_a_record_that_lags_is_listed_from_the_third_time(pair: Pair) -> None:
     assert only().sample.failed_code == "older"
 
 
-def test_an_answer_that_never_came_is_listed_where_a_person_has_to_say(pair: Pair) -> None:
+def test_an_answer_that_never_came_is_listed_where_a_person_has_to_say(pair: Pair, admin_user: Any) -> None:
     pair.right.capabilities = replace(pair.right.capabilities, field_history=False)
-    left, right, _ = pair.linked(body="b")
+    left, right, link = pair.linked(body="b")
     loses_to_an_edit(pair.right, right, body="somebody else's")
     pair.left.edit(left, body="new")
     pair.ring("left", left)
     runs(pair, 2)
     assert (only().source, only().sample.code) == ("question", "maybe_written")
+    before = writes(pair.right)
+    assert retrying.retry(standing(), admin_user) == retrying.Asked(0, 1)
+    assert parking.unpark(pair.mapping, ["body"], parking.VERSION_CHANGED) == 0
+    runs(pair, 2)
+    link.refresh_from_db()
+    assert writes(pair.right) == before and link.parked["body"]["code"] == "maybe_written"
 
 
 # Lists. --------------------------------------------------------------------------------------------------------------

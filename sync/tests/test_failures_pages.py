@@ -241,7 +241,7 @@ class ActTests(FailuresCase):
         )
         self.assertNotIn('value="retry"', self.html(self.group_url()))
         html = self.do("retry", key=failures.key_of(Conflict.objects.get()))
-        self.assertIn("it could make a second one", html)
+        self.assertIn("it could make a second record", html)
         self.assertEqual(Conflict.objects.get().state, "open")
 
     def test_ignoring_takes_a_reason_and_lists_it_apart(self) -> None:

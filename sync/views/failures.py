@@ -147,8 +147,8 @@ def _retry(request: HttpRequest, those: Standing) -> None:
     elif asked.left_out:
         messages.warning(
             request,
-            "Whether these records were created is not known. · Nothing was sent: it could make a second one. · "
-            "Open each of them and say whether it exists.",
+            "Whether these writes arrived is not known. · Nothing was sent: it could make a second record, or undo "
+            "what somebody did since. · Open each of them and say what is true.",
         )
     else:
         messages.error(
