@@ -234,6 +234,8 @@ class Answer(RecordCase):
         self.assertEqual(self.answer(), "Deleted in Right")
         Link.objects.update(deleted_left=True)
         self.assertEqual(self.answer(), "Deleted in Left and Right")
+        Link.objects.update(deleted_right=False, parked={"": {"code": "returned_as_another", "params": {}}})
+        self.assertEqual(self.answer(), "Deleted in Left; its id is back with other match keys")
 
     def test_a_twin_that_lives_on_is_not_said_to_be_deleted(self) -> None:
         cases = {
@@ -409,6 +411,9 @@ class Schedules(RecordCase):
     def test_what_agrees_waits_for_nothing(self) -> None:
         self.pair.publish(schedule={"kind": "manual"})
         self.assertEqual(self.answer(), f"Both sides agree on all {len(RULES)} fields")
+        ran = MappingState.objects.get().last_run_at
+        said = f"This was so at the last run, {timezone.localtime(ran):%H:%M}: Pair runs only by hand."
+        self.assertIn(said, self.html(self.at))
 
 
 class Drift(RecordCase):

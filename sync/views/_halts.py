@@ -116,6 +116,14 @@ def for_its_run(mapping: SyncMapping, state: MappingState | None, what: str = "A
     return Why("info", f"{what}: {said}", text, url_of("runs"), "See the runs")
 
 
+def as_of_its_run(mapping: SyncMapping, state: MappingState | None) -> str:
+    """As of when we know a pair that is looked at with the next run only; "" while the mapping runs."""
+    said = between_runs(mapping, state)
+    if not said or state is None or state.last_run_at is None:
+        return ""
+    return f"This was so at the last run, {_moment(state.last_run_at)}: {said}."
+
+
 def _moment(at: datetime) -> str:
     local = timezone.localtime(at)
     return f"{local:%H:%M}" if local.date() == timezone.localtime().date() else f"{local:%a %-d %b, %H:%M}"

@@ -16,7 +16,7 @@ from sync.merge import MISSING
 from sync.models import ChangedRecord, Conflict, Instruction, Link, MappingState, Operation
 from sync.session import SIDES
 from sync.views import _schema
-from sync.views._halts import Why, failed_look, for_its_run, halt_of, tried, url_of, way_to_cause
+from sync.views._halts import Why, as_of_its_run, failed_look, for_its_run, halt_of, tried, url_of, way_to_cause
 from sync.views._queue import cause_of
 from sync.wording import sentence
 
@@ -70,7 +70,7 @@ def why(link: Link, known: Known, names: Mapping[str, str], compiled: CompiledMa
         or _of_a_field(link.mapping, known)
         or _on_its_way(link.mapping, known)
         or _apart(link, rules)
-        or _agree(link, len(rules))
+        or _agree(link, len(rules), as_of_its_run(link.mapping, known.state))
     )
 
 
@@ -91,6 +91,13 @@ def _of_the_pair(link: Link, known: Known, names: Mapping[str, str]) -> Why | No
     if link.state == State.HELD:
         return Why(
             "warn", "This pair is held: a person took it out of a halted run", "Its changes wait, nothing is lost."
+        )
+    if link.state == State.DELETED and link.parked.get("", {}).get("code") == "returned_as_another":
+        return Why(
+            "warn",
+            f"Deleted in {gone or 'one system'}; its id is back with other match keys",
+            "It may be another thing by now: the pair stays apart, and nothing is carried between the two. It goes on "
+            "by itself once their match keys are equal again.",
         )
     if link.state == State.DELETED:
         return Why(
@@ -118,7 +125,7 @@ def _of_the_record(link: Link, known: Known, names: Mapping[str, str]) -> Why | 
         return Why(
             "info",
             f"Not synced: the scope of the mapping leaves it out in {names[link.out_of_scope]}",
-            f"{stays} It follows again within a minute once it is back in the scope.",
+            f"{stays} It follows again with the first look after it is back in the scope.",
             url_of("mapping-settings", link.mapping.slug),
             "See the scope",
         )
@@ -247,13 +254,14 @@ def _stands(link: Link, rule: CompiledRule) -> str:
         return "failed"
 
 
-def _agree(link: Link, fields: int) -> Why:
+def _agree(link: Link, fields: int, since: str) -> Why:
+    """`since`: as of when, where nothing looks at the pair until the next run."""
     differ = len(link.agreed_differences)
     if differ:
         s = "" if differ == 1 else "s"
         return Why(
             "info",
             f"{differ} field{s} may differ by agreement, the other {fields - differ} agree",
-            "The next edit of such a field flows again.",
+            f"The next edit of such a field flows again. {since}".strip(),
         )
-    return Why("ok", f"Both sides agree on all {fields} fields" if fields else "Both sides agree")
+    return Why("ok", f"Both sides agree on all {fields} fields" if fields else "Both sides agree", since)
