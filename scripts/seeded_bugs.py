@@ -520,7 +520,7 @@ BUGS = [
     Bug(
         "edited-survivor-deleted",
         "a record is deleted with its twin although somebody edited it",
-        "sync/plan.py",
+        "sync/plan_deletion.py",
         "    elif edited and not released:\n",
         "    elif False:\n",
         (f"{ENGINE}::test_deleted_here_and_edited_there_goes_to_a_person",),
@@ -594,7 +594,7 @@ BUGS = [
     Bug(
         "hidden-edit-deleted",
         "a twin is deleted although a field that we cannot read may have been edited there",
-        "sync/plan.py",
+        "sync/plan_deletion.py",
         '    elif unread and not released and policy not in ("unlink", "ignore"):\n',
         '    elif unread and released and policy not in ("unlink", "ignore"):\n',
         ("sync/tests/test_engine_deletions.py::test_a_twin_with_a_hidden_field_is_not_deleted_unasked",),
@@ -610,7 +610,7 @@ BUGS = [
     Bug(
         "never-compared-deleted",
         "a twin is deleted although it says something in a field that was never agreed",
-        "sync/plan.py",
+        "sync/plan_deletion.py",
         "    return not is_empty(value) if base is MISSING else bool(value != base)\n",
         "    return base is not MISSING and bool(value != base)\n",
         (

@@ -18,7 +18,8 @@ from sync.lease import LeaseLost
 from sync.matching import same_thing
 from sync.merge import OTHER, EditTime, Stale
 from sync.models import ChangedRecord, Instruction, Link
-from sync.plan import LinkPlan, PlannedConflict, plan_deletion, plan_link
+from sync.plan import LinkPlan, PlannedConflict, plan_link
+from sync.plan_deletion import plan_deletion
 from sync.plan_unlinked import Bind, MakeTwin, Wonder, with_sent
 from sync.read import Reading, SideFailed, outside_scope
 from sync.rows import select

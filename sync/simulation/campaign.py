@@ -20,7 +20,9 @@ SHRINK_SECONDS = 180  # or what gets done of them in this time: a crowded world 
 # What happened, not what was planned: a fault whose call never comes and an answer to no question count for nothing.
 MUST_MEET = ("crashes", "faults met", "change", "asked", "edits inside")
 # What each history of a world has for itself; all else happens to all of them.
-OF_ONE = frozenset({"pair", "edit", "edits inside", "create", "delete", "instruct", "asked"})
+OF_ONE = frozenset(
+    {"pair", "edit", "edits inside", "create", "delete", "instruct", "asked", "edited and sent", "creates edited"}
+)
 
 
 @dataclass

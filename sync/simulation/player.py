@@ -364,6 +364,7 @@ class Player:
             sent = sorted(create.fields)
             rule_id = sent[step.args["which"] % len(sent)]
             seen = dict.fromkeys(seen, create.fields[rule_id]["source"])
+            self.mix["creates edited"] += 1
         retrying.edit(one.link, rule_id, one.params["side"], self._type(rule_id, step.args["word"]), seen, PERSON)
         self.mix["asked"] += 1
         self.mix["edited and sent"] += 1

@@ -20,9 +20,9 @@ from sync.plan import (
     LinkPlan,
     LinkView,
     OwnWrite,
-    plan_deletion,
     plan_link,
 )
+from sync.plan_deletion import plan_deletion
 from sync.plan_unlinked import Bind, Candidate, Leave, MakeTwin, Wonder, plan_creation, plan_unlinked
 from sync.tests.property_cases import SIDES, Case, Picks, carried_out, case_of, choice_of, picks, rule_of
 from sync.tests.test_plan import SIDE
