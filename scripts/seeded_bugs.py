@@ -456,7 +456,7 @@ BUGS = [
         """        elif not late:
             bases[rule.id] = now
             source_bases[rule.id] = counterpart""",
-        """        elif not found_later:
+        """        elif not late:
             bases[rule.id], source_bases[rule.id] = now, source
             continue
             source_bases[rule.id] = counterpart""",
@@ -709,21 +709,30 @@ BUGS = [
         (f"{EDITED_CREATES}::test_what_was_edited_in_a_record_that_we_found_later_is_an_edit",),
     ),
     Bug(
-        "refused-create-sent-by-turns",
-        "after what a person sent was refused too, the ordinary create is sent once more",
-        "sync/setbacks.py",
-        'typed = sent["code"] == "retried" and rule is not None',
-        'typed = sent["code"] == "tried" and rule is not None',
-        (f"{EDITED_CREATES}::test_one_that_is_refused_too_starts_no_new_tries",),
+        "sent-with-a-twin-forgotten",
+        "what a person sends with a twin is forgotten once it was refused for another field",
+        "sync/commit.py",
+        """    "typed",
+""",
+        "",
+        (f"{EDITED_CREATES}::test_of_two_refused_fields_the_first_edit_goes_with_the_second",),
     ),
     Bug(
-        "edited-create-of-an-older-source",
-        "what a person sends with a create is sent though its source was edited meanwhile",
+        "sent-with-a-twin-of-an-older-source",
+        "what a person sends with a twin is sent though its source was edited meanwhile",
         "sync/plan_unlinked.py",
-        """        if says != typed["seen"]:
+        """    if typed is None or typed["seen"] != says:
 """,
-        """        if says == MISSING:
+        """    if typed is None:
 """,
-        (f"{EDITED_CREATES}::test_it_is_not_sent_where_the_source_moved_meanwhile",),
+        (f"{EDITED_CREATES}::test_what_was_sent_stands_until_its_source_is_edited",),
+    ),
+    Bug(
+        "double-by-an-edited-key",
+        "the match key that a person sends with a twin is not looked up: a second record is made",
+        "sync/unlinked.py",
+        "    return found | _fits_what_was_sent(session, {",
+        "    return found or _fits_what_was_sent(session, {",
+        (f"{EDITED_CREATES}::test_a_match_key_that_is_sent_is_looked_up",),
     ),
 ]

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from connections.connectors.base import Record
 from sync import hints
 from sync.commit import Decided
+from sync.merge import MISSING, is_empty
 from sync.models import Instruction, Link
 from sync.plan import LinkPlan
+from sync.plan_unlinked import can_create
 from sync.session import SIDES, Session
 from sync.state import Batch
+from sync.unlinked import WAITS_FOR_A_PERSON
 
 Kind = Instruction.Kind
+Outcome = dict[str, str]  # as at LinkPlan.instructions
 
 
 def first_of(known: Batch, link: Link, kind: str) -> Instruction | None:
@@ -66,7 +71,36 @@ def bind(one: Decided, side: str, external_id: str) -> None:
     """The record of `side` was found for a link that had none."""
     setattr(one.link, f"{side}_id", external_id)
     one.link.parked.pop("", None)
+    one.link.typed = {}
     one.bound = side
+
+
+def send_with_twin(
+    session: Session, link: Link, known: Batch, record: Record | None
+) -> tuple[Instruction, Outcome] | None:
+    """What a person sends with the twin of `record` instead of what was refused: it stands at the link from now on.
+
+    Returns their newest instruction and its outcome, empty where it is taken up; None where there is none. Nothing is
+    saved here: the commit of the plan does.
+    """
+    waiting = [one for one in known.instructions.get(link.pk, []) if one.kind == Kind.RETRY and "" in one.choices]
+    if not waiting or record is None or link.state != Link.State.CREATING:
+        return None
+    choice, side = waiting[-1].choices[""], "left" if link.left_id else "right"
+    rule = next((one for one in session.compiled.rules if one.id == choice["rule"]), None)
+    if rule is None or choice["in"] == side or not can_create(rule, choice["in"]):
+        return waiting[-1], {"": "refused"}
+    sent, still = choice["values"][rule.id], session.compiled.still.get(rule.id)
+    if still is not None and (still.whole or still.holds(choice["in"], sent["value"])):
+        return waiting[-1], {"": "refused", "why": "stands_still"}
+    if rule.field(choice["in"]).required and is_empty(sent["value"]):
+        return waiting[-1], {"": "refused", "why": "required_would_be_emptied"}
+    if record.values.get(rule.field(side).path, MISSING) != sent["seen"]:
+        return waiting[-1], {"": "stale"}
+    link.typed = {**link.typed, **choice["values"]}
+    if link.parked.get("", {}).get("code") not in WAITS_FOR_A_PERSON:
+        link.parked.pop("", None)
+    return waiting[-1], {}
 
 
 def answering(plan: LinkPlan, asked: Instruction | None) -> LinkPlan:
@@ -79,12 +113,19 @@ def answering(plan: LinkPlan, asked: Instruction | None) -> LinkPlan:
 
 def answer_rest(plan: LinkPlan, link: Link, known: Batch) -> None:
     """Nothing that a person asked waits for ever: what this plan does not take up cannot be done, and says so."""
+    newest = {(one.kind, rule): one.pk for one in known.instructions.get(link.pk, []) for rule in one.choices}
     for one in known.instructions.get(link.pk, []):
-        if one.pk not in plan.instructions:
-            plan.instructions[one.pk] = {"": "refused", "why": _why_not(link)}
+        if one.pk in plan.instructions:
+            continue
+        if one.choices and all(newest[one.kind, rule] != one.pk for rule in one.choices):
+            plan.instructions[one.pk] = {"": "stale", "why": "superseded"}
+        else:
+            plan.instructions[one.pk] = {"": "refused", "why": _why_not(link, plan)}
 
 
-def _why_not(link: Link) -> str:
+def _why_not(link: Link, plan: LinkPlan) -> str:
+    if link.state == Link.State.CREATING and (plan.state or plan.conflicts):
+        return "found" if plan.state else "asked"
     if link.deleted_left or link.deleted_right:
         return "unreachable"
     return "out_of_scope" if link.out_of_scope else str(link.state)

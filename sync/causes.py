@@ -17,8 +17,8 @@ QUESTION, WRITE, RECORD = "question", "write", "record"
 
 # Conflict kinds in which something could not be done, as against those in which two people disagree.
 FAILED_KINDS = frozenset({"refused", "unmapped", "schema", "uncertain_create"})
-# Codes of other kinds that say the same: a twin that could not be closed, a create that may have happened twice.
-FAILED_CODES = frozenset({"close_refused", "key_twice"})
+# Codes of other kinds that say the same: a twin that could not be closed, a create that did or would make a double.
+FAILED_CODES = frozenset({"close_refused", "key_twice", "fits_what_was_sent"})
 # ⚑ Whether a write happened is not known: to try again would make a second record, or undo what somebody did since. A
 # person says which.
 UNSURE_CODES = frozenset({"created_or_not", "key_twice", "maybe_written"})

@@ -52,7 +52,7 @@ def commit_links(
             entries += _agree(session, one, batch)
         add_rows_with_keys(
             operations := [
-                operation_row(session, one.link, planned, batch) for one in decided for planned in one.plan.operations
+                operation_row(session, one.link, planned) for one in decided for planned in one.plan.operations
             ]
         )
         _end_failures(decided)
@@ -155,6 +155,7 @@ LINK_FIELDS = [
     "left_settled",
     "right_settled",
     "parked",
+    "typed",
     "agreed_differences",
     "pending_edits",
     "deleted_left",
@@ -271,12 +272,8 @@ def _asker(batch: Batch, one: Decided, rule_id: str, agreed: Agree) -> dict[str,
     return {"params": {}}
 
 
-def operation_row(session: Session, link: Link, planned: PlannedOperation, batch: Batch | None) -> Operation:
+def operation_row(session: Session, link: Link, planned: PlannedOperation) -> Operation:
     """The ledger row of one decided remote call."""
-    instruction = planned.instruction
-    by = ""
-    if instruction is not None and batch is not None:
-        by = next((i.by_name for i in batch.instructions.get(link.pk, []) if i.pk == instruction), "")
     connection = session.connection(planned.side)
     return Operation(
         mapping=session.mapping,
@@ -296,14 +293,14 @@ def operation_row(session: Session, link: Link, planned: PlannedOperation, batch
                 "source": f.source,
                 "code": f.code,
                 "settle": f.settle,
-                "params": {**f.params, **({"by": by} if by else {})},
+                "params": dict(f.params),
             }
             for f in planned.fields
         },
         extra=dict(planned.extra),
         unsent=dict(planned.unsent),
         expected_version=getattr(link, f"{planned.side}_version"),
-        instruction_id=instruction,
+        instruction_id=planned.instruction,
         cause_id=planned.cause,
         hops=planned.hops,
         decided_at=session.reading_since,
@@ -431,7 +428,8 @@ def _name_editors(conflict: Conflict, one: Decided, rule: CompiledRule | None) -
 def _answers(instruction: Instruction, one: Decided, conflict: Conflict) -> bool:
     """Whether what a person asked is about this question; without choices it is about the link as a whole."""
     if instruction.choices:
-        return conflict.rule_id in instruction.choices
+        outcome = one.plan.instructions.get(instruction.pk, {}).get(conflict.rule_id)
+        return conflict.rule_id in instruction.choices and outcome not in ("refused", "stale")
     ended = conflict.rule_id in one.plan.closed or one.plan.state == Link.State.UNLINKED
     return ended and one.plan.instructions.get(instruction.pk, {}).get("") == "done"
 

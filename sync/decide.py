@@ -16,16 +16,16 @@ from sync.commit import Decided, audit_entry
 from sync.edit_times import edit_times, exact_times, since_when
 from sync.lease import LeaseLost
 from sync.matching import same_thing
-from sync.merge import OTHER, EditTime, Stale
+from sync.merge import OTHER, EditTime
 from sync.models import ChangedRecord, Instruction, Link
 from sync.plan import LinkPlan, PlannedConflict, plan_link
 from sync.plan_deletion import plan_deletion
-from sync.plan_unlinked import Bind, MakeTwin, Wonder, with_sent
+from sync.plan_unlinked import Bind, MakeTwin, Wonder
 from sync.read import Reading, SideFailed, outside_scope
 from sync.rows import select
 from sync.session import SIDES, Session
 from sync.state import Batch, both_ids, instruction_views, link_view, seconds_of
-from sync.unlinked import WAITS_FOR_A_PERSON, Decision, may_create, planned_create, twins_of_links
+from sync.unlinked import Decision, may_create, planned_create, twins_of_links
 
 log = logging.getLogger("sync")
 
@@ -51,6 +51,7 @@ class Look:
     reading: Reading
     hints_of: dict[int, list[ChangedRecord]]
     outside: Mapping[str, set[str]]
+    sent: Mapping[int, tuple[Instruction, asked.Outcome]]  # what people send with twins, by link
     twins: Mapping[int, Decision]
     hops: int
     _readable: dict[str, bool] = field(default_factory=dict)
@@ -87,8 +88,13 @@ def decide(
             hints_of.setdefault(link.pk, []).append(hint)
     parking.lift(known, session.compiled.rules)
     outside = _outside(session, links, reading)
+    sent = {
+        link.pk: answer
+        for link in links
+        if (answer := asked.send_with_twin(session, link, known, reading.get(*_there(link)))) is not None
+    }
     twins = _twins(session, links, reading, outside)
-    look = Look(session, known, reading, hints_of, outside, twins, max_hops())
+    look = Look(session, known, reading, hints_of, outside, sent, twins, max_hops())
     decided: list[Decided] = []
     consumed: list[ChangedRecord] = []
     failed: list[hints.Failed] = []
@@ -303,14 +309,20 @@ def _tombstone(look: Look, link: Link, records: Records) -> Decided:
 # Links whose twin is still to be made. ---------------------------------------------------------------------------
 
 
+def _there(link: Link) -> tuple[str, str | None]:
+    """(side, id) of the record that waits for its twin."""
+    side = "left" if link.left_id else "right"
+    return side, link.record_id(side)
+
+
 def _twins(
     session: Session, links: Sequence[Link], reading: Reading, outside: Mapping[str, set[str]]
 ) -> dict[int, Decision]:
     """Decisions about the twins of links that have none yet."""
     waiting = []
     for link in links:
-        side = "left" if link.left_id else "right"
-        record = reading.get(side, link.record_id(side))
+        side, external_id = _there(link)
+        record = reading.get(side, external_id)
         alive = record is not None and not record.deleted and record.external_id not in outside[side]
         if link.state == Link.State.CREATING and record is not None and alive:
             waiting.append((link, side, record))
@@ -324,7 +336,10 @@ def _creating(look: Look, link: Link, records: Records) -> Decided | None:
     again = asked.first_of(look.known, link, "recreate")
     if again is not None:
         link.parked.pop("", None)
-    decision, edited = _as_edited(look, one, look.twins.get(link.pk))
+    asker, refusal = look.sent.get(link.pk) or (None, {})
+    if asker is not None and refusal:
+        one.plan.instructions[asker.pk] = refusal
+    decision = look.twins.get(link.pk)
     if decision is None:  # another link of the batch takes what would fit
         hints.postpone(look.hints_of.get(link.pk, []), NEXT_BATCH_SECONDS)
         return None
@@ -346,24 +361,11 @@ def _creating(look: Look, link: Link, records: Records) -> Decided | None:
         one.plan.operations.append(planned_create(decision))
         sent = {planned.rule for planned in decision.fields}
         one.plan.unparked += [rule for rule in link.parked if rule in sent]
-    asked.answering(one.plan, again or edited)
+    taken_up = asker if not refusal and isinstance(decision, MakeTwin) else None
+    asked.answering(one.plan, taken_up or again)
+    if again is not None and taken_up is not None:
+        one.plan.instructions[again.pk] = {"": "done"}  # the same create carries out both
     return one
-
-
-def _as_edited(look: Look, one: Decided, decision: Decision | None) -> tuple[Decision | None, Instruction | None]:
-    """A refused create with the value that a person sends instead, and their instruction if it is taken up."""
-    link, asker = one.link, asked.first_of(look.known, one.link, Instruction.Kind.RETRY)
-    choice = asker.choices.get("") if asker else None
-    if asker is None or choice is None or not isinstance(decision, MakeTwin):
-        return decision, None
-    sent = with_sent(look.session.compiled, decision, choice, link.parked.keys())
-    if isinstance(sent, MakeTwin):
-        if link.parked.get("", {}).get("code") not in WAITS_FOR_A_PERSON:
-            link.parked.pop("", None)
-        return sent, asker
-    stale = isinstance(sent, Stale)
-    one.plan.instructions[asker.pk] = {"": "stale"} if stale else {"": "refused", "why": "stands_still"}
-    return decision, None
 
 
 # Who edited a field, and when. -----------------------------------------------------------------------------------

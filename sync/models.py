@@ -284,6 +284,9 @@ class Link(models.Model):
     right_settled = models.CharField(max_length=230, blank=True)
     # refusals: {rule id: {"side", "value", "source", "code", "params"}}; the rule waits, see parking.py
     parked = models.JSONField(default=dict)
+    # Of a twin that is still to be made: what a person sends instead of what the source says, while it says what they
+    # saw: {rule id: {"value", "seen", "by"}}
+    typed = models.JSONField(default=dict)
     # values agreed to differ: {rule id: true}
     agreed_differences = models.JSONField(default=dict)
     # {side: {rule id: {"value", "earliest", "latest"}}}: edits that are not agreed yet, and when they were made;
@@ -511,7 +514,8 @@ class Instruction(models.Model):
     kind = models.CharField(max_length=12, choices=Kind.choices)
     state = models.CharField(max_length=10, choices=State.choices, default=State.WAITING)
     # {rule id: {"take": "left|right|base|value|ignore|before|send", "value": …, "write_to": "left|right",
-    #            "seen": {"left": …, "right": …}, "force": bool}}
+    #            "seen": {"left": …, "right": …}, "force": bool}}; of a twin that is still to be made
+    # {"": {"take": "send", "in": side, "rule": the field edited last, "values": as at Link.typed}}
     choices = models.JSONField(default=dict)
     params = models.JSONField(default=dict, blank=True)
     by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")

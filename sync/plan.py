@@ -66,6 +66,7 @@ class InstructionView:
     id: int
     kind: str
     choices: Mapping[str, Mapping[str, Any]]  # by rule id
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +327,7 @@ def _operations(
             source=source,
             code=write.code,
             settle=write.settle,
-            params=write.params,
+            params={**write.params, **({"by": instruction.by} if instruction and instruction.by else {})},
         )
         part = spec.path if spec.separate_write else ""
         cause = _cause(link, rule, write, f)

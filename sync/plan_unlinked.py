@@ -1,19 +1,21 @@
 """A record without a twin decided: bind it, make its twin, ask, or leave it.
 
-Pure, like plan.py: candidates, parked values and what a person sends instead are inputs.
+Pure, like plan.py: candidates, refused values and what a person sends instead are inputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 from connections.connectors.base import Record
 from mappings.compiled import CompiledMapping, CompiledRule
-from sync.merge import MISSING, OTHER, Ask, Field, Stale, Write, carry
+from sync.merge import OTHER, Ask, Field, Write, carry
 from sync.plan import PlannedField
+
+NOTHING: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
 # ⚑ Our correlation key as a way to match, before all match keys: a record that carries a key which this database does
 # not know was made by us and forgotten with a restore.
@@ -84,13 +86,14 @@ def plan_unlinked(
     candidates: Sequence[Candidate],
     rivals: int,
     bound_elsewhere: bool = False,
-    parked: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    parked: Mapping[str, Mapping[str, Any]] = NOTHING,
+    typed: Mapping[str, Mapping[str, Any]] = NOTHING,
 ) -> Bind | MakeTwin | Wonder | Leave | Hold:
     """Decide about a record that has no link, or whose link has no twin yet.
 
     `candidates`: unlinked records of the other side with an equal match key; `rivals`: other unlinked records of
     the *same* side that fit the candidate equally well; `bound_elsewhere`: a fitting record is linked already;
-    `parked`: values that an earlier create was refused for, by rule id.
+    `parked`, `typed`: see plan_creation.
     """
     best = [c for c in candidates if c.alternative == min(other.alternative for other in candidates)]
     if len(best) == 1 and not rivals:
@@ -109,18 +112,21 @@ def plan_unlinked(
         return Hold("match_field_gone")  # ⚑ it may exist over there: neither copied nor counted as alone
     if not mapping.side(target).create:
         return Leave("creation_off")
-    return plan_creation(mapping, side, record, parked)
+    return plan_creation(mapping, side, record, parked, typed)
 
 
 def plan_creation(
     mapping: CompiledMapping,
     side: str,
     record: Record,
-    parked: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    parked: Mapping[str, Mapping[str, Any]] = NOTHING,
+    typed: Mapping[str, Mapping[str, Any]] = NOTHING,
 ) -> MakeTwin | Wonder | Hold:
     """The fields of the twin of `record`, or a question where a required one cannot be filled.
 
-    A value that was refused before is left out until it changes; the field catches up once the record is there.
+    `parked`: values that an earlier create was refused for, by rule id; such a value is left out until it changes, and
+    the field catches up once the record is there. `typed`: what a person sends instead of what the record says, by rule
+    id, as at Link.typed.
     """
     target = OTHER[side]
     waits = mapping.creates_wait.get(target, {})
@@ -134,11 +140,9 @@ def plan_creation(
         spec, source_path = rule.field(target), rule.field(side).path
         if not rule.may_write(target) or source_path not in record.values:
             continue
-        f = Field(
-            left=record.values[source_path] if side == "left" else None,
-            right=record.values[source_path] if side == "right" else None,
-        )
-        outcome = carry(rule, f, target, "created")
+        says = record.values[source_path]
+        f = Field(left=says if side == "left" else None, right=says if side == "right" else None)
+        outcome = _as_typed(rule, target, typed.get(rule.id), says) or carry(rule, f, target, "created")
         if isinstance(outcome, Ask) and spec.required:
             return Wonder(
                 side,
@@ -151,10 +155,10 @@ def plan_creation(
             continue
         if isinstance(outcome, Write) and rule.id in parked and outcome.value == parked[rule.id].get("value"):
             continue
-        if isinstance(outcome, Write) and _creates(rule, target):
+        if isinstance(outcome, Write) and can_create(rule, target):
             fields.append(
                 PlannedField(
-                    rule.id, spec.path, outcome.value, None, record.values[source_path], "created", "source", {}
+                    rule.id, spec.path, outcome.value, None, says, outcome.code, outcome.settle, outcome.params
                 )
             )
     extra = {
@@ -177,48 +181,16 @@ def plan_creation(
     return MakeTwin(target, record, tuple(fields), extra, unsent)
 
 
-def with_sent(
-    mapping: CompiledMapping, twin: MakeTwin, choice: Mapping[str, Any], parked: Collection[str]
-) -> MakeTwin | Hold | Stale:
-    """The create with what a person sends instead of what was refused.
-
-    `choice`: {"take": "send", "in": side, "rule": the field they edited, "values": {rule id: {"value": what is sent,
-    "seen": what the source said}}}; the other values were sent before and are taken where the source still says the
-    same. `parked`: rules whose refused value waits apart. Stale: the source of the edited field moved, or it is no
-    field of the create any more. Hold: it stands still.
-    """
-    target, source = twin.side, OTHER[twin.side]
-    fields = {planned.rule: planned for planned in twin.fields}
-    sent: set[str] = set()
-    for rule in mapping.rules:
-        typed, still = choice["values"].get(rule.id), mapping.still.get(rule.id)
-        if typed is None or rule.id in parked or not _creates(rule, target):
-            continue
-        says = twin.source.values.get(rule.field(source).path, MISSING)
-        if says != typed["seen"]:
-            continue
-        if still is not None and (still.whole or still.holds(target, typed["value"])):
-            return Hold(still.code)
-        sent.add(rule.id)
-        fields[rule.id] = _typed_field(rule, target, typed["value"], says)
-    if choice["in"] != target or choice["rule"] not in sent:
-        return Stale()
-    paths = {planned.path for planned in fields.values()}
-    return replace(
-        twin,
-        fields=tuple(fields.values()),
-        extra={path: value for path, value in twin.extra.items() if path not in paths},
-        unsent={rule_id: value for rule_id, value in twin.unsent.items() if rule_id not in fields},
-    )
-
-
-def _typed_field(rule: CompiledRule, target: str, value: Any, says: Any) -> PlannedField:
-    """The two sides differ by agreement where the value means something else than the source says."""
+def _as_typed(rule: CompiledRule, target: str, typed: Mapping[str, Any] | None, says: Any) -> Write | None:
+    """What a person sends instead, while the source still says what they saw; the two sides differ by agreement."""
+    if typed is None or typed["seen"] != says:
+        return None
+    value = typed["value"]
     equal = rule.lens.equal(*((value, says) if target == "left" else (says, value)))
-    settle = "source" if equal else "current"
-    return PlannedField(rule.id, rule.field(target).path, value, None, says, "retried", settle, {})
+    return Write(target, value, "retried", settle="source" if equal else "current", params={"by": typed["by"]})
 
 
-def _creates(rule: CompiledRule, target: str) -> bool:
+def can_create(rule: CompiledRule, target: str) -> bool:
+    """Whether a create can carry the field."""
     spec = rule.field(target)
     return rule.may_write(target) and spec.creatable and not spec.separate_write

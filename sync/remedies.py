@@ -121,6 +121,11 @@ BY_CODE: Mapping[str, Remedy] = {
     ),
     "created_or_not": Remedy("{system} did not say whether it created the twin", _ONE_BY_ONE, "queue"),
     "key_twice": Remedy("Our key is on more than one record of {system}", _ONE_BY_ONE, "queue"),
+    "fits_what_was_sent": Remedy(
+        "The twin would be another record's double",
+        "Link the two in the review queue, or edit what is sent once more.",
+        "queue",
+    ),
     "value_not_in_map": Remedy(
         "{field} has values that the value map does not know",
         "Let an admin add them to the value map and publish: what waits is tried by itself. Or choose another value "

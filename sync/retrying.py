@@ -95,19 +95,28 @@ def edit(
 ) -> Instruction:
     """Send `value` to `side` instead of what failed. ⚑ It applies if the field's values are still those in `seen`.
 
-    Of a twin that is still to be made it goes with the create, with what was sent instead of other fields before.
+    Of a twin that is still to be made it stands at the link from then on and goes with the create.
     """
     choice: dict[str, Any] = {"take": "send", "in": side}
     if link.state == Link.State.CREATING:
-        before = link.parked.get("", {}).get("typed", {})
-        typed = {"value": value, "seen": seen[OTHER[side]]}
-        choices = {"": {**choice, "rule": rule_id, "values": {**before, rule_id: typed}}}
+        typed = {"value": value, "seen": seen[OTHER[side]], "by": _name(user)}
+        choices = {"": {**choice, "rule": rule_id, "values": {**_under_way(link), rule_id: typed}}}
     else:
         choices = {rule_id: {**choice, "value": value, "seen": dict(seen)}}
     with transaction.atomic():
         asked = instructions.ask(link, Instruction.Kind.RETRY, choices, user)
         parking.ring(link.mapping_id, [link.pk])
     return asked
+
+
+def _under_way(link: Link) -> dict[str, Any]:
+    """What was sent of other fields and is not taken up yet: the newest instruction takes the place of all others."""
+    states = (Instruction.State.WAITING, Instruction.State.APPLYING)
+    before = (
+        Instruction.objects.filter(link=link, kind=Instruction.Kind.RETRY, state__in=states).order_by("-pk").first()
+    )
+    values: dict[str, Any] = before.choices.get("", {}).get("values", {}) if before else {}
+    return values
 
 
 def ignore(those: Standing, reason: str, user: Any) -> int:

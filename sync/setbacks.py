@@ -23,7 +23,7 @@ from connections.models import Connection
 from sync import causes, clobbers, hints
 from sync.aftermath import Aftermath, ring, tell_asker
 from sync.commit import audit_entry, heed, label_of, rule_of
-from sync.merge import OTHER, counterpart, is_empty
+from sync.merge import OTHER
 from sync.models import AuditEntry, Conflict, Instruction, Operation
 from sync.rows import save_rows
 from sync.session import Session
@@ -157,15 +157,8 @@ def _refused(session: Session, operation: Operation, error: Refused | NotAllowed
             park(session, operation, rule_id, operation.fields[rule_id], code, message)
             entries.append(refusal_conflict(session, operation, rule_id, code, message, system, after=after))
         after.again(operation.link)
-        if set(_typed(operation)) - set(hit):
-            tell_asker([operation], Instruction.State.WAITING)  # the rest of what a person sends goes with the record
     elif creating:
-        operation.link.parked[""] = {
-            "code": "create_refused",
-            "fields": _ordinary(session, operation),
-            "typed": _typed(operation),
-            "message": message,
-        }
+        operation.link.parked[""] = {"code": "create_refused", "fields": _sent(operation), "message": message}
         entries.append(refusal_conflict(session, operation, "", "create_refused", message, system, after=after))
     else:
         for rule_id in hit or operation.fields:
@@ -200,25 +193,8 @@ def _can_do_without(session: Session, operation: Operation, hit: Mapping[str, st
     return bool(rules) and not any(rule is None or rule.field(operation.side).required for rule in rules)
 
 
-def _typed(operation: Operation) -> dict[str, Any]:
-    """What a person sends instead of what the source says: {rule id: {"value", "seen": what the source says}}."""
-    edited = {rule_id: sent for rule_id, sent in operation.fields.items() if sent["code"] == "retried"}
-    return {rule_id: {"value": sent["value"], "seen": sent["source"]} for rule_id, sent in edited.items()}
-
-
-def _ordinary(session: Session, operation: Operation) -> dict[str, Any]:
-    """{path: value} as a plan sends them.
-
-    ⚑ What a person sent instead was refused after the ordinary value: neither is sent again for the same source.
-    """
-    said: dict[str, Any] = {}
-    for rule_id, sent in operation.fields.items():
-        rule = rule_of(session, rule_id)
-        typed = sent["code"] == "retried" and rule is not None
-        value = counterpart(rule, operation.side, sent["source"]) if typed and rule else sent["value"]
-        if not (typed and is_empty(value)):
-            said[sent["path"]] = value
-    return said
+def _sent(operation: Operation) -> dict[str, Any]:
+    return {sent["path"]: sent["value"] for sent in operation.fields.values()}
 
 
 def park(session: Session, operation: Operation, rule_id: str, sent: dict[str, Any], code: str, message: str) -> None:

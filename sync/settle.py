@@ -90,7 +90,7 @@ def _confirmed(
     creating, closing = operation.kind == Operation.Kind.CREATE, operation.result.get("code") == "twin_closed"
     if creating:
         setattr(link, f"{side}_id", record.external_id)
-        link.state = Link.State.ACTIVE
+        link.state, link.typed = Link.State.ACTIVE, {}
         link.parked.pop("", None)
         operation.external_id = record.external_id
     moved = not creating and _edited_meanwhile(session, operation, record)

@@ -131,7 +131,7 @@ def link_view(link: Link, batch: Batch, edits: Mapping[tuple[str, str], EditTime
 
 
 def instruction_views(batch: Batch, link: Link) -> list[InstructionView]:
-    return [InstructionView(one.pk, one.kind, one.choices) for one in batch.instructions.get(link.pk, [])]
+    return [InstructionView(one.pk, one.kind, one.choices, one.by_name) for one in batch.instructions.get(link.pk, [])]
 
 
 def seconds_of(stamp: str) -> float:

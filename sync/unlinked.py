@@ -7,7 +7,7 @@ itself. The intent (link, identity, operation) is committed before anything is s
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.db import transaction
@@ -22,7 +22,7 @@ from sync.matching import Fits, Unlinked, close_subjects, forget, look_up, note_
 from sync.merge import OTHER
 from sync.models import AuditEntry, Conflict, Identity, Link, MatchKey, Operation
 from sync.plan import PlannedOperation
-from sync.plan_unlinked import Bind, Hold, Leave, MakeTwin, Wonder, plan_unlinked
+from sync.plan_unlinked import NOTHING, Bind, Hold, Leave, MakeTwin, Wonder, plan_unlinked
 from sync.read import outside_scope
 from sync.rows import add_rows_with_keys, save_rows
 from sync.session import SIDES, Session
@@ -112,10 +112,12 @@ def made_by_us(session: Session, one: Unlinked) -> bool:
     return one.record.created_by == session.connection(one.side).account_id
 
 
-def _decision(
-    session: Session, one: Unlinked, fits: Fits, parked: Mapping[str, Mapping[str, Any]] | None = None
-) -> Decision:
-    return plan_unlinked(session.compiled, one.side, one.record, fits.candidates, fits.rivals, fits.bound, parked or {})
+def _decision(session: Session, one: Unlinked, fits: Fits, link: Link | None = None) -> Decision:
+    """`link`: of a twin that was to be made before, with what was refused and what a person sends instead."""
+    parked, typed = (link.parked, link.typed) if link is not None else (NOTHING, NOTHING)
+    return plan_unlinked(
+        session.compiled, one.side, one.record, fits.candidates, fits.rivals, fits.bound, parked, typed
+    )
 
 
 def _in_scope(session: Session, records: Sequence[Unlinked]) -> list[Unlinked]:
@@ -249,7 +251,7 @@ def _bind_all(session: Session, binds: Sequence[tuple[Bind, Unlinked]]) -> tuple
             link = creating
             setattr(link, f"{one.side}_id", one.record.external_id)
             setattr(link, f"{one.side}_key", (one.record.key or "")[:200])
-            link.state, link.parked = Link.State.ACTIVE, {}
+            link.state, link.parked, link.typed = Link.State.ACTIVE, {}, {}
             taken_over.append(link)
         else:
             continue  # linked meanwhile
@@ -257,7 +259,7 @@ def _bind_all(session: Session, binds: Sequence[tuple[Bind, Unlinked]]) -> tuple
             linked[(side, external_id)] = link
         told.append((bind, link))
     Link.objects.bulk_create(links)
-    save_rows(taken_over, ["left_id", "right_id", "left_key", "right_key", "state", "parked"])
+    save_rows(taken_over, ["left_id", "right_id", "left_key", "right_key", "state", "parked", "typed"])
     Conflict.objects.filter(link__in=[link.pk for link in taken_over], state__in=("open", "resolving")).update(
         state=Conflict.State.CLOSED, closed_at=timezone.now(), closed_code="moved"
     )
@@ -310,7 +312,7 @@ def _twins_to_make(session: Session, twins: Sequence[tuple[MakeTwin, Unlinked]])
             setattr(link, f"{side}_read_at", now)
             links.append((link, twin))
     Link.objects.bulk_create([link for link, _ in links])
-    operations = [operation_row(session, link, planned_create(twin), None) for link, twin in links]
+    operations = [operation_row(session, link, planned_create(twin)) for link, twin in links]
     add_rows_with_keys(operations)
     for side in SIDES:
         ids = [one.record.external_id for _, one in twins if one.side == side]
@@ -386,9 +388,39 @@ def twins_of_links(session: Session, links: Iterable[tuple[Link, str, Record]]) 
     for pk, (link, one) in ones.items():
         if pk in found or any(f"{one.side}:{c.external_id}" in taken for c in fits[id(one)].candidates):
             continue
-        found[pk] = decision = _decision(session, one, fits[id(one)], link.parked)
+        found[pk] = decision = _decision(session, one, fits[id(one)], link)
         taken |= {f"{one.side}:{c.external_id}" for c in fits[id(one)].candidates if isinstance(decision, Bind)}
+    return found | _fits_what_was_sent(session, {pk: (one, found.get(pk)) for pk, (_, one) in ones.items()})
+
+
+def _fits_what_was_sent(session: Session, twins: Mapping[int, tuple[Unlinked, Decision | None]]) -> dict[int, Wonder]:
+    """⚑ Twins that would have the match key of a record that is there, since a person sends another value with them:
+    asked about, not made, and not linked either, since the record itself does not fit. Raises SideFailed."""
+    sent = {}
+    for pk, (one, twin) in twins.items():
+        if isinstance(twin, MakeTwin) and (values := _keys_sent(session, one, twin)):
+            sent[pk] = Unlinked(one.side, replace(one.record, values={**one.record.values, **values}))
+    fits = look_up(session, list(sent.values())) if sent else {}
+    found = {}
+    for pk, one in sent.items():
+        names = [candidate.label or candidate.external_id for candidate in fits[id(one)].candidates]
+        if names or fits[id(one)].bound:
+            told = {"fit": names, "side": OTHER[one.side]}
+            code = "fits_what_was_sent" if names else "fits_a_linked_record"
+            found[pk] = Wonder(one.side, one.record.external_id, "duplicate", code, told)
     return found
+
+
+def _keys_sent(session: Session, one: Unlinked, twin: MakeTwin) -> dict[str, Any]:
+    """{path of the record: what the twin will say in its place} of match fields for which a person sends a value."""
+    index = 0 if one.side == "left" else 1
+    sent = {planned.path: planned.value for planned in twin.fields if planned.code == "retried"}
+    return {
+        pair[index]: sent[pair[1 - index]]
+        for pairs in session.compiled.match_keys
+        for pair in pairs
+        if pair[1 - index] in sent
+    }
 
 
 # ⚑ Whether an earlier create happened is not known: never a second one until a person says so.

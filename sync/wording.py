@@ -71,6 +71,7 @@ SENTENCES: dict[str, str] = {
     "deleted_ask": "The record was deleted on the {side}. The mapping leaves what to do to you.",
     "merged_away": "The record was merged into {into} on the {side}, which is kept in agreement with {twin}.",
     "several_fit": "More than one record fits: {fit}.",
+    "fits_what_was_sent": "With the value that was sent, the twin would have the match key of {fit}.",
     "fits_a_linked_record": "It fits a record that is already linked to another one.",
     "key_twice": "Our key was found on {count} records: {keys}.",
     "created_or_not": "{system} did not answer our create, and we could not find out whether it happened.",

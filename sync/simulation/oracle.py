@@ -149,12 +149,14 @@ class _Case:
         """
         kept: set[str] = set()
         asked: dict[tuple[str, str], set[str]] = defaultdict(set)
+        offered: dict[tuple[str, str], set[str]] = defaultdict(set)  # by record and field
         for entry in self.evidence.entries:
             place = (entry.label, entry.field)
-            if not entry.field and entry.action in ("resolve", "conflict_closed"):
-                # A twin that was refused had no name yet when it was asked about.
-                place = next((one for one in asked if not one[1] and _same_pair(one[0], entry.label)), place)
-            if entry.action == "conflict":
+            if entry.action == "conflict" and not entry.field:
+                for name, value in (entry.after or {}).items():  # what the create said that was refused
+                    for record in entry.label.split(" = "):
+                        offered[record, name.title()] |= words(value)
+            elif entry.action == "conflict":
                 asked[place] |= words(entry.before) | words(entry.after)
                 if entry.why and entry.why not in PLAIN_WRITES:  # decided against, whether or not the write arrived
                     kept |= words(entry.before)
@@ -164,6 +166,8 @@ class _Case:
                 kept |= words(entry.before) | words(entry.after) | asked.pop(place, set())
             elif entry.action == "write" and entry.code not in PLAIN_WRITES:
                 kept |= words(entry.before)
+                if entry.code == "retried":  # what it was sent instead of
+                    kept = kept.union(*(offered[record, entry.field] for record in entry.label.split(" = ")))
             elif entry.action == "delete" and isinstance(entry.before, dict):
                 kept |= words(entry.before.get(ONE_WAY))  # what nobody carries over goes with its record
         kept = kept.union(*asked.values())
@@ -197,11 +201,6 @@ class _Case:
 
     def entries_of(self, records: Sequence[str], path: str) -> list[Entry]:
         return [entry for entry in self.told[path.title()] if all(record in entry.label for record in records)]
-
-
-def _same_pair(label: str, later: str) -> bool:
-    """Whether the second label is of the same pair, both of whose records are known by now."""
-    return any(part == other for part, other in zip(label.split(" = "), later.split(" = "), strict=True))
 
 
 # The checks. -----------------------------------------------------------------------------------------------------

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from connections.connectors.base import Uncertain
+from connections.connectors.base import Refused, Retry, Uncertain
 from connections.connectors.memory import MemoryConnector, World
-from sync import retrying
+from sync import failures, retrying
 from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, Operation
 from sync.tests.conftest import Pair, rule
 
@@ -150,6 +150,185 @@ def test_a_field_that_stands_still_is_not_sent(pair: Pair, refused: Link, admin_
     pair.quiet()
     asked.refresh_from_db()
     assert asked.state == "refused" and not pair.right.records
+
+
+# What was sent stands. -----------------------------------------------------------------------------------------------
+
+
+def refusing(pair: Pair, *answers: Exception) -> None:
+    """The next creates on the right are answered like this, before anything happened."""
+    left = list(answers)
+
+    def before(verb: str, ids: Any) -> None:
+        if verb == "create" and left:
+            raise left.pop(0)
+
+    pair.right.before = before
+
+
+def both_refused(pair: Pair, **more: Any) -> Link:
+    """A record of whose fields two required ones are too long for the right."""
+    amount = [rule("amount", "amount", "number")]
+    pair.publish(rules=[rule("title", "title", right=REQUIRED), rule("body", "body", right=REQUIRED), *amount])
+    pair.left.add(title=LONG, body=LONG, **more)
+    pair.quiet()
+    return Link.objects.get()
+
+
+def due() -> None:
+    ChangedRecord.objects.update(not_before=timezone.now())
+    Operation.objects.update(not_before=timezone.now())
+
+
+def failing(pair: Pair) -> None:
+    """Its create fails until it is listed."""
+    for _ in range(3):
+        due()
+        pair.run()
+    assert failures.standing().writes.exists()
+
+
+def test_what_was_sent_stands_until_its_source_is_edited(pair: Pair, admin_user: Any) -> None:
+    link = both_refused(pair, amount=1)
+    send(link, SHORT, admin_user)
+    pair.quiet()
+    pair.left.edit(link.left_id or "", amount=2)
+    pair.quiet()
+    send(link, "tiny", admin_user, "body")
+    pair.left.edit(link.left_id or "", title="new")
+    pair.quiet()
+    link.refresh_from_db()
+    assert the_right(pair) == {"title": "new", "body": "tiny"} and not link.typed
+
+
+def test_a_retry_sends_it_too(pair: Pair, admin_user: Any) -> None:
+    link = both_refused(pair)
+    send(link, SHORT, admin_user)
+    pair.quiet()
+    pair.right.change("body", max_length=None)
+    retrying.retry(failures.standing(), admin_user)
+    pair.quiet()
+    assert the_right(pair) == {"title": SHORT, "body": LONG}
+
+
+def test_an_outage_does_not_take_it_away(pair: Pair, admin_user: Any) -> None:
+    link = both_refused(pair)
+    send(link, SHORT, admin_user)
+    pair.quiet()
+    refusing(pair, *[Retry("503", after=0)] * 3)
+    send(link, "tiny", admin_user, "body")
+    failing(pair)
+    send(link, "tin", admin_user, "body")
+    due()
+    pair.quiet()
+    assert the_right(pair) == {"title": SHORT, "body": "tin"}
+
+
+def test_the_last_word_counts_though_an_earlier_one_is_under_way(pair: Pair, admin_user: Any) -> None:
+    refusing(pair, *[Retry("503", after=0)] * 3, Uncertain("no answer"))
+    pair.publish(rules=[rule("title", "title"), rule("body", "body")])
+    pair.left.add(title="x", body="b")
+    failing(pair)
+    link = Link.objects.get()
+    first = send(link, "v1", admin_user, "body", seen="b")
+    due()
+    pair.run()
+    second = send(link, "v2", admin_user, "body", seen="b")
+    Operation.objects.filter(state="uncertain").update(claimed_at=timezone.now() - timedelta(hours=1))
+    due()
+    pair.quiet()
+    first.refresh_from_db()
+    second.refresh_from_db()
+    assert the_right(pair)["body"] == "v2"
+    assert (first.state, first.outcome["why"], second.state) == ("stale", "superseded", "done")
+
+
+def test_what_is_refused_by_turns_is_not_sent_for_ever(pair: Pair, admin_user: Any) -> None:
+    """The system names one field at a time; two optional ones that a person sent are refused after the required one."""
+    fields = [rule("title", "title", right={"required": True}), rule("body", "body"), rule("status", "status")]
+    pair.publish(rules=fields)
+    refusing(
+        pair,
+        Refused("no", {"title": "no"}),
+        Refused("no", {"title": "no"}),
+        Refused("no", {"title": "no"}),
+        Refused("no", {"body": "no"}),
+        Refused("no", {"status": "no"}),
+    )
+    pair.left.add(title=LONG, body="b", status="s")
+    pair.quiet()
+    link = Link.objects.get()
+    for path, value, seen in (("body", "X", "b"), ("status", "Y", "s")):
+        send(link, value, admin_user, path, seen)
+        pair.quiet()
+    before = creates(pair.right)
+    send(link, SHORT, admin_user)
+    pair.quiet()
+    assert creates(pair.right) == before + 3
+    (record,) = pair.right.alive().values()
+    assert [record.values.get(path) for path in ("title", "body", "status")] == [SHORT, None, None]
+    asked = {(one.code, one.rule_id, one.params["sent"]) for one in pair.open_conflicts()}
+    assert asked == {("refused", "body", "X"), ("refused", "status", "Y")}
+
+
+def test_a_required_field_is_not_emptied(pair: Pair, refused: Link, admin_user: Any) -> None:
+    before = creates(pair.right)
+    asked = send(refused, None, admin_user)
+    pair.quiet()
+    asked.refresh_from_db()
+    assert (asked.state, asked.outcome["why"]) == ("refused", "required_would_be_emptied")
+    assert creates(pair.right) == before and [one.state for one in Conflict.objects.all()] == ["open"]
+
+
+# One thing, one record. ----------------------------------------------------------------------------------------------
+
+
+def by_title(pair: Pair) -> Link:
+    """A record whose match key is too long for the right, where another one has the key that a person will send."""
+    left = {**pair.mapping.published.document["left"], "create": False} if pair.mapping.published else {}
+    keys = [[{"left": "title", "right": "title"}]]
+    pair.publish(rules=[rule("title", "title", right=REQUIRED), rule("body", "body")], match_keys=keys, left=left)
+    pair.right.add(title=SHORT, body="theirs")
+    pair.left.add(title=LONG, body="b")
+    pair.quiet()
+    return Link.objects.get()
+
+
+def test_a_match_key_that_is_sent_is_looked_up(pair: Pair, admin_user: Any) -> None:
+    link = by_title(pair)
+    asked = send(link, SHORT, admin_user)
+    pair.quiet()
+    asked.refresh_from_db()
+    assert len(pair.right.alive()) == 1 and (asked.state, asked.outcome["why"]) == ("refused", "asked")
+    (question,) = pair.open_conflicts()
+    assert (question.code, question.params["fit"]) == ("fits_what_was_sent", list(pair.right.alive()))
+    send(link, "other", admin_user)
+    pair.quiet()
+    assert len(pair.right.alive()) == 2 and not pair.open_conflicts()
+
+
+def test_a_match_key_of_a_record_that_is_linked_is_asked_about(pair: Pair, admin_user: Any) -> None:
+    link = by_title(pair)
+    pair.left.add(title=SHORT, body="ours")
+    pair.quiet()
+    send(link, SHORT, admin_user)
+    pair.quiet()
+    assert len(pair.right.alive()) == 1
+    assert [one.code for one in pair.open_conflicts() if one.link_id == link.pk] == ["fits_a_linked_record"]
+
+
+def test_a_twin_that_is_found_meanwhile_is_linked_and_the_answer_says_so(pair: Pair, admin_user: Any) -> None:
+    pair.publish(rules=[rule("title", "title", right=REQUIRED), rule("ref", "ref")])
+    pair.left.add(title=LONG, ref="R9")
+    pair.quiet()
+    link = Link.objects.get()
+    asked = send(link, SHORT, admin_user)
+    pair.right.add(title="other", ref="R9")
+    pair.quiet()
+    asked.refresh_from_db()
+    link.refresh_from_db()
+    assert (asked.state, asked.outcome["why"], link.state, link.typed) == ("refused", "found", "active", {})
+    assert not AuditEntry.objects.filter(action="resolve").exists()
 
 
 # A create that is found later. ---------------------------------------------------------------------------------------

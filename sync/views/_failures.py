@@ -275,7 +275,8 @@ def _refused_creates(entries: Sequence[Entry]) -> dict[int, Operation]:
         for one in entries
         if isinstance(one, Conflict)
         and one.link is not None
-        and (one.code, one.state, one.link.state) == ("create_refused", Conflict.State.OPEN, Link.State.CREATING)
+        and one.code in ("create_refused", "fits_what_was_sent")
+        and (one.state, one.link.state) == (Conflict.State.OPEN, Link.State.CREATING)
     ]
     creates = Operation.objects.filter(link__in=asked, kind=Operation.Kind.CREATE).order_by("pk")
     return {one.link_id: one for one in creates} if asked else {}

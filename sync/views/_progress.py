@@ -28,6 +28,9 @@ WHY_NOT: Mapping[str, str] = {
     "deleted": "The record was deleted",
     "creating": "The twin is still being created",
     "active": "The pair is not in that state any more",
+    "found": "The record was found in the meantime and is linked now",
+    "asked": "Another question about this record comes first",
+    "required_would_be_emptied": "The field must not be empty there",
 }
 # A longer value is named, not shown: the notice is no place to read it.
 LONG_VALUE = 80

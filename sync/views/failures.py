@@ -16,6 +16,7 @@ from connections.access import can, check, requires
 from mappings.models import Mapping as SyncMapping
 from sync import failures, retrying
 from sync.failures import Group, Standing
+from sync.merge import is_empty
 from sync.views._failures import Editable, cause_of, editable, rows_of
 from sync.views._values import CannotRead, brief, system_names, typed
 from syncadmin import filters
@@ -195,6 +196,8 @@ def edit(request: HttpRequest, fingerprint: str, key: str) -> HttpResponse:
         seen, text = _seen(request), request.POST.get("value", "")
         try:
             value = typed(text, here.rule.field(here.side), here.seen[here.side])
+            if here.rule.field(here.side).required and is_empty(value):
+                raise CannotRead(f"{here.rule.field(here.side).label} must not be empty there.")
         except CannotRead as problem:
             error = str(problem)
         else:
