@@ -75,16 +75,14 @@ def bind(one: Decided, side: str, external_id: str) -> None:
     one.bound = side
 
 
-def send_with_twin(
-    session: Session, link: Link, known: Batch, record: Record | None
-) -> tuple[Instruction, Outcome] | None:
+def send_with_twin(session: Session, link: Link, known: Batch, record: Record) -> tuple[Instruction, Outcome] | None:
     """What a person sends with the twin of `record` instead of what was refused: it stands at the link from now on.
 
     Returns their newest instruction and its outcome, empty where it is taken up; None where there is none. Nothing is
     saved here: the commit of the plan does.
     """
     waiting = [one for one in known.instructions.get(link.pk, []) if one.kind == Kind.RETRY and "" in one.choices]
-    if not waiting or record is None or link.state != Link.State.CREATING:
+    if not waiting:
         return None
     choice, side = waiting[-1].choices[""], "left" if link.left_id else "right"
     rule = next((one for one in session.compiled.rules if one.id == choice["rule"]), None)

@@ -88,12 +88,13 @@ def decide(
             hints_of.setdefault(link.pk, []).append(hint)
     parking.lift(known, session.compiled.rules)
     outside = _outside(session, links, reading)
+    waiting = _without_twin(links, reading, outside)
     sent = {
         link.pk: answer
-        for link in links
-        if (answer := asked.send_with_twin(session, link, known, reading.get(*_there(link)))) is not None
+        for link, _, record in waiting
+        if (answer := asked.send_with_twin(session, link, known, record)) is not None
     }
-    twins = _twins(session, links, reading, outside)
+    twins = twins_of_links(session, waiting) if waiting else {}
     look = Look(session, known, reading, hints_of, outside, sent, twins, max_hops())
     decided: list[Decided] = []
     consumed: list[ChangedRecord] = []
@@ -309,24 +310,18 @@ def _tombstone(look: Look, link: Link, records: Records) -> Decided:
 # Links whose twin is still to be made. ---------------------------------------------------------------------------
 
 
-def _there(link: Link) -> tuple[str, str | None]:
-    """(side, id) of the record that waits for its twin."""
-    side = "left" if link.left_id else "right"
-    return side, link.record_id(side)
-
-
-def _twins(
-    session: Session, links: Sequence[Link], reading: Reading, outside: Mapping[str, set[str]]
-) -> dict[int, Decision]:
-    """Decisions about the twins of links that have none yet."""
+def _without_twin(
+    links: Sequence[Link], reading: Reading, outside: Mapping[str, set[str]]
+) -> list[tuple[Link, str, Record]]:
+    """(link, side of its record, that record) of links whose twin is still to be made."""
     waiting = []
     for link in links:
-        side, external_id = _there(link)
-        record = reading.get(side, external_id)
+        side = "left" if link.left_id else "right"
+        record = reading.get(side, link.record_id(side))
         alive = record is not None and not record.deleted and record.external_id not in outside[side]
         if link.state == Link.State.CREATING and record is not None and alive:
             waiting.append((link, side, record))
-    return twins_of_links(session, waiting) if waiting else {}
+    return waiting
 
 
 def _creating(look: Look, link: Link, records: Records) -> Decided | None:
