@@ -5,12 +5,15 @@ Unlink, link again, "it exists", "create it again", "delete the twin". Choices a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from connections.connectors.base import Record
+from mappings.compiled import CompiledRule
 from sync import hints
 from sync.commit import Decided
-from sync.merge import MISSING, is_empty
+from sync.merge import OTHER, is_empty
 from sync.models import Instruction, Link
 from sync.plan import LinkPlan
 from sync.plan_unlinked import can_create
@@ -32,6 +35,7 @@ def take_up(session: Session, link: Link, known: Batch) -> Decided | None:
     if first_of(known, link, Kind.UNLINK):
         # Every open question of the pair ends with it.
         same = [one for one in known.instructions[link.pk] if one.kind == Kind.UNLINK]
+        link.typed = {}
         plan = LinkPlan(state=Link.State.UNLINKED, instructions={one.pk: {"": "done"} for one in same})
         return Decided(link, plan, {})
     if relink := first_of(known, link, Kind.RELINK):
@@ -82,23 +86,57 @@ def send_with_twin(session: Session, link: Link, known: Batch, record: Record) -
     saved here: the commit of the plan does.
     """
     waiting = [one for one in known.instructions.get(link.pk, []) if one.kind == Kind.RETRY and "" in one.choices]
+    side = "left" if link.left_id else "right"
+    nothing: dict[str, Any] = {"rule": "", "in": OTHER[side], "values": {}}
+    choice = waiting[-1].choices[""] if waiting else nothing
+    outcome: Outcome = {}
+    rule = next((one for one in session.compiled.rules if one.id == choice["rule"]), None)
+    if waiting:
+        outcome = _why_not_sent(session, rule, choice, record) if rule is not None else {"": "refused"}
+    sent = {rule_id: one for rule_id, one in choice["values"].items() if rule_id != choice["rule"] or not outcome}
+    # What a person saw is no longer said, or the field of their value is another one: it is theirs no more.
+    link.typed = {
+        rule_id: one
+        for rule_id, one in {**link.typed, **sent}.items()
+        if _stands(session, rule_id, one, choice["in"], record)
+    }
     if not waiting:
         return None
-    choice, side = waiting[-1].choices[""], "left" if link.left_id else "right"
-    rule = next((one for one in session.compiled.rules if one.id == choice["rule"]), None)
-    if rule is None or choice["in"] == side or not can_create(rule, choice["in"]):
-        return waiting[-1], {"": "refused"}
-    sent, still = choice["values"][rule.id], session.compiled.still.get(rule.id)
-    if still is not None and (still.whole or still.holds(choice["in"], sent["value"])):
-        return waiting[-1], {"": "refused", "why": "stands_still"}
-    if rule.field(choice["in"]).required and is_empty(sent["value"]):
-        return waiting[-1], {"": "refused", "why": "required_would_be_emptied"}
-    if record.values.get(rule.field(side).path, MISSING) != sent["seen"]:
-        return waiting[-1], {"": "stale"}
-    link.typed = {**link.typed, **choice["values"]}
-    if link.parked.get("", {}).get("code") not in WAITS_FOR_A_PERSON:
+    if not outcome and link.parked.get("", {}).get("code") not in WAITS_FOR_A_PERSON:
         link.parked.pop("", None)
-    return waiting[-1], {}
+    return waiting[-1], outcome
+
+
+def _why_not_sent(session: Session, rule: CompiledRule, choice: Mapping[str, Any], record: Record) -> Outcome:
+    target, sent, still = choice["in"], choice["values"][rule.id], session.compiled.still.get(rule.id)
+    if not can_create(rule, target):
+        return {"": "refused"}
+    if still is not None and (still.whole or still.holds(target, sent["value"])):
+        return {"": "refused", "why": "stands_still"}
+    if rule.field(target).required and is_empty(sent["value"]):
+        return {"": "refused", "why": "required_would_be_emptied"}
+    return {} if _stands(session, rule.id, sent, target, record) else {"": "stale"}
+
+
+def _stands(session: Session, rule_id: str, sent: Mapping[str, Any], target: str, record: Record) -> bool:
+    """Whether the source still says what the person saw, and the field is the one they wrote for; what is not shown
+    now says nothing."""
+    rule = next((one for one in session.compiled.rules if one.id == rule_id), None)
+    if rule is None or rule.field(target).path != sent.get("path"):
+        return False
+    path = rule.field(OTHER[target]).path
+    return path not in record.values or bool(record.values[path] == sent["seen"])
+
+
+def spell_out(known: Batch, link: Link) -> None:
+    """The twin is there by now: what a person sends with it is about the fields of a pair like any other."""
+    for one in known.instructions.get(link.pk, []):
+        if one.kind == Kind.RETRY and (choice := one.choices.get("")):
+            target = choice["in"]
+            one.choices = {
+                rule_id: {"take": "send", "in": target, "value": sent["value"], "seen": {OTHER[target]: sent["seen"]}}
+                for rule_id, sent in choice["values"].items()
+            }
 
 
 def answering(plan: LinkPlan, asked: Instruction | None) -> LinkPlan:
@@ -122,8 +160,10 @@ def answer_rest(plan: LinkPlan, link: Link, known: Batch) -> None:
 
 
 def _why_not(link: Link, plan: LinkPlan) -> str:
-    if link.state == Link.State.CREATING and (plan.state or plan.conflicts):
-        return "found" if plan.state else "asked"
+    if plan.state:
+        return "found" if plan.state == Link.State.ACTIVE else plan.state
+    if link.state == Link.State.CREATING and plan.conflicts:
+        return "asked"
     if link.deleted_left or link.deleted_right:
         return "unreachable"
     return "out_of_scope" if link.out_of_scope else str(link.state)

@@ -428,7 +428,8 @@ def _name_editors(conflict: Conflict, one: Decided, rule: CompiledRule | None) -
 def _answers(instruction: Instruction, one: Decided, conflict: Conflict) -> bool:
     """Whether what a person asked is about this question; without choices it is about the link as a whole."""
     if instruction.choices:
-        outcome = one.plan.instructions.get(instruction.pk, {}).get(conflict.rule_id)
+        outcomes = one.plan.instructions.get(instruction.pk, {})
+        outcome = outcomes.get(conflict.rule_id, outcomes.get(""))
         return conflict.rule_id in instruction.choices and outcome not in ("refused", "stale")
     ended = conflict.rule_id in one.plan.closed or one.plan.state == Link.State.UNLINKED
     return ended and one.plan.instructions.get(instruction.pk, {}).get("") == "done"
@@ -509,7 +510,7 @@ def _instructions(session: Session, one: Decided, batch: Batch) -> list[AuditEnt
             instruction.state = Instruction.State.DONE
         if instruction.state != Instruction.State.APPLYING:
             instruction.finished_at = timezone.now()
-        instruction.save(update_fields=["state", "outcome", "finished_at"])
+        instruction.save(update_fields=["state", "outcome", "finished_at", "choices"])
         if instruction.state == Instruction.State.DONE and instruction.kind in LINK_CODES:
             entries.append(
                 audit_entry(

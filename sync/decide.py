@@ -192,6 +192,7 @@ def _plan_pair(
     """The plan of a link whose two records are there. `exact`: edit times that the vendors' histories tell."""
     left, right = records["left"], records["right"]
     assert left is not None and right is not None
+    asked.spell_out(look.known, link)
     edits = {**edit_times(look.session, link, {"left": left, "right": right}), **(exact or {})}
     plan = plan_link(
         look.session.compiled,

@@ -187,7 +187,7 @@ def match_again(link: Link, user: Any) -> None:
         alone = Link.objects.filter(Q(left_id=None) | Q(right_id=None), pk=link.pk, state=Link.State.UNLINKED)
         # What the ledger tells of the link stays: where a create was tried, the link goes on waiting for its twin.
         tried = link.operations.exists()
-        if not (alone.update(state=Link.State.CREATING, parked={}) if tried else alone.delete()[0]):
+        if not (alone.update(state=Link.State.CREATING, parked={}, typed={}) if tried else alone.delete()[0]):
             raise NotWaiting(f"{link} is not one record that was left alone.")
         for side in SIDES:
             if external_id := link.record_id(side):

@@ -336,6 +336,9 @@ def resolve_field(rule: CompiledRule, f: Field, choice: Mapping[str, Any]) -> Ou
             return Stale()
         return Write(side, choice["value"], "undone", settle="current")
     if take == "send":
+        # Invariant: nobody writes over what they have not seen: who sent it with the twin saw its source alone.
+        if side not in (choice.get("seen") or {}) and f.changed(side):
+            return Stale()
         return _send(rule, f, side, choice["value"])
     if take in ("left", "right"):
         if not rule.may_write(OTHER[take]):
@@ -415,12 +418,12 @@ def _cut_short(sent: Any, read_back: Any) -> bool:
 
 
 def _adds_what_may_be_ours(rule: CompiledRule, f: Field, write: Write) -> bool:
-    """Whether the write adds a member to a set that an unanswered one may have brought before.
+    """Whether the write adds a member to a set that an unanswered one, or one before it, may have brought.
 
     ⚑ Missing where that one went to, it may have been taken away since; there, it may be our own and nobody's edit.
     """
     assert f.parked is not None
-    maybe = f.parked["value"]
+    maybe = f.parked.get("members", f.parked["value"])
     if not rule.is_set or maybe is None:
         return False
     if write.side != f.parked["side"]:

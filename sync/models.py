@@ -285,7 +285,7 @@ class Link(models.Model):
     # refusals: {rule id: {"side", "value", "source", "code", "params"}}; the rule waits, see parking.py
     parked = models.JSONField(default=dict)
     # Of a twin that is still to be made: what a person sends instead of what the source says, while it says what they
-    # saw: {rule id: {"value", "seen", "by"}}
+    # saw: {rule id: {"value", "seen", "path": of the field it is for, "by"}}
     typed = models.JSONField(default=dict)
     # values agreed to differ: {rule id: true}
     agreed_differences = models.JSONField(default=dict)

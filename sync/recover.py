@@ -28,9 +28,9 @@ from connections.connectors.base import (
 )
 from sync import audit, hints, late
 from sync.aftermath import release, tell_asker
-from sync.commit import audit_entry, end_question, label_of, save_links, save_questions
+from sync.commit import audit_entry, end_question, label_of, rule_of, save_links, save_questions
 from sync.lease import LeaseLost
-from sync.merge import MISSING
+from sync.merge import MISSING, counterpart
 from sync.models import AuditEntry, Conflict, Instruction, Operation, Run
 from sync.overwritten import entry_about, replaced_by
 from sync.read import SideFailed
@@ -307,8 +307,16 @@ def _give_up(session: Session, operation: Operation) -> None:
 
 
 def _park_maybe_written(session: Session, operation: Operation, rule_id: str, sent: dict[str, Any]) -> None:
+    before, rule = operation.link.parked.get(rule_id, {}), rule_of(session, rule_id)
     park(session, operation, rule_id, sent, "maybe_written", "")
-    operation.link.parked[rule_id]["params"]["value"] = sent["value"]
+    parked = operation.link.parked[rule_id]
+    parked["params"]["value"] = sent["value"]
+    if rule is not None and rule.is_set and before.get("code") == "maybe_written":
+        # ⚑ What an earlier one may have brought is not forgotten: taken away since, it would be sent again.
+        earlier = before.get("members", before["value"])
+        if before["side"] != operation.side:
+            earlier = counterpart(rule, operation.side, earlier)
+        parked["members"] = list(dict.fromkeys([*(earlier or ()), *(sent["value"] or ())]))
 
 
 def _unclear(session: Session, operation: Operation, rule_id: str) -> AuditEntry:

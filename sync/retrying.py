@@ -99,7 +99,8 @@ def edit(
     """
     choice: dict[str, Any] = {"take": "send", "in": side}
     if link.state == Link.State.CREATING:
-        typed = {"value": value, "seen": seen[OTHER[side]], "by": _name(user)}
+        path = next(rule[side]["path"] for rule in _rules(link.mapping) if rule["id"] == rule_id)
+        typed = {"value": value, "seen": seen[OTHER[side]], "path": path, "by": _name(user)}
         choices = {"": {**choice, "rule": rule_id, "values": {**_under_way(link), rule_id: typed}}}
     else:
         choices = {rule_id: {**choice, "value": value, "seen": dict(seen)}}
@@ -107,6 +108,10 @@ def edit(
         asked = instructions.ask(link, Instruction.Kind.RETRY, choices, user)
         parking.ring(link.mapping_id, [link.pk])
     return asked
+
+
+def _rules(mapping: SyncMapping) -> list[dict[str, Any]]:
+    return list(mapping.published.document["rules"]) if mapping.published else []
 
 
 def _under_way(link: Link) -> dict[str, Any]:

@@ -157,6 +157,9 @@ def _refused(session: Session, operation: Operation, error: Refused | NotAllowed
             park(session, operation, rule_id, operation.fields[rule_id], code, message)
             entries.append(refusal_conflict(session, operation, rule_id, code, message, system, after=after))
         after.again(operation.link)
+        sent = operation.instruction.choices.get("") if operation.instruction else None
+        if sent and sent["rule"] not in hit:
+            tell_asker([operation], Instruction.State.WAITING)  # what they sent goes with the next create
     elif creating:
         operation.link.parked[""] = {"code": "create_refused", "fields": _sent(operation), "message": message}
         entries.append(refusal_conflict(session, operation, "", "create_refused", message, system, after=after))

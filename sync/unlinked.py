@@ -404,10 +404,11 @@ def _fits_what_was_sent(session: Session, twins: Mapping[int, tuple[Unlinked, De
     found = {}
     for pk, one in sent.items():
         names = [candidate.label or candidate.external_id for candidate in fits[id(one)].candidates]
-        if names or fits[id(one)].bound:
+        if fits[id(one)].bound and not names:
+            names = ["a record that is linked already"]
+        if names:
             told = {"fit": names, "side": OTHER[one.side]}
-            code = "fits_what_was_sent" if names else "fits_a_linked_record"
-            found[pk] = Wonder(one.side, one.record.external_id, "duplicate", code, told)
+            found[pk] = Wonder(one.side, one.record.external_id, "duplicate", "fits_what_was_sent", told)
     return found
 
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from connections.connectors.base import Refused, Retry, Uncertain
 from connections.connectors.memory import MemoryConnector, World
-from sync import failures, retrying
+from sync import failures, instructions, retrying
 from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, Operation
 from sync.tests.conftest import Pair, rule
 
@@ -110,10 +110,12 @@ def test_an_optional_field_that_is_refused_with_it_waits_alone(pair: Pair, admin
     pair.publish(rules=[rule("title", "title", right=REQUIRED), rule("body", "body", right={"max_length": 5})])
     pair.left.add(title=LONG, body=LONG)
     pair.quiet()
-    send(Link.objects.get(), SHORT, admin_user)
+    asked = send(Link.objects.get(), SHORT, admin_user)
     pair.quiet()
-    assert the_right(pair) == {"title": SHORT, "body": None}
+    asked.refresh_from_db()
+    assert the_right(pair) == {"title": SHORT, "body": None} and asked.state == "done"
     assert [(one.code, one.rule_id) for one in pair.open_conflicts()] == [("refused", "body")]
+    assert Conflict.objects.get(rule_id="").closed_by == "admin"
 
 
 def test_a_create_that_was_not_answered_keeps_the_edited_value(pair: Pair, refused: Link, admin_user: Any) -> None:
@@ -201,6 +203,53 @@ def test_what_was_sent_stands_until_its_source_is_edited(pair: Pair, admin_user:
     assert the_right(pair) == {"title": "new", "body": "tiny"} and not link.typed
 
 
+def test_an_edit_that_does_not_fit_any_more_takes_no_other_one_with_it(pair: Pair, admin_user: Any) -> None:
+    link = both_refused(pair)
+    first = send(link, SHORT, admin_user)
+    second = send(link, "tiny", admin_user, "body")
+    pair.left.edit(link.left_id or "", body="fits")
+    pair.quiet()
+    first.refresh_from_db()
+    second.refresh_from_db()
+    assert the_right(pair) == {"title": SHORT, "body": "fits"}
+    assert ("superseded" in first.outcome.values(), second.state) == (True, "stale")
+
+
+def test_what_was_sent_is_for_the_field_it_was_sent_to(pair: Pair, admin_user: Any) -> None:
+    pair.publish(rules=[rule("title", "title"), rule("body", "body", right=REQUIRED)])
+    pair.left.add(title="t", body=LONG)
+    pair.quiet()
+    link = Link.objects.get()
+    send(link, "still too long", admin_user, "body")
+    pair.quiet()
+    pair.publish(rules=[rule("title", "title"), {**rule("body", "body"), "right": rule("ref", "ref")["right"]}])
+    pair.quiet()
+    link.refresh_from_db()
+    assert pair.right.value(link.right_id or "", "ref") == LONG and not link.agreed_differences
+
+
+def test_a_source_that_is_edited_back_says_what_it_says(pair: Pair, refused: Link, admin_user: Any) -> None:
+    send(refused, "still too long", admin_user)
+    pair.quiet()
+    for title in ("moved on, too", LONG):
+        pair.left.edit(refused.left_id or "", title=title)
+        pair.quiet()
+    pair.right.change("title", max_length=None)
+    retrying.retry(failures.standing(), admin_user)
+    pair.quiet()
+    assert the_right(pair)["title"] == LONG
+
+
+def test_a_record_that_is_left_alone_forgets_it(pair: Pair, refused: Link, admin_user: Any) -> None:
+    send(refused, "still too long", admin_user)
+    pair.quiet()
+    instructions.ask(refused, Instruction.Kind.UNLINK, {}, admin_user)
+    pair.quiet()
+    instructions.match_again(refused, admin_user)
+    refused.refresh_from_db()
+    assert (refused.state, refused.typed) == ("creating", {})
+
+
 def test_a_retry_sends_it_too(pair: Pair, admin_user: Any) -> None:
     link = both_refused(pair)
     send(link, SHORT, admin_user)
@@ -241,6 +290,34 @@ def test_the_last_word_counts_though_an_earlier_one_is_under_way(pair: Pair, adm
     second.refresh_from_db()
     assert the_right(pair)["body"] == "v2"
     assert (first.state, first.outcome["why"], second.state) == ("stale", "superseded", "done")
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_the_last_word_counts_though_the_record_was_made_meanwhile(pair: Pair, admin_user: Any, edited: bool) -> None:
+    """Unless somebody edited the new record, which the person has not seen."""
+    refusing(pair, *[Retry("503", after=0)] * 3)
+    pair.publish(rules=[rule("title", "title"), rule("body", "body")])
+    pair.left.add(title="x", body="b")
+    failing(pair)
+    link = Link.objects.get()
+
+    def lost(verb: str, ids: Any) -> None:
+        if verb == "create":
+            pair.right.after = lambda *_: None
+            raise Uncertain("no answer")
+
+    pair.right.after = lost
+    send(link, "v1", admin_user, "body", seen="b")
+    due()
+    pair.run()
+    if edited:
+        pair.right.edit(next(iter(pair.right.alive())), body="ana's")
+    asked = send(link, "v2", admin_user, "body", seen="b")
+    Operation.objects.filter(state="uncertain").update(claimed_at=timezone.now() - timedelta(hours=1))
+    due()
+    pair.quiet()
+    asked.refresh_from_db()
+    assert (the_right(pair)["body"], asked.state) == (("ana's", "stale") if edited else ("v2", "done"))
 
 
 def test_what_is_refused_by_turns_is_not_sent_for_ever(pair: Pair, admin_user: Any) -> None:
@@ -314,7 +391,10 @@ def test_a_match_key_of_a_record_that_is_linked_is_asked_about(pair: Pair, admin
     send(link, SHORT, admin_user)
     pair.quiet()
     assert len(pair.right.alive()) == 1
-    assert [one.code for one in pair.open_conflicts() if one.link_id == link.pk] == ["fits_a_linked_record"]
+    assert [one.code for one in pair.open_conflicts() if one.link_id == link.pk] == ["fits_what_was_sent"]
+    send(link, "other", admin_user)
+    pair.quiet()
+    assert len(pair.right.alive()) == 2 and not link.conflicts.exclude(state="closed").exists()
 
 
 def test_a_twin_that_is_found_meanwhile_is_linked_and_the_answer_says_so(pair: Pair, admin_user: Any) -> None:
@@ -328,6 +408,15 @@ def test_a_twin_that_is_found_meanwhile_is_linked_and_the_answer_says_so(pair: P
     asked.refresh_from_db()
     link.refresh_from_db()
     assert (asked.state, asked.outcome["why"], link.state, link.typed) == ("refused", "found", "active", {})
+    assert not AuditEntry.objects.filter(action="resolve").exists()
+
+
+def test_an_answer_about_a_record_that_is_gone_says_so(pair: Pair, refused: Link, admin_user: Any) -> None:
+    asked = send(refused, SHORT, admin_user)
+    pair.left.remove(refused.left_id or "")
+    pair.quiet()
+    asked.refresh_from_db()
+    assert (asked.state, asked.outcome["why"]) == ("refused", "deleted") and not pair.right.records
     assert not AuditEntry.objects.filter(action="resolve").exists()
 
 

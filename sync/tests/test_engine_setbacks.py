@@ -19,7 +19,7 @@ from connections.connectors.base import (
     VersionMismatch,
 )
 from connections.connectors.memory import World
-from sync import hints, instructions
+from sync import hints, instructions, retrying
 from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Operation
 from sync.recover import HIDDEN_AT_MOST
 from sync.tests.conftest import Pair
@@ -323,6 +323,32 @@ def test_a_record_that_is_back_after_an_unanswered_write_is_asked_about(pair: Pa
     runs(pair, 2)
     assert pair.both(left, right, "body") == ("ana's", "b"), "what Bob put back is not overwritten"
     assert [(one.rule_id, one.code) for one in pair.open_conflicts()] == [("body", "maybe_written")]
+
+
+def test_a_member_that_one_of_two_unanswered_writes_brought_is_not_sent_again(pair: Pair, admin_user: Any) -> None:
+    """The first brought it and somebody took it away; the second, which a person asked for, does not hide that."""
+    pair.left.capabilities = replace(pair.left.capabilities, field_history=False, complete_history=False)
+    left, right, link = pair.linked(labels=[])
+    pair.right.edit(right, labels=["a"])
+    loses_answer(pair.left)
+    pair.run()
+    assert pair.left.value(left, "labels") == ["a"]
+    pair.left.edit(left, labels=[])
+    pair.left.edit(left, labels=["b"])
+    runs(pair, 2)
+    assert [one.code for one in pair.open_conflicts()] == ["maybe_written"]
+    seen = {"left": ["b"], "right": ["a"]}
+    loses_answer(pair.left)
+    retrying.edit(link, "labels", "left", ["x"], seen, admin_user)
+    pair.run()
+    pair.left.edit(left, labels=["x", "y"])
+    runs(pair, 2)
+    pair.right.edit(right, labels=["a", "c"])
+    pair.ring("right", right)
+    runs(pair, 2)
+    assert pair.both(left, right, "labels") == (["x", "y"], ["a", "c"])
+    link.refresh_from_db()
+    assert (link.parked["labels"]["value"], link.parked["labels"]["members"]) == (["x"], ["a", "x"])
 
 
 def test_what_was_asked_about_a_field_without_a_rule_names_its_path(pair: Pair) -> None:

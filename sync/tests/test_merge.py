@@ -123,6 +123,7 @@ TABLE = [
     ("a new value is sent", rule(), f("c", "a", "a", "a", parked={"side": R, "value": "b", "code": "refused"}), Write(R, "c", "edited")),
     ("a member that may have arrived, and been taken away, is not sent again", A_SET, f([], ["a", "b"], [], [], parked={**MAYBE, "value": ["a"]}), Ask("refused", "maybe_written")),
     ("a member that may be our own is nobody's addition", A_SET, f(["a", "b"], [], [], [], parked={**MAYBE, "value": ["a"]}), Ask("refused", "maybe_written")),
+    ("nor one that an unanswered write before it may have brought", A_SET, f([], ["a", "b"], [], [], parked={**MAYBE, "value": ["x"], "members": ["a", "x"]}), Ask("refused", "maybe_written")),
     ("other members are sent meanwhile", A_SET, f([], ["b"], [], [], parked={**MAYBE, "value": ["a"]}), Write(L, ["b"], "edited")),
     ("members that are there are none to send again", A_SET, f(["a"], ["a", "b"], [], [], parked={**MAYBE, "value": ["a"]}), Write(L, ["a", "b"], "policy_merge_sets")),
     ("cut short stays asked", rule(), f("abc", "ab", "abc", "ab", parked={"side": R, "value": "abc", "source": "abc", "code": "cut_short"}), Ask("refused", "cut_short")),
