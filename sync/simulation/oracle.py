@@ -54,7 +54,8 @@ class Evidence:
     journal: Sequence[tuple[SimulatedWorld, LogLine]]
     moments: Sequence[datetime]  # when each line of the journal was accepted, on one right clock
     began: Sequence[int]  # for each line of the journal: those before the call that wrote it
-    reads: Sequence[tuple[int, str, frozenset[str]]]  # (accepted writes before it, system, records read)
+    writers: Sequence[int]  # for each line of the journal: the mapping that wrote it; -1: people
+    reads: Sequence[tuple[int, str, frozenset[str], int]]  # (accepted writes before it, system, records read, mapping)
     entries: Sequence[Entry]
     typed: frozenset[str]
     pairs: Sequence[tuple[int, int]]  # systems that mappings join
@@ -180,18 +181,23 @@ class _Case:
                 if not record.deleted or (world.name, external_id) in self.deleted_by_people:
                     yield world, external_id, dict(record.values), not record.deleted
 
-    def read_before(self, index: int) -> int:
+    def read_before(self, index: int, by_any: bool = False) -> int:
         """Lines of the journal before the last look at its record that preceded the call of this line; -1: none did.
 
-        A worker that stood still in the middle of a call made it before what others read meanwhile.
+        A worker that stood still in the middle of a call made it before what others read meanwhile. `by_any`: looks of
+        other mappings count, too.
         """
         world, line = self.evidence.journal[index]
-        looks = self.looks_at(world, line.external_id)
+        looks = self.looks_at(world, line.external_id, None if by_any else self.evidence.writers[index])
         return max((at for at in looks if at <= self.evidence.began[index]), default=-1)
 
-    def looks_at(self, world: SimulatedWorld, external_id: str) -> Iterator[int]:
-        """Lines of the journal before each look at the record."""
-        return (at for at, name, ids in self.evidence.reads if name == world.name and external_id in ids)
+    def looks_at(self, world: SimulatedWorld, external_id: str, mapping: int | None = None) -> Iterator[int]:
+        """Lines of the journal before each look at the record, by one mapping or by all."""
+        return (
+            at
+            for at, name, ids, by in self.evidence.reads
+            if name == world.name and external_id in ids and mapping in (None, by)
+        )
 
     def slept(self, index: int) -> bool:
         """Whether others looked at the record between the call of this line and its acceptance: the write came after
@@ -251,7 +257,8 @@ def _nobody_could_tell(case: _Case, word: str) -> bool:
         if not before:
             continue
         written = max(before)
-        return case.read_before(index) <= written
+        # What another mapping of ours has brought is not to be written over, whoever of us has looked.
+        return case.read_before(index, by_any=case.evidence.journal[written][1].by == US) <= written
     return False
 
 
@@ -471,6 +478,13 @@ def nobody_is_asked_needlessly(case: _Case, verdict: Verdict) -> None:
     if case.circle:
         return  # in a circle one system's two edits may meet each other on their two ways: asked, and nothing lost
     asked: set[tuple[str, str]] = set()  # pairs and fields about which a question stands
+    # What another mapping decided where it first met its pair, which may say nothing: like an edit to this one.
+    first = [entry for entry in case.evidence.entries if entry.code.startswith("initial_")]
+    decided = {
+        (record, entry.field.lower(), frozenset(words(entry.after)))
+        for entry in first
+        for record in entry.label.split(" = ")
+    }
     by_answers = case.evidence.typed | case.undone | case.chosen
     for entry in case.evidence.entries:
         place, stands = (entry.label, entry.field), (entry.label, entry.field) in asked
@@ -493,7 +507,8 @@ def nobody_is_asked_needlessly(case: _Case, verdict: Verdict) -> None:
             now[line.external_id] = frozenset(words(line.after))
             like_an_edit = line.by == US and case.slept(index)
             # What a person typed or undid is an edit too.
-            if line.by != US or like_an_edit or now[line.external_id] & by_answers:
+            by_first = line.by == US and (line.external_id, path, now[line.external_id]) in decided
+            if line.by != US or like_an_edit or by_first or now[line.external_id] & by_answers:
                 edited.add(world.name)
             if all(record in now for record in ids) and len(set(now.values())) == 1 and not like_an_edit:
                 edited.clear()

@@ -90,7 +90,9 @@ class Player:
         self.journal: list[tuple[SimulatedWorld, LogLine]] = []
         self.moments: list[datetime] = []  # when each line of the journal was accepted, on our clock
         self.began: list[int] = []  # lines of the journal before the call that wrote each
-        self.reads: list[tuple[int, str, frozenset[str]]] = []
+        self.writers: list[int] = []  # the mapping that wrote each line of the journal; -1: people
+        self.reads: list[tuple[int, str, frozenset[str], int]] = []
+        self.acting = -1  # the mapping whose run makes calls just now
         self.trace: list[str] = []
         self.mix: Counter[str] = Counter()
         self.typed: set[str] = set()
@@ -116,6 +118,7 @@ class Player:
     def _accepted(self, world: SimulatedWorld, line: LogLine) -> None:
         ours = line.by == US and self.frames
         self.began.append(self.frames[-1].began if ours else len(self.journal))
+        self.writers.append(self.acting if line.by == US else -1)
         self.journal.append((world, line))
         self.moments.append(self.clock.now())
 
@@ -164,6 +167,7 @@ class Player:
             self.journal,
             self.moments,
             self.began,
+            self.writers,
             self.reads,
             entries,
             frozenset(self.typed),
@@ -410,7 +414,11 @@ class Player:
     def _engine_run(self, number: int, poll: bool) -> None:
         if poll:
             MappingState.objects.filter(mapping=self.mappings[number]).update(next_poll_at=None)
-        outcome = engine.run(self.mappings[number])
+        before, self.acting = self.acting, number
+        try:
+            outcome = engine.run(self.mappings[number])
+        finally:
+            self.acting = before
         self._say(f"run of {number}: {outcome.state}")
         with self.killer.others_act():
             self._release(self.mappings[number])
@@ -445,7 +453,7 @@ class Player:
         with self.killer.others_act():
             self._ring()
         if when == "after" and verb == "get":
-            self.reads.append((len(self.journal), world.name, frozenset(ids)))
+            self.reads.append((len(self.journal), world.name, frozenset(ids), self.acting))
         if len(self.frames) > 1:
             return
         if self.kills and self.kills[0] == when and verb in WRITES:
