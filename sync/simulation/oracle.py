@@ -422,6 +422,10 @@ def nothing_flips_back_and_forth(case: _Case, verdict: Verdict) -> None:
         # took away comes over by the other way.
         first = [entry for entry in case.evidence.entries if entry.code.startswith("initial_")]
         undone |= {str(value) for entry in first for value in (entry.before, entry.after)}
+        # An answer in one pair goes round to where another one still asks: the two go on until a question stops them.
+        asked = [entry for entry in case.evidence.entries if entry.action == "conflict" and entry.field]
+        undone |= {str(value) for entry in asked for value in _both(entry.after)}
+    undone = {value.strip() for value in undone}  # as a system that cuts white space keeps it
     for index, (world, line) in enumerate(case.evidence.journal):
         if line.field not in TEXTS or (case.circle and line.field not in BOTH_WAYS):
             continue  # one-way rules in a circle carry an edit round to where somebody has written since
@@ -432,9 +436,14 @@ def nothing_flips_back_and_forth(case: _Case, verdict: Verdict) -> None:
         if case.slept(index):
             continue
         value = str(line.after).strip()
-        if value in ours[key][:-1] and line.after is not None and str(line.after) not in undone:
+        if value in ours[key][:-1] and line.after is not None and value not in undone:
             verdict.findings.append(f"flip-flop: {line.field} of {world.name} {line.external_id} back to {value!r}")
         ours[key].append(value)
+
+
+def _both(told: Any) -> list[Any]:
+    """The two values that a question names."""
+    return [told.get("left"), told.get("right")] if isinstance(told, dict) else []
 
 
 def _answers_that_may_have_arrived(case: _Case) -> Iterator[str]:
