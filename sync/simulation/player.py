@@ -527,15 +527,18 @@ class Player:
             missing = [one for one in self._rules() if one["id"] not in present]
             setting.publish(mapping, rules=[*mapping.published.document["rules"], *missing])
         self._deliver_late()
-        quiet = 0
+        quiet = released = 0
         for number in range(MOST_ROUNDS):
-            self.clock.advance(CALM[min(number, len(CALM) - 1)])
-            before = len(self.journal)
+            # A release is good for an hour: what it lets through goes at once.
+            waited = CALM[min(number, len(CALM) - 1)] if self.mix["released"] == released else CALM[0]
+            self.clock.advance(waited)
+            before, released = len(self.journal), self.mix["released"]
             for which in range(len(self.mappings)):
                 self._engine_run(which, poll=True)
                 self._ring()
             waits = Operation.objects.filter(state__in=Operation.OPEN).exists()
-            quiet = 0 if len(self.journal) > before or waits or number < len(CALM) - 2 else quiet + 1
+            busy = len(self.journal) > before or waits or self.mix["released"] > released
+            quiet = 0 if busy or number < len(CALM) - 2 else quiet + 1
             if quiet >= QUIET_ROUNDS:
                 return ""
         return f"still busy: {list(ChangedRecord.objects.values('side', 'external_id', 'error', 'attempts'))}"
