@@ -12,7 +12,7 @@ from typing import Any
 from connections.connectors.base import Record
 from mappings.compiled import CompiledRule
 from sync import hints
-from sync.commit import Decided
+from sync.commit import Decided, rule_of
 from sync.merge import OTHER, is_empty
 from sync.models import Instruction, Link
 from sync.plan import LinkPlan
@@ -90,7 +90,7 @@ def send_with_twin(session: Session, link: Link, known: Batch, record: Record) -
     nothing: dict[str, Any] = {"rule": "", "in": OTHER[side], "values": {}}
     choice = waiting[-1].choices[""] if waiting else nothing
     outcome: Outcome = {}
-    rule = next((one for one in session.compiled.rules if one.id == choice["rule"]), None)
+    rule = rule_of(session, choice["rule"])
     if waiting:
         outcome = _why_not_sent(session, rule, choice, record) if rule is not None else {"": "refused"}
     sent = {rule_id: one for rule_id, one in choice["values"].items() if rule_id != choice["rule"] or not outcome}
@@ -121,7 +121,7 @@ def _why_not_sent(session: Session, rule: CompiledRule, choice: Mapping[str, Any
 def _stands(session: Session, rule_id: str, sent: Mapping[str, Any], target: str, record: Record) -> bool:
     """Whether the source still says what the person saw, and the field is the one they wrote for; what is not shown
     now says nothing."""
-    rule = next((one for one in session.compiled.rules if one.id == rule_id), None)
+    rule = rule_of(session, rule_id)
     if rule is None or rule.field(target).path != sent.get("path"):
         return False
     path = rule.field(OTHER[target]).path

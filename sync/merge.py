@@ -427,10 +427,7 @@ def _adds_what_may_be_ours(rule: CompiledRule, f: Field, write: Write) -> bool:
     if not rule.is_set or maybe is None:
         return False
     if write.side != f.parked["side"]:
-        try:
-            maybe = rule.lens.put(write.side, maybe)
-        except CannotExpress:
-            return False
+        maybe = counterpart(rule, write.side, maybe)
     return bool(({*(write.value or ())} - {*(f.value(write.side) or ())}) & {*(maybe or ())})
 
 
