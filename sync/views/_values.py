@@ -21,6 +21,7 @@ from syncadmin.templatetags.syncadmin_ui import set_diff, word_diff
 SHORT = 90  # characters of a value in a list; more would hide the rest of its row
 LONG_TEXT = 120  # characters from which a text is typed into several lines
 EMPTY = mark_safe('<span class="dim">empty</span>')
+NO_RECORD = mark_safe('<span class="dim">no record yet</span>')
 
 
 def system_names(mapping: Mapping) -> dict[str, str]:

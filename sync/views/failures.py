@@ -18,7 +18,7 @@ from sync import failures, retrying
 from sync.failures import Group, Standing
 from sync.merge import is_empty
 from sync.views._failures import Editable, cause_of, editable, rows_of
-from sync.views._values import CannotRead, brief, system_names, typed
+from sync.views._values import NO_RECORD, CannotRead, brief, system_names, typed
 from syncadmin import filters
 from syncadmin.paging import page
 
@@ -227,7 +227,10 @@ def edit(request: HttpRequest, fingerprint: str, key: str) -> HttpResponse:
 
 
 def _shown(here: Editable) -> dict[str, Any]:
-    return {side: brief(here.seen[side], here.rule.field(side)) for side in ("left", "right")}
+    shown = {side: brief(here.seen[side], here.rule.field(side)) for side in ("left", "right")}
+    if here.link.state == "creating":
+        shown[here.side] = NO_RECORD
+    return shown
 
 
 def _seen(request: HttpRequest) -> dict[str, Any] | None:
