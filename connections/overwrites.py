@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from connections.connectors.base import Capabilities
@@ -39,3 +40,13 @@ def detection(able: Capabilities) -> Detection:
     if able.field_history:
         return Detection(f"{HISTORY}{covered}.", asked)
     return Detection(BLIND, REPLACED)
+
+
+def detection_in(able: Capabilities, blind_in: Mapping[str, str], object_type: str) -> Detection:
+    """The same for one object type. `blind_in`: see `Connector`."""
+    return Detection(BLIND, REPLACED) if object_type in blind_in else detection(able)
+
+
+def exception(blind_in: Mapping[str, str]) -> str:
+    """What does not hold for every object type; empty where it does."""
+    return f" In {' and '.join(blind_in.values())} such an edit cannot be detected here." if blind_in else ""

@@ -400,6 +400,8 @@ class Connector:
     scope_help: ClassVar[str] = ""
     watches: ClassVar[bool] = False  # changes are told completely only where we installed something, see `watch`
     hidden: ClassVar[bool] = False  # not offered in the UI
+    # Object types, in words, of whose writes nobody tells what they replaced, though of others somebody does.
+    blind_in: ClassVar[Mapping[str, str]] = {}
     proof: ClassVar[proofs.Proof | None] = None  # how webhook requests prove their sender; None: they cannot
 
     def __init__(self, context: Context) -> None:

@@ -84,6 +84,7 @@ class Jira(Connector):
         FormField("jql", "Only issues where", required=False, multiline=True, help="JQL, like: labels = customer"),
     )
     scope_help = 'A project, issue types and a JQL condition. New issues get the first issue type, else "Task".'
+    blind_in: ClassVar[Mapping[str, str]] = {"comment": "comments"}
     capabilities = Capabilities(
         bulk_read=100,
         bulk_write=1,  # edits have no synchronous bulk form

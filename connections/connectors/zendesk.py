@@ -71,6 +71,7 @@ class Zendesk(Connector):
     )
     scope_form: ClassVar[Sequence[FormField]] = scopes.FIELDS
     scope_help = "Tickets have to fit everything that is filled in."
+    blind_in: ClassVar[Mapping[str, str]] = {"user": "users", "organization": "organizations"}
     capabilities = Capabilities(
         bulk_read=PAGE,
         bulk_write=PAGE,

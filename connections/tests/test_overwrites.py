@@ -7,7 +7,7 @@ import pytest
 from connections.connectors import all_connectors, connector_class
 from connections.connectors.base import Capabilities
 from connections.models import Connection
-from connections.overwrites import ASKED, BLIND, LEFT_OUT, REPLACED, detection
+from connections.overwrites import ASKED, BLIND, LEFT_OUT, REPLACED, detection, detection_in
 from connections.tests.rest_documents import Habits, things_document
 from connections.views.kinds import kind_of
 from connections.views.overview import behaviour
@@ -39,7 +39,7 @@ HISTORY = {"field_history": True, "complete_history": True}
 def test_each_way_to_notice_is_told(able: dict[str, object], what: str, meaning: str) -> None:
     told = detection(Capabilities(**able))  # type: ignore[arg-type]
     assert what in told.what and told.meaning.startswith(meaning)
-    assert ("Overwrite check", f"{told.what} {told.meaning}") in behaviour(Capabilities(**able))  # type: ignore[arg-type]
+    assert ("Overwrite check", f"{told.what} {told.meaning}") in behaviour(Capabilities(**able), {})  # type: ignore[arg-type]
 
 
 def test_where_there_is_neither_condition_nor_history_each_system_says_so() -> None:
@@ -48,6 +48,26 @@ def test_where_there_is_neither_condition_nor_history_each_system_says_so() -> N
     assert blind == {"asana", "freshdesk", "freshservice", "hubspot_contacts", "rest"}
     assert detection(connector_class("jira").capabilities).meaning == ASKED
     assert detection(connector_class("postgresql").capabilities).meaning.startswith("Nothing is overwritten")
+
+
+@pytest.mark.parametrize(
+    ("kind", "sees", "blind", "said"),
+    [
+        ("jira", ["issue"], ["comment"], "In comments such an edit cannot be detected here."),
+        ("zendesk", ["ticket"], ["user", "organization"], "In users and organizations such an edit cannot be"),
+    ],
+)
+def test_an_object_type_of_which_nobody_tells_is_told_apart(
+    kind: str, sees: list[str], blind: list[str], said: str
+) -> None:
+    connector = connector_class(kind)
+
+    def told(object_type: str) -> str:
+        return detection_in(connector.capabilities, connector.blind_in, object_type).what
+
+    assert {told(one) for one in sees} == {detection(connector.capabilities).what}
+    assert {told(one) for one in blind} == {BLIND}
+    assert said in dict(behaviour(connector.capabilities, connector.blind_in))["Overwrite check"]
 
 
 def test_a_described_api_is_judged_as_it_is_described() -> None:

@@ -18,12 +18,13 @@ class Kind:
     address_help: str
     capabilities: Capabilities
     watches: bool
+    blind_in: Mapping[str, str]
 
 
 def described(connector: type[Connector], settings: Mapping[str, Any] | None = None) -> Kind:
     """What a connector can do: for any connection, or for one with these settings."""
     able = connector.capabilities if settings is None else connector.capabilities_for(settings)
-    return Kind(connector.kind, connector.label, connector.address_help, able, connector.watches)
+    return Kind(connector.kind, connector.label, connector.address_help, able, connector.watches, connector.blind_in)
 
 
 def kind_of(connection: Connection) -> Kind | None:

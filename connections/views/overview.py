@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,7 +20,7 @@ from connections.credentials import masked
 from connections.forecast import Forecast, forecast
 from connections.forms import dict_of
 from connections.models import Connection
-from connections.overwrites import detection
+from connections.overwrites import detection, exception
 from connections.pauses import standstill
 from connections.usage import calls_last_hour, uses_of, visible_connections
 from connections.views.deliveries import line_of
@@ -75,7 +76,7 @@ def show(request: HttpRequest, pk: int) -> HttpResponse:
         "window_words": [words(one) for one in connection.windows if not is_over(one, timezone.now())],
         "findings": findings(connection),
         "able": able,
-        "behaviour": behaviour(able) if able else [],
+        "behaviour": behaviour(able, kind.blind_in) if kind and able else [],
         "secrets": stored_secrets(connection),
         "calls": calls_last_hour(uses),
         "spent": spent_of(connection, able.rate_per_second) if able else None,
@@ -180,7 +181,7 @@ def findings(connection: Connection) -> list[Finding]:
     return sorted(lines, key=lambda line: ("bad", "warn", "ok").index(line.kind))
 
 
-def behaviour(able: Capabilities) -> list[tuple[str, str]]:
+def behaviour(able: Capabilities, blind_in: Mapping[str, str]) -> list[tuple[str, str]]:
     """The declared capabilities, in words."""
     bells = {"webhook": "it calls our webhook", "stream": "we listen to its change stream", "none": "polling alone"}
     deletions = {
@@ -195,7 +196,7 @@ def behaviour(able: Capabilities) -> list[tuple[str, str]]:
         ("Batch", f"{able.bulk_read} reads, {able.bulk_write} writes"),
         ("At once", f"{able.concurrency} calls, at most {able.rate_per_second:g} a second{writes}"),
         ("Creates", "safe to repeat" if able.idempotent_create else "looked up by our key before a repeat"),
-        ("Overwrite check", f"{overwrite.what} {overwrite.meaning}"),
+        ("Overwrite check", f"{overwrite.what} {overwrite.meaning}{exception(blind_in)}"),
         ("Deletions", "listed by the system" if able.lists_deletions else deletions[able.bell]),
         ("Who changed what", "field history" if able.field_history else "the record's last editor"),
         ("Polls read again", f"{able.overlap:g} s each time, {2 * able.lookback:g} s once in {able.lookback:g} s"),

@@ -188,6 +188,9 @@ class Showing(VerifyCase):
             text = self.text(self.at)
         self.assertNotIn(BLIND, text)
         self.assertEqual(text.count("history tells of an edit that our write replaced"), 2)
+        types = {self.pair.mapping.object_type("right"): "records"}
+        with mock.patch.multiple(MemoryConnector, capabilities=able, blind_in=types):
+            self.assertEqual(self.text(self.at).count(BLIND), 2)
 
     def test_the_first_line_is_the_answer(self) -> None:
         self.assertIn("<h1>Pair: 1 pair drifted</h1>", self.html(self.at))

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.utils.safestring import SafeString
 
-from connections.overwrites import Detection, detection
+from connections.overwrites import Detection, detection_in
 from connections.views.kinds import kind_of
 from mappings.compiled import field_spec
 from mappings.transforms.base import FieldSpec
@@ -128,7 +128,11 @@ def overwrites_of(one: Verification) -> list[tuple[str, str, Detection]]:
     found = [
         (side, system, kind_of(one.mapping.connection(side))) for side, system in system_names(one.mapping).items()
     ]
-    return [(side, system, detection(kind.capabilities)) for side, system, kind in found if kind is not None]
+    return [
+        (side, system, detection_in(kind.capabilities, kind.blind_in, one.mapping.object_type(side)))
+        for side, system, kind in found
+        if kind is not None
+    ]
 
 
 def _specs(document: Mapping[str, Any]) -> dict[tuple[str, str], FieldSpec]:
