@@ -320,7 +320,7 @@ def _park_maybe_written(session: Session, operation: Operation, rule_id: str, se
 
 
 def _unclear(session: Session, operation: Operation, rule_id: str) -> AuditEntry:
-    """A value that we may have written, in a record that nobody can read any more."""
+    """A value that we may have written, why, and over what, in a record that nobody can read any more."""
     sent = operation.fields[rule_id]
     return audit_entry(
         session,
@@ -330,7 +330,9 @@ def _unclear(session: Session, operation: Operation, rule_id: str) -> AuditEntry
         operation_id=operation.pk,
         field_label=label_of(session, rule_id, sent["path"]),
         side=operation.side,
+        before=sent["before"],
         after=sent["value"],
+        params={"system": session.system(operation.side), "why": sent["code"]},
     )
 
 

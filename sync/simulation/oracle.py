@@ -21,6 +21,7 @@ ONE_WAY = "Note"  # its label
 BOTH_WAYS = ("title", "body", "amount", "labels")
 # Writes that by their nature replace what nobody agreed to lose: only an older value may go that way.
 PLAIN_WRITES = frozenset({"edited", "kept_apart", "created", "initial_fill", "initial_union"})
+MAYBE_WRITTEN = frozenset({"maybe_written", "gone_unanswered"})
 ASKED_OF_BOTH = frozenset({"both_changed", "times_overlap", "edits_touch"})
 DIFFER = frozenset(
     {
@@ -161,6 +162,8 @@ class _Case:
                 asked[place] |= words(entry.before) | words(entry.after)
                 if entry.why and entry.why not in PLAIN_WRITES:  # decided against, whether or not the write arrived
                     kept |= words(entry.before)
+            elif entry.action == "unclear" and entry.why not in PLAIN_WRITES:
+                kept |= words(entry.before)
             elif (entry.action, entry.code) == ("conflict_closed", "moved"):
                 asked.pop(place, None)
             elif entry.action == "resolve" or (entry.action == "agree" and entry.code in DIFFER):
@@ -452,7 +455,7 @@ def _answers_that_may_have_arrived(case: _Case) -> Iterator[str]:
     for entry in case.evidence.entries:
         if entry.action == "ask":
             instructed.add(entry.label)
-        elif entry.code == "maybe_written" and entry.label in instructed:
+        elif entry.code in MAYBE_WRITTEN and entry.label in instructed:
             yield str(entry.after)
 
 

@@ -256,7 +256,8 @@ def test_a_write_whose_record_is_gone_before_its_fate_is_known_is_told_as_unknow
     runs(pair, 2)
     assert Operation.objects.get(kind="update").result["code"] == "gone_unanswered"
     told = AuditEntry.objects.get(action="unclear")
-    assert (told.side, told.field_label, told.values["after"]) == ("right", "Body", "on its way")
+    assert (told.side, told.field_label, told.params["why"]) == ("right", "Body", "edited")
+    assert told.values == {"before": "b", "after": "on its way"}, "the log keeps what it may have replaced"
 
 
 def test_a_write_whose_record_is_hidden_waits_for_it_an_hour_at_most(pair: Pair) -> None:

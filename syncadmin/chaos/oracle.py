@@ -57,7 +57,8 @@ NAME = {"left": "key", "right": "CaseNumber"}
 OVERWROTE = "overwrote_an_edit"
 # Codes of the audit log by which a person or a named policy decided against the value that was there.
 BY_PERSON = frozenset({"resolved", "undone"})
-MAYBE_WRITTEN = "maybe_written"  # the code of a write whose answer was lost and whose fate nothing tells
+# Codes of a write whose answer was lost and whose fate nothing tells: a person is asked, or nobody can read the record.
+MAYBE_WRITTEN = frozenset({"maybe_written", "gone_unanswered"})
 KINDS = ("lost", "duplicated", "resurrected", "flip-flopped", "invented")
 CLOCK_SECONDS = 0.05  # stamps of the two systems are rounded differently
 
@@ -140,11 +141,11 @@ class Evidence:
     def lines_of(self) -> dict[tuple[str, str, str], list[Told]]:
         """Audit lines of writes by (side, name of the record there, label of the field).
 
-        A write that may have happened is told as what a person is asked, and why it was sent.
+        A write that may have happened is told as such, with why it was sent.
         """
         found: dict[tuple[str, str, str], list[Told]] = defaultdict(list)
         for told in self.audit:
-            if told.code == MAYBE_WRITTEN:
+            if told.code in MAYBE_WRITTEN:
                 told = replace(told, action="write", code=told.params.get("why", ""))
             if told.action in ("write", "create") and " = " in told.label:
                 left, _, right = told.label.partition(" = ")

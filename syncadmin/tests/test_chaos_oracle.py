@@ -127,11 +127,14 @@ def test_what_a_policy_or_a_person_decided_against_is_kept_where_the_log_says_so
 
 
 @pytest.mark.parametrize(("why", "found"), [("resolved", []), ("policy_left", []), ("edited", ["lost"])])
-def test_a_decision_whose_write_was_not_answered_counts_as_one(logs: Logs, why: str, found: list[str]) -> None:
+@pytest.mark.parametrize(("action", "code"), [("conflict", "maybe_written"), ("unclear", "gone_unanswered")])
+def test_a_decision_whose_write_was_not_answered_counts_as_one(
+    logs: Logs, action: str, code: str, why: str, found: list[str]
+) -> None:
     logs.write("right", ANA, "Old", OTHER_VALUE)
     logs.write("left", ANA, "Old", FIRST)
     logs.write("right", US, OTHER_VALUE, FIRST)
-    logs.told("right", "maybe_written", OTHER_VALUE, FIRST, "conflict", why=why)
+    logs.told("right", code, OTHER_VALUE, FIRST, action, why=why)
     logs.write("right", ANA, FIRST, THIRD)
     logs.ours("left", FIRST, THIRD)
     assert logs.kinds() == found
