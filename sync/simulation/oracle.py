@@ -7,7 +7,7 @@ over it, or it lies in the audit log beside the question or the named policy tha
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,6 +21,7 @@ ONE_WAY = "Note"  # its label
 BOTH_WAYS = ("title", "body", "amount", "labels")
 # Writes that by their nature replace what nobody agreed to lose: only an older value may go that way.
 PLAIN_WRITES = frozenset({"edited", "kept_apart", "created", "initial_fill", "initial_union"})
+BY_REQUEST = frozenset({"resolved", "undone", "retried", "repaired"})
 MAYBE_WRITTEN = frozenset({"maybe_written", "gone_unanswered"})
 ASKED_OF_BOTH = frozenset({"both_changed", "times_overlap", "edits_touch"})
 DIFFER = frozenset(
@@ -530,8 +531,11 @@ def nobody_is_asked_needlessly(case: _Case, verdict: Verdict) -> None:
 
 def no_question_comes_back_unchanged(case: _Case, verdict: Verdict) -> None:
     last: dict[tuple[str, str], Entry] = {}
+    requests: Counter[str] = Counter()  # by pair
+    answered: Counter[tuple[str, str]] = Counter()  # questions about what was sent by request
     for entry in case.evidence.entries:
         key = (entry.label, entry.field)
+        requests[entry.label] += entry.action == "ask"
         if entry.action in ("ask", "retry"):  # what a person answered is tried, and may end in the same question
             last = {other: one for other, one in last.items() if other[0] != entry.label}
         if (entry.action, entry.code) == ("conflict_closed", "superseded"):  # its field cannot be read for a while
@@ -540,6 +544,7 @@ def no_question_comes_back_unchanged(case: _Case, verdict: Verdict) -> None:
             continue
         before = last.get(key)
         last[key] = entry
+        answered[key] += entry.why in BY_REQUEST
         if before is None or (before.code, before.before, before.after) != (entry.code, entry.before, entry.after):
             continue
         ids = [part.strip() for part in entry.label.split("=")]
@@ -549,7 +554,9 @@ def no_question_comes_back_unchanged(case: _Case, verdict: Verdict) -> None:
         )
         # Under another version what was refused or not answered is tried once more.
         tried = any(before.at_line <= line <= entry.at_line for line in case.evidence.published)
-        if not moved and not tried:
+        # Somebody asked for the same twice before it was known what became of the first.
+        twice = entry.why in BY_REQUEST and answered[key] <= requests[entry.label]
+        if not (moved or tried or twice):
             verdict.findings.append(f"asked again unchanged: {entry.field} of {entry.label} ({entry.code})")
 
 
