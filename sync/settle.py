@@ -103,6 +103,8 @@ def _confirmed(
     for rule_id, sent in operation.fields.items():
         again = settle_field(session, operation, rule_id, sent, record, result.on_the_way, late) or again
         entries.append(write_entry(session, operation, rule_id, sent))
+        if _taken_as_it_stands(operation, rule_id, sent):
+            entries.append(_made_of_it(session, operation, rule_id, sent))
     if creating:
         again = _bases_of_new_record(session, operation, record, late) or again
         entries.append(
@@ -201,6 +203,28 @@ def settle_field(
     if written.cut_short:
         park(session, operation, rule_id, sent, "cut_short", "")
     return written.cut_short or (written.edited and (late or not current))
+
+
+def _taken_as_it_stands(operation: Operation, rule_id: str, sent: Mapping[str, Any]) -> bool:
+    """Whether a value for this side alone became another one there, its system's form of it or an automation's answer,
+    which goes nowhere."""
+    link, stands = operation.link, operation.link.bases(operation.side).get(rule_id)
+    alone = sent["settle"] == "current" and rule_id in link.agreed_differences and rule_id not in link.parked
+    return alone and "read_back" in sent and stands != sent["read_back"]
+
+
+def _made_of_it(session: Session, operation: Operation, rule_id: str, sent: Mapping[str, Any]) -> AuditEntry:
+    return audit_entry(
+        session,
+        "agree",
+        "made_of_it",
+        operation.link,
+        operation_id=operation.pk,
+        field_label=label_of(session, rule_id, sent["path"]),
+        before={operation.side: sent["value"], OTHER[operation.side]: sent["source"]},
+        after={side: operation.link.bases(side).get(rule_id) for side in SIDES},
+        params={"system": session.system(operation.side)},
+    )
 
 
 def _step(rule: CompiledRule, operation: Operation, rule_id: str, sent: dict[str, Any], reached: Any) -> None:

@@ -37,6 +37,7 @@ SENTENCES: dict[str, str] = {
     "direction_keeps": "The rule does not write to that side; both values were left as they are.",
     "kept_apart": "What was added and taken away was carried over; the rest may go on differing, as was agreed.",
     "agreed_to_differ": "{by} agreed that the two values may differ.",
+    "made_of_it": "{system} made another value of what it alone was sent; the two may differ.",
     "left_as_it_is": "{by} left the field as it is.",
     "linked": "The records were found to be the same thing.",
     "merge_followed": "{was} was merged into another record in {system}; the pair goes on with that one.",

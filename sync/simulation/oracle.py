@@ -27,6 +27,7 @@ ASKED_OF_BOTH = frozenset({"both_changed", "times_overlap", "edits_touch"})
 DIFFER = frozenset(
     {
         "agreed_to_differ",
+        "made_of_it",
         "kept_apart",
         "one_way_target_kept",
         "direction_keeps",

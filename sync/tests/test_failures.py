@@ -284,6 +284,24 @@ def test_an_edited_value_goes_to_the_refused_side_alone(
     assert pair.right.value(right, "body") == "next", "the next edit flows again"
 
 
+def test_the_log_keeps_what_the_system_made_of_a_value_for_it_alone(
+    pair: Pair, refused: tuple[str, str, Link], admin_user: Any
+) -> None:
+    left, right, link = refused
+    pair.right.on_write = lambda id, values, by: {**values, "body": "the robot's"} if "body" in values else values
+    send(pair, link, "short", admin_user)
+    runs(pair, 2)
+    assert pair.both(left, right, "body") == ("far too long for it", "the robot's"), "it goes nowhere"
+    written, taken = AuditEntry.objects.filter(action__in=("write", "agree")).order_by("pk")
+    assert (written.code, written.values["after"], taken.code) == ("retried", "short", "made_of_it")
+    assert taken.values["after"] == {"left": "far too long for it", "right": "the robot's"}
+    pair.right.on_write = lambda id, values, by: values
+    pair.left.edit(left, body="new")
+    pair.ring("left", left)
+    runs(pair)
+    assert pair.both(left, right, "body") == ("new", "new"), "the next edit of either flows again"
+
+
 def test_an_edited_value_is_not_sent_where_the_field_moved_meanwhile(
     pair: Pair, refused: tuple[str, str, Link], admin_user: Any
 ) -> None:
