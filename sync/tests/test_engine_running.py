@@ -16,7 +16,7 @@ from connections.models import Connection
 from mappings.models import Mapping
 from sync import apply, commit, hints, lease, recover, schedule
 from sync.approval import release
-from sync.models import ChangedRecord, Cursor, Link, MappingState, Operation, Run
+from sync.models import Allowance, ChangedRecord, Cursor, Link, MappingState, Operation, Run
 from sync.tests.conftest import Pair, build_pair
 from sync.tests.engine_cases import once
 
@@ -307,6 +307,22 @@ def test_a_side_that_suddenly_lists_nothing_halts_until_a_person_says_it_is_true
     release(pair.mapping, 3, "the project was emptied", "ana")
     pair.quiet()
     assert len(pair.open_conflicts()) == 3
+    Allowance.objects.update(expires_at=timezone.now())
+    Cursor.objects.update(swept_at=None)
+    assert pair.run().code != "side_empty", "what is known to be gone is not missed every hour"
+
+
+def test_a_side_whose_records_all_left_the_scope_is_not_empty(pair: Pair) -> None:
+    tells_of_no_deletions(pair)
+    pair.publish(left={**pair.mapping.published.document["left"], "scope": {"status": "open"}})
+    left, _, link = pair.linked(status="open")
+    pair.left.edit(left, status="closed")
+    pair.ring("left", left)
+    pair.run("live")
+    link.refresh_from_db()
+    assert link.out_of_scope == "left" and left in pair.left.alive()
+    Cursor.objects.update(swept_at=None)
+    assert pair.run().code != "side_empty"
 
 
 def test_live_edits_do_not_wait_for_a_long_list(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
