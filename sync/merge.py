@@ -146,8 +146,10 @@ def merge_field(rule: CompiledRule, f: Field) -> Outcome:
         if f.value(side) is MISSING:
             return Skip(side)
     outcome = _decide(rule, f)
-    if f.parked and isinstance(outcome, Write | Nothing | Drift) and _still_parked(rule, f, outcome):
-        return Ask("refused", f.parked["code"], f.parked.get("params", {}))
+    if isinstance(outcome, Write | Nothing | Drift):
+        for parked in (f.parked, (f.parked or {}).get("unsure")):
+            if parked and _still_parked(rule, f, parked, outcome):
+                return Ask("refused", parked["code"], parked.get("params", {}))
     return outcome
 
 
@@ -417,29 +419,33 @@ def _cut_short(sent: Any, read_back: Any) -> bool:
     return bool(kept) and len(read_back) < len(sent.rstrip()) and sent.startswith(kept)
 
 
-def _adds_what_may_be_ours(rule: CompiledRule, f: Field, write: Write) -> bool:
+def unsure_of(parked: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What is parked of a write that may have happened: this, or what a refusal of the same field came after."""
+    return parked if parked.get("code") == "maybe_written" else parked.get("unsure")
+
+
+def _adds_what_may_be_ours(rule: CompiledRule, f: Field, parked: Mapping[str, Any], write: Write) -> bool:
     """Whether the write adds a member to a set that an unanswered one, or one before it, may have brought.
 
     ⚑ Missing where that one went to, it may have been taken away since; there, it may be our own and nobody's edit.
     """
-    assert f.parked is not None
-    maybe = f.parked.get("members", f.parked["value"])
+    maybe = parked.get("members", parked["value"])
     if not rule.is_set or maybe is None:
         return False
-    if write.side != f.parked["side"]:
+    if write.side != parked["side"]:
         maybe = counterpart(rule, write.side, maybe)
     return bool(({*(write.value or ())} - {*(f.value(write.side) or ())}) & {*(maybe or ())})
 
 
-def _still_parked(rule: CompiledRule, f: Field, outcome: Outcome) -> bool:
+def _still_parked(rule: CompiledRule, f: Field, parked: Mapping[str, Any], outcome: Outcome) -> bool:
     """A refused value is not sent again until it changes, nor is a member of a set that may be our own."""
-    assert f.parked is not None
-    if isinstance(outcome, Write) and f.parked["code"] == "maybe_written" and _adds_what_may_be_ours(rule, f, outcome):
+    maybe_written = parked["code"] == "maybe_written"
+    if isinstance(outcome, Write) and maybe_written and _adds_what_may_be_ours(rule, f, parked, outcome):
         return True
-    if isinstance(outcome, Write) and f.parked.get("typed") and outcome.side == f.parked["side"]:
+    if isinstance(outcome, Write) and parked.get("typed") and outcome.side == parked["side"]:
         # A person's own value was refused after the ordinary one: neither is sent again for the same source.
-        return outcome.value == f.parked["value"] or f.value(OTHER[outcome.side]) == f.parked.get("source")
+        return outcome.value == parked["value"] or f.value(OTHER[outcome.side]) == parked.get("source")
     if isinstance(outcome, Write):
-        return outcome.side == f.parked["side"] and outcome.value == f.parked["value"]
+        return outcome.side == parked["side"] and outcome.value == parked["value"]
     # Cut short: bases moved, the sides still differ for as long as the source says what was cut.
-    return f.parked["code"] == "cut_short" and f.value(OTHER[f.parked["side"]]) == f.parked.get("source")
+    return parked["code"] == "cut_short" and f.value(OTHER[parked["side"]]) == parked.get("source")

@@ -282,7 +282,8 @@ class Link(models.Model):
     # (version, mapping version) of a read in which every readable mapped field equalled its base
     left_settled = models.CharField(max_length=230, blank=True)
     right_settled = models.CharField(max_length=230, blank=True)
-    # refusals: {rule id: {"side", "value", "source", "code", "params"}}; the rule waits, see parking.py
+    # refusals: {rule id: {"side", "value", "source", "code", "params"}}; the rule waits, see parking.py. "unsure": what
+    # was parked before of a write of the same field that may have happened
     parked = models.JSONField(default=dict)
     # Of a twin that is still to be made: what a person sends instead of what the source says, while it says what they
     # saw: {rule id: {"value", "seen", "path": of the field it is for, "by"}}

@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 from mappings.compiled import CompiledRule
 from mappings.models import Mapping as SyncMapping
 from sync import causes, hints
-from sync.merge import OTHER, counterpart
+from sync.merge import OTHER, counterpart, unsure_of
 from sync.models import Conflict, Link
 from sync.session import SIDES
 from sync.state import Batch
@@ -92,9 +92,16 @@ def lift(known: Batch, rules: Sequence[CompiledRule]) -> None:
             parked = link.parked.get(rule_id)
             if parked is None or parked.get("code") in causes.UNSURE_CODES:
                 continue
-            del link.parked[rule_id]
+            let_go(link, rule_id)
             if parked.get("code") == "cut_short" and rule_id in by_id:
                 _send_whole(link, by_id[rule_id], parked["side"])
+
+
+def let_go(link: Link, rule_id: str) -> None:
+    """What was refused is parked no longer; ⚑ a write that may have happened before it still is."""
+    maybe = unsure_of(link.parked.pop(rule_id, {}))
+    if maybe:
+        link.parked[rule_id] = dict(maybe)
 
 
 def _send_whole(link: Link, rule: CompiledRule, side: str) -> None:

@@ -30,7 +30,7 @@ from sync import audit, hints, late
 from sync.aftermath import release, tell_asker
 from sync.commit import audit_entry, end_question, label_of, rule_of, save_links, save_questions
 from sync.lease import LeaseLost
-from sync.merge import MISSING, counterpart
+from sync.merge import MISSING, counterpart, unsure_of
 from sync.models import AuditEntry, Conflict, Instruction, Operation, Run
 from sync.overwritten import entry_about, replaced_by
 from sync.read import SideFailed
@@ -307,11 +307,11 @@ def _give_up(session: Session, operation: Operation) -> None:
 
 
 def _park_maybe_written(session: Session, operation: Operation, rule_id: str, sent: dict[str, Any]) -> None:
-    before, rule = operation.link.parked.get(rule_id, {}), rule_of(session, rule_id)
+    before, rule = unsure_of(operation.link.parked.get(rule_id, {})), rule_of(session, rule_id)
     park(session, operation, rule_id, sent, "maybe_written", "")
     parked = operation.link.parked[rule_id]
     parked["params"]["value"] = sent["value"]
-    if rule is not None and rule.is_set and before.get("code") == "maybe_written":
+    if rule is not None and rule.is_set and before:
         # ⚑ What an earlier one may have brought is not forgotten: taken away since, it would be sent again.
         earlier = before.get("members", before["value"])
         if before["side"] != operation.side:

@@ -14,6 +14,7 @@ from django.utils import timezone
 from mappings.compiled import CompiledMapping
 from sync import audit, hints
 from sync.models import AuditEntry, ChangedRecord, Conflict, Link, SchemaFinding
+from sync.parking import let_go
 from sync.rows import save_rows
 from sync.schema import LATER, Finding, gravest
 from sync.session import SIDES, Session
@@ -182,7 +183,8 @@ def values_may_fit_again(
             and (rule in rules or held.get("side", "right" if link.left_id else "left") in sides)
         ]
         if again:
-            link.parked = {rule: held for rule, held in link.parked.items() if rule not in again}
+            for rule in again:
+                let_go(link, rule)
             freed.append(link)
     save_rows(freed, ["parked"])
     for side in SIDES:

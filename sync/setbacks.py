@@ -23,7 +23,7 @@ from connections.models import Connection
 from sync import causes, clobbers, hints
 from sync.aftermath import Aftermath, ring, tell_asker
 from sync.commit import audit_entry, heed, label_of, rule_of
-from sync.merge import OTHER
+from sync.merge import OTHER, unsure_of
 from sync.models import AuditEntry, Conflict, Instruction, Operation
 from sync.rows import save_rows
 from sync.session import Session
@@ -201,6 +201,9 @@ def _sent(operation: Operation) -> dict[str, Any]:
 
 
 def park(session: Session, operation: Operation, rule_id: str, sent: dict[str, Any], code: str, message: str) -> None:
+    """⚑ What may have been written before stays known: the refusal of another value tells nothing of it."""
+    before = operation.link.parked.get(rule_id)
+    maybe = unsure_of(before) if before and code != "maybe_written" else None
     operation.link.parked[rule_id] = {
         "side": operation.side,
         "value": sent["value"],
@@ -208,6 +211,7 @@ def park(session: Session, operation: Operation, rule_id: str, sent: dict[str, A
         "typed": sent["settle"] != "source",
         "code": code,
         "params": {"system": session.system(operation.side), "message": message, "side": operation.side},
+        **({"unsure": maybe} if maybe else {}),
     }
 
 

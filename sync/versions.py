@@ -51,8 +51,7 @@ def _end_questions(session: Session) -> None:
             links = {one.link.pk: one.link for one in questions if one.link}
             for one in questions:
                 one.link = links[one.link_id or 0]
-                if one.link.parked.get(one.rule_id, {}).get("code") != "maybe_written":
-                    one.link.parked.pop(one.rule_id, None)
+                parking.let_go(one.link, one.rule_id)
             entries = [end_with_its_rule(session, one) for one in questions]
             save_questions(questions)
             save_rows(list(links.values()), ["parked"])

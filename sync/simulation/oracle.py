@@ -211,7 +211,9 @@ class _Case:
         return any(self.evidence.began[index] < at <= index for at in self.looks_at(world, line.external_id))
 
     def entries_of(self, records: Sequence[str], path: str) -> list[Entry]:
-        return [entry for entry in self.told[path.title()] if all(record in entry.label for record in records)]
+        """Lines about a field of this pair; those from before its twin was made name one record alone."""
+        pair = {*records, "?"}
+        return [entry for entry in self.told[path.title()] if entry.label and pair.issuperset(entry.label.split(" = "))]
 
 
 # The checks. -----------------------------------------------------------------------------------------------------

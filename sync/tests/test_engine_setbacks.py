@@ -352,6 +352,34 @@ def test_a_member_that_one_of_two_unanswered_writes_brought_is_not_sent_again(pa
     assert (link.parked["labels"]["value"], link.parked["labels"]["members"]) == (["x"], ["a", "x"])
 
 
+@pytest.mark.parametrize("lifted", [False, True])
+def test_what_an_unanswered_write_may_have_brought_outlives_the_refusal_of_another_value(
+    pair: Pair, admin_user: Any, lifted: bool
+) -> None:
+    pair.left.capabilities = replace(pair.left.capabilities, field_history=False, complete_history=False)
+    left, right, link = pair.linked(labels=[])
+    pair.right.edit(right, labels=["a"])
+    loses_answer(pair.left)
+    pair.run()
+    assert pair.left.value(left, "labels") == ["a"]
+    pair.left.edit(left, labels=[])
+    runs(pair, 2)
+    assert [one.code for one in pair.open_conflicts()] == ["maybe_written"]
+    fails(pair.left, "update", lambda: Refused("Not this.", {"labels": "not allowed"}))
+    retrying.edit(link, "labels", "left", ["x"], {"left": [], "right": ["a"]}, admin_user)
+    runs(pair, 2)
+    link.refresh_from_db()
+    assert (link.parked["labels"]["code"], link.parked["labels"]["unsure"]["value"]) == ("refused", ["a"])
+    if lifted:
+        Conflict.objects.update(retry="asked")
+    else:
+        pair.right.edit(right, labels=["a", "b"])
+    pair.ring("right", right)
+    runs(pair, 2)
+    assert pair.left.value(left, "labels") == [], "somebody took it away"
+    assert [one.code for one in pair.open_conflicts()] == ["maybe_written"]
+
+
 def test_what_was_asked_about_a_field_without_a_rule_names_its_path(pair: Pair) -> None:
     pair.right.capabilities = replace(pair.right.capabilities, field_history=False, complete_history=False)
     left, right, _ = pair.linked(body="b")
