@@ -205,8 +205,9 @@ def plan_link(
         asked_only = link.open_conflicts.get(rule.id) == "clobber" and instruction is None
         if rule.id in link.open_conflicts and not asked_only and not isinstance(outcome, Ask | Write | Skip):
             plan.closed.append(rule.id)
-        # ⚑ A refused value waits until something else has arrived: a write that is only planned may never be sent.
-        if rule.id in link.parked and not (isinstance(outcome, Skip | Write) or _is_refusal(outcome)):
+        # ⚑ A refused value waits until something else has arrived or both agree: a write that is only planned may never
+        # be sent, and another question about the field may end by values that bring back what the refusal was about.
+        if rule.id in link.parked and not isinstance(outcome, Skip | Write | Ask):
             plan.unparked.append(rule.id)
     plan.operations = _operations(link, writes)
     plan.settled = not (writes or plan.agreed or plan.conflicts or plan.waiting or chosen_only)

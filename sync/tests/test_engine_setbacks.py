@@ -22,7 +22,7 @@ from connections.connectors.memory import World
 from sync import hints, instructions, retrying
 from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Operation
 from sync.recover import HIDDEN_AT_MOST
-from sync.tests.conftest import Pair
+from sync.tests.conftest import Pair, rule
 
 pytestmark = pytest.mark.django_db
 
@@ -378,6 +378,24 @@ def test_what_an_unanswered_write_may_have_brought_outlives_the_refusal_of_anoth
     runs(pair, 2)
     assert pair.left.value(left, "labels") == [], "somebody took it away"
     assert [one.code for one in pair.open_conflicts()] == ["maybe_written"]
+
+
+def test_what_an_unanswered_write_may_have_brought_outlives_another_question_about_the_field(pair: Pair) -> None:
+    pair.left.capabilities = replace(pair.left.capabilities, field_history=False, complete_history=False)
+    rules = [one for one in pair.mapping.published.document["rules"] if one["id"] != "labels"]
+    pair.publish(rules=[*rules, rule("labels", "labels", "set", policy="review")])
+    left, right, _ = pair.linked(labels=[])
+    pair.right.edit(right, labels=["a"])
+    loses_answer(pair.left)
+    pair.run()
+    pair.left.edit(left, labels=[])
+    runs(pair, 2)
+    for labels, code in ((["z"], "both_changed"), ([], "maybe_written")):
+        pair.left.edit(left, labels=labels)
+        pair.ring("left", left)
+        runs(pair, 2)
+        assert [one.code for one in pair.open_conflicts()] == [code]
+    assert pair.both(left, right, "labels") == ([], ["a"]), "what somebody took away does not come back"
 
 
 def test_what_was_asked_about_a_field_without_a_rule_names_its_path(pair: Pair) -> None:
