@@ -211,9 +211,13 @@ class _Case:
         return any(self.evidence.began[index] < at <= index for at in self.looks_at(world, line.external_id))
 
     def entries_of(self, records: Sequence[str], path: str) -> list[Entry]:
-        """Lines about a field of this pair; those from before its twin was made name one record alone."""
-        pair = {*records, "?"}
-        return [entry for entry in self.told[path.title()] if entry.label and pair.issuperset(entry.label.split(" = "))]
+        """Lines about a field of what has these records; those from before a twin was made name one of them and "?"."""
+        wanted, found = {*records}, []
+        for entry in self.told[path.title()]:
+            named = {*entry.label.split(" = ")}
+            if wanted <= named or ("?" in named and named & wanted):
+                found.append(entry)
+        return found
 
 
 # The checks. -----------------------------------------------------------------------------------------------------
