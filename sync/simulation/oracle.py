@@ -437,9 +437,12 @@ def nothing_flips_back_and_forth(case: _Case, verdict: Verdict) -> None:
         asked = [entry for entry in case.evidence.entries if entry.action == "conflict" and entry.field]
         undone |= {str(value) for entry in asked for value in _both(entry.after)}
     undone = {value.strip() for value in undone}  # as a system that cuts white space keeps it
+    differing = _let_differ(case) if case.circle else set()
     for index, (world, line) in enumerate(case.evidence.journal):
         if line.field not in TEXTS or (case.circle and line.field not in BOTH_WAYS):
             continue  # one-way rules in a circle carry an edit round to where somebody has written since
+        if (case.thing.get((world.name, line.external_id)), line.field) in differing:
+            continue  # what one pair was let differ by comes over by the other way, and is the next edit there
         key = (world.name, line.external_id, line.field)
         if line.by != US:
             ours[key].clear()
@@ -450,6 +453,13 @@ def nothing_flips_back_and_forth(case: _Case, verdict: Verdict) -> None:
         if value in ours[key][:-1] and line.after is not None and value not in undone:
             verdict.findings.append(f"flip-flop: {line.field} of {world.name} {line.external_id} back to {value!r}")
         ours[key].append(value)
+
+
+def _let_differ(case: _Case) -> set[tuple[str | None, str]]:
+    """(thing, field) that somebody let differ in one of its pairs."""
+    refs = {external_id: ref for (_, external_id), ref in case.thing.items()}
+    agreed = [entry for entry in case.evidence.entries if (entry.action, entry.code) == ("agree", "agreed_to_differ")]
+    return {(refs.get(entry.label.split(" = ")[0]), entry.field.lower()) for entry in agreed}
 
 
 def _both(told: Any) -> list[Any]:
