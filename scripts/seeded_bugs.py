@@ -661,9 +661,20 @@ BUGS = [
         "freed-by-a-plan",
         "a refused value is freed by a write the other way that is only planned, and sent again once that one failed",
         "sync/plan.py",
-        "if rule.id in link.parked and not (isinstance(outcome, Skip | Write) or",
-        "if rule.id in link.parked and not (isinstance(outcome, Skip) or",
+        "if rule.id in link.parked and not isinstance(outcome, Skip | Write | Ask):",
+        "if rule.id in link.parked and not isinstance(outcome, Skip | Ask):",
         ("sync/tests/test_engine_setbacks.py::test_a_refused_value_waits_until_something_else_has_arrived",),
+    ),
+    Bug(
+        "freed-by-another-question",
+        "another question about the field frees what is parked: once values end it, what may be ours is sent again",
+        "sync/plan.py",
+        "if rule.id in link.parked and not isinstance(outcome, Skip | Write | Ask):",
+        "if rule.id in link.parked and not isinstance(outcome, Skip | Write):",
+        (
+            "sync/tests/test_engine_setbacks.py"
+            "::test_what_an_unanswered_write_may_have_brought_outlives_another_question_about_the_field",
+        ),
     ),
     Bug(
         "newest-by-the-record",
