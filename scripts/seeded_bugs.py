@@ -541,6 +541,17 @@ BUGS = [
         ("sync/tests/test_asked.py::test_an_unlinked_pair_is_left_alone_and_linked_again_goes_on_where_it_was",),
     ),
     Bug(
+        "hidden-for-good",
+        "a record that was believed deleted while it was hidden is not looked for",
+        "sync/read.py",
+        """    hints.mark(session.mapping.pk, side, hidden.values_list(f"{side}_id", flat=True), hints.Lane.VERIFY)
+""",
+        "    hints.mark(session.mapping.pk, side, (), hints.Lane.VERIFY)\n",
+        (
+            "sync/tests/test_engine_deletions.py::test_what_was_edited_while_its_record_was_believed_gone_is_found_once_it_is_shown_again",
+        ),
+    ),
+    Bug(
         "tombstone-resumes-without-match",
         "an id that came back as another thing is taken for the old one",
         "sync/decide.py",

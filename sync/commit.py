@@ -160,6 +160,7 @@ LINK_FIELDS = [
     "pending_edits",
     "deleted_left",
     "deleted_right",
+    "may_return",
     "out_of_scope",
     "changed_at",
 ]

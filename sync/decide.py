@@ -35,6 +35,12 @@ SECOND_SIGHTING = timedelta(hours=1)
 NEXT_BATCH_SECONDS = 1.0
 # A deletion told of before a complete listing was made; the listing ends within one run.
 BEHIND_SECONDS = 5.0
+# What the log says of a deletion that nobody told of.
+NOT_FOUND = {
+    "deletion_unlinked": "not_found_unlinked",
+    "deletion_noted": "not_found_noted",
+    "deleted_on_both": "not_found_on_both",
+}
 UNREADABLE = "This record cannot be read any more: deleted, or hidden from our account."
 OLDER = "The system showed an older state of this record than it did before. It is read again."
 
@@ -170,16 +176,17 @@ def _decide_link(look: Look, link: Link, mine: Sequence[ChangedRecord]) -> Decid
         _see_again(look, link, unsure, mine)
         return None
     if gone:
+        link.may_return = not all(_told_gone(look, link, side, mine) for side in gone)
         return _deletion(look, link, records, gone)
     if link.state == Link.State.CREATING:
         return _creating(look, link, records)
     if any(records[side] is None for side in SIDES):
         # The side that was read equals its bases: our own write coming back, or a field we do not map.
         return Decided(link, LinkPlan(settled=True), records)
-    if _left_scope(look, link):
-        return Decided(link, LinkPlan(), records)
     for side in SIDES:
         setattr(link, f"deleted_{side}", False)
+    if _left_scope(look, link):
+        return Decided(link, LinkPlan(), records)
     return Decided(link, _plan_pair(look, link, records), records)
 
 
@@ -228,7 +235,20 @@ def _stale(link: Link, side: str, record: Record | None) -> bool:
 
 
 def _gone(look: Look, link: Link, side: str, mine: Sequence[ChangedRecord]) -> bool:
-    """Whether a deletion is certain. "Not allowed" and "left the filter" never are."""
+    """Whether a deletion is believed. "Not allowed" and "left the filter" never are deletions."""
+    if _told_gone(look, link, side, mine):
+        return True
+    if link.record_id(side) not in look.reading.absent[side]:
+        return False
+    if getattr(link, f"deleted_{side}"):
+        return True  # believed before, and not found since
+    late = timezone.now() - SECOND_SIGHTING
+    told = [hint for hint in mine if hint.side == side]
+    return any(hint.error == UNREADABLE and hint.first_rung_at <= late for hint in told) and look.readable(side)
+
+
+def _told_gone(look: Look, link: Link, side: str, mine: Sequence[ChangedRecord]) -> bool:
+    """Whether the system itself says that the record is deleted."""
     external_id = link.record_id(side)
     record = look.reading.get(side, external_id)
     if record is not None:
@@ -237,11 +257,7 @@ def _gone(look: Look, link: Link, side: str, mine: Sequence[ChangedRecord]) -> b
         return False
     if look.session.connectors[side].capabilities.not_found_means_gone:
         return True
-    told = [hint for hint in mine if hint.side == side]
-    if any(hint.deleted for hint in told):
-        return True
-    late = timezone.now() - SECOND_SIGHTING
-    return any(hint.error == UNREADABLE and hint.first_rung_at <= late for hint in told) and look.readable(side)
+    return any(hint.side == side and hint.deleted for hint in mine)
 
 
 def _see_again(look: Look, link: Link, unsure: set[str], mine: Sequence[ChangedRecord]) -> None:
@@ -281,6 +297,7 @@ def _deletion(look: Look, link: Link, records: Records, gone: set[str]) -> Decid
     if plan.state:
         code = {"unlinked": "deletion_unlinked"}.get(plan.state, "deletion_noted")
         code = "deleted_on_both" if len(gone) == 2 else code
+        code = NOT_FOUND[code] if link.may_return else code
         one.entries.append(audit_entry(look.session, "deletion", code, link, params={"side": side}, side=side))
     return one
 

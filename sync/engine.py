@@ -31,7 +31,7 @@ from sync.lease import LeaseLost, take
 from sync.look import look
 from sync.matching import forget
 from sync.models import ChangedRecord, MappingState, Operation, Run
-from sync.read import SideEmpty, SideFailed, cursor_of, poll, sweep, sweep_due
+from sync.read import SideEmpty, SideFailed, look_for_missed, poll
 from sync.rows import change, fetch
 from sync.session import SIDES, Session, open_session
 from sync.setbacks import lost_sign_in
@@ -219,8 +219,7 @@ def _read_lists(session: Session, side: str, now: datetime, between: Callable[[]
         catch_up.expired(session, side)
         poll(session, side, between=between)
     schema_watch.listed(session, side)
-    if side in session.behind or sweep_due(cursor_of(session, side), session.connectors[side], now):
-        sweep(session, side, between=between)
+    look_for_missed(session, side, now, between)
 
 
 def _answered(session: Session) -> None:

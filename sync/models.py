@@ -295,6 +295,8 @@ class Link(models.Model):
     pending_edits = models.JSONField(default=dict)
     deleted_left = models.BooleanField(default=False)
     deleted_right = models.BooleanField(default=False)
+    # believed gone only because it was not found twice: it may be hidden, and is looked for again
+    may_return = models.BooleanField(default=False)
     out_of_scope = models.CharField(max_length=5, blank=True)  # side that left the scope
     created_at = models.DateTimeField(auto_now_add=True)
     changed_at = models.DateTimeField(default=timezone.now)  # last write either way

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from django.db import connections as databases
 from django.db import transaction
-from django.db.models import Max, Min
+from django.db.models import Max, Min, Q
 from django.utils import timezone
 
 from connections.connectors.base import Connector, ConnectorError, Record
@@ -255,20 +255,34 @@ SWEEP = timedelta(hours=1)
 SWEEP_CHUNK = 1000
 
 
-def sweep_due(cursor: Cursor, connector: Connector, now: datetime) -> bool:
-    """Whether deletions on a side that tells of none must be looked for."""
-    if connector.capabilities.lists_deletions:
-        return False
-    return cursor.swept_at is None or now - cursor.swept_at >= SWEEP
+def look_for_missed(session: Session, side: str, now: datetime, between: Callable[[], None]) -> None:
+    """Once in a while, hint what no list tells: deletions, and records that are shown again. Raises like `sweep`."""
+    swept_at = cursor_of(session, side).swept_at
+    if side not in session.behind and swept_at is not None and now - swept_at < SWEEP:
+        return
+    if side in session.behind or not session.connectors[side].capabilities.lists_deletions:
+        sweep(session, side, between=between)
+        return
+    Cursor.objects.filter(mapping=session.mapping, side=side).update(swept_at=now)
+    hidden = Link.objects.filter(
+        mapping=session.mapping,
+        state__in=(Link.State.ACTIVE, Link.State.DELETED),
+        may_return=True,
+        **{f"deleted_{side}": True},
+    )
+    hints.mark(session.mapping.pk, side, hidden.values_list(f"{side}_id", flat=True), hints.Lane.VERIFY)
 
 
 def sweep(session: Session, side: str, between: Callable[[], None] = lambda: None) -> int:
     """Hint linked records that a complete listing lacks for a direct read, since a list proves no deletion.
 
-    What was seen is one bit a link, so that memory stays flat. Returns their number. Raises SideFailed, SideEmpty.
+    So are those it has although they were believed gone: edits of a hidden record ring for nobody. What was seen is one
+    bit a link, so that memory stays flat. Returns how many were hinted. Raises SideFailed, SideEmpty.
     """
     connector, column, now = session.connectors[side], f"{side}_id", timezone.now()
-    links = Link.objects.filter(mapping=session.mapping, state=Link.State.ACTIVE, created_at__lt=now)
+    links = Link.objects.filter(mapping=session.mapping, created_at__lt=now).filter(
+        Q(state=Link.State.ACTIVE) | Q(state=Link.State.DELETED, **{f"deleted_{side}": True})
+    )
     ends = links.aggregate(first=Min("pk"), last=Max("pk"))
     Cursor.objects.filter(mapping=session.mapping, side=side).update(swept_at=now)
     if ends["first"] is None:
@@ -291,18 +305,19 @@ def sweep(session: Session, side: str, between: Callable[[], None] = lambda: Non
     if expected and not _accepted(session, side):
         Cursor.objects.filter(mapping=session.mapping, side=side).update(swept_at=None)  # a release looks again at once
         raise SideEmpty(side, expected)
-    missing, after = 0, ends["first"] - 1
-    while rows := list(links.filter(pk__gt=after).order_by("pk").values_list("pk", column)[:SWEEP_CHUNK]):
+    doubtful, after = 0, ends["first"] - 1
+    rows_of = links.order_by("pk").values_list("pk", column, f"deleted_{side}", "state")
+    while rows := list(rows_of.filter(pk__gt=after, pk__lte=ends["last"])[:SWEEP_CHUNK]):
         after = rows[-1][0]
-        unseen = [
+        doubted = [
             external_id
-            for pk, external_id in rows
-            if pk <= ends["last"] and not seen[(pk - ends["first"]) // 8] & 1 << (pk - ends["first"]) % 8
+            for pk, external_id, gone, state in rows
+            if (gone if seen[(pk - ends["first"]) // 8] & 1 << (pk - ends["first"]) % 8 else state == Link.State.ACTIVE)
         ]
-        hints.mark(session.mapping.pk, side, unseen, hints.Lane.VERIFY)
-        missing += len(unseen)
+        hints.mark(session.mapping.pk, side, doubted, hints.Lane.VERIFY)
+        doubtful += len(doubted)
         between()
-    return missing
+    return doubtful
 
 
 def _accepted(session: Session, side: str) -> bool:

@@ -240,6 +240,12 @@ SENTENCES: dict[str, str] = {
     "login_locked": "Too many failed sign-ins; the account is locked for a while.",
     "denied": "The page was refused to this role.",
     "deleted_on_both": "The record is gone on both sides.",
+    "not_found_on_both": "The record is not found any more on either side. It counts as deleted; should it only be "
+    "hidden, it is synced again within an hour of being shown.",
+    "not_found_noted": "The record was not found on the {side} twice, an hour apart. It counts as deleted, and the "
+    "mapping leaves its twin alone; should it only be hidden, it is synced again within an hour of being shown.",
+    "not_found_unlinked": "The record was not found on the {side} twice, an hour apart. It counts as deleted: the pair "
+    "was unlinked.",
     "deletion_noted": "The record was deleted on the {side}; the mapping leaves its twin alone.",
     "returned": "The deleted record is back, and the pair is synced again.",
     "rule_removed": "Its rule was removed from the mapping, or made anew: the question went with it, both values stay.",

@@ -11,10 +11,12 @@ from django.utils import timezone
 
 from connections.connectors.base import NotAllowed, Retry
 from connections.connectors.memory import World
-from sync.models import AuditEntry, ChangedRecord, IdentityRecord, Link, Operation
+from sync import instructions
+from sync.models import AuditEntry, ChangedRecord, Cursor, IdentityRecord, Link, Operation
 from sync.tests.conftest import Pair
 
 pytestmark = pytest.mark.django_db
+AN_HOUR_AGO = (timezone.now() - timedelta(hours=1)).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def on_delete(pair: Pair, policy: str, **right: Any) -> None:
@@ -422,3 +424,81 @@ def test_what_a_deleted_twin_said_stays_in_the_log(pair: Pair) -> None:
     assert right not in pair.right.alive()
     entry = AuditEntry.objects.get(action="delete")
     assert entry.values["before"]["Body"] == "all of this" and entry.values["after"] is None
+
+
+@pytest.mark.parametrize("lists_deletions", [False, True])
+@pytest.mark.parametrize(
+    ("hidden", "policy", "state"),
+    [
+        (("left",), "ignore", "deleted"),
+        (("left",), "review", "active"),
+        (("left", "right"), "review", "deleted"),
+    ],
+)
+def test_what_was_edited_while_its_record_was_believed_gone_is_found_once_it_is_shown_again(
+    pair: Pair, hidden: tuple[str, ...], policy: str, state: str, lists_deletions: bool
+) -> None:
+    on_delete(pair, policy)
+    left, right, link = pair.linked(body="b")
+    worlds = {"left": pair.left, "right": pair.right}
+    for world in worlds.values():
+        world.capabilities = replace(world.capabilities, not_found_means_gone=False, lists_deletions=lists_deletions)
+        world.add(title="Still readable", ref="R2")
+    pair.quiet()
+    away = {side: worlds[side].records.pop(link.record_id(side) or "") for side in hidden}
+    pair.ring("left", left)
+    pair.run("live")
+    later(pair, 1.1)
+    pair.run("live")
+    link.refresh_from_db()
+    assert (link.state, link.may_return) == (state, True)
+    codes = {("left",): "not_found_noted", ("left", "right"): "not_found_on_both"}
+    told = AuditEntry.objects.filter(action="deletion").values_list("code", flat=True)
+    assert list(told) == ([codes[hidden]] if state == "deleted" else [])
+    Cursor.objects.update(swept_at=timezone.now() - timedelta(hours=1))
+    pair.quiet()
+    assert not ChangedRecord.objects.exists(), "it is looked for, and nothing waits for that"
+    for side, record in away.items():
+        worlds[side].records[record.external_id] = record
+    pair.left.edit(left, body="new")
+    for world in worlds.values():  # long before the time that the next poll asks about
+        world.records |= {path: replace(one, updated_at=AN_HOUR_AGO) for path, one in world.records.items()}
+    Link.objects.update(left_updated_at="", right_updated_at="")
+    pair.quiet()
+    assert pair.right.value(right, "body") == "b", "nothing rang"
+    Cursor.objects.update(swept_at=timezone.now() - timedelta(hours=1))
+    pair.quiet()
+    link.refresh_from_db()
+    assert link.state == "active" and not pair.open_conflicts()
+    assert pair.both(left, right, "body") == ("new", "new")
+
+
+def test_what_was_told_to_be_deleted_is_not_looked_for_every_hour(pair: Pair) -> None:
+    on_delete(pair, "ignore")
+    pair.left.capabilities = replace(pair.left.capabilities, not_found_means_gone=False)
+    left, _, link = pair.linked()
+    pair.left.remove(left)
+    pair.quiet()
+    link.refresh_from_db()
+    assert (link.state, link.may_return) == ("deleted", False)
+    Cursor.objects.update(swept_at=None)
+    calls = len(pair.left.calls)
+    pair.run()
+    assert "get_many" not in [verb for verb, _ in pair.left.calls[calls:]]
+
+
+def test_a_person_who_lets_the_twin_be_deleted_waits_for_no_third_look(pair: Pair, admin_user: Any) -> None:
+    hides_records(pair)
+    left, right, link = pair.linked()
+    for world in (pair.left, pair.right):
+        world.add(title="Still readable", ref="R2")
+    pair.quiet()
+    del pair.left.records[left]
+    pair.ring("left", left)
+    pair.run("live")
+    later(pair, 1.1)
+    pair.run("live")
+    assert right in pair.right.alive() and pair.open_conflicts()
+    instructions.ask(link, "delete_twin", {}, admin_user, {})
+    pair.quiet()
+    assert right not in pair.right.alive() and not pair.open_conflicts()
