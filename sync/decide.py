@@ -176,7 +176,7 @@ def _decide_link(look: Look, link: Link, mine: Sequence[ChangedRecord]) -> Decid
         _see_again(look, link, unsure, mine)
         return None
     if gone:
-        link.may_return = not all(_told_gone(look, link, side, mine) for side in gone)
+        link.may_return = any(_may_return(look, link, side, mine) for side in gone)
         return _deletion(look, link, records, gone)
     if link.state == Link.State.CREATING:
         return _creating(look, link, records)
@@ -258,6 +258,12 @@ def _told_gone(look: Look, link: Link, side: str, mine: Sequence[ChangedRecord])
     if look.session.connectors[side].capabilities.not_found_means_gone:
         return True
     return any(hint.side == side and hint.deleted for hint in mine)
+
+
+def _may_return(look: Look, link: Link, side: str, mine: Sequence[ChangedRecord]) -> bool:
+    """Whether what is gone may only be hidden: nobody told of the deletion, now or when it was first believed."""
+    believed_before = bool(getattr(link, f"deleted_{side}"))
+    return not _told_gone(look, link, side, mine) and (link.may_return or not believed_before)
 
 
 def _see_again(look: Look, link: Link, unsure: set[str], mine: Sequence[ChangedRecord]) -> None:

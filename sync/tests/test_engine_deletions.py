@@ -473,14 +473,18 @@ def test_what_was_edited_while_its_record_was_believed_gone_is_found_once_it_is_
     assert pair.both(left, right, "body") == ("new", "new")
 
 
-def test_what_was_told_to_be_deleted_is_not_looked_for_every_hour(pair: Pair) -> None:
-    on_delete(pair, "ignore")
+@pytest.mark.parametrize(("policy", "state"), [("ignore", "deleted"), ("review", "active")])
+def test_what_was_told_to_be_deleted_is_not_looked_for_every_hour(pair: Pair, policy: str, state: str) -> None:
+    on_delete(pair, policy)
     pair.left.capabilities = replace(pair.left.capabilities, not_found_means_gone=False)
-    left, _, link = pair.linked()
+    left, right, link = pair.linked()
     pair.left.remove(left)
     pair.quiet()
+    del pair.left.records[left]  # and the system forgets it
+    pair.right.edit(right, body="edited meanwhile")
+    pair.quiet()
     link.refresh_from_db()
-    assert (link.state, link.may_return) == ("deleted", False)
+    assert (link.state, link.deleted_left, link.may_return) == (state, True, False)
     Cursor.objects.update(swept_at=None)
     calls = len(pair.left.calls)
     pair.run()
