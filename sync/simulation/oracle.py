@@ -68,7 +68,7 @@ class Evidence:
 @dataclass
 class Verdict:
     findings: list[str] = field(default_factory=list)
-    undetectable: int = 0  # overwritten in a system that can neither refuse nor tell
+    undetectable: int = 0  # overwritten, or deleted, where no system could tell
 
 
 def words(value: Any) -> set[str]:
@@ -413,13 +413,23 @@ def nothing_is_there_twice(case: _Case, verdict: Verdict) -> None:
 
 
 def nothing_comes_back_to_life(case: _Case, verdict: Verdict) -> None:
+    """What somebody deleted stays away, unless nobody of us ever knew that it was made: its create had no answer."""
+    known = {external_id for entry in case.evidence.entries for external_id in entry.label.split(" = ")}
+    ours: set[tuple[str, str]] = set()
     gone: set[tuple[str, str]] = set()
+    unknown: set[tuple[str, str]] = set()
     for world, line in case.evidence.journal:
-        ref = case.thing.get((world.name, line.external_id), "")
-        if (world.name, line.external_id) in case.deleted_by_people and line.field == "":
-            gone.add((world.name, ref))
-        if line.by == US and line.field == "ref" and line.before is None and (world.name, ref) in gone:
+        record = (world.name, line.external_id)
+        ref = case.thing.get(record, "")
+        if record in case.deleted_by_people and line.field == "":
+            (unknown if record in ours and line.external_id not in known else gone).add((world.name, ref))
+        if line.by != US or line.field != "ref" or line.before is not None:
+            continue
+        ours.add(record)
+        if (world.name, ref) in gone:
             verdict.findings.append(f"resurrected: {ref} in {world.name} as {line.external_id}")
+        elif (world.name, ref) in unknown:
+            verdict.undetectable += 1
 
 
 def nothing_flips_back_and_forth(case: _Case, verdict: Verdict) -> None:
