@@ -85,7 +85,8 @@ def report(total: Result, seed: int, processes: int) -> None:
     print(f"{rate:.1f} a second in {processes} processes. Trace hash {total.hash()}.")
     mix = ", ".join(f"{number / total.histories:.1f} {kind}" for kind, number in sorted(total.mix.items()))
     print(f"On average: {mix}.")
-    print(f"In each history at least: {', '.join(f'{number} {kind}' for kind, number in total.least.items())}.")
+    least = ", ".join(f"{number} {kind}" for kind, number in total.least.items())
+    print(f"Each met at least: {least} (crashes, faults and changes happen to all that share a world).")
     print(f"Overwritten where neither a version nor a history could tell: {total.undetectable}.")
     for failure in total.failures:
         print(f"\nFAILED: seed {failure.seed}")

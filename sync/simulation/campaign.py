@@ -19,7 +19,7 @@ SHRINK_SECONDS = 180  # or what gets done of them in this time: a crowded world 
 
 # What happened, not what was planned: a fault whose call never comes and an answer to no question count for nothing.
 MUST_MEET = ("crashes", "faults met", "change", "asked", "edits inside")
-# What each history of a world has for itself; all else happens to all of them.
+# What histories of one world have for themselves, so many on average; all else happens to all of them.
 OF_ONE = frozenset(
     {"pair", "edit", "edits inside", "create", "delete", "instruct", "asked", "edited and sent", "creates edited"}
 )
@@ -39,7 +39,7 @@ class Result:
     worlds: int = 0  # several histories can share one
     seconds: float = 0.0
     mix: Counter[str] = field(default_factory=Counter)  # what the histories met, all together
-    least: dict[str, int] = field(default_factory=dict)  # what the history that met least of it met
+    least: dict[str, int] = field(default_factory=dict)  # what those of the world that met least of it met
     hashes: dict[int, str] = field(default_factory=dict)
     undetectable: int = 0
     failures: list[Failure] = field(default_factory=list)

@@ -8,7 +8,7 @@ over it, or it lies in the audit log beside the question or the named policy tha
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -60,7 +60,7 @@ class Evidence:
     writers: Sequence[int]  # for each line of the journal: the mapping that wrote it; -1: people
     reads: Sequence[tuple[int, str, frozenset[str], int]]  # (accepted writes before it, system, records read, mapping)
     entries: Sequence[Entry]
-    typed: frozenset[str]
+    typed: Mapping[str, tuple[str, str]]  # words that people typed here, for a field of the pair of a record
     pairs: Sequence[tuple[int, int]]  # systems that mappings join
     published: Sequence[int]  # versions of mappings: accepted writes before each
 
@@ -107,12 +107,16 @@ class _Case:
         for world, line in evidence.journal:
             if line.field == "ref":
                 self.thing[(world.name, line.external_id)] = str(line.after)
+        self.refs = {external_id: ref for (_, external_id), ref in self.thing.items()}  # no two systems share an id
+        self.said: dict[str, set[tuple[str, str]]] = defaultdict(set)  # word -> (ref, field) that people wrote it to
         self.older: dict[str, set[str]] = defaultdict(set)  # word -> words that its writer saw gone
         self.by_people: dict[str, tuple[SimulatedWorld, str]] = {}  # word -> where somebody wrote it first
         self.removed: dict[str, tuple[SimulatedWorld, str]] = {}  # labels that people took away, and where
         for world, line in evidence.journal:
             if line.by != US:
                 self._follow(world, line)
+        for word, (record, path) in evidence.typed.items():
+            self.said[word].add((self.refs.get(record, record), path))
         self.deleted_by_people = {
             (world.name, line.external_id)
             for world, line in evidence.journal
@@ -131,8 +135,15 @@ class _Case:
         # Several ways lead from one system to another: an edit meets itself, later, on its other way.
         self.circle = len(evidence.pairs) >= len(evidence.worlds)
 
+    def place(self, line: LogLine) -> tuple[str, str]:
+        """(ref, field) of what was written."""
+        return self.refs.get(line.external_id, line.external_id), line.field
+
     def _follow(self, world: SimulatedWorld, line: LogLine) -> None:
         where = (world, line.external_id)
+        if line.field in (*TEXTS, "labels"):
+            for word in words(line.after) - words(line.before):
+                self.said[word].add(self.place(line))
         if line.field == "labels":
             before, after = set(line.before or ()), set(line.after or ())
             self.removed |= dict.fromkeys(before - after, where)
@@ -467,9 +478,8 @@ def nothing_flips_back_and_forth(case: _Case, verdict: Verdict) -> None:
 
 def _let_differ(case: _Case) -> set[tuple[str | None, str]]:
     """(thing, field) that somebody let differ in one of its pairs."""
-    refs = {external_id: ref for (_, external_id), ref in case.thing.items()}
     agreed = [entry for entry in case.evidence.entries if (entry.action, entry.code) == ("agree", "agreed_to_differ")]
-    return {(refs.get(entry.label.split(" = ")[0]), entry.field.lower()) for entry in agreed}
+    return {(case.refs.get(entry.label.split(" = ")[0]), entry.field.lower()) for entry in agreed}
 
 
 def _both(told: Any) -> list[Any]:
@@ -488,11 +498,14 @@ def _answers_that_may_have_arrived(case: _Case) -> Iterator[str]:
 
 
 def nothing_is_invented(case: _Case, verdict: Verdict) -> None:
-    known = set(case.by_people) | case.evidence.typed
+    """What we write into a field, people wrote into this field of this thing, in one of its systems or here."""
     for world, line in case.evidence.journal:
-        strange = words(line.after) - known if line.by == US and line.field in (*TEXTS, "labels") else set()
+        if line.by != US or line.field not in (*TEXTS, "labels"):
+            continue
+        place = case.place(line)
+        strange = {word for word in words(line.after) if place not in case.said.get(word, ())}
         if strange:
-            verdict.findings.append(f"invented: {sorted(strange)} in {world.name} {line.external_id}")
+            verdict.findings.append(f"invented: {sorted(strange)} in {line.field} of {world.name} {line.external_id}")
 
 
 def what_only_reads_is_never_written(case: _Case, verdict: Verdict) -> None:
@@ -503,14 +516,24 @@ def what_only_reads_is_never_written(case: _Case, verdict: Verdict) -> None:
 
 
 def every_write_is_audited(case: _Case, verdict: Verdict) -> None:
-    told: set[str] = set()
+    """The log names what we write at this field of this thing."""
+    told: dict[tuple[str, str], set[str]] = defaultdict(set)  # by ref and field
     for entry in case.evidence.entries:
         # What a worker wrote long after it was given up is met as the record's own value, and told as such.
-        if entry.action in ("write", "create", "conflict", "unclear", "agree"):
-            told |= words(entry.after) | words(entry.before)
+        if entry.action not in ("write", "create", "conflict", "unclear", "agree"):
+            continue
+        for ref in {case.refs.get(record, record) for record in entry.label.split(" = ")}:
+            for value in (entry.before, entry.after):
+                by_field = {entry.field: value} if entry.field else value if isinstance(value, dict) else {}
+                for name, one in by_field.items():
+                    told[ref, name.lower()] |= words(one)
     for world, line in case.evidence.journal:
-        if line.by == US and line.field in TEXTS and (missing := words(line.after) - words(line.before) - told):
-            verdict.findings.append(f"not audited: {sorted(missing)} in {world.name} {line.external_id}")
+        if line.by != US or line.field not in TEXTS:
+            continue
+        if missing := words(line.after) - words(line.before) - told[case.place(line)]:
+            verdict.findings.append(
+                f"not audited: {sorted(missing)} in {line.field} of {world.name} {line.external_id}"
+            )
 
 
 def nobody_is_asked_needlessly(case: _Case, verdict: Verdict) -> None:
@@ -525,7 +548,7 @@ def nobody_is_asked_needlessly(case: _Case, verdict: Verdict) -> None:
         for entry in first
         for record in entry.label.split(" = ")
     }
-    by_answers = case.evidence.typed | case.undone | case.chosen
+    by_answers = {*case.evidence.typed, *case.undone, *case.chosen}
     for entry in case.evidence.entries:
         place, stands = (entry.label, entry.field), (entry.label, entry.field) in asked
         if entry.action == "resolve" or (entry.action == "conflict_closed" and entry.code != "superseded"):

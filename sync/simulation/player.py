@@ -17,18 +17,18 @@ from unittest import mock
 from django.core.management.color import no_style
 from django.db import connection as database
 
-from connections.connectors.base import Hint, RateLimited, Refused, Retry, Uncertain
+from connections.connectors.base import Hint, NeedsAuthorization, NotAllowed, RateLimited, Refused, Retry, Uncertain
 from connections.connectors.memory import US, LogLine, World
 from connections.models import Connection
 from mappings.models import Mapping
 from sync import approval, engine, failures, instructions, jobs, retrying
-from sync.models import AuditEntry, ChangedRecord, Conflict, MappingState, Operation
+from sync.models import AuditEntry, ChangedRecord, Conflict, Link, MappingState, Operation
 from sync.simulation import setting
 from sync.simulation.clock import VirtualClock, installed
 from sync.simulation.crash import Killed, Killer, one_thread
 from sync.simulation.oracle import Entry, Evidence
 from sync.simulation.remote import SimulatedWorld
-from sync.simulation.script import CRASHES, EDITS, FAULTS, Script, Step
+from sync.simulation.script import CRASHES, EDITS, FAULTS, FIRST_POLICIES, TEXT_POLICIES, Script, Step, faults_of
 
 WRITES = ("create", "update", "delete")
 BULK_WRITES = ("create", "update")
@@ -37,7 +37,7 @@ CALM = (40.0, 130.0, 1000.0, 4000.0, 4000.0, 4000.0)
 LAST_RUNS = 12  # to let what is armed happen
 MOST_ROUNDS = 40  # more would be a loop
 QUIET_ROUNDS = 2  # in a row, without a write of ours
-PAUSED_RUNS = 2  # runs that meet a pause before somebody ends it
+PAUSED_RUNS = 2  # runs that meet a pause, or a lost sign-in, before somebody ends it
 RELEASED = 20  # writes that go on after a brake; some crowds pass one more than once
 UNSEEN_SECONDS = 1500.0  # shorter than the second sighting of a missing record
 NAMES = ("Left", "Right", "Third")
@@ -95,7 +95,7 @@ class Player:
         self.acting = -1  # the mapping whose run makes calls just now
         self.trace: list[str] = []
         self.mix: Counter[str] = Counter()
-        self.typed: set[str] = set()
+        self.typed: dict[str, tuple[str, str]] = {}  # word -> (record, field) of the pair it was typed for
         self.published: list[int] = []  # journal lines before each new version of a mapping
         self.frames: list[_Frame] = []
         self.faults: list[tuple[str, SimulatedWorld]] = []
@@ -138,7 +138,8 @@ class Player:
     def _make_up(self) -> int:
         """Go on until each history has met what it must. Returns the number of spare steps it took."""
         crowd = self.script.crowd
-        must = {"edits inside": EDITS * crowd, "asked": crowd, "crashes": CRASHES, "faults met": FAULTS}
+        must = {"edits inside": EDITS * crowd, "asked": crowd, "crashes": CRASHES}
+        must["faults met"] = FAULTS * faults_of(crowd)
         for number, step in enumerate(self.script.spare):
             if all(self.mix[kind] >= times for kind, times in must.items()):
                 return number
@@ -170,7 +171,7 @@ class Player:
             self.writers,
             self.reads,
             entries,
-            frozenset(self.typed),
+            self.typed,
             self.script.mappings,
             self.published,
         )
@@ -305,20 +306,24 @@ class Player:
         mapping = Mapping.objects.get(pk=self.mappings[step.args["mapping"]])
         assert mapping.published is not None
         document = mapping.published.document
-        path, what = step.args["field"], step.args["what"]
-        if what == "pause":
-            mapping.state = Mapping.State.PAUSED
-            mapping.save()
-            self.paused_runs = PAUSED_RUNS
-            return
+        path, what, kind = step.args["field"], step.args["what"], step.args["policy"]
         self.published.append(len(self.journal))
         rules = [one for one in document["rules"] if one["id"] != path]
-        if what == "off" and len(rules) < len(document["rules"]):
+        present = next((one for one in document["rules"] if one["id"] == path), None)
+        if what == "off" and present:
             setting.publish(mapping, rules=rules)
             return
-        whole = next(one for one in self._rules() if one["id"] == path)
-        policy = step.args["policy"]
-        setting.publish(mapping, rules=[*rules, {**whole, "policy": {**whole["policy"], "kind": policy}}])
+        whole = present or next(one for one in self._rules() if one["id"] == path)
+        if what == "first":
+            changed = {**whole, "initial": _another(kind, FIRST_POLICIES, whole["initial"])}
+        else:
+            kind = _another(kind, TEXT_POLICIES, whole["policy"]["kind"])
+            changed = {**whole, "policy": {**whole["policy"], "kind": kind}}
+        setting.publish(mapping, rules=[*rules, changed])
+
+    def _do_pause(self, step: Step) -> None:
+        Mapping.objects.filter(pk=self.mappings[step.args["mapping"]]).update(state=Mapping.State.PAUSED)
+        self.paused_runs = PAUSED_RUNS
 
     def _do_instruct(self, step: Step) -> None:
         take, word = step.args["take"], step.args["word"]
@@ -343,13 +348,15 @@ class Player:
             take = "left"
         choice: dict[str, Any] = {"take": take, "seen": {"left": one.left_value, "right": one.right_value}}
         if take == "value":
-            choice |= {"value": self._type(one.rule_id, word), "in": "left"}
+            choice |= {"value": self._type(one.link, one.rule_id, word), "in": "left"}
         instructions.resolve(one, choice, PERSON)
         self.mix["asked"] += 1
 
-    def _type(self, path: str, word: str) -> Any:
+    def _type(self, link: Link | None, path: str, word: str) -> Any:
+        """A value that a person writes here, for a field of a pair."""
+        assert link is not None
         typed = [f"{word}.{line}" for line in range(3)] if path == "body" else [word]
-        self.typed |= set(typed)
+        self.typed |= dict.fromkeys(typed, (link.left_id or link.right_id or "", path))
         return typed if path == "labels" else "\n".join(typed)
 
     def _send(self, step: Step) -> None:
@@ -369,7 +376,9 @@ class Player:
             rule_id = sent[step.args["which"] % len(sent)]
             seen = dict.fromkeys(seen, create.fields[rule_id]["source"])
             self.mix["creates edited"] += 1
-        retrying.edit(one.link, rule_id, one.params["side"], self._type(rule_id, step.args["word"]), seen, PERSON)
+        retrying.edit(
+            one.link, rule_id, one.params["side"], self._type(one.link, rule_id, step.args["word"]), seen, PERSON
+        )
         self.mix["asked"] += 1
         self.mix["edited and sent"] += 1
 
@@ -389,6 +398,8 @@ class Player:
 
     def _resume(self) -> None:
         Mapping.objects.filter(state=Mapping.State.PAUSED).update(state=Mapping.State.ACTIVE)
+        signed_out = Connection.objects.filter(state=Connection.State.SIGN_IN)
+        signed_out.update(state=Connection.State.OK, state_reason="", state_since=self.clock.now())
 
     def _do_run(self, step: Step) -> None:
         if self.paused_runs:
@@ -465,6 +476,8 @@ class Player:
                 self.faults.remove(fault)
                 self.mix[f"fault {kind}"] += 1
                 self.mix["faults met"] += 1
+                if kind == "signed out":
+                    self.paused_runs = PAUSED_RUNS
                 raise _error(kind)
 
     # Bells. ------------------------------------------------------------------------------------------------------
@@ -562,7 +575,17 @@ def _error(kind: str) -> Exception:
         return RateLimited("wait", after=20)
     if kind == "refused":
         return Refused("not this", {"title": "not this"})
+    if kind == "forbidden":
+        return NotAllowed("not for us")
+    if kind == "signed out":
+        return NeedsAuthorization("sign in again")
     return Retry("cut", after=0)
+
+
+def _another(kind: str, kinds: Sequence[str], present: str) -> str:
+    """The policy drawn, or one of those after it where it is what decides already."""
+    after = kinds.index(kind)
+    return next(one for one in (*kinds[after:], *kinds) if one != present)
 
 
 @contextmanager

@@ -18,8 +18,12 @@ EDITS = 30  # people's edits, most of them in the middle of a run
 CROWDS = (1, 12, 40, 40)
 CRASHES = 2
 FAULTS = 3
+# Where more than so many share a world, a run that meets faults meets one for each of them.
+SHARE_A_FAULT = 8
 # In every so many worlds two mappings share records; every second of those closes a circle of three systems.
 SHARED_EVERY = 20
+SOME = ("still", "create", "delete", "hide", "pause")  # what only some worlds meet
+EXTRA = 4  # more of what happens, drawn from all of it
 LONGEST_RUN = 9  # remote calls into a run at which something may happen; most runs are shorter
 LONGEST_KILL = 80  # statements into a run at which a worker may die
 # Turns kept ready for histories that met less than they must: edits left over by short runs, answers to no question.
@@ -27,7 +31,20 @@ SPARE_TURNS = 60
 EARLY = 4  # remote calls into a spare run at which edits happen: nearly every run makes so many
 
 TEXT_POLICIES = ("review", "review", "left", "right", "newest")
+FIRST_POLICIES = ("fill_empty", "left", "review")  # for values that differ when a pair is first compared
 FIELDS = ("title", "body", "amount", "labels", "note")
+FAULT_KINDS = (
+    "lost answer",
+    "lost answer",
+    "never arrived",
+    "cut",
+    "quota",
+    "refused",
+    "part",
+    "unseen",
+    "forbidden",
+    "signed out",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +153,7 @@ class _Writer:
     def __init__(self, dice: random.Random, systems: int, mappings: int, crowd: int, rules_end: bool) -> None:
         self.dice, self.systems, self.mappings, self.crowd = dice, systems, mappings, crowd
         # Where a twin is deleted, what somebody wrote into a field without a rule goes with it, as the mapping says.
-        self.changes = ("policy", "off", "pause") if rules_end else ("policy", "policy", "pause")
+        self.changes = ("policy", "off") if rules_end else ("policy",)
         self.token = 0
         self.edits = 0
 
@@ -146,15 +163,15 @@ class _Writer:
         found.append(Step("run", {"mapping": 0, "poll": True}))
         found += [Step("run", {"mapping": number, "poll": True}) for number in range(1, self.mappings)]
         must = ["crash"] * CRASHES + ["fault"] * FAULTS + ["change", "instruct"]
-        must += dice.choices(["crash", "fault", "change", "instruct", "still", "create", "delete", "hide"], k=4)
+        must += dice.choices([*SOME, "crash", "fault", "change", "instruct"], k=EXTRA)
         dice.shuffle(must)
         while self.edits < EDITS * self.crowd or must:
             if dice.random() < 0.3:
                 found.append(self._edit())
             found.append(self._wait())
             what = must.pop() if must and dice.random() < 0.9 else ""
-            if what in ("change", "instruct", "create", "delete", "hide"):
-                often = 1 if what in ("change", "hide") else self.crowd
+            if what in ("change", "pause", "instruct", "create", "delete", "hide"):
+                often = 1 if what in ("change", "pause", "hide") else self.crowd
                 found += [getattr(self, f"_{what}")() for _ in range(often)]
                 what = ""
             found.append(self._run(what))
@@ -206,16 +223,18 @@ class _Writer:
         return Step("hide", {"system": self.dice.randrange(self.systems), "field": self.dice.choice(FIELDS[:3])})
 
     def _change(self) -> Step:
-        kind = self.dice.choice(self.changes)
-        return Step(
-            "change",
-            {
-                "mapping": self.dice.randrange(self.mappings),
-                "what": kind,
-                "field": self.dice.choice(("title", "body", "amount")),
-                "policy": self.dice.choice(TEXT_POLICIES) if self.mappings == 1 else "review",
-            },
-        )
+        """A new version in which a field's rule decides in another way, ends, or is back."""
+        dice = self.dice
+        what = dice.choice(self.changes)
+        if what == "policy" and self.mappings > 1:  # who decides in a chain of systems is a question of its own
+            what = "first"
+        kinds = FIRST_POLICIES if what == "first" else TEXT_POLICIES
+        field = dice.choice(("title", "body", "amount"))
+        mapping = dice.randrange(self.mappings)
+        return Step("change", {"mapping": mapping, "what": what, "field": field, "policy": dice.choice(kinds)})
+
+    def _pause(self) -> Step:
+        return Step("pause", {"mapping": self.dice.randrange(self.mappings)})
 
     def _instruct(self) -> Step:
         take = self.dice.choice(("left", "right", "value", "ignore", "base", "undo", "send", "retry"))
@@ -231,7 +250,7 @@ class _Writer:
             other = {"mapping": dice.randrange(self.mappings), "poll": dice.random() < 0.5}
             inside.append((dice.randrange(LONGEST_RUN), Step("run", other)))
         if what == "fault":
-            inside.append((dice.randrange(LONGEST_RUN), self._fault()))
+            inside += [(dice.randrange(longest), self._fault()) for _ in range(faults_of(self.crowd))]
         if what == "still":
             inside.append((dice.randrange(LONGEST_RUN), Step("still", {"seconds": dice.choice((12.0, 35.0, 600.0))})))
         args: dict[str, Any] = {"mapping": dice.randrange(self.mappings), "poll": dice.random() < 0.5}
@@ -244,5 +263,9 @@ class _Writer:
         return Step("run", args, tuple(sorted(inside, key=lambda one: one[0])))
 
     def _fault(self) -> Step:
-        kinds = ("lost answer", "lost answer", "never arrived", "cut", "quota", "refused", "part", "unseen")
-        return Step("fault", {"kind": self.dice.choice(kinds), "system": self.dice.randrange(self.systems)})
+        return Step("fault", {"kind": self.dice.choice(FAULT_KINDS), "system": self.dice.randrange(self.systems)})
+
+
+def faults_of(crowd: int) -> int:
+    """Faults in a run that meets some, where so many histories share a world."""
+    return max(1, crowd // SHARE_A_FAULT)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
+from mappings.models import MappingVersion
 from sync.simulation.campaign import findings_of
 from sync.simulation.script import CRASHES, EDITS, FAULTS, LINKS, write_script
 
@@ -20,3 +23,6 @@ def test_a_history_loses_doubles_and_invents_nothing(seed: int) -> None:
     assert played.mix["crashes"] >= CRASHES
     assert played.mix["faults met"] >= FAULTS
     assert played.mix["change"] and played.mix["asked"] >= script.crowd
+    versions = MappingVersion.objects.order_by("mapping", "number")
+    changed = [one for before, one in pairwise(versions) if one.number > 1 and one.document != before.document]
+    assert len(changed) >= played.mix["change"], "none of them changed nothing"
