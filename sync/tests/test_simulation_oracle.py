@@ -1,0 +1,261 @@
+"""What the oracle of the simulation must speak up about: one small scene for each of its checks.
+
+No engine takes part: people and "we" write to two systems in memory, and the audit log says what it is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from connections.connectors.memory import US, LogLine
+from sync.simulation import oracle
+from sync.simulation.clock import START
+from sync.simulation.oracle import Entry, Evidence
+from sync.simulation.remote import SimulatedWorld
+from sync.simulation.script import Nature
+
+CAREFUL = Nature(
+    exact_version=True,
+    conditional=True,
+    history=True,
+    lookup_consistent=True,
+    idempotent_create=True,
+    lists_lag=False,
+    gone_means_gone=True,
+    lists_deletions=True,
+    lag=0.0,
+    granularity=0.0,
+    clock=0.0,
+    bulk_write=1,
+    trims=False,
+    automation=False,
+)
+
+
+class Scene:
+    """Two systems and a log; every accepted write is one second later than the last."""
+
+    def __init__(self) -> None:
+        self.left, self.right = (SimulatedWorld(name, CAREFUL, lambda: START) for name in ("Left", "Right"))
+        self.journal: list[tuple[SimulatedWorld, LogLine]] = []
+        self.reads: list[tuple[int, str, frozenset[str], int]] = []
+        self.entries: list[Entry] = []
+        self.typed: dict[str, tuple[str, str]] = {}
+
+    def add(self, world: SimulatedWorld, by: str = "ana", **values: Any) -> str:
+        external_id = world.add(by, **values)
+        self._note(world)
+        return external_id
+
+    def edit(self, world: SimulatedWorld, external_id: str, by: str = "ana", **values: Any) -> None:
+        world.edit(external_id, by, **values)
+        self._note(world)
+
+    def remove(self, world: SimulatedWorld, external_id: str) -> None:
+        world.remove(external_id)
+        self._note(world)
+
+    def _note(self, world: SimulatedWorld) -> None:
+        known = sum(where is world for where, _ in self.journal)
+        self.journal += [(world, line) for line in world.log[known:]]
+
+    def pair(self, ref: str = "R1", **values: Any) -> tuple[str, str]:
+        """The same thing on both sides, made by people."""
+        return self.add(self.left, ref=ref, **values), self.add(self.right, ref=ref, **values)
+
+    def look(self, world: SimulatedWorld, external_id: str) -> None:
+        self.reads.append((len(self.journal), world.name, frozenset([external_id]), 0))
+
+    def tell(self, action: str, code: str, label: str, field: str, before: Any, after: Any) -> None:
+        self.entries.append(Entry(action, code, label, field, before, after, len(self.journal)))
+
+    def findings(self) -> list[str]:
+        numbers = range(len(self.journal))
+        evidence = Evidence(
+            worlds=[self.left, self.right],
+            journal=self.journal,
+            moments=[START + timedelta(seconds=number) for number in numbers],
+            began=list(numbers),
+            writers=[0 if line.by == US else -1 for _, line in self.journal],
+            reads=self.reads,
+            entries=self.entries,
+            typed=self.typed,
+            pairs=[(0, 1)],
+            published=[],
+        )
+        return oracle.judge(evidence).findings
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def test_nothing_is_said_of_an_edit_that_crossed_and_is_in_the_log(scene: Scene) -> None:
+    left, right = scene.pair(title="a")
+    scene.edit(scene.left, left, title="b")
+    scene.edit(scene.right, right, US, title="b")
+    scene.tell("write", "edited", f"{left} = {right}", "Title", "a", "b")
+    assert scene.findings() == []
+
+
+# Each returns how its finding begins.
+
+
+def an_edit_written_over(scene: Scene) -> str:
+    left, right = scene.pair(title="a")
+    scene.edit(scene.left, left, title="b")
+    scene.edit(scene.right, right, title="c")
+    scene.edit(scene.left, left, US, title="c")
+    scene.tell("write", "edited", f"{left} = {right}", "Title", "a", "c")
+    return f"lost: b of R1, written to Left {left}"
+
+
+def a_label_left_where_it_was_not_taken_off(scene: Scene) -> str:
+    left, right = scene.pair(title="a", labels=["vip"])
+    scene.edit(scene.left, left, labels=[])
+    return f"resurrected: label vip on Right {right}"
+
+
+def two_values_without_a_word(scene: Scene) -> str:
+    left, _ = scene.pair(title="a")
+    scene.edit(scene.left, left, title="b")
+    return "unequal: title of R1"
+
+
+def a_second_record_of_one_thing(scene: Scene) -> str:
+    scene.pair(title="a")
+    scene.add(scene.right, US, ref="R1")
+    return "duplicated: R1 in Right"
+
+
+def a_deleted_record_made_again(scene: Scene) -> str:
+    _, right = scene.pair(title="a")
+    scene.remove(scene.right, right)
+    scene.add(scene.right, US, ref="R1")
+    return "resurrected: R1 in Right"
+
+
+def a_value_of_ours_that_goes_and_comes(scene: Scene) -> str:
+    left, right = scene.pair(title="a")
+    for title in ("b", "c"):
+        scene.edit(scene.left, left, title=title)
+    for title in ("b", "c", "b", "c"):
+        scene.edit(scene.right, right, US, title=title)
+        scene.tell("write", "edited", f"{left} = {right}", "Title", "", title)
+    return f"flip-flop: title of Right {right} back to 'b'"
+
+
+def a_value_nobody_wrote(scene: Scene) -> str:
+    left, right = scene.pair(title="a")
+    for world, one in ((scene.left, left), (scene.right, right)):
+        scene.edit(world, one, US, note="made up")
+    return "invented: ['made up'] in note of Left"
+
+
+def a_label_of_another_thing(scene: Scene) -> str:
+    scene.pair("R1", title="a", labels=["vip"])
+    left, right = scene.pair("R2", title="b")
+    for world, one in ((scene.left, left), (scene.right, right)):
+        scene.edit(world, one, US, labels=["vip"])
+    return f"invented: ['vip'] in labels of Left {left}"
+
+
+def a_value_of_another_field(scene: Scene) -> str:
+    left, right = scene.pair(title="a")
+    for world, one in ((scene.left, left), (scene.right, right)):
+        scene.edit(world, one, US, amount="a")
+    return f"invented: ['a'] in amount of Left {left}"
+
+
+def what_was_typed_for_another_thing(scene: Scene) -> str:
+    scene.typed["typed"] = (scene.pair("R1", title="a")[0], "title")
+    left, right = scene.pair("R2", title="b")
+    for world, one in ((scene.left, left), (scene.right, right)):
+        scene.edit(world, one, US, title="typed")
+    return f"invented: ['typed'] in title of Left {left}"
+
+
+def a_write_against_the_direction(scene: Scene) -> str:
+    left, right = scene.pair(title="a", note="n")
+    scene.edit(scene.right, right, note="m")
+    scene.edit(scene.left, left, US, note="m")
+    return f"written against the direction: note of Left {left}"
+
+
+def a_write_that_no_log_tells(scene: Scene) -> str:
+    left, right = scene.pair(title="a")
+    scene.edit(scene.left, left, title="b")
+    scene.edit(scene.right, right, US, title="b")
+    return f"not audited: ['b'] in title of Right {right}"
+
+
+def a_write_told_of_another_thing(scene: Scene) -> str:
+    other = scene.pair("R2", title="a")
+    left, right = scene.pair(title="a")
+    scene.edit(scene.left, left, title="b")
+    scene.edit(scene.right, right, US, title="b")
+    scene.tell("write", "edited", " = ".join(other), "Title", "a", "b")
+    return f"not audited: ['b'] in title of Right {right}"
+
+
+def a_question_though_one_side_alone_was_edited(scene: Scene) -> str:
+    left, right = scene.pair(title="a")
+    scene.edit(scene.left, left, title="b")
+    scene.tell("conflict", "both_changed", f"{left} = {right}", "Title", "a", {"left": "b", "right": "a"})
+    return f"needless question: title of {left} = {right}, edited only in ['Left']"
+
+
+def the_same_question_again(scene: Scene) -> str:
+    left, right = scene.pair(title="a")
+    scene.edit(scene.left, left, title="b")
+    scene.edit(scene.right, right, title="c")
+    label, both = f"{left} = {right}", {"left": "b", "right": "c"}
+    scene.tell("conflict", "both_changed", label, "Title", "a", both)
+    scene.tell("conflict_closed", "equal", label, "Title", None, None)
+    scene.tell("conflict", "both_changed", label, "Title", "a", both)
+    return f"asked again unchanged: Title of {label}"
+
+
+def the_older_edit_that_won(scene: Scene) -> str:
+    left, right = scene.pair(title="a")
+    scene.edit(scene.left, left, title="older")
+    scene.edit(scene.right, right, title="newer")
+    scene.look(scene.right, right)
+    scene.edit(scene.right, right, US, title="older")
+    scene.tell("write", "policy_newest", f"{left} = {right}", "Title", "newer", "older")
+    return f"older edit won: title of {left} = {right}: 'newer' lost to 'older'"
+
+
+SCENES: tuple[tuple[Callable[..., None], Callable[[Scene], str]], ...] = (
+    (oracle.nothing_is_lost, an_edit_written_over),
+    (oracle.sets_are_merged, a_label_left_where_it_was_not_taken_off),
+    (oracle.both_sides_agree_or_say_why, two_values_without_a_word),
+    (oracle.nothing_is_there_twice, a_second_record_of_one_thing),
+    (oracle.nothing_comes_back_to_life, a_deleted_record_made_again),
+    (oracle.nothing_flips_back_and_forth, a_value_of_ours_that_goes_and_comes),
+    (oracle.nothing_is_invented, a_value_nobody_wrote),
+    (oracle.nothing_is_invented, a_label_of_another_thing),
+    (oracle.nothing_is_invented, a_value_of_another_field),
+    (oracle.nothing_is_invented, what_was_typed_for_another_thing),
+    (oracle.what_only_reads_is_never_written, a_write_against_the_direction),
+    (oracle.every_write_is_audited, a_write_that_no_log_tells),
+    (oracle.every_write_is_audited, a_write_told_of_another_thing),
+    (oracle.nobody_is_asked_needlessly, a_question_though_one_side_alone_was_edited),
+    (oracle.no_question_comes_back_unchanged, the_same_question_again),
+    (oracle.the_newer_edit_wins, the_older_edit_that_won),
+)
+
+
+@pytest.mark.parametrize("happens", [scene for _, scene in SCENES], ids=lambda one: one.__name__)
+def test_the_oracle_speaks_up_about(scene: Scene, happens: Callable[[Scene], str]) -> None:
+    begins = happens(scene)
+    assert [finding for finding in scene.findings() if finding.startswith(begins)]
+
+
+def test_each_check_has_its_scene() -> None:
+    assert {check for check, _ in SCENES} == set(oracle.CHECKS)
