@@ -20,6 +20,8 @@ from sync.rows import select
 from sync.session import Session
 
 HOUR = timedelta(hours=1)
+# Records named as examples of what a brake stopped.
+SAMPLES = 5
 
 
 # Phase of a halted run whose lists were not read to their end yet: more may wait than is known.
@@ -117,13 +119,14 @@ def halt(session: Session, brake: Brake, sample: Sequence[str], looked: int, tol
 
 def halt_empty(session: Session, empty: SideEmpty) -> None:
     """A side that suddenly lists nothing: released, it is believed, and its links are looked at one by one."""
+    linked = Link.objects.filter(mapping=session.mapping, state=Link.State.ACTIVE).order_by("pk")
     params = {
         "side": OTHER[empty.side],
         "kind": "delete",
         "planned": empty.links,
         "already": 0,
         "limit": 0,
-        "sample": [],
+        "sample": [str(link) for link in linked[:SAMPLES]],
         "system": session.system(empty.side),
         "links": empty.links,
     }

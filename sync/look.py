@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from django.utils import timezone
 
 from sync import hints, schema_watch
+from sync.brakes import SAMPLES
 from sync.commit import Decided
 from sync.decide import decide
 from sync.matching import Unlinked
@@ -25,8 +26,6 @@ BUSY_SECONDS = 1.0
 UNCLEAR_SECONDS = 5.0
 # An edit whose field the other record does not show is looked at again as often as a failure that somebody must mend.
 UNREAD_SECONDS = 900.0
-# Records named as examples of what a brake stopped.
-SAMPLES = 5
 
 
 @dataclass(frozen=True, slots=True)

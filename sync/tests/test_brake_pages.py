@@ -75,6 +75,7 @@ def test_an_empty_side_offers_no_hold_and_refuses_one(pair: Pair, admin_client: 
     emptied(pair)
     html = page(admin_client)
     assert "Left suddenly lists no records, although 30 are linked" in html
+    assert "5 of the linked records" in html and str(Link.objects.order_by("pk")[0]) in html
     assert "List it again" in html and "Release that many" in html and "/hold/" not in html
     assert "Nothing was held; the mapping stays halted" in decide(admin_client, "run-hold")
     assert halt().halt == "brake" and not Link.objects.filter(state="held").exists()
@@ -137,6 +138,8 @@ def test_a_brake_amid_a_long_list_shows_all_that_waits(pair: Pair, admin_client:
     html = page(admin_client)
     assert "would delete or empty about 120 records in Right." in html and "120 changes wait." in html
     assert "It stopped after planning 50 of them" in html and "so far" not in html
+    named = [str(link) for link in Link.objects.all() if f">{link}</li>" in html]
+    assert "5 of them" in html and len(named) == 5, "a sample of the pairs whose twins it would delete"
     assert "Hold these 120 records" in html and "up to 120" in html
 
 
@@ -174,6 +177,15 @@ def test_hold_takes_out_every_record_that_is_reported_deleted_and_no_other(pair:
     assert Link.objects.filter(state="held").count() == 120 and Link.objects.get(left_id=ids[0]).state == "active"
     assert "an edit of somebody" in [record.values["body"] for record in pair.right.alive().values()]
     assert len(pair.right.alive()) == 121 and halt().halt == ""
+
+
+def test_a_brake_before_creates_names_some_of_the_records_without_a_twin(pair: Pair, admin_client: Client) -> None:
+    pair.publish(brakes={"create": [10, 0.0]})
+    ids = [pair.left.add(title=f"T{n}", ref=f"N{n}") for n in range(12)]
+    assert pair.run().code == "brake"
+    html = page(admin_client)
+    assert "would create" in html and "5 of them" in html
+    assert len([one for one in ids if f">{one}</li>" in html]) == 5 and not pair.right.alive()
 
 
 def test_hold_takes_out_all_whose_changes_wait_where_no_hint_tells_the_kind(pair: Pair, admin_client: Client) -> None:

@@ -237,6 +237,15 @@ class Answer(RecordCase):
         Link.objects.update(deleted_right=False, parked={"": {"code": "returned_as_another", "params": {}}})
         self.assertEqual(self.answer(), "Deleted in Left; its id is back with other match keys")
 
+    def test_what_was_only_not_found_is_not_said_to_be_deleted(self) -> None:
+        Link.objects.update(state="deleted", deleted_left=True, may_return=True)
+        self.assertEqual(self.answer(), "Counted as deleted in Left, where it was not found twice")
+        self.assertIn("synced again within an hour of being shown", self.html(self.at))
+        Link.objects.update(state="unlinked")
+        self.assertEqual(
+            self.answer(), "Counted as deleted in Left, where it was not found twice, and unlinked by the mapping"
+        )
+
     def test_a_twin_that_lives_on_is_not_said_to_be_deleted(self) -> None:
         cases = {
             "ignore": "Deleted in Right",

@@ -431,6 +431,19 @@ class OtherKinds(ReviewCase):
         self.pair.quiet()
         self.assertEqual(self.values(link, "status"), ("Low", "P4"))
 
+    def test_a_record_that_was_only_not_found_may_be_hidden_and_the_question_says_so(self) -> None:
+        _, _, link = self.linked()
+        Link.objects.filter(pk=link.pk).update(may_return=True)
+        one = Conflict.objects.create(
+            mapping=self.pair.mapping, link=link, kind="delete_update", code="deleted_ask", params={"side": "left"}
+        )
+        self.as_("reviewer")
+        page = self.html(self.url("conflict", one.pk))
+        self.assertIn("It was not found in Left twice, an hour apart, and counts as deleted there", page)
+        self.assertIn("this question ends by itself once it is shown again", page)
+        self.assertIn("It was only not found in Left: look there first.", page)
+        self.assertNotIn("was deleted in Left", page)
+
     def test_a_deleted_record_takes_its_twin_along_or_leaves_it(self) -> None:
         for number, (act, state) in enumerate((("delete_twin", "deleted"), ("unlink", "unlinked"))):
             with self.subTest(act=act):

@@ -9,6 +9,7 @@ import pytest
 from django.utils import timezone
 
 from connections.connectors.base import NeedsAuthorization, RateLimited
+from connections.overwrites import BLIND, REPLACED
 from mappings.models import Mapping
 from sync import verify
 from sync.models import AuditEntry, Verification
@@ -40,11 +41,15 @@ def test_pairs_that_agree_end_with_0_and_every_number(pair: Pair) -> None:
         "lacking",
         "fields",
         "apart",
+        "overwrites",
         "calls",
         "seconds",
     ]
     assert (answer["mapping"], answer["kind"], answer["state"], answer["reason"]) == ("pair", "complete", "done", "")
     assert (answer["pairs"], answer["equal"], answer["drift"]) == (3, 3, 0)
+    assert {side: told["what"] for side, told in answer["overwrites"].items()} == dict.fromkeys(
+        ("left", "right"), BLIND
+    )
 
 
 def test_drift_ends_with_3_and_names_field_and_values(pair: Pair) -> None:
@@ -56,6 +61,7 @@ def test_drift_ends_with_3_and_names_field_and_values(pair: Pair) -> None:
     code, out, _ = command("verify", "pair")
     assert code == 3
     assert f"  {link}: Body: 'b' | 'drifted'" in out.splitlines()
+    assert f"overwritten edits on the left: {BLIND} {REPLACED}" in out.splitlines()
 
 
 def test_a_record_that_is_not_there_ends_with_3(pair: Pair) -> None:

@@ -31,13 +31,17 @@ MOST_ALIKE = 500
 
 # Deletions, in the systems' own names.
 DELETED: Mapping[str, str] = {
-    "deleted_and_edited": "It was deleted in {gone}, while it was edited in {kept}.",
-    "deleted_and_unread": "It was deleted in {gone}. {kept} does not show our account {fields}, so nobody can tell "
-    "whether it was edited there.",
-    "deleted_ask": "It was deleted in {gone} and is still there in {kept}. The mapping leaves what to do to you.",
+    "deleted_and_edited": "It {how}, while it was edited in {kept}.",
+    "deleted_and_unread": "It {how}. {kept} does not show our account {fields}, so nobody can tell whether it was "
+    "edited there.",
+    "deleted_ask": "It {how} and is still there in {kept}. The mapping leaves what to do to you.",
     "merged_away": "It was merged in {gone} into {into}, which is kept in agreement with {twin}. In {kept} both are "
     "still there: delete this one once {twin} holds all that you need of it, or let it be.",
 }
+TOLD_GONE = "was deleted in {gone}"
+# No system told of it (`Link.may_return`).
+NOT_FOUND = "was not found in {gone} twice, an hour apart, and counts as deleted there"
+MAY_RETURN = " Should it only be hidden from our account, this question ends by itself once it is shown again."
 EDITED = ("both_changed", "edits_touch", "times_overlap")
 
 
@@ -156,7 +160,10 @@ def cause_of(conflict: Conflict, names: Mapping[str, str]) -> str:
     if conflict.code in DELETED and side in names:
         told = {name: conflict.params.get(name, "") for name in ("into", "twin")}
         told["fields"] = ", ".join(conflict.params.get("fields", ()))
-        return DELETED[conflict.code].format(gone=names[side], kept=names[OTHER[side]], **told)
+        unsure = conflict.link is not None and conflict.link.may_return
+        told["how"] = (NOT_FOUND if unsure else TOLD_GONE).format(gone=names[side])
+        said = DELETED[conflict.code].format(gone=names[side], kept=names[OTHER[side]], **told)
+        return said + MAY_RETURN if unsure else said
     return sentence(conflict.code, conflict.params)
 
 

@@ -109,6 +109,7 @@ def shown(conflict: Conflict, names: Mapping[str, str]) -> Whole:
             )
         )
     elif conflict.kind == Kind.DELETE_UPDATE or conflict.code == "delete_refused":
+        unsure = f" It was only not found in {there}: look there first." if link.may_return else ""
         found.acts = [
             Act(
                 "unlink",
@@ -122,7 +123,7 @@ def shown(conflict: Conflict, names: Mapping[str, str]) -> Whole:
                 f"Delete it in {here} too",
                 "trash",
                 f"Deletes {label} in {here}. Both records are read again first; if the deleted one is back, nothing is "
-                "deleted.",
+                f"deleted.{unsure}",
                 "bad",
             ),
         ]

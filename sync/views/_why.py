@@ -77,8 +77,11 @@ def why(link: Link, known: Known, names: Mapping[str, str], compiled: CompiledMa
 def _of_the_pair(link: Link, known: Known, names: Mapping[str, str]) -> Why | None:
     State = Link.State
     gone = " and ".join(names[side] for side in SIDES if getattr(link, f"deleted_{side}"))
+    deleted = f"Deleted in {gone or 'one system'}"
+    if link.may_return:
+        deleted = f"Counted as deleted in {gone or 'one system'}, where it was not found twice"
     if link.state == State.UNLINKED and gone:
-        return Why("info", f"Deleted in {gone}, and unlinked by the mapping", "What is left stays as it is.")
+        return Why("info", f"{deleted}, and unlinked by the mapping", "What is left stays as it is.")
     if link.state == State.UNLINKED:
         alone = not (link.left_id and link.right_id)
         return Why(
@@ -102,8 +105,10 @@ def _of_the_pair(link: Link, known: Known, names: Mapping[str, str]) -> Why | No
     if link.state == State.DELETED:
         return Why(
             "info",
-            f"Deleted in {gone or 'one system'}",
-            "Its ids and keys are kept, so that it is known if it returns.",
+            deleted,
+            "Should it only be hidden from our account, it is synced again within an hour of being shown."
+            if link.may_return
+            else "Its ids and keys are kept, so that it is known if it returns.",
         )
     question = next((one for one in known.conflicts if not one.rule_id), None)
     return _decision(question, names) if question is not None else None

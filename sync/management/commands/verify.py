@@ -16,6 +16,7 @@ from django.utils import timezone
 from mappings.models import Mapping
 from sync import audit, verify
 from sync.models import Verification, VerifiedDifference
+from sync.views._verified import overwrites_of
 from sync.wording import sentence
 
 # Other programs rely on these; docs/commands.md lists them.
@@ -77,6 +78,8 @@ class Command(BaseCommand):
         for key in ("mapping", "state", "reason", "pairs", "equal", "waiting", "agreed", "drift", "missing"):
             if answer[key] != "":
                 self.stdout.write(f"{key}: {answer[key]}")
+        for side, told in answer["overwrites"].items():
+            self.stdout.write(f"overwritten edits on the {side}: {told['what']} {told['meaning']}")
         rows = VerifiedDifference.objects.filter(verification=one).exclude(kind=VerifiedDifference.Kind.AGREED)
         for row in rows.select_related("link").order_by("pk")[:MOST_PRINTED]:
             if row.kind == VerifiedDifference.Kind.MISSING:
@@ -114,6 +117,10 @@ def answer_of(one: Verification) -> dict[str, Any]:
         "lacking": counts["lacking"],
         "fields": counts["fields"],
         "apart": counts["apart"],
+        "overwrites": {
+            side: {"system": system, "what": told.what, "meaning": told.meaning}
+            for side, system, told in overwrites_of(one)
+        },
         "calls": one.calls,
         "seconds": one.seconds,
     }
