@@ -427,6 +427,22 @@ BUGS = [
             "connections/tests/test_open.py::test_a_wait_the_system_asked_for_holds_for_every_worker_and_is_never_shortened",
         ),
     ),
+    Bug(
+        "left-out-of-a-new-issue",
+        "labels that GitHub left out of a new issue are taken for its own, and those of the source are taken away",
+        "connections/connectors/github_writes.py",
+        "return WriteResult(record, created=True, on_the_way=_still(record, missing))",
+        "return WriteResult(record, created=True)",
+        ("sync/tests/test_engine_github_left_out.py",),
+    ),
+    Bug(
+        "profile-asked-for-after-the-write",
+        "who is on an issue is looked up after the write: if that fails, nobody is asked about the text it replaced",
+        "connections/connectors/github_writes.py",
+        "people.values(site, people_in(before, paths))",
+        "people.values(site, people_in(before, list(values)))",
+        ("connections/tests/test_github_accepted_writes.py",),
+    ),
     # What a result means. ------------------------------------------------------------------------------------------
     Bug(
         "base-of-unsent-fields-moved",

@@ -54,6 +54,12 @@ def is_app(context: Context) -> bool:
     return (context.settings.get("sign_in") or TOKEN) == APP
 
 
+def may_triage(context: Context, repository: Mapping[str, Any]) -> bool:
+    """Whether our account may set labels, people, milestone and type. Of an app GitHub tells no rights."""
+    rights = repository.get("permissions")
+    return is_app(context) or not isinstance(rights, Mapping) or bool(rights.get("push") or rights.get("triage"))
+
+
 def headers_with(token: str) -> dict[str, str]:
     return {"Accept": ACCEPT, "X-GitHub-Api-Version": API_VERSION, "Authorization": f"Bearer {token}"}
 

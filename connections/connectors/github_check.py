@@ -72,9 +72,7 @@ def _rights(site: Site, name: str, repository: Mapping[str, Any]) -> list[str]:
         found.append(f"Issues in {name}: Settings → General → Features → Issues")
     if repository.get("archived"):
         found.append(f"{name} is archived, so nothing can be written: Settings → General → Danger zone → Unarchive")
-    may = repository.get("permissions")
-    # Of an app GitHub tells no rights here; it says so with the first write.
-    if isinstance(may, Mapping) and not auth.is_app(site.context) and not (may.get("push") or may.get("triage")):
+    if not auth.may_triage(site.context, repository):
         found.append(
             f"Role Triage or Write in {name} (Settings → Collaborators and teams): without it GitHub leaves out "
             "labels, milestone and assignees, and takes edits of our own issues only"

@@ -244,10 +244,10 @@ class Site:
         known[repository.lower()] = name
         return True
 
-    def repository(self, name: str) -> Mapping[str, Any]:
+    def repository(self, name: str, fresh: bool = False) -> Mapping[str, Any]:
         """What GitHub says of a repository. Raises NotAllowed where another one has taken its name."""
         known = remembered(self, "repositories", DESCRIBE_SECONDS)
-        if name not in known:
+        if fresh or name not in known:
             answer = self.read(self.path(name))
             if answer.status in MOVED and self.renamed(name):
                 answer = self.read(self.path(name))

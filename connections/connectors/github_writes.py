@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from connections.connectors import github_auth as auth
 from connections.connectors import github_fields as described
 from connections.connectors import github_people as people
 from connections.connectors.base import Gone, NotAllowed, Record, Refused, Uncertain, Values, WriteResult
@@ -29,7 +30,6 @@ from connections.connectors.github_values import (
     number_of,
     one_sign,
     people_in,
-    reason_of,
     told,
     unmarked,
     values_of,
@@ -41,9 +41,9 @@ WRITABLE = ("title", "body", "state", "state_reason", "labels", "milestone", "as
 TOLD_OF_NEW = (*WRITABLE, "number", "created", "closed", "locked")
 # The body has our mark in it, a reason goes with a change of state, one of several assignees cannot be replaced.
 LOOK_FIRST = frozenset({"body", "state_reason", "assignee"})
-DROPPED = (
-    "GitHub answered as if it had written this and left it as it was: our account may not set it (it needs the role "
-    "Triage or Write in the repository)"
+LEFT_OUT = (
+    "GitHub answered as if it had written this, and left it as it was: so it does with what our account may not set. "
+    "Give our account the role Triage or Write in the repository."
 )
 DELETE = "mutation($id: ID!) { deleteIssue(input: {issueId: $id}) { clientMutationId } }"
 
@@ -60,38 +60,48 @@ def create(
 ) -> WriteResult:
     """labels, kind: those by which the mapping's filter finds the issue again."""
     site.repository(repository)
-    body = _body(site, repository, values, creating=True)
-    body["body"] = marked(body.get("body"), key)
+    if labels or kind:
+        _check_filter(site, repository)
+    paths = [*dict.fromkeys([*fields, *values, *TOLD_OF_NEW])]
+    sent = _body(site, repository, values, creating=True)
+    body = {**sent, "body": marked(sent.get("body"), key)}
     if labels:
         body["labels"] = sorted({*body.get("labels", []), *labels})
     if kind and not body.get("type"):
         body["type"] = kind
+    if "author" in paths:
+        people.values(site, [site.me()])  # asked for now: what fails after the write makes it uncertain
     answer = site.write("POST", repository, "issues", json=body, sent=list(values))
     if number_of(answer.json) is None or version_of(answer.json) == UNREADABLE:
         raise unknown(True)
-    paths = [*dict.fromkeys([*fields, *values, *TOLD_OF_NEW])]
-    return WriteResult(_record(site, repository, answer.json, paths), created=True)
+    record = _record(site, repository, answer.json, paths)
+    missing = _left_out(answer.json, values, sent, creating=True)
+    return WriteResult(record, created=True, on_the_way=_still(record, missing))
 
 
 def update(site: Site, repository: str, external_id: str, values: Values, fields: Sequence[str]) -> WriteResult:
     issue = number(external_id)
     site.repository(repository)
     body = _body(site, repository, values)
+    paths = [*dict.fromkeys([*fields, *values])]
     one = f"issue {repository}#{issue}"
-    before: Mapping[str, Any] = {}
+    replaced: Values = {}
     if LOOK_FIRST & set(values):
         before = _now(site, repository, issue)
         _reason(before, values, body)
         _only_assignee(before, values)
         if "body" in values:
             body["body"] = marked(values["body"], unmarked(before.get("body"))[1])
-    paths = [*dict.fromkeys([*fields, *values])]
+        # ⚑ All that has to be asked for is asked now: what fails after the write would tell of it as if it were not.
+        replaced = told(values_of(before, people.values(site, people_in(before, paths))), list(values))[0]
     answer = site.write("PATCH", repository, "issues", issue, json=body, one=one, sent=list(values))
     if number_of(answer.json) != issue or version_of(answer.json) == UNREADABLE:
         raise unknown(True)
-    _check_dropped(answer.json, body)
+    missing = _left_out(answer.json, values, body)
+    if missing and len(missing) == len(values):
+        raise Refused(LEFT_OUT, dict.fromkeys(missing, LEFT_OUT))
     record = _record(site, repository, answer.json, paths)
-    return WriteResult(record, replaced=_shown(site, before, list(values))[0] if before else {})
+    return WriteResult(record, on_the_way=_still(record, missing), replaced=replaced)
 
 
 def write_key(site: Site, repository: str, external_id: str, key: str) -> None:
@@ -146,6 +156,17 @@ def _body(site: Site, repository: str, values: Values, creating: bool = False) -
     if refused:
         raise Refused(f"{' '.join(refused.values())} Nothing was written. Change the value or the mapping.", refused)
     return body
+
+
+def _check_filter(site: Site, repository: str) -> None:
+    """⚑ Raises NotAllowed where a new issue would lie outside the mapping's filter, and nothing would flow any more."""
+    if any(auth.may_triage(site.context, site.repository(repository, fresh)) for fresh in (False, True)):
+        return
+    raise NotAllowed(
+        "The mapping's filter asks for labels or a type, and GitHub leaves out of a new issue what our account may not "
+        f"set. Nothing was written. Give our account the role Triage or Write in {repository}, or take the filter out "
+        "of the mapping."
+    )
 
 
 def _sent(site: Site, repository: str, path: str, value: Any) -> tuple[str, Any]:
@@ -244,7 +265,7 @@ def _reason(before: Mapping[str, Any], values: Values, body: dict[str, Any]) -> 
         why = "An open issue has no reason for closing."
     elif state == "closed" and changes and wanted is not None:
         body["state_reason"] = wanted
-    elif state == "closed" and not changes and wanted != there and reason_of(before) is not None:
+    elif state == "closed" and not changes and wanted != there:
         why = "GitHub takes another reason only when an issue is closed anew. Reopen it first."
     if why:
         raise Refused(f"{why} Nothing was written.", {"state_reason": why})
@@ -262,26 +283,36 @@ def _only_assignee(before: Mapping[str, Any], values: Values) -> None:
         raise Refused(f"{why} Nothing was written.", {"assignee": why})
 
 
-def _check_dropped(issue: Mapping[str, Any], body: Mapping[str, Any]) -> None:
-    """Raises Refused for what GitHub left out. The other fields are written; writing them again changes nothing."""
-    try:
-        milestone = issue.get("milestone")
-        there = {
-            "labels": {name.casefold() for name in label_names(issue)},
-            "assignees": {str(one["login"]).casefold() for one in assignees(issue)},
-            "milestone": milestone.get("number") if isinstance(milestone, Mapping) else None,
-            "type": named(issue.get("type"), "name"),
-        }
-    except Malformed:
-        return
-    lost = []
-    for name, held in there.items():
-        sent = body.get(name)
-        if name in body and (set(map(str.casefold, sent)) if isinstance(sent, list) else sent) != held:
-            lost.append(name)
-    if lost:
-        names = ["assignee" if name == "assignees" else name for name in lost]
-        raise Refused(f"{DROPPED}.", dict.fromkeys({*lost, *names}, f"{DROPPED}."))
+def _left_out(issue: Mapping[str, Any], values: Values, body: Mapping[str, Any], creating: bool = False) -> list[str]:
+    """The fields that GitHub did not set, though it answered as if it had. A new issue may hold more than was sent."""
+    milestone = issue.get("milestone")
+    there: dict[str, Any] = {
+        "labels": {name.casefold() for name in label_names(issue)},
+        "assignees": {str(one["login"]).casefold() for one in assignees(issue)},
+        "milestone": milestone.get("number") if isinstance(milestone, Mapping) else None,
+        "type": named(issue.get("type"), "name"),
+        "state": issue.get("state"),
+        "state_reason": issue.get("state_reason"),
+    }
+    missing = []
+    for path in values:
+        name = "assignees" if path == "assignee" else path
+        if name not in there or name not in body or (creating and not body[name]):
+            continue
+        wanted, held = body[name], there[name]
+        if isinstance(wanted, list):
+            wanted = set(map(str.casefold, wanted))
+            held = held & wanted if creating else held
+        if wanted != held:
+            missing.append(path)
+    return missing
+
+
+def _still(record: Record, missing: Sequence[str]) -> Values:
+    """⚑ What the fields say that were left out. They are sent once more, alone, so that a person is asked; else their
+    old values would look like edits made at GitHub, and go over those that were sent. What did arrive is told as
+    written: a refusal of the whole would hide it, and what it replaced."""
+    return {path: record.values[path] for path in missing if path in record.values}
 
 
 def _record(site: Site, repository: str, issue: Mapping[str, Any], paths: Sequence[str]) -> Record:
@@ -290,7 +321,3 @@ def _record(site: Site, repository: str, issue: Mapping[str, Any], paths: Sequen
         return issue_record(repository, issue, paths, people.values(site, people_in(issue, paths)))
     except Exception as error:
         raise Uncertain(f"GitHub took the write, and then {error} We look before anything is sent again.") from error
-
-
-def _shown(site: Site, issue: Mapping[str, Any], paths: Sequence[str]) -> tuple[dict[str, Any], frozenset[str]]:
-    return told(values_of(issue, people.values(site, people_in(issue, paths))), paths)

@@ -442,10 +442,12 @@ def test_people_who_hide_their_address_are_told_by_id_and_others_by_address(w):
 def test_labels_and_people_that_github_drops_unsaid_are_noticed(w):
     id = w.connector.create(REPOSITORY, {"title": "Ours"}, "k", {}).record.external_id
     w.app.may_push = False
-    for values in ({"labels": ["bug"]}, {"assignee": "ana@acme.example"}, {"type": "Bug", "title": "Both"}):
+    for values in ({"labels": ["bug"]}, {"assignee": "ana@acme.example"}, {"type": "Bug"}):
         with pytest.raises(Refused) as caught:
             update(w, id, **values)
-        assert set(values) - {"title"} <= set(caught.value.fields)
+        assert set(values) <= set(caught.value.fields)
+    both = update(w, id, type="Bug", title="Both")
+    assert (dict(both.on_the_way), both.record.values["title"]) == ({"type": None}, "Both")
     assert w.stored(id)["title"] == "Both"
 
 
