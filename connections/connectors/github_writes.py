@@ -6,7 +6,7 @@ So what can be known before is refused before, by name, and what comes back is l
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from connections.connectors import github_auth as auth
@@ -97,10 +97,10 @@ def update(site: Site, repository: str, external_id: str, values: Values, fields
     answer = site.write("PATCH", repository, "issues", issue, json=body, one=one, sent=list(values))
     if number_of(answer.json) != issue or version_of(answer.json) == UNREADABLE:
         raise unknown(True)
+    record = _record(site, repository, answer.json, paths)  # what of it cannot be understood is uncertain, not refused
     missing = _left_out(answer.json, values, body)
     if missing and len(missing) == len(values):
         raise Refused(LEFT_OUT, dict.fromkeys(missing, LEFT_OUT))
-    record = _record(site, repository, answer.json, paths)
     return WriteResult(record, on_the_way=_still(record, missing), replaced=replaced)
 
 
@@ -286,20 +286,20 @@ def _only_assignee(before: Mapping[str, Any], values: Values) -> None:
 def _left_out(issue: Mapping[str, Any], values: Values, body: Mapping[str, Any], creating: bool = False) -> list[str]:
     """The fields that GitHub did not set, though it answered as if it had. A new issue may hold more than was sent."""
     milestone = issue.get("milestone")
-    there: dict[str, Any] = {
-        "labels": {name.casefold() for name in label_names(issue)},
-        "assignees": {str(one["login"]).casefold() for one in assignees(issue)},
-        "milestone": milestone.get("number") if isinstance(milestone, Mapping) else None,
-        "type": named(issue.get("type"), "name"),
-        "state": issue.get("state"),
-        "state_reason": issue.get("state_reason"),
+    there: dict[str, Callable[[], Any]] = {
+        "labels": lambda: {name.casefold() for name in label_names(issue)},
+        "assignees": lambda: {str(one["login"]).casefold() for one in assignees(issue)},
+        "milestone": lambda: milestone.get("number") if isinstance(milestone, Mapping) else None,
+        "type": lambda: named(issue.get("type"), "name"),
+        "state": lambda: issue.get("state"),
+        "state_reason": lambda: issue.get("state_reason"),
     }
     missing = []
     for path in values:
         name = "assignees" if path == "assignee" else path
         if name not in there or name not in body or (creating and not body[name]):
             continue
-        wanted, held = body[name], there[name]
+        wanted, held = body[name], there[name]()
         if isinstance(wanted, list):
             wanted = set(map(str.casefold, wanted))
             held = held & wanted if creating else held
