@@ -10,6 +10,7 @@ import base64
 import binascii
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from connections.sandbox import jira_editor as editor
@@ -229,6 +230,12 @@ class JiraStandin(Standin):
             self.site.put_field(definition)
         return id
 
+    def add_parts(self, field_id: str, names: Iterable[str]) -> None:
+        """What components, fixVersions or versions offers, in every project; without any the field is on no screen."""
+        with self.store.lock:
+            pairs = tuple((str(self.store.next_number("part", 10300)), name) for name in names)
+            self.site.put_field(replace(self.site.fields[field_id], options=pairs, writable=True))
+
     def create(self, user: str, fields: Mapping[str, Any], properties: Mapping[str, Any] | None = None) -> str:
         """A new issue; its key. `fields` in plain Python values, see `edit`; "project" is a key."""
         given = [{"key": k, "value": v} for k, v in (properties or {}).items()]
@@ -316,8 +323,9 @@ class JiraStandin(Standin):
         return result
 
     def _plain_value(self, definition: FieldDef, value: Any) -> Any:
-        if isinstance(value, list | tuple | set) and definition.kind == "options":
-            return [{"value": v} if isinstance(v, str) else v for v in value]
+        if isinstance(value, list | tuple | set) and definition.kind in ("options", "components", "versions"):
+            name = "value" if definition.kind == "options" else "name"
+            return [{name: v} if isinstance(v, str) else v for v in value]
         if isinstance(value, tuple | set):
             return sorted(value)
         if not isinstance(value, str):

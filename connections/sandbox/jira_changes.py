@@ -11,6 +11,8 @@ from connections.sandbox import jira_fields as fields_of
 from connections.sandbox.jira_fields import FieldDef, Refusal
 from connections.sandbox.jira_records import Doc, Records, User, status_name
 
+NOTHING = (None, None)  # one side of an item: what was added was not there before
+
 
 class Changes(Records):
     """Values sent in, stored values out; stored values in, changelog texts out."""
@@ -120,8 +122,23 @@ class Changes(Records):
             raise Refusal(400, errors={"comment": "Comment body can not be empty!"})
         return document
 
-    def item(self, definition: FieldDef, old: Any, new: Any) -> Doc:
-        """A change as the changelog shows it."""
+    def items(self, definition: FieldDef, old: Any, new: Any) -> list[Doc]:
+        """A change as the changelog shows it: whole, but for components and versions, which have an item a member."""
+        if definition.id not in fields_of.PARTS:
+            return [self._item(definition, old, new)]
+        names = dict(definition.options)
+        gone, come = [v for v in old or [] if v not in new], [v for v in new if v not in (old or [])]
+        steps = [*(((v, names[v]), NOTHING) for v in gone), *((NOTHING, (v, names[v])) for v in come)]
+        name = fields_of.PARTS[definition.id]
+        return [
+            {
+                "field": name, "fieldtype": "jira", "fieldId": definition.id,
+                "from": before[0], "fromString": before[1], "to": after[0], "toString": after[1],
+            }
+            for before, after in steps
+        ]  # fmt: skip
+
+    def _item(self, definition: FieldDef, old: Any, new: Any) -> Doc:
         before, before_text = self.shown(definition, old)
         after, after_text = self.shown(definition, new)
         return {
@@ -148,6 +165,8 @@ class Changes(Records):
                 return None, " ".join(value)
             case "option":
                 return value, dict(definition.options).get(value)
+            case "components" | "versions":
+                return None, ", ".join(dict(definition.options)[v] for v in value) or None
             case "options":
                 names = dict(definition.options)
                 return "[" + ", ".join(value) + "]", ",".join(names[v] for v in value)

@@ -76,7 +76,7 @@ class FieldDef:
     id: str
     name: str
     kind: str
-    options: tuple[tuple[str, str], ...] = ()  # (id, value)
+    options: tuple[tuple[str, str], ...] = ()  # (id, value); of components and versions: (id, name)
     required: bool = False
     writable: bool = True
     navigable: bool = True
@@ -157,7 +157,10 @@ CUSTOM_TYPES = {
     "moment": "datetime",
     "labels": "labels",
 }
-OPERATIONS = {"labels": ["add", "set", "remove"], "options": ["add", "set", "remove"]}
+SETS = ("labels", "options", "components", "versions")
+OPERATIONS = {kind: ["add", "set", "remove"] for kind in SETS}
+# Components and versions, which the changelog tells one by one under names of their own.
+PARTS = {"components": "Component", "fixVersions": "Fix Version", "versions": "Version"}
 
 
 def schema(definition: FieldDef) -> dict[str, Any]:
@@ -203,7 +206,7 @@ def _pick(value: Any, known: Sequence[tuple[str, ...]], message: str, names: tup
 def stored(definition: FieldDef, value: Any) -> Any:
     """The stored form of a value sent; people and parents are checked by the site. Raises ValueError, Refusal."""
     if value is None:
-        return [] if definition.kind in ("labels", "options") else None
+        return [] if definition.kind in SETS else None
     match definition.kind:
         case "line":
             return _line(definition, value)
@@ -229,12 +232,13 @@ def stored(definition: FieldDef, value: Any) -> Any:
         case "option":
             message = f"Specify a valid 'id' or 'value' for {definition.name}"
             return _pick(value, list(definition.options), message, ("value",))
-        case "options":
+        case "options" | "components" | "versions":
             if not isinstance(value, list):
                 raise ValueError("data was not an array")
-            message = f"Specify a valid 'id' or 'value' for {definition.name}"
+            name = "value" if definition.kind == "options" else "name"
+            message = f"Specify a valid 'id' or '{name}' for {definition.name}"
             order = [o[0] for o in definition.options]
-            return sorted({_pick(v, list(definition.options), message, ("value",)) for v in value}, key=order.index)
+            return sorted({_pick(v, list(definition.options), message, (name,)) for v in value}, key=order.index)
         case "labels":
             return _labels(value)
         case "day":

@@ -140,7 +140,7 @@ def clauses(site: Site, viewer: User) -> Any:
                 return Clause(
                     "exact", lambda i: i["fields"].get(id), named(id, [(t[0], t[1]) for t in fields_of.ISSUE_TYPES])
                 )
-            case "option" | "options":
+            case "option" | "options" | "components" | "versions":
                 return Clause("exact", lambda i: i["fields"].get(id), named(definition.name, list(definition.options)))
             case "labels":
                 return Clause("exact", lambda i: i["fields"].get(id), lambda v: [str(v)])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from connections.sandbox.jira_changes import Changes
-from connections.sandbox.jira_fields import Refusal
+from connections.sandbox.jira_fields import SETS, Refusal
 from connections.sandbox.jira_records import Doc, User, category_of, status_id
 
 
@@ -29,7 +29,7 @@ class Site(Changes):
         issue_type = self.issue_type(given.pop("issuetype", None), errors)
         now = self.moment()
         start = self.workflow_start(project["id"])
-        stored: Doc = {f.id: [] for f in self.fields_in(project["id"], actor) if f.kind in ("labels", "options")}
+        stored: Doc = {f.id: [] for f in self.fields_in(project["id"], actor) if f.kind in SETS}
         stored |= {
             "issuetype": issue_type,
             "priority": "3",
@@ -114,7 +114,8 @@ class Site(Changes):
         if not differing:
             return issue
         now = self.moment()
-        items = [self.item(self.fields[k], old.get(k), v) for k, v in differing.items() if k in self.fields]
+        told = [self.items(self.fields[k], old.get(k), v) for k, v in differing.items() if k in self.fields]
+        items = [item for of_field in told for item in of_field]
         changed = {**issue, "fields": {**old, **differing, "updated": now}}
         with self.transaction():
             self.put_issue(changed, issue["id"])

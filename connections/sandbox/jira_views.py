@@ -131,6 +131,11 @@ class View:
             return None
         return {"self": f"{self.rest}/customFieldOption/{id}", "value": value, "id": id}
 
+    def part(self, definition: FieldDef, id: str) -> Doc:
+        """A component or a version."""
+        path = "component" if definition.kind == "components" else "version"
+        return {"self": f"{self.rest}/{path}/{id}", "id": id, "name": dict(definition.options)[id]}
+
     # ---- issues -------------------------------------------------------------------------------------------
 
     def text(self, document: Doc | None) -> Any:
@@ -164,7 +169,9 @@ class View:
                 return self.status(raw)
             case "comments":
                 return self.comment_page(issue, issue["comments"], 0, len(issue["comments"]))
-            case "components" | "versions" | "attachments" | "issuelinks":
+            case "components" | "versions":
+                return [self.part(definition, v) for v in raw or []]
+            case "attachments" | "issuelinks":
                 return []
             case "subtasks":
                 children = [self.site.documents.get(c) for c in sorted(self.site.children.get(issue["id"], ()))]
@@ -296,6 +303,8 @@ class View:
                 return [self.issue_type(t[0]) for t in fields_of.ISSUE_TYPES]
             case "option" | "options":
                 return [self.option(definition, o[0]) for o in definition.options]
+            case "components" | "versions":
+                return [self.part(definition, o[0]) for o in definition.options]
         return None
 
     def editmeta(self, issue: Doc) -> Doc:
