@@ -32,13 +32,13 @@ def replaced_by(operation: Operation, history: Sequence[Change], account: str) -
     """{path: value} of others' edits that our write replaced, for a write whose answer was lost.
 
     history: changes since the read it was decided from, oldest first. Their order decides, not their values: a history
-    may tell a text in another form than a read does.
+    may tell a text in another form than a read does. What it does not tell is left out: it could not be restored.
     """
     found = {}
     for path in {one["path"] for one in operation.fields.values()}:
         of_field = [change for change in history if change.field == path]
         ours = max((at for at, change in enumerate(of_field) if change.by == account), default=-1)
-        if any(change.by != account for change in of_field[: max(ours, 0)]):
+        if any(change.by != account for change in of_field[: max(ours, 0)]) and not of_field[ours].untold:
             found[path] = of_field[ours].before
     return found
 

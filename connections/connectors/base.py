@@ -199,6 +199,11 @@ class Change:
     before: Any  # normalised where possible, else the vendor's text
     after: Any
 
+    @property
+    def untold(self) -> bool:
+        """Whether the vendor says that the field changed, and no more."""
+        return self.before is None and self.after is None
+
 
 @dataclass(frozen=True, slots=True)
 class Hint:

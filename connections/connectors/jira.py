@@ -49,7 +49,7 @@ from connections.connectors.jira_site import (
     property_body,
     segment,
 )
-from connections.connectors.jira_values import KEY, epoch_ms, phrase, quoted, stamp
+from connections.connectors.jira_values import KEY, Spec, epoch_ms, phrase, quoted, stamp
 from connections.connectors.jira_workflow import step_towards
 
 # The index is behind by seconds, in bad hours by minutes: what was indexed late is still listed this much later.
@@ -250,23 +250,24 @@ class Jira(Connector):
         paths = sorted({*fields, *values})
         if "status" in values:
             return self._step(external_id, values, expected_version or "", paths)
+        body, specs = self.site.body_fields(values), self.site.specs()
         answer = self.site.call(
             "PUT",
             issue_path(external_id),
             params={"returnIssue": "true", "expand": "changelog"},
-            json={"fields": self.site.body_fields(values)},
+            json={"fields": body},
             write=True,
         )
         issue, account = answer.json, self.context.state.get("account_id")
-        replaced = jira_history.overwritten(self.site, issue, account, expected_version or "", list(values))
-        return WriteResult(self._returned(answer, external_id, paths), replaced=replaced)
+        replaced = jira_history.overwritten(self.site, specs, issue, account, expected_version or "", list(values))
+        return WriteResult(self._returned(answer, external_id, paths, specs), replaced=replaced)
 
-    def _returned(self, answer: Answer, external_id: str, paths: Sequence[str]) -> Record:
+    def _returned(self, answer: Answer, external_id: str, paths: Sequence[str], specs: Mapping[str, Spec]) -> Record:
         """The issue a write answered with, or a read right after where it does not show all we need."""
         issue = answer.json if isinstance(answer.json, Mapping) else {}
         shown = issue.get("fields") or {}
         if issue.get("id") and {*ALWAYS, *paths} - {KEY.id, "parent"} <= set(shown):
-            return self.site.record(issue, paths)
+            return self.site.record(issue, paths, specs)
         return self._read_back(external_id, paths)
 
     def _read_back(self, external_id: str, paths: Sequence[str]) -> Record:
@@ -284,8 +285,9 @@ class Jira(Connector):
         if not target:
             reason = "A Jira issue always has a status."
             raise Refused(f"{reason} Nothing was written. Map the empty value to a status.", {"status": reason})
+        specs = self.site.specs()
         stepped = step_towards(self.site, self.context.state, external_id, str(target), version)
-        record, replaced, ours = self._after_step(external_id, paths, version)
+        record, replaced, ours = self._after_step(external_id, paths, version, specs)
         if record.values.get("status") is None:
             raise Uncertain("Jira took a step of the workflow and then did not show the issue. We look again.")
         # Where somebody moved the issue on already, their status is an edit, and not where our step led.
@@ -294,14 +296,16 @@ class Jira(Connector):
             return WriteResult(record, replaced=replaced)
         return WriteResult(record, on_the_way={"status": reached}, replaced=replaced)
 
-    def _after_step(self, external_id: str, paths: Sequence[str], version: str) -> tuple[Record, Values, str | None]:
+    def _after_step(
+        self, external_id: str, paths: Sequence[str], version: str, specs: Mapping[str, Spec]
+    ) -> tuple[Record, Values, str | None]:
         """(the record, what a step replaced, our last status): a step answers with nothing, so one call reads all."""
         account = self.context.state.get("account_id")
         try:
             for issue in self.site.shown([external_id], paths, ["changelog"]):
-                replaced = jira_history.overwritten(self.site, issue, account, version, ["status"])
-                ours = jira_history.written_last(self.site, issue, account, "status")
-                return self.site.record(issue, paths), replaced, ours
+                replaced = jira_history.overwritten(self.site, specs, issue, account, version, ["status"])
+                ours = jira_history.written_last(specs, issue, account, "status")
+                return self.site.record(issue, paths, specs), replaced, ours
         except ConnectorError:
             pass  # the step is taken all the same
         return Record(external_id, version="", values={}), {}, None

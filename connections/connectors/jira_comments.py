@@ -88,8 +88,10 @@ def create(site: Site, values: Values, correlation_key: str, parent_id: str | No
 
 def update(site: Site, external_id: str, values: Values, fields: Sequence[str]) -> WriteResult:
     path = _path(site, external_id)
-    answer = site.call("PUT", path, json={"body": _body(values)}, write=True)
-    return WriteResult(record(site.body(answer), None, sorted({*fields, *values})))
+    written = site.body(site.call("PUT", path, json={"body": _body(values)}, write=True))
+    if not written.get("id"):
+        raise Uncertain("Jira did not show the comment it changed. We look at it before anything is sent again.")
+    return WriteResult(record(written, None, sorted({*fields, *values})))
 
 
 def delete(site: Site, external_id: str) -> None:

@@ -1,25 +1,34 @@
-"""Who changed which field of an issue, and when, from Jira's changelog."""
+"""Who changed which field of an issue, and when, from Jira's changelog.
+
+It tells most values whole. Components and versions it tells by the members that came and went, so the sets are walked
+back from what the issue holds now; what does not lead there is not believed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from connections.connectors.base import Change
+from connections.connectors.base import Change, ConnectorError
 from connections.connectors.jira_site import Site
-from connections.connectors.jira_values import epoch_ms, history_field, history_value, stamp
+from connections.connectors.jira_values import MEMBERS, Spec, epoch_ms, history_field, history_value, normal, stamp
 
 ISSUES = 1000  # per call
 FIELDS = 10  # per call; above it the filter is left out and we choose ourselves
 PAGE = 1000
+UNTOLD = (None, None)  # "it changed", and no more
+
+Entry = Mapping[str, Any]
 
 
 def of_issues(site: Site, ids: Sequence[str], fields: Sequence[str], since: str) -> dict[str, list[Change]]:
     """Changes of `fields` at or after `since`, oldest first, by issue."""
     specs = site.specs()
     wanted = set(fields) - {"key"}
-    found: dict[str, list[Change]] = {id: [] for id in ids}
+    # Before the log: what changed in between then shows in the log alone, which contradicts and is not believed.
+    now = _now(site, ids, [path for path in wanted if _by_member(specs.get(path))])
+    entries: dict[str, list[Entry]] = {id: [] for id in ids}
     for start in range(0, len(ids), ISSUES):
         body: dict[str, Any] = {"issueIdsOrKeys": list(ids[start : start + ISSUES]), "maxResults": PAGE}
         if 0 < len(wanted) <= FIELDS:
@@ -28,119 +37,151 @@ def of_issues(site: Site, ids: Sequence[str], fields: Sequence[str], since: str)
             answer = site.call("POST", "changelog/bulkfetch", json=body)
             page = site.body(answer)
             for log in site.objects(answer, "issueChangeLogs", "issueId"):
-                changes = found.setdefault(str(log["issueId"]), [])
-                for entry in log.get("changeHistories") or []:
-                    at = stamp(entry.get("created"))
-                    if at and epoch_ms(at) >= epoch_ms(since):
-                        changes += _changes(specs, entry, at, wanted)
+                entries.setdefault(str(log["issueId"]), []).extend(log.get("changeHistories") or [])
             if not page.get("nextPageToken"):
                 break
             body["nextPageToken"] = page["nextPageToken"]
-    _name_people(site, found)
-    return {id: [_in_form(specs, one) for one in sorted(changes, key=_moment)] for id, changes in found.items()}
+    told = {id: _changes(specs, log, now.get(id), wanted) for id, log in entries.items()}
+    found = {id: [one for one in log if epoch_ms(one.at) >= epoch_ms(since)] for id, log in told.items()}
+    people = _people(site, specs, [one for log in found.values() for one in log])
+    return {id: [_in_form(specs, people, one) for one in log] for id, log in found.items()}
 
 
-def _moment(change: Change) -> str:
-    return change.at
+def _now(site: Site, ids: Sequence[str], paths: Sequence[str]) -> dict[str, Any]:
+    """What issues hold in these fields, as Jira shows it; no call where there are none."""
+    return {str(issue["id"]): issue.get("fields") for issue in site.bulk_fetch(ids, paths)} if paths else {}
 
 
-def _in_form(specs: Mapping[str, Any], change: Change) -> Change:
-    spec = specs.get(change.field)
-    return replace(change, before=_as_read(spec, change.before), after=_as_read(spec, change.after))
-
-
-def overwritten(site: Site, issue: Any, account: str | None, version: str, fields: Sequence[str]) -> dict[str, Any]:
+def overwritten(
+    site: Site, specs: Mapping[str, Spec], issue: Any, account: str | None, version: str, fields: Sequence[str]
+) -> dict[str, Any]:
     """{field: value} that others wrote after `version` (the issue's time at our read) and our write replaced.
 
-    issue: as a write by `account` answered, with its changelog.
+    issue: as a write by `account` answered, with its changelog. specs: as they were before it. The write is done, so
+    that no error of Jira's comes out, and a value that cannot be told is left out.
     """
     if not account or not version:
         return {}
-    specs, since = site.specs(), epoch_ms(version)
+    since = epoch_ms(version)
     changes = [change for change in _shown_with(specs, issue, fields) if epoch_ms(change.at) > since]
     found = {}
     for path in fields:
         of_field = [change for change in changes if change.field == path]
         ours = max((at for at, change in enumerate(of_field) if change.by == account), default=-1)
-        if any(change.by != account for change in of_field[: max(ours, 0)]):
-            found[path] = _as_read(specs.get(path), of_field[ours].before)
-    return found
+        if any(change.by != account for change in of_field[: max(ours, 0)]) and not of_field[ours].untold:
+            found[path] = of_field[ours]
+    try:
+        people = _people(site, specs, found.values())
+    except ConnectorError:
+        people = {}  # they are told by their accounts, which can be written as well
+    return {path: _in_form(specs, people, one).before for path, one in found.items()}
 
 
-def written_last(site: Site, issue: Any, account: str | None, path: str) -> Any:
+def written_last(specs: Mapping[str, Spec], issue: Any, account: str | None, path: str) -> Any:
     """The value that `account` gave a field last, by the changelog that an issue was shown with; None if not told."""
-    told = _shown_with(site.specs(), issue, [path]) if account else []
+    told = _shown_with(specs, issue, [path]) if account else []
     return next((change.after for change in reversed(told) if change.by == account), None)
 
 
-def _shown_with(specs: Mapping[str, Any], issue: Any, fields: Sequence[str]) -> list[Change]:
+def _shown_with(specs: Mapping[str, Spec], issue: Any, fields: Sequence[str]) -> list[Change]:
     """Changes of `fields` that an issue was shown with, oldest first."""
-    log = issue.get("changelog") if isinstance(issue, Mapping) else None
+    shown = issue if isinstance(issue, Mapping) else {}
+    log = shown.get("changelog")
     entries = log.get("histories") if isinstance(log, Mapping) else None
-    changes: list[Change] = []
-    # Newest first, as Jira tells them; the order of its numbers where two bear the same time.
-    for entry in sorted((e for e in entries or [] if isinstance(e, Mapping)), key=_number):
-        at = stamp(entry.get("created"))
-        changes += _changes(specs, entry, at, set(fields)) if at else []
-    return changes
+    return _changes(specs, entries or [], shown.get("fields"), set(fields))
 
 
-def _number(entry: Mapping[str, Any]) -> int:
-    return int(entry["id"]) if str(entry.get("id")).isdigit() else 0
+def _changes(specs: Mapping[str, Spec], entries: Iterable[Any], now: Any, wanted: set[str]) -> list[Change]:
+    """One for each entry and field, oldest first. now: what the issue holds after all of them, as Jira shows it."""
+    known = [entry for entry in entries if isinstance(entry, Mapping) and stamp(entry.get("created"))]
+    held = {path: set(normal(specs[path], now[path])) for path in wanted if _walkable(specs.get(path), path, now)}
+    changes = []
+    for entry in sorted(known, key=_moment, reverse=True):
+        author = entry.get("author")
+        by, by_name = (
+            (author.get("accountId"), author.get("displayName")) if isinstance(author, Mapping) else (None, None)
+        )
+        for path, items in _by_field(entry, wanted).items():
+            spec = specs.get(path)
+            before, after = _walked_back(held, path, items) if _by_member(spec) else _told_whole(spec, items)
+            changes.append(Change(path, str(stamp(entry["created"])), by, by_name, before, after))
+    return changes[::-1]
 
 
-def _as_read(spec: Any, value: Any) -> Any:
-    """The changelog tells rich text as wiki text: the words are kept, their form is not."""
-    if spec is None or spec.kind != "rich_text" or not value:
+def _moment(entry: Entry) -> tuple[str, int]:
+    """The order of the changelog's numbers where two bear the same time."""
+    return str(stamp(entry["created"])), int(entry["id"]) if str(entry.get("id")).isdigit() else 0
+
+
+def _by_field(entry: Entry, wanted: set[str]) -> dict[str, list[Entry]]:
+    items = entry.get("items")
+    found: dict[str, list[Entry]] = {}
+    for item in items if isinstance(items, list) else []:
+        if isinstance(item, Mapping) and (path := history_field(item)) in wanted:
+            found.setdefault(path, []).append(item)
+    return found
+
+
+def _told_whole(spec: Spec | None, items: Sequence[Entry]) -> tuple[Any, Any]:
+    before = history_value(spec, items[0].get("from"), items[0].get("fromString"))
+    after = history_value(spec, items[-1].get("to"), items[-1].get("toString"))
+    return UNTOLD if spec and spec.kind == "set" and (before is None or after is None) else (before, after)
+
+
+def _by_member(spec: Spec | None) -> bool:
+    return spec is not None and spec.told == MEMBERS
+
+
+def _walkable(spec: Spec | None, path: str, now: Any) -> bool:
+    return _by_member(spec) and isinstance(now, Mapping) and path in now
+
+
+def _walked_back(held: dict[str, set[str]], path: str, items: Sequence[Entry]) -> tuple[Any, Any]:
+    """What a set held before and after one entry. held: the sets after it; then those before it."""
+    after = held.pop(path, None)
+    if after is None:
+        return UNTOLD
+    before = set(after)
+    for item in reversed(items):
+        added, removed = item.get("toString"), item.get("fromString")
+        if not (added or removed) or (added and added not in before):
+            return UNTOLD  # the member was renamed since, or an entry is missing: nor are earlier sets known
+        before.discard(added)
+        if removed in before:
+            return UNTOLD
+        before |= {removed} if removed else set()
+    held[path] = before
+    return sorted(before), sorted(after)
+
+
+def _in_form(specs: Mapping[str, Spec], people: Mapping[str, str], change: Change) -> Change:
+    """A change with the values that reads give, as far as the changelog tells them."""
+    spec = specs.get(change.field)
+    return replace(change, before=_as_read(spec, people, change.before), after=_as_read(spec, people, change.after))
+
+
+def _as_read(spec: Spec | None, people: Mapping[str, str], value: Any) -> Any:
+    if spec is None or not value:
         return value
-    lines = [line for line in str(value).splitlines() if line.strip()]
+    if spec.kind == "person":
+        return people.get(value.removeprefix("id:"), value)
+    return _document(str(value)) if spec.kind == "rich_text" else value
+
+
+def _document(wiki: str) -> dict[str, Any]:
+    """The changelog tells rich text as wiki text: the words are kept, their form is not."""
+    lines = [line for line in wiki.splitlines() if line.strip()]
     paragraphs = [{"type": "paragraph", "content": [{"type": "text", "text": line}]} for line in lines]
     return {"type": "doc", "version": 1, "content": paragraphs}
 
 
-def _changes(specs: Mapping[str, Any], entry: Mapping[str, Any], at: str, wanted: set[str]) -> list[Change]:
-    author = entry.get("author") or {}
-    changes = []
-    for item in entry.get("items") or []:
-        path = history_field(item)
-        if path not in wanted:
-            continue
-        spec = specs.get(path)
-        changes.append(
-            Change(
-                field=path,
-                at=at,
-                by=author.get("accountId"),
-                by_name=author.get("displayName"),
-                before=history_value(spec, item.get("from"), item.get("fromString")),
-                after=history_value(spec, item.get("to"), item.get("toString")),
-            )
-        )
-    return changes
-
-
-def _name_people(site: Site, found: dict[str, list[Change]]) -> None:
-    """Accounts in histories of person fields become the person values that reads give."""
-    kinds = {path: spec.kind for path, spec in site.specs().items()}
+def _people(site: Site, specs: Mapping[str, Spec], changes: Iterable[Change]) -> Mapping[str, str]:
+    """The person values that reads give, by account, of all in these changes."""
     accounts = {
         value.removeprefix("id:")
-        for changes in found.values()
         for change in changes
-        if kinds.get(change.field) == "person"
+        if (spec := specs.get(change.field)) and spec.kind == "person"
         for value in (change.before, change.after)
         if value
     }
-    if not accounts:
-        return
-    names = site.persons(accounts)
-
-    def named(value: Any) -> Any:
-        return names.get(value.removeprefix("id:"), value) if value else value
-
-    for id, changes in found.items():
-        found[id] = [
-            Change(c.field, c.at, c.by, c.by_name, named(c.before), named(c.after))
-            if kinds.get(c.field) == "person"
-            else c
-            for c in changes
-        ]
+    return site.persons(accounts) if accounts else {}

@@ -105,6 +105,11 @@ class Site:
             table=TABLE,
         )
         if error := _stranger(answer):
+            if write:
+                raise Uncertain(
+                    "Jira did not accept our sign-in and went on as with a stranger. It may have taken our change or "
+                    "not; we look before anything is sent again. Enter a new API token in the connection."
+                )
             raise error
         return answer
 
@@ -253,11 +258,14 @@ class Site:
         shown = set(issues[0].get("fields") or {}) & set(self.specs())
         return self.record(issues[0], sorted({*paths, *shown, KEY.id}))
 
-    def record(self, issue: Mapping[str, Any], paths: Iterable[str]) -> Record:
-        """An issue as the API shows it. Fields asked for but not shown are hidden from us, or not in its project."""
+    def record(self, issue: Mapping[str, Any], paths: Iterable[str], specs: Mapping[str, Spec] | None = None) -> Record:
+        """An issue as the API shows it. Fields asked for but not shown are hidden from us, or not in its project.
+
+        `specs`: as they were before a write, after which nothing may fail; else asked for.
+        """
         shown = issue.get("fields")
         shown = shown if isinstance(shown, Mapping) else {}
-        specs = self.specs()
+        specs = self.specs() if specs is None else specs
         values: dict[str, Any] = {}
         unreadable = set()
         for path in paths:

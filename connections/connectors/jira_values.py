@@ -26,11 +26,16 @@ LEFT_OUT = {
     "statusCategory", "issuerestriction",
 }  # fmt: skip
 READ_ONLY = {"creator", "created", "updated", "resolutiondate"}
+# How the changelog tells a set: as words, as names joined with commas beside their ids, or one member an item.
+WORDS, JOINED, MEMBERS = "words", "joined", "members"
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One field of the site. `name_key`: where an option's name lies in Jira's object ("name" or "value")."""
+    """One field of the site. `name_key`: where an option's name lies in Jira's object ("name" or "value").
+
+    `told`: how the changelog tells a set; "" for a single value, and for a set whose telling nobody describes.
+    """
 
     id: str
     label: str
@@ -40,6 +45,7 @@ class Spec:
     custom: bool = False
     clause: str = ""  # its name in JQL
     max_length: int | None = None
+    told: str = ""
 
 
 KEY = Spec("key", "Key", "text", clause="key")
@@ -72,11 +78,12 @@ def spec_of(field: Mapping[str, Any]) -> Spec | None:
     if type_ in NAMED or (custom and type_ in NAMED_ITEMS):
         return spec("option")
     if type_ == "array" and items == "string":
-        return spec("set", name_key="")
+        labels = not custom or custom_type == CUSTOM + "labels"  # an app joins its texts as it likes
+        return spec("set", name_key="", told=WORDS if labels else "")
     if type_ == "array" and items == "option":
-        return spec("set", name_key="value")
+        return spec("set", name_key="value", told=JOINED)
     if type_ == "array" and items in NAMED_ITEMS:
-        return spec("set")
+        return spec("set", told=JOINED if custom else MEMBERS)
     if type_ == "issuelink" and id == "parent":
         return spec("reference")
     return None
@@ -250,16 +257,15 @@ def history_field(item: Mapping[str, Any]) -> str:
 def history_value(spec: Spec | None, id: Any, shown: Any) -> Any:
     """One side of a changelog item (`id`: "from"/"to", `shown`: "fromString"/"toString"), normalised where possible.
 
-    Persons come as "id:<account>"; rich text as the vendor's wiki text.
+    Persons come as "id:<account>"; rich text as the vendor's wiki text; a set that cannot be told so as None.
     """
     if spec is None:
         return text(shown)
     match spec.kind:
         case "set":
-            if spec.name_key:
-                # One change adds or removes one item; several are joined in a way that cannot be undone.
-                return [shown] if shown and "," not in shown else [] if not shown else text(shown)
-            return sorted(set(str(shown or "").split()))
+            if spec.told == WORDS:
+                return sorted(set(str(shown or "").split()))
+            return _joined(str(id or ""), str(shown or "")) if spec.told == JOINED else None
         case "person":
             return f"id:{id}" if id else None
         case "number":
@@ -274,3 +280,19 @@ def history_value(spec: Spec | None, id: Any, shown: Any) -> Any:
         case "reference":
             return str(id) if id else None
     return text(shown)
+
+
+def _joined(ids: str, names: str) -> list[str] | None:
+    """The names in "Supply,Fulfilment", beside whose ids "[10218, 10244]" they stand; None where they do not fit.
+
+    A name may hold a comma itself, but none begins with a blank: where the count fits, there is one way to part them.
+    """
+    count = len([id for id in ids.strip("[]").split(",") if id.strip()])
+    if not names:
+        return [] if count == 0 else None
+    if names.startswith("["):
+        return None  # the brackets of a list that is joined in another way
+    if count == 1 or (count == 0 and "," not in names):
+        return [names]
+    parts = re.split(r",(?! )", names)
+    return sorted(set(parts)) if len(parts) == count else None

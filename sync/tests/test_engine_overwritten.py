@@ -210,6 +210,24 @@ def test_a_history_in_another_form_still_tells_that_an_edit_lies_under_an_unansw
     assert AuditEntry.objects.get(code="overwrote_an_edit").values["before"] == "*bob's*"
 
 
+def test_an_edit_whose_value_no_history_tells_is_not_offered_to_be_restored_as_if_it_had_been_empty(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = MemoryConnector.history
+
+    def untold(self: MemoryConnector, *args: Any) -> Any:
+        told = plain(self, *args)
+        return {id: [replace(one, before=None, after=None) for one in changes] for id, changes in told.items()}
+
+    monkeypatch.setattr(MemoryConnector, "history", untold)
+    left, right, link = pair.linked(body="agreed")
+    pair.left.edit(left, body="ana's")
+    edit_just_before_our_write(pair, right, lost=True, body="bob's")
+    pair.quiet()
+    assert pair.both(left, right, "body") == ("ana's", "ana's")
+    assert pair.open_conflicts() == []
+
+
 def others_take_over() -> None:
     """The lease is free, and what has no answer may be looked up."""
     MappingState.objects.update(lease_until=None)
