@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import StringIO
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -106,7 +108,7 @@ def control_for(spec: FieldSpec, value: Any, options: Sequence[Any] = ()) -> Con
         empty = [] if spec.required else [("", "empty")]
         return Control("select", str(value or ""), (*empty, *((one, one) for one in offered)))
     if spec.kind == "set":
-        return Control("text", ", ".join(value or ()), help="Separate the entries by commas.")
+        return Control("text", _entries_line(value or ()), help=ENTRIES_HELP)
     if spec.kind in ("number", "date"):
         return Control(spec.kind, "" if value is None else str(value))
     text = as_plain(value, spec)
@@ -124,7 +126,7 @@ def typed(text: str, spec: FieldSpec, old: Any) -> Any:
     """The value that was typed. `old` is the field's present value: rich text is patched into it. Raises CannotRead."""
     text = text.replace("\r\n", "\n")
     if spec.kind == "set":
-        return sorted({part.strip() for part in text.split(",") if part.strip()})
+        return _entries(text)
     if spec.kind == "rich_text" and format_of(spec) is not PLAIN:
         return carrier(PLAIN, format_of(spec))(text or None, old, None)
     if not text.strip():
@@ -140,6 +142,25 @@ def typed(text: str, spec: FieldSpec, old: Any) -> Any:
     if spec.max_length and len(text) > spec.max_length:
         raise CannotRead(f"{len(text) - spec.max_length:,} characters too long; {spec.max_length:,} fit.")
     return text if spec.kind in ("text", "rich_text") else text.strip()
+
+
+ENTRIES_HELP = 'Separate the entries by commas; one that has a comma itself stands in "quotes".'
+
+
+def _entries_line(entries: Sequence[Any]) -> str:
+    """The entries of a set as they are typed, so that each comes back as it was."""
+    lines = [StringIO() for _ in entries]
+    for line, entry in zip(lines, entries, strict=True):
+        csv.writer(line, lineterminator="").writerow([entry])
+    return ", ".join(line.getvalue() for line in lines)
+
+
+def _entries(text: str) -> list[str]:
+    try:
+        rows = list(csv.reader(text.split("\n"), skipinitialspace=True, strict=True))
+    except csv.Error:
+        raise CannotRead("A quotation mark is not closed, or a comma is missing after one.") from None
+    return sorted({entry.strip() for row in rows for entry in row if entry.strip()})
 
 
 def _number(text: str) -> int | float:
