@@ -29,6 +29,7 @@ from connections.guard import AddressRefused
 WAIT_FOR_ADMIN = 60.0
 WAIT_WHEN_FULL = 10.0
 QUOTED = 300
+COMPLETION_UNKNOWN = "40003"  # of its class alone it does not say that the transaction was rolled back
 NOTHING = "Nothing was read or written."
 
 
@@ -66,6 +67,7 @@ def error_of_commit(name: str, error: BaseException, secret: str = "") -> Connec
     """The same for a failure of the commit itself: only an answer says that nothing happened."""
     state = str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
     answered = isinstance(error, sa.exc.IntegrityError) or state[:2] in ("23", "40", "25") or state == "53100"
+    answered = answered and state != COMPLETION_UNKNOWN
     if answered or isinstance(getattr(error, "orig", None), sqlite3.Error):
         return error_of(name, error, secret)
     return Uncertain(

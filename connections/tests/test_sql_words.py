@@ -217,3 +217,5 @@ def test_a_commit_without_an_answer_is_uncertain_and_a_refused_one_is_not():
     assert isinstance(error_of_commit("Shop", lost), Uncertain)
     refused = sa.exc.IntegrityError("COMMIT", {}, type("E", (Exception,), {"sqlstate": "23503"})("no such product"))
     assert isinstance(error_of_commit("Shop", refused), Refused)
+    unknown = type("E", (Exception,), {"sqlstate": "40003"})("statement completion unknown")
+    assert isinstance(error_of_commit("Shop", sa.exc.OperationalError("COMMIT", {}, unknown)), Uncertain)
