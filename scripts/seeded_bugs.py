@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+ANSWERED_CREATES = "sync/tests/test_engine_answered_creates.py"
 EDITED_CREATES = "sync/tests/test_engine_edited_creates.py"
 ENGINE = "sync/tests/test_engine.py"
 GUARDS = "sync/tests/test_engine_guards.py"
@@ -688,9 +689,36 @@ BUGS = [
         "hidden-given-up",
         "a write without an answer is given up while its record may only be hidden",
         "sync/recover.py",
-        "        if now < sent_at + HIDDEN_AT_MOST:\n",
-        "        if now > sent_at + HIDDEN_AT_MOST:\n",
+        "if not _may_be_hidden(session, operation) or now >= sent_at + HIDDEN_AT_MOST:",
+        "if not _may_be_hidden(session, operation) or now < sent_at + HIDDEN_AT_MOST:",
         ("sync/tests/test_engine_setbacks.py::test_a_write_whose_record_is_hidden_waits_for_it_an_hour_at_most",),
+    ),
+    Bug(
+        "made-and-told-as-undone",
+        "a create that was answered is told as not done where the people of its record cannot be asked for",
+        "connections/connectors/rest_writes.py",
+        "with suppress(ValueError, ConnectorError):",
+        "with suppress(ValueError):",
+        (
+            "connections/tests/test_connector_rest.py"
+            "::test_a_write_whose_people_cannot_be_asked_for_is_done_and_not_told_as_undone",
+        ),
+    ),
+    Bug(
+        "named-and-forgotten",
+        "a create whose answer named its record is looked for as if nobody knew which one it made",
+        "sync/recover.py",
+        "    if operation.external_id:\n",
+        "    if False:\n",
+        (f"{ANSWERED_CREATES}::test_the_pair_is_bound_by_the_id_and_nobody_is_asked",),
+    ),
+    Bug(
+        "twin-of-what-we-make",
+        "a record that our open create named is taken for somebody else's, and gets a twin",
+        "sync/unlinked.py",
+        " or one.record.external_id in being_made[one.side]:",
+        ":",
+        (f"{ANSWERED_CREATES}::test_until_it_is_read_a_bell_for_it_makes_no_twin_of_it",),
     ),
     Bug(
         "late-write-untold",

@@ -139,13 +139,8 @@ def _probe_update(session: Session, operation: Operation) -> None:
     # Rules may have been taken out since: what was sent is asked for all the same.
     paths = sorted({*session.paths(side), *(one["path"] for one in operation.fields.values())})
     record = connector.get_many(session.object_type(side), [operation.external_id], paths).get(operation.external_id)
-    if record is None and _may_be_hidden(session, operation):
-        now, sent_at = timezone.now(), operation.claimed_at or operation.decided_at
-        if now < sent_at + HIDDEN_AT_MOST:
-            Operation.objects.filter(pk=operation.pk).update(
-                state=Operation.State.UNCERTAIN, not_before=now + PROBE_AGAIN
-            )
-            return
+    if record is None and _waits_for_hidden(session, operation):
+        return
     if record is None or record.deleted:
         _give_up(session, operation)
         return
@@ -170,6 +165,15 @@ def _probe_update(session: Session, operation: Operation) -> None:
         _plan_again(session, operation, "not_applied")
     else:
         _ask_a_person(session, operation, record, replaced)
+
+
+def _waits_for_hidden(session: Session, operation: Operation) -> bool:
+    """Whether the record may only be hidden, and is looked for again later."""
+    now, sent_at = timezone.now(), operation.claimed_at or operation.decided_at
+    if not _may_be_hidden(session, operation) or now >= sent_at + HIDDEN_AT_MOST:
+        return False
+    Operation.objects.filter(pk=operation.pk).update(state=Operation.State.UNCERTAIN, not_before=now + PROBE_AGAIN)
+    return True
 
 
 def _may_be_hidden(session: Session, operation: Operation) -> bool:
@@ -231,6 +235,9 @@ def _our_changes(
 
 
 def _probe_create(session: Session, operation: Operation) -> None:
+    if operation.external_id:
+        _take_what_was_made(session, operation)
+        return
     side = operation.side
     connector = session.connectors[side]
     object_type, paths, scope = session.object_type(side), session.paths(side), session.scope(side)
@@ -265,6 +272,21 @@ def _probe_create(session: Session, operation: Operation) -> None:
         _create_unclear(session, operation, "created_or_not", [])
     else:
         _plan_again(session, operation, "not_applied")
+
+
+def _take_what_was_made(session: Session, operation: Operation) -> None:
+    """⚑ A create whose answer named its record, and told no more that could be understood: the pair is bound by the id.
+
+    What the record says is read now. One that is gone by now is gone from its pair, and is not made again.
+    """
+    side, made = operation.side, operation.external_id
+    connector = session.connectors[side]
+    record = connector.get_many(session.object_type(side), [made], session.paths(side)).get(made)
+    if record is None and _waits_for_hidden(session, operation):
+        return
+    if record is None or record.deleted:
+        record = Record(made, version="", values={})
+    settle(session, [(operation, WriteResult(record, created=True))], late=True)
 
 
 def _is_older(session: Session, operation: Operation, record: Record) -> bool:

@@ -63,6 +63,7 @@ def failed(session: Session, operation: Operation, error: ConnectorError, after:
     if isinstance(error, Uncertain):
         # The claim stays: nobody else writes this record before it is known what became of ours.
         operation.state = Operation.State.UNCERTAIN
+        operation.external_id = error.external_id or operation.external_id
         wait = session.connectors[side].capabilities.update_timeout
         operation.not_before = timezone.now() + timedelta(seconds=wait)
         operation.result = {"code": "not_answered", "params": {"system": system}}

@@ -70,14 +70,14 @@ def meet(session: Session, records: Sequence[Unlinked]) -> Meeting:
     meeting.outside += [one for one in records if one not in inside]
     things = _things(session, inside)
     twins = _twins(session, inside, things)
-    creating = _open_creates(session)
+    creating, being_made = _open_creates(session)
     unclear = _unclear_creates(session)
     rest = []
     for one in inside:
         thing = things.get(id(one))
         known = _known_thing(one, thing, twins) if thing else None
         ours = one.record.created_by == session.connection(one.side).account_id
-        if thing and thing.pk in creating[one.side]:
+        if (thing and thing.pk in creating[one.side]) or one.record.external_id in being_made[one.side]:
             meeting.waiting.append(one)  # what our open create made: its own answer or its probe binds it
         elif known is not None:
             meeting.take(known, one)
@@ -167,17 +167,20 @@ def _known_thing(one: Unlinked, thing: Identity, twins: Mapping[str, Mapping[int
     return Bind(*ids, "correlation_key", thing=thing.pk)
 
 
-def _open_creates(session: Session) -> dict[str, set[int]]:
-    """{side: things that any mapping is creating in this very place}"""
-    found: dict[str, set[int]] = {side: set() for side in SIDES}
+def _open_creates(session: Session) -> tuple[dict[str, set[int]], dict[str, set[str]]]:
+    """({side: things that any mapping is creating in this very place}, {side: their records, as far as known})"""
+    things: dict[str, set[int]] = {side: set() for side in SIDES}
+    records: dict[str, set[str]] = {side: set() for side in SIDES}
     for side in SIDES:
         place = {"connection": session.connection(side), "object_type": session.object_type(side)}
         into = Q()
         for one in SIDES:
             into |= Q(side=one, **{f"mapping__{one}_{name}": value for name, value in place.items()})
         creates = Operation.objects.filter(into, kind=Operation.Kind.CREATE, state__in=Operation.OPEN)
-        found[side].update(pk or 0 for pk in creates.values_list("link__identity_id", flat=True))
-    return found
+        for pk, external_id in creates.values_list("link__identity_id", "external_id"):
+            things[side].add(pk or 0)
+            records[side].add(external_id)
+    return things, records
 
 
 def _unclear_creates(session: Session) -> set[str]:

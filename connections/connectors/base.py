@@ -344,7 +344,14 @@ class Expired(ConnectorError):
 
 
 class Uncertain(ConnectorError):
-    """A write was sent and not answered: it may or may not have happened. Probe, never resend blindly."""
+    """A write was sent and not answered: it may or may not have happened. Probe, never resend blindly.
+
+    `external_id`: the record that a create made, where the answer named it and no more could be understood.
+    """
+
+    def __init__(self, message: str = "", external_id: str = "") -> None:
+        super().__init__(message)
+        self.external_id = external_id
 
 
 # What a connector is given. ----------------------------------------------------------------------------------

@@ -38,14 +38,13 @@ class Reader:
         self.below_parent = is_below_parent(object_type)
 
     def record(self, raw: Any, fields: Sequence[str], parent_id: str | None = None) -> Record:
-        """Raises ValueError for what has no id. What is wrong otherwise makes all fields unreadable, and no more."""
+        """Raises ValueError for what has no id. What is wrong otherwise makes all fields unreadable, and no more.
+
+        People and options may have to be asked for, which raises a ConnectorError where that fails.
+        """
         place = self.type.place
-        if not isinstance(raw, Mapping):
-            raise ValueError("a record is expected")
-        external_id = id_of(look(place.id, raw))
-        parent = parent_id or _text(look(place.parent_id, raw))
-        if self.below_parent:
-            external_id = f"{parent or ''}/{external_id}"
+        external_id = self.id(raw, parent_id)
+        parent = self._parent(raw, parent_id)
         deleted = truth(place.deleted, raw)
         values, unreadable = ({}, frozenset[str]()) if deleted else self.values(raw, fields)
         try:
@@ -69,6 +68,16 @@ class Reader:
             deleted=deleted,
             unreadable=unreadable,
         )
+
+    def id(self, raw: Any, parent_id: str | None = None) -> str:
+        """The external id alone, which asks nobody. Raises ValueError for what has none."""
+        if not isinstance(raw, Mapping):
+            raise ValueError("a record is expected")
+        own = id_of(look(self.type.place.id, raw))
+        return f"{self._parent(raw, parent_id) or ''}/{own}" if self.below_parent else own
+
+    def _parent(self, raw: Mapping[str, Any], parent_id: str | None) -> str | None:
+        return parent_id or _text(look(self.type.place.parent_id, raw))
 
     @property
     def _times(self) -> tuple[tuple[str, str], ...]:

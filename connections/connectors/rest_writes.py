@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -246,27 +247,23 @@ def _read_back(
     try:
         raw = objects.read_one(external_id, fields)
     except ConnectorError as error:
-        raise _unclear(objects, error.message) from None
+        raise _unclear(objects, error.message, external_id) from None
     if raw is None:
-        raise _unclear(objects, "the record is not there any more")
+        raise _unclear(objects, "the record is not there any more", external_id)
     return raw.record, bool(where)
 
 
 def _created(objects: Objects, answer: Answer, fields: Sequence[str], parent_id: str | None) -> Record:
     own, key = objects.type.create, objects.type.key
     assert own
-    id = ""
     if own.record:
-        try:
+        # ⚑ Asking for its people and options may fail: the record is made all the same, and its id asks nobody.
+        with suppress(ValueError, ConnectorError):
             record = objects.reader.record(look(own.record, answer.json), fields, parent_id)
             if not record.unreadable and (not key or not key.read or record.correlation_key):
                 objects.remember(record, look(own.record, answer.json))
                 return record
-            id = record.external_id
-        except ValueError:
-            pass
-    if not id:
-        id = _id_in(objects, answer, parent_id)
+    id = _id_in(objects, answer, parent_id)
     if not id:
         raise _unclear(objects, "the answer names no record")
     return _read_back(objects, id, answer, "", fields)[0]
@@ -275,6 +272,9 @@ def _created(objects: Objects, answer: Answer, fields: Sequence[str], parent_id:
 def _id_in(objects: Objects, answer: Answer, parent_id: str | None) -> str:
     own = objects.type.create
     assert own
+    if own.record:
+        with suppress(ValueError):
+            return objects.reader.id(look(own.record, answer.json), parent_id)
     try:
         id = id_of(look(own.id, answer.json)) if own.id else ""
     except ValueError:
@@ -308,10 +308,11 @@ def _not_arrived(objects: Objects, values: Values, record: Record) -> dict[str, 
     return found if objects.type.update else {}
 
 
-def _unclear(objects: Objects, why: str) -> Uncertain:
+def _unclear(objects: Objects, why: str, external_id: str = "") -> Uncertain:
     return Uncertain(
         f"{objects.client.definition.name} took the write, and what it led to could not be read ({why.rstrip('.')}). "
-        "We look before anything is sent again."
+        "We look before anything is sent again.",
+        external_id,
     )
 
 

@@ -206,8 +206,11 @@ def _create_without_key(org: Org, shape: Shape, body: Mapping[str, Any], fields:
         raise Uncertain(
             f"{UNKNOWN_FORM} It may have made the record or not; we look for it before anything is sent again."
         )
-    rows = _rows_after_write(org, _select(shape, fields, "Id", [str(made)]))
-    return WriteResult(_read_back(shape, rows, fields), created=True)
+    try:
+        rows = _rows_after_write(org, _select(shape, fields, "Id", [str(made)]))
+        return WriteResult(_read_back(shape, rows, fields), created=True)
+    except Uncertain as error:
+        raise Uncertain(error.message, soql.long_id(str(made))) from None
 
 
 def _body(org: Org, shape: Shape, values: Values, parent_id: str | None = None) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from connections.connectors.base import (
     RateLimited,
     Refused,
     Retry,
+    Uncertain,
     VersionMismatch,
 )
 from connections.connectors.rest import Rest
@@ -382,6 +383,21 @@ def test_a_value_that_a_create_did_not_take_is_sent_once_more():
     )
     made = wired.connector.create("thing", {"title": "New", "status": "Done"}, "k", {})
     assert made.on_the_way == {"status": "New"}
+
+
+@pytest.mark.parametrize("status", [401, 403, 429, 500])
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_write_whose_people_cannot_be_asked_for_is_done_and_not_told_as_undone(answers: bool, status: int):
+    wired = Wired(Habits(answers=answers))
+    id = wired.add()
+    wired.http.script.insert(0, ("GET", "/api/people$", Said({"error": {"message": "not now"}}, status)))
+    with pytest.raises(Uncertain) as caught:
+        wired.connector.create("thing", {"title": "New"}, "k", {}, fields=["title", "owner"])
+    [made] = [str(one["id"]) for one in wired.things.all() if one["title"] == "New"]
+    assert caught.value.external_id == made, "the answer named it, and that asks nobody"
+    with pytest.raises(Uncertain):
+        wired.connector.update("thing", id, {"title": "Edited"}, None, ["owner"])
+    assert wired.app.store.get("thing", id)["title"] == "Edited"
 
 
 @pytest.mark.parametrize(

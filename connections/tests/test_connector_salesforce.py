@@ -580,6 +580,15 @@ def test_without_a_key_field_creates_are_made_and_looked_for_among_our_own(w):
     w.connector.write_correlation_key("CaseComment", made.record.external_id, "key-1")
 
 
+def test_without_a_key_field_a_create_that_cannot_be_read_back_names_its_record(w):
+    case = w.case()
+    w.connector.org.shape("CaseComment")
+    w.app.fault("drop_before", method="GET", path="/query")
+    with pytest.raises(Uncertain) as caught:
+        w.connector.create("CaseComment", {"CommentBody": "hello"}, "key-1", {}, parent_id=case)
+    assert list(w.connector.get_many("CaseComment", [caught.value.external_id], [])) == [caught.value.external_id]
+
+
 def test_an_existing_record_is_given_its_key(w):
     case = w.case()
     w.connector.write_correlation_key("Case", case, "key-9")

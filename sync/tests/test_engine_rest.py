@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -13,14 +13,15 @@ from django.utils import timezone
 
 from connections import open as opening
 from connections.models import Connection
+from connections.sandbox.base import Request, Response
 from connections.sandbox.rest_habits import Habits
 from connections.tests.rest_documents import things_document
 from connections.tests.rest_world import SECRETS, SETTINGS, RestWorld, rest_world
 from mappings.models import Mapping
 from sync import engine, jobs
 from sync.merge import OTHER
-from sync.models import ChangedRecord, Conflict, Cursor, Link, MappingState
-from sync.simulation.setting import build_mapping, rule, side
+from sync.models import ChangedRecord, Conflict, Cursor, Link, MappingState, Operation
+from sync.simulation.setting import build_mapping, publish, rule, side
 from sync.tests.call_cases import System, assert_at_most, at_full_speed, costs, moving_on
 from sync.tests.conftest import Pair
 
@@ -50,12 +51,15 @@ class Two:
     def value(self, world: RestWorld, id: str, path: str) -> Any:
         return world.app.store.get("thing", id)[path]
 
+    def run(self) -> None:
+        Cursor.objects.update(read_at=None)
+        ChangedRecord.objects.filter(attempts=0).update(not_before=timezone.now() - timedelta(seconds=1))
+        engine.run(self.mapping.pk, kind="manual")
+
     def settle(self) -> None:
         """Poll both sides and run until nothing waits."""
         for _ in range(6):
-            Cursor.objects.update(read_at=None)
-            ChangedRecord.objects.filter(attempts=0).update(not_before=timezone.now() - timedelta(seconds=1))
-            engine.run(self.mapping.pk, kind="manual")
+            self.run()
         waiting = ChangedRecord.objects.filter(attempts=0)
         assert not waiting.exists(), list(waiting.values())
 
@@ -65,16 +69,20 @@ class Two:
         return made
 
 
-@pytest.fixture
-def two(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Two]:
+@contextmanager
+def between(
+    monkeypatch: pytest.MonkeyPatch, right: Habits, describe: Callable[[Habits], dict[str, Any]] = things_document
+) -> Iterator[Two]:
+    """The helpful system and another one, which `describe` describes."""
     monkeypatch.setattr(jobs, "enqueue", lambda *args: None)
     monkeypatch.setattr(opening, "_paused", {})
     monkeypatch.setattr(opening.Budget, "spend", lambda self: None)
     with ExitStack() as stack:
-        worlds = [stack.enter_context(rest_world(habits)) for habits in (HELPFUL, BARE)]
+        worlds = [stack.enter_context(rest_world(habits)) for habits in (HELPFUL, right)]
+        documents_of = (things_document, describe)
         rows = []
-        for name, world in zip(("Left", "Right"), worlds, strict=True):
-            settings: dict[str, Any] = {**SETTINGS, "definition": things_document(world.app.habits)}
+        for name, world, document_of in zip(("Left", "Right"), worlds, documents_of, strict=True):
+            settings: dict[str, Any] = {**SETTINGS, "definition": document_of(world.app.habits)}
             rows.append(
                 Connection.objects.create(
                     name=name, kind="rest", address=world.address, settings=settings, secrets=SECRETS, state="ok"
@@ -86,6 +94,20 @@ def two(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Two]:
             mapping=mapping, defaults={"approved_at": timezone.now(), "surveyed_at": timezone.now()}
         )
         yield Two(*worlds, mapping)
+
+
+@pytest.fixture
+def two(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Two]:
+    with between(monkeypatch, BARE) as made:
+        yield made
+
+
+def without_a_key(habits: Habits) -> dict[str, Any]:
+    """As Freshdesk is described: no place for our key, and nobody tells who made a record."""
+    document = things_document(habits)
+    [thing] = [one for one in document["object_types"] if one["name"] == "thing"]
+    del thing["key"], thing["place"]["created_by"]
+    return document
 
 
 def test_a_record_is_created_once_and_edits_cross_both_ways_between_unequal_systems(two: Two):
@@ -141,6 +163,41 @@ def test_a_value_that_a_create_ignored_never_comes_back_as_an_edit(two: Two):
     assert two.value(two.right, right, "status") == 1
     [conflict] = Conflict.objects.filter(state="open")
     assert (conflict.kind, conflict.rule_id) == ("refused", "status")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("answers", [True, False])
+@pytest.mark.parametrize("status", [403, 429])
+def test_a_create_whose_people_cannot_be_asked_for_is_made_once(
+    monkeypatch: pytest.MonkeyPatch, status: int, answers: bool
+):
+    with between(monkeypatch, Habits(deleted="tombstone", answers=answers), without_a_key) as two:
+        publish(two.mapping, rules=[*RULES, rule("owner", "owner", "person")])
+        handle = two.right.app.handle
+
+        def made_and_then_refusing(request: Request) -> Response:
+            if request.path == "/api/people" and two.right.things.all():
+                return Response(status, {"error": {"message": "not now"}}, {"Retry-After": "0"})
+            return handle(request)
+
+        two.right.app.handle = made_and_then_refusing  # type: ignore[method-assign]
+        left = two.add(two.left, title="Alone")
+        two.run()
+        assert Operation.objects.get().state == "uncertain"
+        two.right.app.handle = handle  # type: ignore[method-assign]
+        opening._paused.clear()
+        Connection.objects.update(retry_after=None)
+        two.run()
+        assert Operation.objects.get().state == "uncertain"
+        assert len(two.left.things.all()) == 1, "what the list shows of it is not taken for somebody else's record"
+        past = timezone.now() - timedelta(minutes=5)
+        Operation.objects.filter(state="uncertain").update(claimed_at=past, not_before=past)
+        two.settle()
+        [right] = two.right.things.all()
+        assert [str(one["id"]) for one in two.left.things.all()] == [left]
+        link = Link.objects.get()
+        assert (link.left_id, link.right_id, link.state) == (left, str(right["id"]), "active")
+        assert Operation.objects.get().state == "confirmed" and not Conflict.objects.exists()
 
 
 HELPED = {"create_from": 0.1, "poll_from": 0.1, "update_from": 0.1, "create_to": 2.1, "poll_to": 1.1, "update_to": 1.1}

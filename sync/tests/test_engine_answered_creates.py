@@ -1,0 +1,98 @@
+"""Creates that were answered with the id of their record, and with no more that could be understood."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from connections.connectors.base import Uncertain
+from sync.models import Conflict, Link, Operation
+from sync.recover import HIDDEN_AT_MOST
+from sync.tests.conftest import Pair
+from sync.tests.engine_cases import live, once
+
+pytestmark = pytest.mark.django_db
+
+
+def answered_with_an_id(pair: Pair, then: Callable[[str], None] = lambda made: None) -> str:
+    """A record of the left whose twin is made, named and not understood; `then` happens to the twin. Its id.
+
+    The right side keeps no key of ours and tells no author, so that nothing but the id tells what was made.
+    """
+    pair.right.capabilities = replace(
+        pair.right.capabilities, create_lookup_consistent=False, update_timeout=60, not_found_means_gone=False
+    )
+
+    def answer() -> None:
+        [made] = pair.right.alive()
+        record = pair.right.records[made]
+        pair.right.records[made] = replace(record, correlation_key=None, created_by=None)
+        then(made)
+        raise Uncertain("who its people are could not be asked", made)
+
+    once(pair.right, "create", answer, when="after")
+    pair.left.add(title="Alone", body="sent")
+    pair.run()
+    return next(iter(pair.right.records))
+
+
+def timed_out(ago: timedelta = timedelta(minutes=5)) -> None:
+    Operation.objects.filter(state="uncertain").update(claimed_at=timezone.now() - ago, not_before=timezone.now())
+
+
+def test_the_pair_is_bound_by_the_id_and_nobody_is_asked(pair: Pair) -> None:
+    made = answered_with_an_id(pair)
+    timed_out()
+    pair.quiet()
+    link = Link.objects.get()
+    assert (link.state, link.right_id) == ("active", made)
+    assert len(pair.left.alive()) == len(pair.right.alive()) == 1
+    assert Operation.objects.get().state == "confirmed" and not Conflict.objects.exists()
+
+
+def test_until_it_is_read_a_bell_for_it_makes_no_twin_of_it(pair: Pair) -> None:
+    made = answered_with_an_id(pair)
+    pair.ring("right", made)
+    live(pair)
+    assert Operation.objects.get().state == "uncertain"
+    assert len(pair.left.alive()) == 1 and Link.objects.count() == 1
+
+
+def test_what_somebody_wrote_before_it_is_read_is_their_edit(pair: Pair) -> None:
+    made = answered_with_an_id(pair, lambda made: pair.right.edit(made, body="ana's"))
+    timed_out()
+    pair.quiet()
+    [left] = pair.left.alive()
+    assert pair.both(left, made, "body") == ("ana's", "ana's")
+
+
+def test_what_the_system_cut_short_is_not_taken_for_an_edit(pair: Pair) -> None:
+    made = answered_with_an_id(pair, lambda made: pair.right.edit(made, body="se"))
+    timed_out()
+    pair.quiet()
+    [left] = pair.left.alive()
+    assert pair.both(left, made, "body") == ("sent", "se"), "what the source says is not lost"
+
+
+def test_one_that_somebody_deleted_before_it_is_read_is_not_made_again(pair: Pair) -> None:
+    made = answered_with_an_id(pair, pair.right.remove)
+    timed_out()
+    pair.quiet()
+    assert not pair.right.alive() and len(pair.left.alive()) == 1
+    assert Link.objects.get().right_id == made
+    assert [(one.kind, one.code) for one in pair.open_conflicts()] == [("delete_update", "deleted_ask")]
+
+
+def test_one_that_is_hidden_is_waited_for_an_hour_and_not_made_again(pair: Pair) -> None:
+    made = answered_with_an_id(pair, pair.right.unseen.add)
+    timed_out()
+    live(pair)
+    assert Operation.objects.get().state == "uncertain"
+    timed_out(HIDDEN_AT_MOST)
+    live(pair)
+    assert Operation.objects.get(kind="create").state == "confirmed"
+    assert Link.objects.get().right_id == made and len(pair.right.records) == 1
