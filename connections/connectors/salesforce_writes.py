@@ -202,7 +202,7 @@ def write_key(org: Org, object_type: str, external_id: str, key: str) -> None:
 def _create_without_key(org: Org, shape: Shape, body: Mapping[str, Any], fields: Sequence[str]) -> WriteResult:
     answer = org.call("POST", org.record_path(shape.name), json=dict(body), write=True, sent=list(body))
     made = answer.json.get("id") if isinstance(answer.json, Mapping) else None
-    if not made:
+    if not soql.is_id(str(made)):
         raise Uncertain(
             f"{UNKNOWN_FORM} It may have made the record or not; we look for it before anything is sent again."
         )

@@ -145,15 +145,18 @@ def create(
                 "or was deleted. Nothing was written. We try again until it is clear.",
                 after=KEY_SECONDS,
             )
-        return WriteResult(records(desk, shape, found[:1], wanted)[0])
+        return WriteResult(_after_write(desk, shape, found[0], wanted))
     made = _read_back(desk, shape, answer.json, wanted, None)
     if answer.headers.get("x-idempotency-lookup", "") != "hit":
         return WriteResult(made, created=True)
     # The answer is the one of then: what became of the ticket has to be read.
-    rows = rows_of(desk, [made.external_id])
+    try:
+        rows = rows_of(desk, [made.external_id])
+    except ConnectorError as error:
+        raise _unread(error, made.external_id) from None
     if not rows:
         return create(desk, values, key, added, fields, deleted=made.external_id)
-    return WriteResult(records(desk, shape, list(rows.values()), wanted)[0])
+    return WriteResult(_after_write(desk, shape, rows[made.external_id], wanted))
 
 
 def create_many(desk: Desk, creations: Sequence[Creation], added: Values, fields: Sequence[str]) -> list[Result]:
@@ -330,10 +333,19 @@ def _read_back(desk: Desk, shape: Shape, body: Any, paths: Sequence[str], extern
     id = plain_id(row.get("id")) if isinstance(row, Mapping) else None
     if not isinstance(row, Mapping) or not id or moment(row.get("updated_at")) is None or external_id not in (None, id):
         raise errors.unknown(True)
+    return _after_write(desk, shape, row, paths)
+
+
+def _after_write(desk: Desk, shape: Shape, row: Row, paths: Sequence[str]) -> Record:
+    """A ticket that we wrote, now or before: where its people cannot be asked for, it is written all the same."""
     try:
         return records(desk, shape, [row], paths)[0]
     except ConnectorError as error:
-        raise Uncertain(f"Zendesk took the write. What it holds now could not be read: {error.message}") from None
+        raise _unread(error, plain_id(row.get("id")) or "") from None
+
+
+def _unread(error: ConnectorError, external_id: str) -> Uncertain:
+    return Uncertain(f"Zendesk took the write. What it holds now could not be read: {error.message}", external_id)
 
 
 def _replaced(desk: Desk, shape: Shape, body: Mapping[str, Any], sent: Mapping[str, Any]) -> dict[str, Any]:
@@ -389,7 +401,7 @@ def _job(
         for one, name in zip(told, named, strict=True)
     ]
     done = {
-        place: str(one.get("id"))
+        place: plain_id(one.get("id")) or ""
         for place, one in enumerate(told)
         if isinstance(one, Mapping) and errors.item_error(one, named[place]) is None
     }
@@ -398,8 +410,7 @@ def _job(
         read = {one.external_id: one for one in records(desk, desk.shape(), list(rows.values()), paths)}
     except ConnectorError as error:
         read = {}
-        told_why = Uncertain(f"Zendesk did the write. What it holds now could not be read: {error.message}")
-        results = [told_why if place in done else one for place, one in enumerate(results)]
+        results = [_unread(error, done[place]) if place in done else one for place, one in enumerate(results)]
     return [read.get(done.get(place, ""), one) for place, one in enumerate(results)]
 
 

@@ -510,6 +510,28 @@ def test_a_repeated_create_tells_what_became_of_its_ticket(w):
     assert len(w.connector.find_by_correlation_key("ticket", ["key"], [], {})["key"]) == 1
 
 
+@pytest.mark.parametrize("status", [401, 403, 429, 500])
+def test_a_create_whose_people_cannot_be_asked_for_is_made_and_not_told_as_undone(w, status):
+    """Nor is one that an earlier answer already told as made."""
+    for subject in ("One", "One", "Another"):  # made, answered as before, refused under the same key
+        w.connector.desk.forget()
+        w.connector.fields("ticket", {})
+        w.app.fault("status", method="GET", path="/users/show_many", status=status, body={"error": "no"}, times=2)
+        with pytest.raises(Uncertain) as caught:
+            w.connector.create("ticket", {"subject": subject}, "key", {}, fields=["requester_id"])
+        w.app.faults.clear()
+        assert list(read(w, caught.value.external_id)) == [caught.value.external_id]
+    assert len(w.records.tickets()) == 1
+
+
+def test_a_repeated_create_that_cannot_be_looked_at_is_made_and_not_told_as_undone(w):
+    made = w.connector.create("ticket", {"subject": "One"}, "key", {}).record
+    w.app.fault("status", method="GET", path="/tickets/show_many", status=429, body={})
+    with pytest.raises(Uncertain) as caught:
+        w.connector.create("ticket", {"subject": "One"}, "key", {})
+    assert caught.value.external_id == made.external_id
+
+
 # Jobs ----------------------------------------------------------------------------------------------------------------
 
 
