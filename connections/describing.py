@@ -22,6 +22,7 @@ from connections.connectors.rest_paths import fill
 from connections.forms import SENDERS, dict_of
 from connections.guard import origin
 from connections.models import Connection
+from connections.pauses import note_state
 
 KIND = "rest"
 DRAFT = "draft"  # key of Connection.settings
@@ -151,10 +152,8 @@ def save_draft(connection: Connection, change: Change, user: Any, seal: str, sec
 
 def _as_untested(row: Any) -> list[str]:
     row.tokens = {}  # they were got with what was replaced
-    if row.state == Connection.State.PAUSED:
-        return ["tokens"]
-    row.state, row.state_reason = Connection.State.UNTESTED, ""
-    return ["tokens", "state", "state_reason"]
+    note_state(row, Connection.State.UNTESTED)
+    return ["tokens"]
 
 
 def use_draft(connection: Connection, user: Any, seal: str) -> bool:

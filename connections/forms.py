@@ -13,6 +13,7 @@ from connections.credentials import masked
 from connections.guard import DEFAULT_PORTS, check_address
 from connections.guard_database import check_database_address
 from connections.models import Connection
+from connections.pauses import note_state
 from connections.senders import networks
 
 # Of every connection that receives webhooks, beside what its connector declares; webhooks.py goes by it.
@@ -191,10 +192,8 @@ class ConnectionForm(forms.Form):
         if changed:
             connection.tokens = {}  # they were got with what was replaced
             columns.append("tokens")
-            if connection.state != Connection.State.PAUSED:
-                connection.state = Connection.State.UNTESTED
-                connection.state_reason = ""
-                columns += ["state", "state_reason"]
         # Named columns: workers keep their own facts in this row meanwhile.
         connection.save(update_fields=columns if connection.pk else None)
+        if changed:
+            note_state(connection, Connection.State.UNTESTED)
         return self.connection

@@ -39,6 +39,7 @@ from connections.connectors.base import (
 from connections.connectors.http import Session
 from connections.credentials import Secrets
 from connections.models import Connection
+from connections.pauses import note_state
 
 BUDGETED = ("read", "write")  # signing in and long polls are rare, and must not wait behind a backfill
 FIELDS_SECONDS = 600.0  # how long field metadata is believed; "refresh" in the UI asks anew
@@ -368,22 +369,32 @@ def test_connection(connection: Connection) -> CheckResult:
     try:
         result = open_connector(connection).check()
     except ConnectorError as error:
-        signed_out = isinstance(error, NeedsAuthorization)
-        state = State_.SIGN_IN if signed_out else State_.UNREACHABLE
-        _store(connection, state=state, state_reason=error.message)
+        state = State_.SIGN_IN if isinstance(error, NeedsAuthorization) else State_.UNREACHABLE
+        with transaction.atomic():
+            if _as_tested(connection):
+                # Whose account it is was not learned: another one that was found before still halts.
+                note_state(connection, state, error.message, but_for=[State_.ACCOUNT_CHANGED])
+                connection.refresh_from_db()
         raise
     notes = [*result.notes, *_shared_account(connection, result)]
-    reason = _changed(connection, result)
-    found: dict[str, Any] = {
-        "check_result": {**asdict(result), "notes": notes},
-        "clock_offset": result.clock_offset,
-        "checked_at": timezone.now(),
-    }
-    if reason:
-        _store(connection, state=State_.ACCOUNT_CHANGED, state_reason=reason, **found)
-    else:
-        account = {"account_id": result.account_id, "account_name": result.account_name, "tenant": result.tenant}
-        _store(connection, state=State_.OK, state_reason="", **account, **found)
+    account = {"account_id": result.account_id, "account_name": result.account_name, "tenant": result.tenant}
+    with transaction.atomic():
+        row = _as_tested(connection)
+        if row is None:
+            raise Retry(
+                f"The settings of {connection.name} were changed while it was tested. What the test found is true of "
+                "the former ones, so it is not kept. Test it again."
+            )
+        reason = _changed(row, result)
+        Connection.objects.filter(pk=row.pk).update(
+            check_result={**asdict(result), "notes": notes},
+            clock_offset=result.clock_offset,
+            checked_at=timezone.now(),
+            updated_at=timezone.now(),
+            **({} if reason else account),
+        )
+        note_state(row, State_.ACCOUNT_CHANGED if reason else State_.OK, reason)
+        connection.refresh_from_db()
     return CheckResult(**{**asdict(result), "notes": notes})
 
 
@@ -392,26 +403,22 @@ test_connection.__test__ = False  # type: ignore[attr-defined]  # the name is no
 
 def accept_account(connection: Connection) -> None:
     """A person says that the account or site found by the last test is meant."""
-    found = connection.check_result or {}
-    _store(
-        connection,
-        state=Connection.State.OK,
-        state_reason="",
-        account_id=found.get("account_id", ""),
-        account_name=found.get("account_name", ""),
-        tenant=found.get("tenant", ""),
-    )
+    with transaction.atomic():
+        row = Connection.objects.select_for_update(no_key=True).get(pk=connection.pk)
+        found = row.check_result or {}
+        account = {name: found.get(name, "") for name in ("account_id", "account_name", "tenant")}
+        Connection.objects.filter(pk=row.pk).update(updated_at=timezone.now(), **account)
+        if row.state == Connection.State.ACCOUNT_CHANGED:  # what else it is meanwhile, it stays
+            note_state(row, Connection.State.OK)
+        connection.refresh_from_db()
 
 
-def _store(connection: Connection, **values: Any) -> None:
-    if connection.state == Connection.State.PAUSED:
-        values.pop("state", None)  # only a person ends a pause
-        values.pop("state_reason", None)
-    if values.get("state", connection.state) != connection.state:
-        values["state_since"] = timezone.now()
-    for name, value in values.items():
-        setattr(connection, name, value)
-    connection.save(update_fields=[*values, "updated_at"])
+def _as_tested(connection: Connection) -> Connection | None:
+    """The row, locked; None where it is gone, or what was called and signed in with is not what is stored now."""
+    row = Connection.objects.select_for_update(no_key=True).filter(pk=connection.pk).first()
+    names = ("kind", "address", "settings", "secrets")
+    same = row is not None and all(getattr(row, name) == getattr(connection, name) for name in names)
+    return row if same else None
 
 
 def _changed(connection: Connection, result: CheckResult) -> str:

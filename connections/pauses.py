@@ -6,11 +6,13 @@ for (`Connection.retry_after`). Meanwhile bells go on marking hints, so that not
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Case, F, Value, When
 from django.utils import timezone
 
 from connections import hooks, windows
@@ -118,6 +120,18 @@ def resume_connection(connection: Connection, user: Any = None) -> bool:
         )
         _audit("connection_resumed" if user is not None else "connection_resumed_by_clock", connection, user, {})
     return True
+
+
+def note_state(connection: Connection, state: str, reason: str = "", but_for: Sequence[str] = ()) -> None:
+    """Write what was found of a connection, unless it is paused by now, or in one of the states `but_for`.
+
+    ⚑ What finds it out takes its time, and only a person or the clock ends a pause. So it is the stored row that is
+    asked, by a conditional UPDATE; `connection` stays as it was loaded.
+    """
+    since = Case(When(state=state, then=F("state_since")), default=Value(timezone.now()))
+    Connection.objects.filter(pk=connection.pk).exclude(state__in=[State.PAUSED, *but_for]).update(
+        state=state, state_reason=reason, state_since=since
+    )
 
 
 def due_connections(now: datetime) -> list[Connection]:

@@ -18,6 +18,7 @@ from django.db.models import ProtectedError
 from connections import hooks
 from connections.describing import DRAFT
 from connections.models import Connection
+from connections.pauses import note_state
 from mappings import models
 from mappings.config_file import SECTIONS, ConfigError, dump, load
 from mappings.models import ConflictPolicy, FieldMapping, Side, ValueMap
@@ -287,11 +288,10 @@ def _write_connection(change: ConfigChange, item: Mapping[str, Any], environ: Ma
     connection.secrets = secrets  # type: ignore[assignment]  # decrypted JSON, not the column's text
     # Tokens were given to the account as it was.
     connection.tokens = {}  # type: ignore[assignment]
-    if connection.state != Connection.State.PAUSED:  # only a person ends a pause
-        connection.state, connection.state_reason = Connection.State.UNTESTED, ""
     # Named columns: workers keep their own facts in this row meanwhile.
-    columns = ["kind", "address", "settings", "secrets", "tokens", "state", "state_reason", "updated_at"]
-    return _saved(connection, change, columns)
+    _saved(connection, change, ["kind", "address", "settings", "secrets", "tokens", "updated_at"])
+    note_state(connection, Connection.State.UNTESTED)
+    return connection
 
 
 def _write_policy(change: ConfigChange, item: Mapping[str, Any], environ: Mapping[str, str]) -> ConflictPolicy:
@@ -306,6 +306,15 @@ def _write_value_map(change: ConfigChange, item: Mapping[str, Any], environ: Map
     return _saved(value_map, change)
 
 
+# What a file says of a side, by name of the column; {}: the side.
+SIDE_SETTINGS = {
+    "{}_object_type": "object_type",
+    "{}_scope": "scope",
+    "create_on_{}": "create",
+    "create_defaults_{}": "create_defaults",
+    "on_delete_{}": "on_delete",
+    "close_values_{}": "close_values",
+}
 # What of a mapping is written as it stands in the file.
 SETTINGS = (
     "name",
@@ -321,19 +330,15 @@ SETTINGS = (
 
 def _write_mapping(change: ConfigChange, item: Mapping[str, Any], environ: Mapping[str, str]) -> models.Mapping:
     mapping = models.Mapping.objects.filter(slug=change.name).first() or models.Mapping(slug=change.name)
+    values = {name: item[name] for name in SETTINGS}
     for side in Side.values:
-        data = item[side]
-        setattr(mapping, f"{side}_connection", Connection.objects.get(name=data["connection"]))
-        setattr(mapping, f"{side}_object_type", data["object_type"])
-        setattr(mapping, f"{side}_scope", data["scope"])
-        setattr(mapping, f"create_on_{side}", data["create"])
-        setattr(mapping, f"create_defaults_{side}", data["create_defaults"])
-        setattr(mapping, f"on_delete_{side}", data["on_delete"])
-        setattr(mapping, f"close_values_{side}", data["close_values"])
-    for name in SETTINGS:
-        setattr(mapping, name, item[name])
+        values[f"{side}_connection"] = Connection.objects.get(name=item[side]["connection"])
+        values |= {name.format(side): item[side][key] for name, key in SIDE_SETTINGS.items()}
+    for name, value in values.items():
+        setattr(mapping, name, value)
     mapping.revision += 1  # whoever has the draft open is told
-    _saved(mapping, change)
+    # Named columns: somebody may publish or pause it meanwhile, or change its windows.
+    _saved(mapping, change, [*values, "revision", "updated_at"])
     rules = {(rule.left_field, rule.right_field): rule for rule in mapping.rules.all()}
     for position, data in enumerate(item["rules"]):
         rule = rules.pop((data["left"], data["right"]), None) or FieldMapping(

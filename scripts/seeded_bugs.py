@@ -350,6 +350,14 @@ BUGS = [
         "    if False:\n",
         (f"{ENGINE}::test_a_first_run_shows_its_numbers_and_writes_nothing_before_approval",),
     ),
+    Bug(
+        "pause-ended-by-a-test",
+        "a test of a connection that was under way when somebody paused it ends the pause",
+        "connections/pauses.py",
+        ".exclude(state__in=[State.PAUSED, *but_for])",
+        ".exclude(state__in=[*but_for])",
+        ("sync/tests/test_meanwhile.py::test_a_pause_while_a_test_is_under_way_stays_whatever_the_test_finds",),
+    ),
     # Sending. ------------------------------------------------------------------------------------------------------
     Bug(
         "resend-on-time-out",

@@ -20,7 +20,7 @@ from django.utils import timezone
 from connections import breaker
 from connections.connectors.base import Expired, Gone, NeedsAuthorization, NotAllowed, RateLimited, Refused, Retry
 from connections.models import Connection
-from connections.pauses import in_window
+from connections.pauses import in_window, note_state
 from mappings.models import Mapping as SyncMapping
 from sync import catch_up, first_run, hints, polling, recover, restored, schema_watch, turns
 from sync.after_restore import compare
@@ -257,13 +257,10 @@ def _side_failed(session: Session, failure: SideFailed) -> Outcome:
         session.ensure_run()  # nowhere else would it be told
     elif not (error.outage and breaker.unanswered(connection, message)):
         after = error.after if isinstance(error, Retry) else UNREACHABLE_SECONDS
-        now = timezone.now()
-        Connection.objects.filter(pk=connection.pk, state__in=(Connection.State.OK, Connection.State.UNTESTED)).update(
-            state=Connection.State.UNREACHABLE, state_since=now
-        )
-        Connection.objects.filter(pk=connection.pk).update(
-            state_reason=message[:1000], retry_after=now + timedelta(seconds=max(after, UNREACHABLE_SECONDS))
-        )
+        wants_a_person = (Connection.State.SIGN_IN, Connection.State.ACCOUNT_CHANGED)
+        note_state(connection, Connection.State.UNREACHABLE, message[:1000], but_for=wants_a_person)
+        until = timezone.now() + timedelta(seconds=max(after, UNREACHABLE_SECONDS))
+        Connection.objects.filter(pk=connection.pk).update(retry_after=until)
     problem = {"code": "failed", "params": {"message": f"{connection.name}: {message}"}}
     _finish(session, Run.State.FAILED, problem)
     return Outcome("failed", "connection", _run_id(session))

@@ -20,6 +20,7 @@ from connections.connectors.base import (
     VersionMismatch,
 )
 from connections.models import Connection
+from connections.pauses import note_state
 from sync import causes, clobbers, hints
 from sync.aftermath import Aftermath, ring, tell_asker
 from sync.commit import audit_entry, heed, label_of, rule_of
@@ -308,7 +309,9 @@ def create_unclear(
 
 
 def lost_sign_in(connection: Connection, message: str) -> None:
-    """The connection needs a person; its mappings stop until then, their hints wait."""
-    Connection.objects.filter(pk=connection.pk).exclude(state=Connection.State.SIGN_IN).update(
-        state=Connection.State.SIGN_IN, state_reason=message[:1000], state_since=timezone.now()
-    )
+    """The connection needs a person; its mappings stop until then, their hints wait.
+
+    A paused one stays paused: resumed, it counts as untested, and its first call is refused again and says so.
+    """
+    State = Connection.State
+    note_state(connection, State.SIGN_IN, message[:1000], but_for=[State.SIGN_IN, State.ACCOUNT_CHANGED])

@@ -417,6 +417,21 @@ class TestTests(ConnectionPagesCase):
         codes = set(AuditEntry.objects.values_list("code", flat=True))
         self.assertLessEqual({"connection_paused_for", "connection_resumed"}, codes)
 
+    def test_settings_that_are_saved_end_no_pause_that_began_while_the_form_was_checked(self) -> None:
+        self.as_("admin")
+        for changed in ({"email": "other@left.example"}, {"token": "another-secret"}):
+            Connection.objects.update(state="ok", state_reason="")
+
+            def meanwhile(address: str) -> None:
+                Connection.objects.update(state="paused", state_reason="mira paused it.")
+
+            with patch("connections.forms.check_address", meanwhile):
+                self.client.post(self.url("edit/"), self.given(**changed))
+            self.connection.refresh_from_db()
+            self.assertEqual((self.connection.state, self.connection.state_reason), ("paused", "mira paused it."))
+        self.assertEqual(self.connection.settings["email"], "sync@left.example")
+        self.assertEqual(self.connection.secrets["token"], "another-secret")
+
     def test_pausing_does_not_hide_that_another_account_answers(self) -> None:
         self.as_("admin")
         self.client.post(self.url("test/"))

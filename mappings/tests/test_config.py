@@ -10,7 +10,7 @@ from django.core.management import call_command, load_command_class
 from connections.models import Connection
 from mappings.config import apply, export, plan, secret_variable, stored
 from mappings.config_file import SIZE_LIMIT, ConfigError, dump, load
-from mappings.models import ConflictPolicy, FieldMapping, Mapping, ValueMap
+from mappings.models import ConflictPolicy, FieldMapping, Mapping, MappingVersion, ValueMap
 from sync.models import AuditEntry, Run
 
 pytestmark = pytest.mark.django_db
@@ -118,6 +118,45 @@ def test_a_file_neither_ends_a_pause_nor_touches_what_workers_keep(mapping, monk
         "mira paused it.",
     )
     assert jira.facts == {"listener": {"holder": "here"}}
+
+
+@pytest.mark.parametrize("model", [Connection, Mapping])
+def test_a_file_does_not_end_a_pause_that_begins_while_it_is_applied(mapping, monkeypatch, model):
+    full_clean = model.full_clean
+    window = {"id": "w", "start": "2030-01-01T00:00:00+00:00", "end": "2030-01-02T00:00:00+00:00"}
+
+    def meanwhile(self, **options):
+        stopped = {"state": "paused", "pause_reason": "month-end closing", "paused_by": "mira", "windows": [window]}
+        model.objects.filter(pk=self.pk).update(**stopped)
+        full_clean(self, **options)
+
+    def change(data):
+        data["connections"]["Jira"]["settings"].update(email="other@example.com")
+        data["mappings"]["support"]["poll_seconds"] = 60
+
+    changed = edited(change)
+    monkeypatch.setattr(model, "full_clean", meanwhile)
+    apply(changed, None, ENVIRON)
+    row = model.objects.get(pk=(mapping if model is Mapping else mapping.left_connection).pk)
+    assert (row.state, row.pause_reason, row.paused_by) == ("paused", "month-end closing", "mira")
+    assert row.windows == [window]
+    mapping.refresh_from_db()
+    assert (mapping.poll_seconds, Connection.objects.get(name="Jira").settings["email"]) == (60, "other@example.com")
+
+
+def test_a_file_does_not_take_back_a_version_published_while_it_is_applied(mapping, monkeypatch):
+    changed = edited(lambda data: data["mappings"]["support"].update(poll_seconds=60))
+    full_clean = Mapping.full_clean
+
+    def meanwhile(self, **options):
+        version = MappingVersion.objects.create(mapping=mapping, number=1, document={})
+        Mapping.objects.filter(pk=self.pk).update(published=version, state="active")
+        full_clean(self, **options)
+
+    monkeypatch.setattr(Mapping, "full_clean", meanwhile)
+    apply(changed, None, ENVIRON)
+    mapping.refresh_from_db()
+    assert (mapping.state, mapping.published.number, mapping.poll_seconds) == ("active", 1, 60)
 
 
 def test_plan_names_each_field_that_changes(mapping):
