@@ -358,6 +358,17 @@ BUGS = [
         ".exclude(state__in=[*but_for])",
         ("sync/tests/test_meanwhile.py::test_a_pause_while_a_test_is_under_way_stays_whatever_the_test_finds",),
     ),
+    Bug(
+        "comparison-lost-to-a-connection",
+        "a connection that needs a person takes the place of a comparison after a restore, which is then left out",
+        "sync/engine.py",
+        'filter(pk=state.pk, halt__in=("", MappingState.Halt.CONNECTION))',
+        "filter(pk=state.pk)",
+        (
+            "sync/tests/test_meanwhile.py"
+            "::test_a_connection_that_needs_a_person_takes_no_comparison_after_a_restore_away",
+        ),
+    ),
     # Sending. ------------------------------------------------------------------------------------------------------
     Bug(
         "resend-on-time-out",

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from mappings.models import Mapping
-from sync import audit, hints, jobs, turns, waiting
+from sync import audit, first_run, hints, jobs, turns, waiting
 from sync.identities import thing_of
 from sync.merge import OTHER
 from sync.models import Allowance, ChangedRecord, Link, MappingState, MatchKey, Run
@@ -33,7 +33,7 @@ def _name(user: Any) -> str:
 
 
 def approve(mapping: Mapping, user: Any) -> None:
-    """Approve the first run: writes begin. Raises NotWaiting if none waits."""
+    """Approve the first run: writes begin. Raises NotWaiting if none waits, or it shows another version's numbers."""
     with transaction.atomic():
         waiting = MappingState.objects.filter(
             mapping=mapping, halt=MappingState.Halt.APPROVAL, approved_at__isnull=True
@@ -41,6 +41,8 @@ def approve(mapping: Mapping, user: Any) -> None:
         now = timezone.now()
         if not waiting.update(halt="", halt_reason={}, halted_at=None, approved_at=now, approved_by=_name(user)):
             raise NotWaiting(f"No first run of {mapping} waits for approval.")
+        if first_run.outdated(mapping):
+            raise NotWaiting(f"{mapping} was published anew since: its first run is made again and waits then.")
         run = Run.objects.filter(mapping=mapping, kind=Run.Kind.FIRST, state=Run.State.APPROVAL).first()
         preview = run.preview if run else {}
         _allow_first_run(mapping, preview, user)

@@ -79,7 +79,8 @@ def run(mapping_id: int, kind: str = Run.Kind.LIVE, lane: str = "live", started_
         [state] = fetch(MappingState, "mapping_id = %s", mapping_id)
         if state.halt == MappingState.Halt.APPROVAL and first_run.outdated(mapping):
             first_run.begin_again(mapping, lease)
-        elif waits_for_a_person(state):
+            [state] = fetch(MappingState, "mapping_id = %s", mapping_id)
+        if waits_for_a_person(state):
             return Outcome("halted", state.halt)
         by_hand = kind == Run.Kind.MANUAL or state.halt == MappingState.Halt.RESTORED or state.approved_at is None
         if not by_hand and turns.off_schedule(mapping.published.document.get("schedule"), state, timezone.now()):
@@ -110,7 +111,8 @@ def _stop(state: MappingState, connection: Connection, reason: str) -> Outcome:
         return Outcome("waiting", "quota")
     if connection.state == Connection.State.PAUSED:  # somebody wanted it: no trouble to tell of
         return Outcome("halted", "connection_unusable")
-    MappingState.objects.filter(pk=state.pk).update(
+    # ⚑ Never in the place of a halt that a person ends: this one ends by itself, and would take that one with it.
+    MappingState.objects.filter(pk=state.pk, halt__in=("", MappingState.Halt.CONNECTION)).update(
         halt=MappingState.Halt.CONNECTION,
         halt_reason={"code": "connection_unusable", "params": {"connection": connection.name, "reason": reason}},
         halted_at=state.halted_at or timezone.now(),
@@ -120,7 +122,8 @@ def _stop(state: MappingState, connection: Connection, reason: str) -> Outcome:
 
 def _run(session: Session, state: MappingState) -> Outcome:
     if state.halt == MappingState.Halt.CONNECTION:
-        MappingState.objects.filter(pk=state.pk).update(halt="", halt_reason={}, halted_at=None)
+        told = MappingState.objects.filter(pk=state.pk, halt=MappingState.Halt.CONNECTION)
+        told.update(halt="", halt_reason={}, halted_at=None)
     after_restore = state.halt == MappingState.Halt.RESTORED
     if after_restore:
         session.kind = Run.Kind.RESTORED

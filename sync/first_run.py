@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count
+from django.db.models import Count, F
 from django.utils import timezone
 
 from mappings.models import Mapping
@@ -52,16 +52,17 @@ def survey(session: Session) -> None:
 
 
 def outdated(mapping: Mapping) -> bool:
-    """Whether the preview that waits for approval is of another version than the published one."""
-    waiting = Run.objects.filter(mapping=mapping, kind=Run.Kind.FIRST, state=Run.State.APPROVAL).first()
-    return waiting is not None and waiting.version_id != mapping.published_id
+    """Whether the preview that waits for approval is of another version than the one published by now."""
+    waiting = Run.objects.filter(mapping=mapping, kind=Run.Kind.FIRST, state=Run.State.APPROVAL)
+    return waiting.exclude(version=F("mapping__published")).exists()
 
 
 def begin_again(mapping: Mapping, lease: Lease) -> None:
     """Forget a survey that nobody approved: the new version may look at other records. Nothing was written by it."""
     with transaction.atomic():
         lease.renew()
-        forget(mapping)
+        if MappingState.objects.filter(mapping=mapping, halt=MappingState.Halt.APPROVAL).exists():
+            forget(mapping)  # else somebody approved it meanwhile: what it noted is being synced
 
 
 def forget(mapping: Mapping, why: str = "version_moved_on") -> None:

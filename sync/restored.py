@@ -95,11 +95,15 @@ def halt_all(code: str, params: Mapping[str, Any], by: str = "") -> list[SyncMap
     """Halt every mapping that writes until it was compared and approved; returns them. Raises nothing.
 
     ⚑ A run under way loses its lease with it. A first run that nobody had approved is made again: its lists are as
-    old as the backup, and what it matched may have been approved and written since.
+    old as the backup, and what it matched may have been approved and written since. Those come first: one that is
+    approved in this moment is halted with the others.
     """
     reason = {"code": code, "params": dict(params)}
     now = timezone.now()
     with transaction.atomic():
+        for mapping in SyncMapping.objects.filter(run_state__approved_at__isnull=True):
+            MappingState.objects.filter(mapping=mapping).update(fence=F("fence") + 1, lease_until=None, holder="")
+            first_run.forget(mapping, "preview_too_old")
         halted = list(SyncMapping.objects.filter(run_state__in=_live()))
         for mapping in halted:
             hints.lock(mapping.pk)
@@ -114,9 +118,6 @@ def halt_all(code: str, params: Mapping[str, Any], by: str = "") -> list[SyncMap
         )
         # What was released before the backup was released for a plan that is no more.
         Allowance.objects.filter(expires_at__gt=now).update(expires_at=now)
-        for mapping in SyncMapping.objects.filter(run_state__approved_at__isnull=True):
-            MappingState.objects.filter(mapping=mapping).update(fence=F("fence") + 1, lease_until=None, holder="")
-            first_run.forget(mapping, "preview_too_old")
         kind = "person" if by else "system"
         audit.write(
             "restored", code, actor=by, actor_kind=kind, params={**params, "mappings": [one.name for one in halted]}

@@ -60,7 +60,7 @@ def _stands_still(mapping: Mapping, state: MappingState | None, now: datetime) -
         return True
     if any(one.waits_until(now) or (one.probing_until and one.probing_until > now) for one in connections):
         return True
-    told = state is not None and state.halt == MappingState.Halt.CONNECTION
+    told = state is not None and state.halt in (MappingState.Halt.CONNECTION, MappingState.Halt.RESTORED)
     return told and not all(one.usable for one in connections)
 
 

@@ -19,7 +19,9 @@ from connections.connectors.memory import US, MemoryConnector
 from connections.models import Connection
 from connections.open import accept_account, test_connection
 from connections.pauses import pause_connection, resume_connection
-from sync.models import ChangedRecord, MappingState
+from sync import engine, first_run, restored, schedule
+from sync.approval import NotWaiting, approve, approve_restored
+from sync.models import ChangedRecord, MappingState, Run
 from sync.tests.conftest import Pair
 from sync.tests.engine_cases import once
 from sync.tests.test_engine_running import pairs
@@ -209,6 +211,108 @@ def test_a_lost_sign_in_does_not_hide_that_another_account_answers(pair: Pair, m
     once(pair.right, "update", meanwhile)
     pair.run("live")
     assert right().state == "account_changed"
+
+
+# A run. ----------------------------------------------------------------------------------------------------------
+
+
+def declare() -> None:
+    restored.halt_all("restored_declared", {"by": "ana"}, by="ana")
+
+
+def test_a_connection_that_needs_a_person_takes_no_comparison_after_a_restore_away(pair: Pair) -> None:
+    left, twin, _ = pair.linked(body="b")
+    pair.left.edit(left, body="new")
+    declare()
+    Connection.objects.filter(name="Right").update(state="sign_in")
+    calls = len(pair.left.calls) + len(pair.right.calls)
+    assert pair.run().state == "halted"
+    state = MappingState.objects.get()
+    assert (state.halt, state.halt_reason["code"], state.compared_at) == ("restored", "restored_declared", None)
+    assert len(pair.left.calls) + len(pair.right.calls) == calls
+    assert schedule.due_mappings() == [], "it is not rung for every second"
+    Connection.objects.filter(name="Right").update(state="ok")
+    assert schedule.due_mappings() == [(pair.mapping.pk, "bulk")]
+    assert pair.run().state == "approval" and pair.right.value(twin, "body") == "b"
+    approve_restored(pair.mapping, "looked right", "ana")
+    pair.quiet()
+    assert pair.right.value(twin, "body") == "new"
+
+
+def test_a_restore_that_is_declared_while_a_run_begins_is_compared_first(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, twin, _ = pair.linked(body="b")
+    pair.left.edit(left, body="new")
+    Connection.objects.filter(name="Right").update(state="sign_in")
+    pair.run()
+    assert MappingState.objects.get().halt == "connection"
+    Connection.objects.filter(name="Right").update(state="ok")
+    open_session = engine.open_session
+
+    def meanwhile(*args: Any, **options: Any) -> Any:
+        declare()
+        return open_session(*args, **options)
+
+    monkeypatch.setattr(engine, "open_session", meanwhile)
+    assert pair.run().state == "lost"
+    assert MappingState.objects.get().halt == "restored" and pair.right.value(twin, "body") == "b"
+
+
+# A first run. ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def surveyed(pair: Pair) -> Pair:
+    MappingState.objects.all().delete()
+    pair.left.add(title="one", ref="1")
+    assert pair.run().state == "approval"
+    return pair
+
+
+def test_the_numbers_of_an_older_version_approve_nothing(surveyed: Pair) -> None:
+    surveyed.publish(brakes={"create": [1, 0.0]})
+    with pytest.raises(NotWaiting, match="published anew"):
+        approve(surveyed.mapping, "ana")
+    state = MappingState.objects.get()
+    assert (state.halt, state.approved_at) == ("approval", None)
+    assert surveyed.run().state == "approval"
+    approve(surveyed.mapping, "ana")
+    surveyed.quiet()
+    assert len(surveyed.right.alive()) == 1
+
+
+def test_an_approval_is_not_forgotten_by_a_run_that_took_its_numbers_for_outdated(
+    surveyed: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outdated = first_run.outdated
+
+    def meanwhile(mapping: Any) -> bool:
+        monkeypatch.setattr(first_run, "outdated", outdated)
+        approve(mapping, "ana")
+        return True
+
+    monkeypatch.setattr(first_run, "outdated", meanwhile)
+    assert surveyed.run().state == "done"
+    state = MappingState.objects.get()
+    assert (state.halt, state.approved_at is not None) == ("", True)
+    assert len(surveyed.right.alive()) == 1 and Run.objects.filter(kind="first", state="done").exists()
+
+
+def test_a_first_run_that_is_approved_while_a_restore_is_declared_is_compared_as_well(
+    surveyed: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget = first_run.forget
+
+    def approved(mapping: Any, why: str) -> None:
+        approve(mapping, "ana")
+        forget(mapping, why)
+
+    monkeypatch.setattr(first_run, "forget", approved)
+    declare()
+    state = MappingState.objects.get()
+    assert (state.halt, state.approved_at is not None) == ("restored", True)
+    assert surveyed.run().state == "approval" and not surveyed.right.alive()
 
 
 def test_a_pause_that_the_clock_ends_does_not_end_the_one_that_came_after_it(pair: Pair, admin_user: Any) -> None:

@@ -6,8 +6,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from connections.models import Connection
 from sync import restored
-from sync.models import AuditEntry, MappingState, Run
+from sync.models import AuditEntry, Link, MappingState, Run
 from sync.tests.pair_cases import PairCase
 
 
@@ -54,6 +55,19 @@ class RestoredPages(PairCase):
         self.as_("stranger")
         self.assertEqual(self.client.post(url, {"reason": "x"}).status_code, 404)
         self.assertEqual(MappingState.objects.get().halt, "restored")
+
+    def test_a_connection_that_keeps_it_from_being_compared_is_named_with_its_page(self) -> None:
+        self.linked(1, body="b")
+        restored.halt_all("restored_declared", {"by": "ana"}, by="ana")
+        Connection.objects.filter(name="Right").update(state="sign_in", state_reason="The password expired.")
+        self.assertEqual(self.pair.run().state, "halted")
+        self.as_("operator")
+        at = reverse("connection", args=[Connection.objects.get(name="Right").pk])
+        for page in (reverse("runs"), reverse("record", args=[Link.objects.get().pk])):
+            html = self.html(page)
+            self.assertIn("ana said that the database was restored", html)
+            self.assertIn(at, html)
+        self.assertIn("First set Right right", self.html(reverse("runs")))
 
     def test_an_approval_takes_a_reason_and_is_given_once(self) -> None:
         run = self.compared()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -54,9 +54,11 @@ def _of_the_mapping(mapping: SyncMapping, state: MappingState | None) -> Why | N
         )
     if halt == MappingState.Halt.RESTORED:
         said = sentence(reason.get("code", ""), reason.get("params"))
-        return Why(
-            "bad", "Nothing is written: the mapping is compared after a restore", said, url_of("runs"), "See the runs"
-        )
+        head = "Nothing is written: the mapping is compared after a restore"
+        system = _of_the_systems(mapping) if state is not None and state.compared_at is None else None
+        if system is not None:  # it cannot even be compared
+            return replace(system, kind="bad", head=f"{head}. {system.head}", text=f"{said} {system.text}")
+        return Why("bad", head, said, url_of("runs"), "See the runs")
     if halt == MappingState.Halt.BRAKE:
         said = sentence(reason.get("code", "brake"), reason.get("params"))
         return Why("bad", "A brake halted the mapping", said, url_of("runs"), "See the runs")

@@ -108,12 +108,15 @@ def _halt(mapping: Mapping) -> dict[str, Any] | None:
         return None
     trouble = run_story.trouble_of(state.halt_reason or {"code": state.halt})
     assert trouble is not None
-    run = (state.halt_reason.get("params") or {}).get("run")
-    if state.halt == MappingState.Halt.CONNECTION:
+    run, todo = (state.halt_reason.get("params") or {}).get("run"), trouble[2]
+    stuck = [one for side in ("left", "right") if not (one := mapping.connection(side)).usable]
+    uncompared = state.halt == MappingState.Halt.RESTORED and state.compared_at is None
+    if stuck and (uncompared or state.halt == MappingState.Halt.CONNECTION):
+        url, label = reverse("connection", args=[stuck[0].pk]), "Open the connection"
+        if uncompared:
+            todo = f"First set {stuck[0]} right: it cannot be compared before. {todo}"
+    elif state.halt == MappingState.Halt.CONNECTION:
         url, label = "", ""
-        for side in ("left", "right"):
-            if not mapping.connection(side).usable:
-                url, label = reverse("connection", args=[mapping.connection(side).pk]), "Open the connection"
     else:
         url = reverse("run", args=[run]) if run else ""
         label = "Look and decide" if state.halt == MappingState.Halt.BRAKE else "Look and approve"
@@ -121,7 +124,7 @@ def _halt(mapping: Mapping) -> dict[str, Any] | None:
         "kind": "warn" if state.halt == MappingState.Halt.APPROVAL else "bad",
         "what": f"{mapping.name}: {trouble[0]}",
         "meaning": trouble[1],
-        "todo": trouble[2],
+        "todo": todo,
         "url": url,
         "label": label,
         "since": state.halted_at,
