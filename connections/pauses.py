@@ -106,13 +106,8 @@ def resume_connection(connection: Connection, user: Any = None) -> bool:
         row = Connection.objects.select_for_update(no_key=True).get(pk=connection.pk)
         if row.state != State.PAUSED or (user is None and (not row.paused_until or row.paused_until > timezone.now())):
             return False
-        found = row.check_result or {}
-        other = any(
-            known and found.get(name, known) != known
-            for name, known in (("tenant", row.tenant), ("account_id", row.account_id))
-        )
         Connection.objects.filter(pk=row.pk).update(
-            state=State.ACCOUNT_CHANGED if other else State.UNTESTED,
+            state=State.ACCOUNT_CHANGED if answers_as_another(row) else State.UNTESTED,
             state_reason="",
             state_since=timezone.now(),
             updated_at=timezone.now(),
@@ -120,6 +115,13 @@ def resume_connection(connection: Connection, user: Any = None) -> bool:
         )
         _audit("connection_resumed" if user is not None else "connection_resumed_by_clock", connection, user, {})
     return True
+
+
+def answers_as_another(connection: Connection) -> bool:
+    """Whether the last test that was answered found another account or site than the accepted one."""
+    found = connection.check_result or {}
+    accepted = (("tenant", connection.tenant), ("account_id", connection.account_id))
+    return any(known and found.get(name, known) != known for name, known in accepted)
 
 
 def note_state(connection: Connection, state: str, reason: str = "", but_for: Sequence[str] = ()) -> None:

@@ -719,6 +719,40 @@ class BrowseAndWebhookTests(ConnectionPagesCase):
         self.assertEqual((self.connection.state, self.connection.down_since), ("ok", None))
         self.assertTrue(WOKEN)
 
+    def test_a_paused_system_is_not_said_to_be_tried_nor_to_go_on(self) -> None:
+        self.stop_answering()
+        self.as_("operator")
+
+        def pause(connector: Pretend) -> CheckResult:
+            Connection.objects.update(state="paused", state_reason="mira paused it.")
+            return Pretend.answer
+
+        with patch.object(Pretend, "check", pause):
+            page = self.client.post(self.url("probe/"), follow=True)
+        self.assertContains(page, "No run calls it before the pause ends")
+        self.assertNotContains(page, "What waited goes out now")
+        self.stop_answering()
+        Connection.objects.update(state="paused", state_reason="mira paused it.", paused_by="mira")
+        page = self.client.get(self.url())
+        self.assertContains(page, "Left is paused until somebody resumes it")
+        self.assertNotContains(page, 'id="breaker"')
+        self.assertContains(self.client.post(self.url("probe/"), follow=True), "No run calls it before the pause ends")
+
+    def test_what_answers_again_but_refuses_our_sign_in_is_not_said_to_go_on(self) -> None:
+        self.stop_answering()
+        self.as_("operator")
+        Pretend.answer = NeedsAuthorization("The token was revoked.")
+        page = self.client.post(self.url("probe/"), follow=True)
+        self.assertContains(page, "answers again, but needs a person")
+        self.assertNotContains(page, "What waited goes out now")
+
+    def test_a_test_during_a_pause_says_that_another_account_answers(self) -> None:
+        self.as_("operator")
+        self.client.post(self.url("test/"))
+        self.client.post(self.url("pause/"), {"reason": "their upgrade"})
+        Pretend.answer = CheckResult("a-2", "Somebody Else", tenant="site-1")
+        self.assertContains(self.client.post(self.url("test/"), follow=True), "answers, but as somebody else")
+
     def test_a_good_test_ends_the_outage_too(self) -> None:
         self.stop_answering()
         self.as_("operator")

@@ -17,6 +17,7 @@ from connections.connectors.base import ConnectorError
 from connections.models import Connection
 from connections.open import accept_account
 from connections.open import test_connection as run_test
+from connections.pauses import answers_as_another
 from connections.usage import uses_of, visible_connections
 
 State = Connection.State
@@ -54,7 +55,7 @@ def test(request: HttpRequest, pk: int) -> HttpResponse:
         connection,
         params={"account": result.account_name, "missing": list(result.missing), "state": connection.state},
     )
-    if connection.state == State.ACCOUNT_CHANGED:
+    if answers_as_another(connection):  # which a pause does not hide
         messages.warning(
             request, f"{connection.name} answers, but as somebody else. · Nothing is synced until you decide."
         )
@@ -80,10 +81,16 @@ def probe(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect("connection", pk)
     answers = breaker.probe(connection, by_person=True)
     connection.refresh_from_db()
-    if answers is None:
+    if connection.state == State.PAUSED:
+        messages.info(request, f"{connection.name} is paused. · No run calls it before the pause ends.")
+    elif answers is None:
         messages.info(request, f"{connection.name} is being tried just now. · Look again in a few seconds.")
-    elif connection.down_since is None:
+    elif connection.down_since is None and connection.usable:
         messages.success(request, f"{connection.name} answers again. · What waited goes out now.")
+    elif connection.down_since is None:
+        messages.warning(
+            request, f"{connection.name} answers again, but needs a person. · Changes wait. · {connection.state_reason}"
+        )
     else:
         why = connection.state_reason
         again = (
