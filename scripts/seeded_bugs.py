@@ -864,4 +864,31 @@ BUGS = [
             "::test_what_an_unanswered_write_may_have_brought_outlives_the_refusal_of_another_value",
         ),
     ),
+    Bug(
+        "servicenow-left-out-of-a-create",
+        "a column that ServiceNow left out of a create empties the source",
+        "connections/connectors/servicenow_writes.py",
+        '    return plain(raw) == "" or column.begins_as(plain(raw))\n',
+        "    return column.begins_as(plain(raw)) and bool(plain(raw))\n",
+        ("sync/tests/test_engine_servicenow.py::test_a_column_that_a_create_leaves_out_never_empties_the_source",),
+    ),
+    Bug(
+        "servicenow-left-out-beside-others",
+        "a column that ServiceNow left out of an update brings its old value back as soon as another was written",
+        "connections/connectors/servicenow_writes.py",
+        "            return known.said(path, record.values[path])\n",
+        "            return False\n",
+        (
+            "sync/tests/test_engine_servicenow.py"
+            "::test_a_column_that_an_update_leaves_out_beside_others_never_brings_the_old_value_back",
+        ),
+    ),
+    Bug(
+        "twin-closed-by-its-first-step",
+        "a twin whose closing takes steps is told as closed after the first",
+        "sync/settle.py",
+        "    if closing and reached == operation.extra:",
+        "    if closing:",
+        ("sync/tests/test_engine_deletions.py::test_a_twin_whose_closing_takes_steps_is_closed_to_the_end",),
+    ),
 ]

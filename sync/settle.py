@@ -88,6 +88,7 @@ def _confirmed(
 ) -> list[AuditEntry]:
     side, link, record = operation.side, operation.link, result.record
     creating, closing = operation.kind == Operation.Kind.CREATE, operation.result.get("code") == "twin_closed"
+    reached = {path: result.on_the_way.get(path, value) for path, value in operation.extra.items()}
     if creating:
         setattr(link, f"{side}_id", record.external_id)
         link.state, link.typed = Link.State.ACTIVE, {}
@@ -102,7 +103,8 @@ def _confirmed(
     again = bool(result.on_the_way) or (not creating and _edited_meanwhile(session, operation, record, moving=True))
     for rule_id, sent in operation.fields.items():
         again = settle_field(session, operation, rule_id, sent, record, result.on_the_way, late) or again
-        entries.append(write_entry(session, operation, rule_id, sent))
+        if not _left_out(sent, result.on_the_way):
+            entries.append(write_entry(session, operation, rule_id, sent))
         if _taken_as_it_stands(operation, rule_id, sent):
             entries.append(_made_of_it(session, operation, rule_id, sent))
     if creating:
@@ -128,12 +130,13 @@ def _confirmed(
                 operation_id=operation.pk,
                 side=side,
                 before=dict(operation.unsent) or None,
-                after=dict(operation.extra),
+                after=reached,
                 params={"system": session.system(side)},
             )
         )
     if closing:
-        _bases_of_closed_twin(session, operation, record)
+        _bases_of_closed_twin(session, operation, record, reached)
+    if closing and reached == operation.extra:  # else it is on the way, and goes on
         link.state = Link.State.DELETED
         link.parked.pop("", None)
     finish(operation, Operation.State.CONFIRMED, "confirmed", **operation.result.get("params", {}))
@@ -203,6 +206,11 @@ def settle_field(
     if written.cut_short:
         park(session, operation, rule_id, sent, "cut_short", "")
     return written.cut_short or (written.edited and (late or not current))
+
+
+def _left_out(sent: Mapping[str, Any], on_the_way: Mapping[str, Any]) -> bool:
+    """Whether the field was sent and nothing of it written: it is sent once more, and no write is told."""
+    return sent["path"] in on_the_way and bool(on_the_way[sent["path"]] == sent["before"])
 
 
 def _taken_as_it_stands(operation: Operation, rule_id: str, sent: Mapping[str, Any]) -> bool:
@@ -287,15 +295,15 @@ def _bases_of_new_record(session: Session, operation: Operation, record: Record,
     return any(rule.id not in agreed for rule in session.compiled.rules)
 
 
-def _bases_of_closed_twin(session: Session, operation: Operation, record: Record) -> None:
+def _bases_of_closed_twin(session: Session, operation: Operation, record: Record, reached: Mapping[str, Any]) -> None:
     """⚑ What we wrote to close the twin is nobody's edit: should the deleted record come back, its own value counts as
     the edit, and the twin is opened again."""
     side, source_side, link = operation.side, OTHER[operation.side], operation.link
     for rule in session.compiled.rules:
         path = rule.field(side).path
-        if path not in operation.extra or rule.id in session.compiled.still:
+        if path not in reached or rule.id in session.compiled.still:
             continue
-        closed = base_after_write(rule, side, operation.extra[path], record.values.get(path), MISSING).base
+        closed = base_after_write(rule, side, reached[path], record.values.get(path), MISSING).base
         link.bases(side)[rule.id] = closed
         if rule.may_write(side):
             link.bases(source_side)[rule.id] = counterpart(rule, source_side, closed)

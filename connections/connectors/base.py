@@ -159,8 +159,9 @@ class WriteResult:
     """What one write led to.
 
     `record` is the read-back: as the write returned it, or read right after. `on_the_way` names fields that
-    moved one step towards the value sent, with the value reached (a status along its workflow): the caller
-    sends again until it arrives. `replaced` says what each field held right before this write, where the system
+    moved one step towards the value sent, with the value reached (a status along its workflow), or that were left out
+    of the write with success, with the value that stands: the caller sends again until they arrive or are refused.
+    `replaced` says what each field held right before this write, where the system
     itself can tell (its field history): what differs from our last read is an edit that we overwrote.
     """
 

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from connections.connectors.base import Field, Gone, Option, Record, Values
 from connections.connectors.http import Answer
+from connections.connectors.last_reads import LastRead, LastReads
 from connections.connectors.rest_client import Client
 from connections.connectors.rest_definition import FieldDefinition, ObjectType
 from connections.connectors.rest_list import Lister
 from connections.connectors.rest_lookups import Lookups
 from connections.connectors.rest_paths import fill_all, is_id, look
 from connections.connectors.rest_records import Reader, lets_in
-
-# A run reads some hundred records before it writes them; of each we keep digests, not values.
-REMEMBERED = 5_000
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What the last read of a record said, as far as a write or a scope asks. `values`: digests by path."""
-
-    version: str
-    values: Mapping[str, bytes]
-    held: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +33,7 @@ class Objects:
         self.lookups = lookups
         self.reader = Reader(client.definition, object_type, lookups.options, lookups.accounts)
         self.lister = Lister(client, object_type, self.reader)
-        self._seen: OrderedDict[str, Seen] = OrderedDict()
+        self._reads = LastReads()
 
     # Reads by id. -----------------------------------------------------------------------------------------------
 
@@ -171,19 +157,10 @@ class Objects:
     # What was seen. ---------------------------------------------------------------------------------------------
 
     def remember(self, record: Record, raw: Any) -> None:
-        before = self._seen.pop(record.external_id, None)
-        values = {path: digest(value) for path, value in record.values.items()}
-        if before and before.version == record.version:
-            values = {**before.values, **values}
-        self._seen[record.external_id] = Seen(record.version, values, self.reader.limits(raw))
-        while len(self._seen) > REMEMBERED:
-            try:
-                self._seen.popitem(last=False)
-            except KeyError:  # another thread was faster
-                break
+        self._reads.remember(record, self.reader.limits(raw))
 
-    def seen(self, external_id: str) -> Seen | None:
-        return self._seen.get(external_id)
+    def seen(self, external_id: str) -> LastRead | None:
+        return self._reads.get(external_id)
 
     def admits(self, record: Record, scope: Values) -> bool | None:
         if not any(scope.get(limit.name) not in (None, "") for limit in self.type.scope):
@@ -232,8 +209,3 @@ class Objects:
             max_length=field.max_length,
             matchable=bool(field.search) and self.type.list is not None,
         )
-
-
-def digest(value: Any) -> bytes:
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

@@ -23,9 +23,10 @@ from connections.connectors.base import (
     WriteResult,
 )
 from connections.connectors.http import Answer
+from connections.connectors.last_reads import LastRead
 from connections.connectors.rest_definition import FieldDefinition
 from connections.connectors.rest_document import placeholders
-from connections.connectors.rest_objects import Objects, Raw, digest
+from connections.connectors.rest_objects import Objects, Raw
 from connections.connectors.rest_paths import fill, fill_all, id_of, is_id, look, put, wrapped
 from connections.connectors.rest_values import outgoing
 
@@ -42,8 +43,7 @@ def update(
     sent = _outgoing(objects, values, creating=False)
     wanted = list(dict.fromkeys([*fields, *values]))
     raw = _before(objects, external_id, values, expected_version)
-    known = objects.seen(external_id)
-    before = dict(known.values) if known else {}
+    before = objects.seen(external_id) or LastRead()
     answer = _send_update(objects, external_id, sent, expected_version, raw)
     record, odd = _read_back(objects, external_id, answer, own.record, wanted)
     ignored = _ignored(objects, values, before, record)
@@ -285,14 +285,14 @@ def _id_in(objects: Objects, answer: Answer, parent_id: str | None) -> str:
     return f"{parent_id or ''}/{id}" if id and objects.reader.below_parent else id
 
 
-def _ignored(objects: Objects, values: Values, before: Mapping[str, bytes], record: Record) -> dict[str, str]:
+def _ignored(objects: Objects, values: Values, before: LastRead, record: Record) -> dict[str, str]:
     """Why each field was refused that still has its old value, and not the one that was sent."""
     if not objects.type.trust.compare:
         return {}
     return {
         path: f"the system says that it was written, and still has {record.values[path]!r}"
         for path, value in values.items()
-        if path in record.values and record.values[path] != value and digest(record.values[path]) == before.get(path)
+        if path in record.values and record.values[path] != value and before.said(path, record.values[path])
     }
 
 

@@ -50,7 +50,6 @@ from connections.connectors.servicenow_fields import (
     outgoing,
     raw_moment,
     read_list,
-    record_of,
 )
 from connections.connectors.servicenow_instance import TABLES, Instance
 from connections.connectors.servicenow_listing import IDS_PAGE, PAGE_ROWS, Listing
@@ -196,7 +195,7 @@ class ServiceNow(Connector):
         shape = self.instance.shape(object_type)
         found: dict[str, Record] = {}
         for chunk, rows in self._by_id(object_type, ids, read_list(shape, fields), [""]):
-            found |= {row["sys_id"]: record_of(shape, row, fields) for row in rows if row["sys_id"] in chunk}
+            found |= {row["sys_id"]: self.instance.record(shape, row, fields) for row in rows if row["sys_id"] in chunk}
         return found
 
     def in_scope(self, object_type: str, ids: Sequence[str], scope: Values) -> set[str]:
@@ -251,7 +250,7 @@ class ServiceNow(Connector):
         listing = Listing(object_type, groups, columns, stamp="sys_created_on", since=raw_moment(since), size=PAGE_ROWS)
         found: list[Record] = []
         while not listing.last:
-            found += [record_of(shape, row, fields) for row in listing.read(self.instance).rows]
+            found += [self.instance.record(shape, row, fields) for row in listing.read(self.instance).rows]
         return [r for r in found if r.created_by == me and (r.created_at or "") >= since[:19]]
 
     def find_by_values(
@@ -381,5 +380,6 @@ class ServiceNow(Connector):
             narrowed = [query.combine([group], asked) for group in groups]
             listing = Listing(table, narrowed, columns, stamp="", since=None, size=PAGE_ROWS)
             while not listing.last:
-                found |= {row["sys_id"]: record_of(shape, row, fields) for row in listing.read(self.instance).rows}
+                rows = listing.read(self.instance).rows
+                found |= {row["sys_id"]: self.instance.record(shape, row, fields) for row in rows}
         return list(found.values())

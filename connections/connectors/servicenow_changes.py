@@ -7,7 +7,7 @@ from typing import Any
 
 from connections.connectors import servicenow_query as query
 from connections.connectors.base import NotAllowed, Page, Record, Values
-from connections.connectors.servicenow_fields import Shape, moment, plain, read_list, record_of
+from connections.connectors.servicenow_fields import Shape, moment, plain, read_list
 from connections.connectors.servicenow_instance import Instance, since_text
 from connections.connectors.servicenow_listing import PAGE_ROWS, Listing, Rows, part_rows
 
@@ -27,7 +27,7 @@ def since(
     columns = read_list(shape, fields)
     listing = Listing(table, groups, columns, stamp="sys_updated_on", since=begin, size=PAGE_ROWS)
     yield from pages(
-        instance, shape, listing, watermark, log, lambda rows: [record_of(shape, row, fields) for row in rows]
+        instance, shape, listing, watermark, log, lambda rows: [instance.record(shape, row, fields) for row in rows]
     )
 
 

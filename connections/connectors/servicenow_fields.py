@@ -56,6 +56,7 @@ KEY = "correlation_id"
 USERS, GROUPS = "sys_user", "sys_user_group"
 QUEUE, ACCOUNT = "queue:", "id:"
 UNREADABLE = "unreadable"  # the version of a record that tells none
+SCRIPT = "javascript:"
 RAW_MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 
 
@@ -67,6 +68,7 @@ class Column:
     type: str  # as the dictionary says
     reference: str = ""  # the table a reference leads to
     labels: Mapping[str, str] = field(default_factory=dict)  # of a choice list: {stored value: what people see}
+    default: str = ""  # what a new record has, as stored, or a script that says it
 
     @property
     def name_column(self) -> str | None:
@@ -74,6 +76,10 @@ class Column:
         if self.shown.kind != "person":
             return None
         return f"{self.shown.path}.{'name' if self.reference == GROUPS else 'email'}"
+
+    def begins_as(self, raw: str) -> bool:
+        """Whether a new record may have this stored value without anybody's doing; what a script says is not known."""
+        return self.default.startswith(SCRIPT) or same_stored(self, self.default, raw)
 
     def stored(self, label: str) -> str | None:
         """The stored value of an option, or None where there is none such."""
@@ -367,7 +373,7 @@ def _column(row: Mapping[str, Any], type_: str, labels: Mapping[str, str], inact
         max_length=int(length) if length.isdecimal() and int(length) and kind in ("text", "rich_text") else None,
         matchable=kind in ("text", "option", "reference"),
     )
-    return Column(shown, type_, reference, labels if kind == "option" else {})
+    return Column(shown, type_, reference, labels if kind == "option" else {}, plain(row.get("default_value")))
 
 
 def _labels(element: str, chain: Sequence[str], choices: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -82,13 +82,30 @@ def replaced(
     }
 
 
+def changed(shape: Shape, record: Record, sent: Mapping[str, str], told: PartAnswer | None) -> set[str]:
+    """The sent fields that our write changed, whatever they became, where it made this version of the record; empty
+    where it did not, or nobody tells."""
+    count = record.version.partition(" ")[0]
+    try:
+        rows = part_rows(told, ids=True).rows
+    except ConnectorError:
+        return set()
+    if not any(_of_write(row, record.external_id, count, sent, shape) for row in rows):
+        return set()
+    return {plain(row.get("fieldname")) for row in rows if _of_version(row, record.external_id, count, sent)}
+
+
+def _of_version(row: Mapping[str, Any], id: str, count: str, sent: Mapping[str, str]) -> bool:
+    of_record = plain(row.get("documentkey")) == id and plain(row.get("record_checkpoint")) == count
+    return of_record and plain(row.get("fieldname")) in sent
+
+
 def _of_write(row: Mapping[str, Any], id: str, count: str, sent: Mapping[str, str], shape: Shape) -> bool:
-    path = plain(row.get("fieldname"))
     whole = "oldvalue" in row and "newvalue" in row  # a hidden one is not an empty one
-    ours = (
-        whole and plain(row.get("documentkey")) == id and plain(row.get("record_checkpoint")) == count and path in sent
-    )
-    return ours and same_stored(shape.columns[path], sent[path], plain(row.get("newvalue")))
+    if not (whole and _of_version(row, id, count, sent)):
+        return False
+    path = plain(row["fieldname"])
+    return same_stored(shape.columns[path], sent[path], plain(row["newvalue"]))
 
 
 def _changes(instance: Instance, shape: Shape, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Change]]:

@@ -21,11 +21,13 @@ from connections.connectors.base import (
     Gone,
     NeedsAuthorization,
     NotAllowed,
+    Record,
     Refused,
     Retry,
 )
 from connections.connectors.http import Answer
-from connections.connectors.servicenow_fields import Shape, plain, raw_moment, shape_of
+from connections.connectors.last_reads import LastReads
+from connections.connectors.servicenow_fields import Shape, plain, raw_moment, record_of, shape_of
 from connections.connectors.servicenow_listing import (
     PAGE_ROWS,
     Part,
@@ -65,6 +67,7 @@ class Instance:
 
     def __init__(self, context: Context) -> None:
         self.context = context
+        self.reads = LastReads()
 
     # Calls -----------------------------------------------------------------------------------------------------
 
@@ -174,6 +177,12 @@ class Instance:
         answer = self.call("GET", table_path(table), params=list_params(wanted, columns, limit, offset))
         return rows_in(answer.json, answer.headers, before(answer), ids)
 
+    def record(self, shape: Shape, row: Mapping[str, Any], paths: Sequence[str]) -> Record:
+        """One row as a Record, kept in mind as its last read."""
+        record = record_of(shape, row, paths)
+        self.reads.remember(record)
+        return record
+
     def some(
         self, table: str, wanted: str, columns: Sequence[str], limit: int, ids: bool = True
     ) -> list[dict[str, Any]]:
@@ -237,7 +246,7 @@ class Instance:
         of_tables = query.one_of("name", chain)
         columns = (
             *("name", "element", "column_label", "internal_type", "max_length", "mandatory", "read_only"),
-            *("reference", "choice", "audit"),
+            *("reference", "choice", "audit", "default_value"),
         )
         # A table's own row (its element is empty) says whether its changes are kept.
         dictionary = list_params(of_tables + "^active=true", columns, PAGE_ROWS * 10)

@@ -24,18 +24,19 @@ from connections.connectors.base import (
     Values,
     WriteResult,
 )
+from connections.connectors.last_reads import LastRead
 from connections.connectors.servicenow_fields import (
     GROUPS,
     KEY,
     QUEUE,
     UNREADABLE,
+    Column,
     Shape,
     has_id,
     outgoing,
     people_in,
     plain,
     read_list,
-    record_of,
     same_stored,
 )
 from connections.connectors.servicenow_instance import Instance, checked_id
@@ -75,7 +76,7 @@ def create(instance: Instance, table: str, values: Values, key: str, fields: Seq
         sent=list(values),
         named=shape.named_in,
     )
-    return WriteResult(_read_back(shape, answer.json, paths, {}, None, None), created=True)
+    return _created(instance, shape, answer.json, paths, values, body)
 
 
 def delete(instance: Instance, table: str, external_id: str) -> None:
@@ -113,8 +114,7 @@ def update_many(instance: Instance, table: str, updates: Sequence[Update], field
     def result(place: int, answer: PartAnswer, started: str | None, told: PartAnswer | None) -> WriteResult:
         item = updates[place]
         _check(answer, shape, item.values)
-        record = _read_back(shape, answer.json, paths, bodies[place], started, item.external_id)
-        return WriteResult(record, replaced=history.replaced(instance, shape, record, bodies[place], told))
+        return _updated(instance, shape, answer.json, paths, bodies[place], started, item.external_id, told)
 
     def asking(places: Sequence[int]) -> Part:
         """What the audit says of these writes, asked in the same call: an edit of somebody else may lie under ours."""
@@ -130,7 +130,7 @@ def _alone(instance: Instance, shape: Shape, part: Part, paths: Sequence[str], e
     answer = instance.call(
         "PATCH", part.path, params=part.params, json=body, write=True, sent=list(body), named=shape.named_in
     )
-    return WriteResult(_read_back(shape, answer.json, paths, body, before(answer), external_id))
+    return _updated(instance, shape, answer.json, paths, body, before(answer), external_id, None)
 
 
 def create_many(instance: Instance, table: str, creations: Sequence[Creation], fields: Sequence[str]) -> list[Result]:
@@ -139,16 +139,17 @@ def create_many(instance: Instance, table: str, creations: Sequence[Creation], f
     _warm(instance, shape, [c.values for c in creations])
     results: dict[int, Result] = {}
     parts: list[tuple[int, Part]] = []
+    bodies: dict[int, dict[str, str]] = {}
     for place, item in enumerate(creations):
         try:
-            body = body_of(instance, shape, item.values, creating=True) | _key(shape, item.correlation_key)
-            parts.append((place, Part("POST", table_path(table), _shown(shape, paths), body)))
+            bodies[place] = body_of(instance, shape, item.values, creating=True) | _key(shape, item.correlation_key)
+            parts.append((place, Part("POST", table_path(table), _shown(shape, paths), bodies[place])))
         except ConnectorError as error:
             results[place] = error
 
     def result(place: int, answer: PartAnswer, started: str | None, told: PartAnswer | None) -> WriteResult:
         _check(answer, shape, creations[place].values)
-        return WriteResult(_read_back(shape, answer.json, paths, {}, None, None), created=True)
+        return _created(instance, shape, answer.json, paths, creations[place].values, bodies[place])
 
     results |= _in_batches(instance, parts, result)
     return [results[place] for place in range(len(creations))]
@@ -247,39 +248,83 @@ def _check(answer: PartAnswer, shape: Shape, values: Values) -> None:
         raise failed
 
 
-def _read_back(
+# What came back: whatever is amiss now, the write is done and must not look as if it were not. ---
+
+
+def _created(
+    instance: Instance, shape: Shape, answered: Any, paths: Sequence[str], values: Values, sent: Mapping[str, str]
+) -> WriteResult:
+    """The new record. What it has not of `values` is sent once more, so that a refusal is told."""
+    record, row = _read_back(instance, shape, answered, paths, None)
+    missing = [p for p in values if _differs(shape, record, row, p, sent[p]) and _untouched(shape.columns[p], row[p])]
+    return WriteResult(record, created=True, on_the_way={path: record.values[path] for path in missing})
+
+
+def _untouched(column: Column, raw: Any) -> bool:
+    """Whether a new record's value may be what it began with. Any other was made of ours by a rule of the instance."""
+    return plain(raw) == "" or column.begins_as(plain(raw))
+
+
+def _updated(
+    instance: Instance,
     shape: Shape,
-    body: Any,
+    answered: Any,
     paths: Sequence[str],
     sent: Mapping[str, str],
     started: str | None,
-    external_id: str | None,
-) -> Record:
-    """The record a write answered with. Raises Uncertain where it is none: the write is done all the same."""
-    found = body.get("result") if isinstance(body, dict) else None
+    external_id: str,
+    told: PartAnswer | None,
+) -> WriteResult:
+    """⚑ A field that still says what it said before our write was left out: taken for a success, its old value would
+    look like an edit of that side. One that says something else again was changed by a rule of the instance."""
+    known = instance.reads.get(external_id) or LastRead()
+    record, row = _read_back(instance, shape, answered, paths, external_id)
+    nothing = known.version == record.version or _older(record, started)
+    changed = history.changed(shape, record, sent, told)
+
+    def stayed(path: str) -> bool:
+        # What nobody had read is judged by the audit: our write made this version, and of this field it tells nothing.
+        if path in known.values:
+            return known.said(path, record.values[path])
+        return bool(changed) and path not in changed
+
+    left_out = [path for path in sent if _differs(shape, record, row, path, sent[path]) and (nothing or stayed(path))]
+    moved = [p for p in sent if p in known.values and p in record.values and not known.said(p, record.values[p])]
+    if left_out and (nothing or not (moved or changed)):
+        raise Refused(
+            f"{IGNORED}. What else was sent stands. Give our account the right to write it.",
+            dict.fromkeys(left_out, f"{IGNORED}."),
+        )
+    # What else was sent has arrived and is told as such. The rest goes by itself, and then gets the refusal.
+    replaced = history.replaced(instance, shape, record, sent, told)
+    return WriteResult(record, on_the_way={path: record.values[path] for path in left_out}, replaced=replaced)
+
+
+def _read_back(
+    instance: Instance, shape: Shape, answered: Any, paths: Sequence[str], external_id: str | None
+) -> tuple[Record, Mapping[str, Any]]:
+    """The record a write answered with, and its row. Raises Uncertain where it is none: the write is done all the
+    same."""
+    found = answered.get("result") if isinstance(answered, dict) else None
     row: dict[str, Any] = found if isinstance(found, dict) else {}
-    record = record_of(shape, row, paths) if has_id(row) else None
+    record = instance.record(shape, row, paths) if has_id(row) else None
     other = record is not None and external_id is not None and record.external_id != external_id
     if record is None or other or record.version == UNREADABLE:
         raise Uncertain(
             "ServiceNow took the write and then did not show us the record. We look before anything is sent again. If "
             "it stays so, give our account read access to all records of this table."
         )
-    ignored = _ignored(shape, record, row, sent, started)
-    if ignored:
-        raise Refused(f"{IGNORED}. Nothing was written. Give our account the right to write it.", ignored)
-    return record
+    return record, row
 
 
-def _ignored(
-    shape: Shape, record: Record, row: Mapping[str, Any], sent: Mapping[str, str], started: str | None
-) -> dict[str, str]:
-    """The sent fields that were not written, where it is certain that nothing at all was: the record's last change is
-    older than our call."""
+def _differs(shape: Shape, record: Record, row: Mapping[str, Any], path: str, text: str) -> bool:
+    """Whether the record says something else than was sent; one that hides the field says nothing."""
+    return path in record.values and not same_stored(shape.columns[path], text, plain(row[path]))
+
+
+def _older(record: Record, started: str | None) -> bool:
+    """Whether the record's last change is certainly older than our call: then nothing at all was written."""
     if not record.updated_at or not started:
-        return {}
+        return False
     asked_at = datetime.fromisoformat(started.replace(" ", "T") + "+00:00") - timedelta(seconds=SLACK_SECONDS)
-    if datetime.fromisoformat(record.updated_at) >= asked_at:
-        return {}
-    differing = [p for p, text in sent.items() if p in row and not same_stored(shape.columns[p], text, plain(row[p]))]
-    return dict.fromkeys(differing, f"{IGNORED}.")
+    return datetime.fromisoformat(record.updated_at) < asked_at

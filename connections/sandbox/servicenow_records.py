@@ -43,6 +43,8 @@ class Records:
         self.now = now
         self.on_change: Callable[[str, str, Row, str], None] = lambda *told: None
         self.more_columns: dict[str, dict[str, Column]] = {}
+        # An administrator's own business rules that run before a row is saved: (table, as it was, as it will be).
+        self.before_rules: list[Callable[[str, Row | None, Row], None]] = []
         self._rows: dict[str, dict[str, Row]] = {}
         if not self.rows("sys_db_object"):
             self._describe()
@@ -127,7 +129,7 @@ class Records:
         columns = self.columns(table)
         fresh = {element: column.default for element, column in columns.items()}
         given, entries = self._taken(table, values)
-        self._rule(table, None, row := {**fresh, **given}, by)
+        self._rules(table, None, row := {**fresh, **given}, by)
         if "sys_class_name" in columns:
             row["sys_class_name"] = table
         made = self._insert(table, row, by)
@@ -143,7 +145,7 @@ class Records:
         if not changed and not entries:
             return row  # nothing is written, nothing is counted
         after = {**row, **changed}
-        self._rule(table, row, after, by)
+        self._rules(table, row, after, by)
         count = str(int(row["sys_mod_count"]) + 1)
         after |= {"sys_updated_on": self.stamp(), "sys_updated_by": by, "sys_mod_count": count}
         self._audit(table, row, after, by)
@@ -168,6 +170,11 @@ class Records:
         self._put(table, {**self.rows(table)[id], **values})
 
     # Rules -------------------------------------------------------------------------------------------------
+
+    def _rules(self, table: str, before: Row | None, after: Row, by: str) -> None:
+        self._rule(table, before, after, by)
+        for rule in self.before_rules:
+            rule(table, before, after)
 
     def _rule(self, table: str, before: Row | None, after: Row, by: str) -> None:
         """What the instance does on saving a task. Raises Refusal."""
@@ -264,6 +271,7 @@ class Records:
             "mandatory": _flag(column.mandatory),
             "read_only": _flag(column.read_only),
             "reference": column.reference,
+            "default_value": column.default,
             "choice": "3" if column.choices else "0",
             "active": "true",
         }

@@ -239,7 +239,8 @@ TABLES = {
         _kept(
             "sys_dictionary",
             "Dictionary",
-            "name element column_label internal_type max_length mandatory read_only reference choice audit active",
+            "name element column_label internal_type max_length mandatory read_only reference choice audit active "
+            "default_value",
         ),
         _kept("sys_choice", "Choice", "name element value label language inactive sequence"),
     )

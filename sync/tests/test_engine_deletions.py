@@ -114,6 +114,18 @@ def test_a_twin_that_we_closed_is_opened_again_when_the_deleted_record_is_back(p
     assert pair.both(left, right, "status") == ("open", "open"), "our closing is nobody's edit"
 
 
+def test_a_twin_whose_closing_takes_steps_is_closed_to_the_end(pair: Pair) -> None:
+    on_delete(pair, "close", close_values={"status": "closed"})
+    left, right, link = pair.linked(status="open")
+    pair.right.ways["status"] = lambda now, wanted: {"open": "in progress", "in progress": wanted}.get(now, wanted)
+    pair.left.remove(left)
+    pair.quiet()
+    link.refresh_from_db()
+    assert (pair.right.value(right, "status"), link.state) == ("closed", "deleted")
+    told = AuditEntry.objects.filter(code="twin_closed").order_by("pk")
+    assert [entry.values["after"]["status"] for entry in told] == ["in progress", "closed"]
+
+
 def test_an_edit_of_a_twin_that_we_closed_is_kept_when_the_deleted_record_is_back(pair: Pair) -> None:
     on_delete(pair, "close", close_values={"status": "closed"})
     left, right, _ = pair.linked(status="open", body="b")

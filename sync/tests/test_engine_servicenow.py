@@ -16,7 +16,7 @@ from connections.models import Connection
 from connections.tests.servicenow_world import PASSWORD, Recording, World, world
 from mappings.models import Mapping
 from sync import jobs
-from sync.models import Link, Operation
+from sync.models import AuditEntry, Link, Operation
 from sync.simulation.setting import side
 from sync.tests.call_cases import System, assert_at_most, at_full_speed, costs, in_bulk
 from sync.tests.conftest import Pair, rule
@@ -92,6 +92,21 @@ class Between:
         return incident, Link.objects.get(left_id=incident).right_id
 
 
+def race(between: Between, monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> list[str]:
+    """Jane edits an incident right before our next write of it; returns those she was in time for."""
+    real = between.w.records.edit
+    raced: list[str] = []
+
+    def edit(table: str, id: str, given: dict[str, str], by: str) -> dict[str, str]:
+        if by == "syncadmin" and not raced:
+            raced.append(id)
+            real(table, id, values, "jane.doe")
+        return real(table, id, given, by)
+
+    monkeypatch.setattr(between.w.records, "edit", edit)
+    return raced
+
+
 @pytest.fixture
 def between(monkeypatch: pytest.MonkeyPatch) -> Iterator[Between]:
     monkeypatch.setattr(jobs, "enqueue", lambda *args: None)
@@ -135,21 +150,97 @@ def test_an_edit_between_our_read_and_our_write_is_asked_about_with_its_value(
 ) -> None:
     """ServiceNow takes no condition with a write; its audit tells what the write replaced."""
     incident, thing = between.linked(description="one")
-    real = between.w.records.edit
-    raced: list[str] = []
-
-    def edit(table: str, id: str, values: dict[str, str], by: str) -> dict[str, str]:
-        if by == "syncadmin" and not raced:
-            raced.append(id)
-            real(table, id, {"description": "Jane's own"}, "jane.doe")
-        return real(table, id, values, by)
-
-    monkeypatch.setattr(between.w.records, "edit", edit)
+    raced = race(between, monkeypatch, {"description": "Jane's own"})
     between.memory.edit(thing, body="two")
     between.quiet()
     assert raced == [incident]
     [question] = between.pair.open_conflicts()
     assert (question.kind, question.params["overwritten"]) == ("clobber", "Jane's own")
+
+
+def test_a_column_that_a_create_leaves_out_never_empties_the_source(between: Between) -> None:
+    """Our account may not write it, and ServiceNow says nothing of that."""
+    between.app.fixed_columns.add(("incident", "description"))
+    thing = between.memory.add(title="Screen dark", body="No light at all")
+    between.quiet()
+    assert between.memory.value(thing, "body") == "No light at all"
+    assert between.w.value(Link.objects.get(right_id=thing).left_id, "short_description") == "Screen dark"
+    [question] = between.pair.open_conflicts()
+    assert (question.kind, question.rule_id) == ("refused", "body")
+    assert not AuditEntry.objects.filter(action="write", field_label="description").exists(), "it was not written"
+
+
+def test_a_column_that_an_update_leaves_out_beside_others_never_brings_the_old_value_back(between: Between) -> None:
+    incident, thing = between.linked(description="one")
+    between.app.fixed_columns.add(("incident", "description"))
+    between.memory.edit(thing, title="New title", body="two")
+    between.quiet()
+    assert between.w.value(incident, "short_description") == "New title"
+    assert (between.w.value(incident, "description"), between.memory.value(thing, "body")) == ("one", "two")
+    [question] = between.pair.open_conflicts()
+    assert (question.kind, question.rule_id) == ("refused", "body")
+    told = AuditEntry.objects.filter(action="write", side="left")
+    assert [entry.field_label for entry in told] == ["short_description"], "only what was written is told as written"
+    writes = Operation.objects.count()
+    between.quiet()
+    assert Operation.objects.count() == writes, "it is not sent again"
+
+
+def test_an_edit_that_was_overwritten_is_asked_about_though_another_column_was_left_out(
+    between: Between, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    incident, thing = between.linked(description="one")
+    between.app.fixed_columns.add(("incident", "description"))
+    raced = race(between, monkeypatch, {"short_description": "Jane's own"})
+    between.memory.edit(thing, title="New title", body="two")
+    between.quiet()
+    assert raced == [incident]
+    asked = {question.rule_id: question for question in between.pair.open_conflicts()}
+    assert (asked["title"].kind, asked["title"].params["overwritten"]) == ("clobber", "Jane's own")
+    assert asked["body"].kind == "refused"
+    assert between.memory.value(thing, "body") == "two"
+
+
+def test_a_column_left_out_right_after_an_edit_of_another_is_asked_about(between: Between) -> None:
+    incident, thing = between.linked(description="one")
+    between.app.fixed_columns.add(("incident", "description"))
+    between.w.records.edit("incident", incident, {"short_description": "Jane's own"}, "jane.doe")
+    between.memory.edit(thing, body="two")
+    between.quiet()
+    assert (between.memory.value(thing, "title"), between.memory.value(thing, "body")) == ("Jane's own", "two")
+    [question] = between.pair.open_conflicts()
+    assert (question.kind, question.rule_id) == ("refused", "body")
+
+
+def test_a_twin_whose_closing_was_left_out_in_part_is_not_told_as_closed(between: Between) -> None:
+    closing = {"state": "Closed", "close_code": "Solved (Permanently)", "close_notes": "Gone"}
+    document = between.pair.mapping.published.document
+    left, right = {**document["left"], "close_values": closing}, {**document["right"], "on_delete": "close"}
+    between.pair.publish(left=left, right=right)
+    incident, thing = between.linked()
+    between.app.fixed_columns.add(("incident", "state"))
+    between.memory.remove(thing)
+    between.quiet()
+    assert (between.w.value(incident, "state"), between.w.value(incident, "close_notes")) == ("1", "Gone")
+    assert Link.objects.get().state == "active"
+    [question] = between.pair.open_conflicts()
+    assert question.code == "close_refused"
+
+
+def test_what_a_business_rule_makes_of_a_value_comes_back_and_is_no_question(between: Between) -> None:
+    def rule(table: str, before: Any, after: dict[str, str]) -> None:
+        if table == "incident":
+            after["description"] = after["description"].upper()
+
+    between.w.records.before_rules.append(rule)
+    thing = between.memory.add(title="Screen dark", body="No light at all")
+    between.quiet()
+    incident = Link.objects.get(right_id=thing).left_id
+    assert between.w.value(incident, "description") == between.memory.value(thing, "body") == "NO LIGHT AT ALL"
+    between.memory.edit(thing, title="New title", body="two")
+    between.quiet()
+    assert between.w.value(incident, "description") == between.memory.value(thing, "body") == "TWO"
+    assert not between.pair.open_conflicts()
 
 
 def test_a_hidden_column_clears_nothing_on_the_other_side(between: Between) -> None:
