@@ -448,6 +448,14 @@ BUGS = [
         ),
     ),
     Bug(
+        "left-out-of-a-create-found-later",
+        "what a system left out of a create without an answer is taken for its own, and emptied at the source",
+        "sync/recover.py",
+        "return WriteResult(record, created=True, on_the_way=empty)",
+        "return WriteResult(record, created=True)",
+        ("sync/tests/test_engine_answered_creates.py",),
+    ),
+    Bug(
         "left-out-of-a-new-issue",
         "labels that GitHub left out of a new issue are taken for its own, and those of the source are taken away",
         "connections/connectors/github_writes.py",

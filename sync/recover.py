@@ -60,6 +60,8 @@ OF_THE_RECORD = (Refused, NotAllowed, Gone, RateLimited)
 # the pair goes on without knowing what became of it.
 HIDDEN_AT_MOST = timedelta(hours=1)
 
+EMPTY: tuple[Any, ...] = (None, "", [])
+
 log = logging.getLogger("sync")
 
 
@@ -248,7 +250,7 @@ def _probe_create(session: Session, operation: Operation) -> None:
         _create_unclear(session, operation, "key_twice", [alive[0].key or alive[0].external_id])
         return
     if len(alive) == 1:
-        settle(session, [(operation, WriteResult(alive[0], created=True))], late=True)
+        settle(session, [(operation, _made(session, operation, alive[0]))], late=True)
         return
     if len(alive) > 1:
         _create_unclear(session, operation, "key_twice", [record.key or record.external_id for record in alive])
@@ -267,7 +269,7 @@ def _probe_create(session: Session, operation: Operation) -> None:
     own = connector.own_recent(object_type, since.replace("+00:00", "Z"), paths, scope)
     mine = [record for record in own if record.correlation_key == key]
     if len(mine) == 1:
-        settle(session, [(operation, WriteResult(mine[0], created=True))], late=True)
+        settle(session, [(operation, _made(session, operation, mine[0]))], late=True)
     elif any(record.correlation_key is None and _looks_like(operation, record) for record in own):
         _create_unclear(session, operation, "created_or_not", [])
     else:
@@ -286,7 +288,24 @@ def _take_what_was_made(session: Session, operation: Operation) -> None:
         return
     if record is None or record.deleted:
         record = Record(made, version="", values={})
-    settle(session, [(operation, WriteResult(record, created=True))], late=True)
+    settle(session, [(operation, _made(session, operation, record))], late=True)
+
+
+def _made(session: Session, operation: Operation, record: Record) -> WriteResult:
+    """What a create led to, told by the record found.
+
+    ⚑ A field that is empty although nobody wrote to the record since it was made was left out by the system, unsaid. It
+    is sent once more and refused then; taken as it stands, the emptiness would be carried to the source.
+    """
+    untouched = record.updated_at is not None and record.updated_at == record.created_at
+    if not untouched or record.updated_by not in (None, session.connection(operation.side).account_id):
+        return WriteResult(record, created=True)
+    empty = {
+        sent["path"]: record.values[sent["path"]]
+        for sent in operation.fields.values()
+        if sent["value"] not in EMPTY and record.values.get(sent["path"], sent["value"]) in EMPTY
+    }
+    return WriteResult(record, created=True, on_the_way=empty)
 
 
 def _is_older(session: Session, operation: Operation, record: Record) -> bool:

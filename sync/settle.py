@@ -210,7 +210,10 @@ def settle_field(
 
 def _left_out(sent: Mapping[str, Any], on_the_way: Mapping[str, Any]) -> bool:
     """Whether the field was sent and nothing of it written: it is sent once more, and no write is told."""
-    return sent["path"] in on_the_way and bool(on_the_way[sent["path"]] == sent["before"])
+    if sent["path"] not in on_the_way:
+        return False
+    reached, before = on_the_way[sent["path"]], sent["before"]
+    return bool(reached == before or not (reached or before))  # a new record had nothing before, not even an empty set
 
 
 def _taken_as_it_stands(operation: Operation, rule_id: str, sent: Mapping[str, Any]) -> bool:
