@@ -821,8 +821,8 @@ BUGS = [
         "found-later-assumed-agreed",
         "what a record says that we found later is taken for its start, and somebody's edit of it overwritten",
         "sync/recover.py",
-        "settle(session, [(operation, WriteResult(mine[0], created=True))], late=True)",
-        "settle(session, [(operation, WriteResult(mine[0], created=True))])",
+        "settle(session, [(operation, _made(session, operation, mine[0]))], late=True)",
+        "settle(session, [(operation, _made(session, operation, mine[0]))])",
         (f"{EDITED_CREATES}::test_what_was_edited_in_a_record_that_we_found_later_is_an_edit",),
     ),
     Bug(
