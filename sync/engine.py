@@ -263,7 +263,10 @@ def _side_failed(session: Session, failure: SideFailed) -> Outcome:
         wants_a_person = (Connection.State.SIGN_IN, Connection.State.ACCOUNT_CHANGED)
         note_state(connection, Connection.State.UNREACHABLE, message[:1000], but_for=wants_a_person)
         until = timezone.now() + timedelta(seconds=max(after, UNREACHABLE_SECONDS))
-        Connection.objects.filter(pk=connection.pk).update(retry_after=until)
+        # ⚑ What the vendor itself asked for meanwhile may be longer, and is never shortened.
+        Connection.objects.filter(Q(retry_after=None) | Q(retry_after__lt=until), pk=connection.pk).update(
+            retry_after=until
+        )
     problem = {"code": "failed", "params": {"message": f"{connection.name}: {message}"}}
     _finish(session, Run.State.FAILED, problem)
     return Outcome("failed", "connection", _run_id(session))

@@ -17,6 +17,7 @@ from django.utils import timezone
 from connections.connectors.base import Record
 from sync import audit, hints
 from sync.commit import audit_entry, operation_row
+from sync.creates_under_way import anonymous, may_be_made_by, open_creates, unclear_creates
 from sync.identities import known_things, known_twins, note_records, things_of
 from sync.matching import Fits, Unlinked, close_subjects, forget, look_up, note_match_keys
 from sync.merge import OTHER
@@ -70,20 +71,22 @@ def meet(session: Session, records: Sequence[Unlinked]) -> Meeting:
     meeting.outside += [one for one in records if one not in inside]
     things = _things(session, inside)
     twins = _twins(session, inside, things)
-    creating, being_made = _open_creates(session)
-    unclear = _unclear_creates(session)
+    # Only of records that tell neither author nor key of ours it is asked what they say.
+    told_by_texts = any(anonymous(one) for one in inside)
+    creating = open_creates(session, told_by_texts)
+    unclear = unclear_creates(session, told_by_texts)
     rest = []
     for one in inside:
         thing = things.get(id(one))
         known = _known_thing(one, thing, twins) if thing else None
-        ours = one.record.created_by == session.connection(one.side).account_id
-        if (thing and thing.pk in creating[one.side]) or one.record.external_id in being_made[one.side]:
+        under_way, asked = creating[one.side], unclear.get(one.side)
+        if (thing and thing.pk in under_way.things) or one.record.external_id in under_way.records:
             meeting.waiting.append(one)  # what our open create made: its own answer or its probe binds it
         elif known is not None:
             meeting.take(known, one)
-        elif ours and creating[one.side]:
+        elif under_way.things and may_be_made_by(session, one, under_way.sent):
             meeting.waiting.append(one)
-        elif ours and one.side in unclear:
+        elif asked is not None and may_be_made_by(session, one, asked):
             meeting.asked_about.append(one)
         else:
             rest.append(one)
@@ -165,30 +168,6 @@ def _known_thing(one: Unlinked, thing: Identity, twins: Mapping[str, Mapping[int
         return None
     ids = (external_id, twin) if side == "left" else (twin, external_id)
     return Bind(*ids, "correlation_key", thing=thing.pk)
-
-
-def _open_creates(session: Session) -> tuple[dict[str, set[int]], dict[str, set[str]]]:
-    """({side: things that any mapping is creating in this very place}, {side: their records, as far as known})"""
-    things: dict[str, set[int]] = {side: set() for side in SIDES}
-    records: dict[str, set[str]] = {side: set() for side in SIDES}
-    for side in SIDES:
-        place = {"connection": session.connection(side), "object_type": session.object_type(side)}
-        into = Q()
-        for one in SIDES:
-            into |= Q(side=one, **{f"mapping__{one}_{name}": value for name, value in place.items()})
-        creates = Operation.objects.filter(into, kind=Operation.Kind.CREATE, state__in=Operation.OPEN)
-        for pk, external_id in creates.values_list("link__identity_id", "external_id"):
-            things[side].add(pk or 0)
-            records[side].add(external_id)
-    return things, records
-
-
-def _unclear_creates(session: Session) -> set[str]:
-    """Sides on which a person is asked whether a create of ours happened."""
-    asked = Conflict.objects.filter(
-        mapping=session.mapping, kind=Conflict.Kind.UNCERTAIN_CREATE, state__in=("open", "resolving")
-    )
-    return {str(params.get("side", "")) for params in asked.values_list("params", flat=True)[:100]}
 
 
 # Saving. ---------------------------------------------------------------------------------------------------------

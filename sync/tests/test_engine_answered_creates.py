@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from unittest import mock
 
 import pytest
 from django.utils import timezone
 
 from connections.connectors.base import Uncertain
+from connections.connectors.memory import MemoryConnector
 from sync.models import AuditEntry, Conflict, Link, Operation
 from sync.recover import HIDDEN_AT_MOST
 from sync.tests.conftest import Pair
@@ -96,6 +98,37 @@ def test_one_that_is_hidden_is_waited_for_an_hour_and_not_made_again(pair: Pair)
     live(pair)
     assert Operation.objects.get(kind="create").state == "confirmed"
     assert Link.objects.get().right_id == made and len(pair.right.records) == 1
+
+
+# Without an id, a key or an author. -------------------------------------------------------------------------------
+
+
+def test_a_record_that_says_what_an_unanswered_create_sent_gets_no_twin(pair: Pair) -> None:
+    """Polls and bells show it like anybody's: its system keeps no key of ours, and tells no author."""
+    pair.right.capabilities = replace(pair.right.capabilities, create_lookup_consistent=False, update_timeout=60)
+
+    def lost() -> None:
+        [made] = pair.right.alive()
+        pair.right.records[made] = replace(pair.right.records[made], correlation_key=None, created_by=None)
+        no_answer()
+
+    once(pair.right, "create", lost, when="after")
+    pair.left.add(title="Alone", body="sent")
+    pair.run()
+    [made] = pair.right.alive()
+    other = pair.right.add(title="Somebody's")
+    pair.right.records[other] = replace(pair.right.records[other], created_by=None)
+    for external_id in (made, other):
+        pair.ring("right", external_id)
+    live(pair)
+    assert sorted(record.title for record in pair.left.alive().values()) == ["Alone", "Somebody's"]
+    with mock.patch.object(MemoryConnector, "own_recent", lambda *_: [pair.right.records[made]]):
+        timed_out()
+        pair.run()
+    assert [one.code for one in pair.open_conflicts()] == ["created_or_not"]
+    pair.ring("right", made)
+    live(pair)
+    assert len(pair.left.alive()) == 2, "nor while a person is asked about it"
 
 
 # Found with fields that were left out. ---------------------------------------------------------------------------

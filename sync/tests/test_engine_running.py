@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from connections.connectors.base import Gone, NotAllowed, RateLimited, Refused, Uncertain
+from connections.connectors.base import Gone, NotAllowed, RateLimited, Refused, Retry, Uncertain
 from connections.connectors.memory import MemoryConnector
 from connections.models import Connection
 from mappings.models import Mapping
@@ -270,6 +270,19 @@ def test_what_is_refused_to_one_mapping_does_not_stop_the_others_of_the_connecti
     assert (connection.state, connection.retry_after) == ("ok", None)
     assert Run.objects.first().state == "failed"
     assert (pair.mapping.pk, "live") not in schedule.due_mappings(), "nothing changes by asking again every second"
+
+
+def test_a_call_that_fails_does_not_shorten_what_the_vendor_asked_for_meanwhile(pair: Pair) -> None:
+    pair.linked()
+    asked = timezone.now() + timedelta(hours=1)
+
+    def cut() -> None:
+        Connection.objects.filter(name="Left").update(retry_after=asked)  # another worker was told to wait
+        raise Retry("cut", after=0)
+
+    once(pair.left, "list", cut)
+    assert pair.run().state == "failed"
+    assert Connection.objects.get(name="Left").retry_after == asked
 
 
 # Silent deletions, long lists. -----------------------------------------------------------------------------------
