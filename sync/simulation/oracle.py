@@ -104,10 +104,13 @@ class _Case:
     def __init__(self, evidence: Evidence) -> None:
         self.evidence = evidence
         self.thing: dict[tuple[str, str], str] = {}  # (system, record) -> ref
+        self.refs: dict[str, str] = {}  # the same by record alone: no two systems share an id
         for world, line in evidence.journal:
             if line.field == "ref":
-                self.thing[(world.name, line.external_id)] = str(line.after)
-        self.refs = {external_id: ref for (_, external_id), ref in self.thing.items()}  # no two systems share an id
+                ref = str(line.after)
+                if ref in evidence.typed:  # somebody sent a twin under another one: it is of the same thing
+                    ref = self.refs.get(evidence.typed[ref][0], ref)
+                self.thing[(world.name, line.external_id)] = self.refs[line.external_id] = ref
         self.said: dict[str, set[tuple[str, str]]] = defaultdict(set)  # word -> (ref, field) that people wrote it to
         self.older: dict[str, set[str]] = defaultdict(set)  # word -> words that its writer saw gone
         self.by_people: dict[str, tuple[SimulatedWorld, str]] = {}  # word -> where somebody wrote it first

@@ -103,6 +103,16 @@ def test_nothing_is_said_of_an_edit_that_crossed_and_is_in_the_log(scene: Scene)
     assert scene.findings() == []
 
 
+def test_a_twin_that_a_person_sent_under_another_reference_is_of_the_same_thing(scene: Scene) -> None:
+    left = scene.add(scene.left, ref="R1", title="a")
+    scene.typed["R1 typed"] = (left, "ref")
+    right = scene.add(scene.right, US, ref="R1 typed", title="a")
+    label = f"{left} = {right}"
+    scene.tell("write", "created", label, "Title", None, "a")
+    scene.tell("write", "retried", label, "Ref", None, "R1 typed")
+    assert scene.findings() == []
+
+
 # Each returns how its finding begins.
 
 
