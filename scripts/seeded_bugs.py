@@ -881,6 +881,26 @@ BUGS = [
         ),
     ),
     Bug(
+        "write-sent-on-not-done",
+        "a write that is answered with a redirect counts as not done, and is sent again although it was taken",
+        "connections/connectors/http.py",
+        """        if write:
+            told = "It may have taken our change or not; we look before anything is sent again."
+            return Uncertain(""",
+        """        if write:
+            told = "It may have taken our change or not; we look before anything is sent again."
+            return Retry(""",
+        ("connections/tests/test_http.py::test_a_write_that_is_sent_on_may_have_been_taken",),
+    ),
+    Bug(
+        "servicenow-login-page-denies-a-write",
+        "a log-in page with a status 5xx says that a write was not done",
+        "connections/connectors/servicenow_errors.py",
+        "    return 400 <= status < 500\n",
+        "    return status >= 400\n",
+        ("connections/tests/test_connector_servicenow.py",),
+    ),
+    Bug(
         "servicenow-left-out-of-a-create",
         "a column that ServiceNow left out of a create empties the source",
         "connections/connectors/servicenow_writes.py",

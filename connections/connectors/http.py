@@ -291,6 +291,14 @@ class Session:
             return self._no_answer(what, True)
         return Retry(f"{what} Nothing was read. Check that the address is that of the system and not of a login page.")
 
+    def _sent_on(self, target: str, write: bool) -> ConnectorError:
+        """⚑ A 303 is how many answer a write that they took, and others stand in for it: none denies the write."""
+        what, ask = f"{self.name} sends us on to {target}", "If that is the right address, enter it in the connection."
+        if write:
+            told = "It may have taken our change or not; we look before anything is sent again."
+            return Uncertain(f"{what} in answer to a write. {told} {ask}")
+        return Retry(f"{what}. Nothing was read. {ask}", after=WAIT_FOR_ADMIN)
+
     def _error(self, answer: Answer, table: ErrorTable | None) -> ConnectorError:
         for key in (answer.status, 0):
             maker = (table or {}).get(key)
@@ -315,12 +323,7 @@ class Session:
                 f"{self.name} asks us to wait {after:.0f} s. Nothing is lost. We go on by ourselves.", after=after
             )
         if 300 <= status < 400:
-            target = self.redact(urljoin(answer.url, answer.headers.get("Location", "")))
-            return Retry(
-                f"{self.name} sends us on to {target}. Nothing was read or written. If that is the right address, "
-                "enter it in the connection.",
-                after=WAIT_FOR_ADMIN,
-            )
+            return self._sent_on(self.redact(urljoin(answer.url, answer.headers.get("Location", ""))), write)
         if status == 401:
             return NeedsAuthorization(f"{said}. Nothing was read or written. Enter new credentials in the connection.")
         if status in (402, 403, 407, 451):

@@ -71,7 +71,12 @@ def _gone(answer: Answer) -> ConnectorError:
     )
 
 
-TABLE: ErrorTable = {400: _refusal, 404: _gone, 413: _refusal, 422: _refusal, 0: _stranger}
+def _shut_out(answer: Answer) -> NeedsAuthorization | None:
+    """⚑ A site may let strangers write: what neither refuses a write nor says that it was done leaves it open."""
+    return None if answer.write and not 400 <= answer.status < 500 else _stranger(answer)
+
+
+TABLE: ErrorTable = {400: _refusal, 404: _gone, 413: _refusal, 422: _refusal, 0: _shut_out}
 
 
 class Site:

@@ -48,7 +48,9 @@ def as_error(
         )
     if condition and answer.status in condition.refused_status:
         return VersionMismatch(f"{_told(system, said, answer)} The record changed meanwhile; nothing was written.")
-    if answer.status in definition.errors.refused_status:
+    # A page of what stands before the system, with a status by which it would refuse, refuses nothing.
+    page = answer.status >= 500 and answer.json is None
+    if answer.status in definition.errors.refused_status and not page:
         if condition and truth(condition.refused, answer.json):
             return VersionMismatch(f"{_told(system, said, answer)} The record changed meanwhile; nothing was written.")
         if about == "write":

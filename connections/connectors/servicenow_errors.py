@@ -91,9 +91,9 @@ def sub_error(status: int, body: Any, headers: Mapping[str, str], **more: Any) -
         return found
     message, detail = said_in(body)
     told = f"ServiceNow answered a part of the call with status {status}. {message} {detail}".strip()
-    if status >= 500 and more.get("write"):
+    if not refuses(status) and more.get("write"):
         return Uncertain(f"{told} It may have taken our change or not; we look before anything is sent again.")
-    if status >= 500:
+    if not refuses(status):
         return Retry(f"{told} Nothing is lost; we read again.")
     if status in (402, 403):
         return NotAllowed(f"{told} {NOT_READ}")
@@ -112,22 +112,32 @@ def inside_success(body: Any, write: bool) -> ConnectorError | None:
     return Retry(f"{told} Its answer is not complete. Nothing was taken over. We read again.")
 
 
-def sent_on(address: str) -> ConnectorError | None:
-    """A redirect to a sign-in page or to the developer site; None for others."""
+def refuses(status: int) -> bool:
+    """Whether a status that is no success denies what was asked: a failure or a redirect may come after a write."""
+    return 400 <= status < 500
+
+
+def sent_on(address: str, unsure: bool = False) -> ConnectorError | None:
+    """A redirect to a sign-in page or to the developer site; None for others.
+
+    unsure: a write that may have happened; only an instance that is asleep has done nothing for sure.
+    """
     if _ASLEEP_ADDRESS.search(address):
         return asleep()
-    if _LOGIN_ADDRESS.search(address):
+    if _LOGIN_ADDRESS.search(address) and not unsure:
         return Retry(_LOGIN_PAGE, after=LOGIN_WAIT)
     return None
 
 
-def not_json(text: str) -> ConnectorError | None:
-    """A page where JSON was expected, told by the beginning of its text; None where it is no page we know."""
+def not_json(text: str, unsure: bool = False) -> ConnectorError | None:
+    """A page where JSON was expected, told by the beginning of its text; None where it is no page we know.
+
+    unsure: see sent_on.
+    """
     if _ASLEEP.search(text):
         return asleep()
-    if re.search(r"<\s*(!doctype|html|head|body)", text, re.IGNORECASE) and re.search(
-        r"log ?in|sign ?in|sso|password", text, re.IGNORECASE
-    ):
+    page = re.search(r"<\s*(!doctype|html|head|body)", text, re.IGNORECASE)
+    if page and not unsure and re.search(r"log ?in|sign ?in|sso|password", text, re.IGNORECASE):
         return Retry(_LOGIN_PAGE, after=LOGIN_WAIT)
     return None
 

@@ -104,10 +104,11 @@ class Instance:
                 headers["Authorization"] = f"Bearer {token['access_token']}"
 
             def said(answer: Answer) -> ConnectorError | None:
+                unsure = write and not errors.refuses(answer.status)
                 if 300 <= answer.status < 400:
-                    return errors.sent_on(urljoin(answer.url, answer.headers.get("Location", "")))
+                    return errors.sent_on(urljoin(answer.url, answer.headers.get("Location", "")), unsure)
                 if answer.status >= 400 and answer.json is None:
-                    return errors.not_json(answer.text)
+                    return errors.not_json(answer.text, unsure)
                 found = errors.as_error(answer.status, answer.json, answer.headers, write=write, sent=sent, named=named)
                 return found
 

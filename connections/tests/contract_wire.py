@@ -62,6 +62,8 @@ GARBAGE: tuple[Any, ...] = (
     b"\xff\xfe\x00",
 )
 
+LOGIN_PAGE = "<!DOCTYPE html><html><title>Log in</title><body>Sign in with your password</body></html>"
+
 
 def ready(vendor: WiredVendor) -> str:
     """A record, with everything asked for once, so that what follows is the call itself."""
@@ -149,6 +151,8 @@ class WireContract:
             ("status", {"status": 500}, False),
             ("status", {"status": 503}, False),
             ("status", {"status": 504, "body": "<html>time-out</html>"}, False),
+            ("status", {"status": 502, "body": LOGIN_PAGE}, False),
+            ("status", {"status": 303, "headers": {"Location": "/login"}, "body": LOGIN_PAGE}, False),
         ],
     )
     def test_a_write_without_an_answer_is_uncertain(

@@ -376,6 +376,17 @@ def test_a_success_that_changed_nothing_is_a_refusal_that_names_the_field():
     assert wired.app.store.get("thing", id)["title"] == "Written"
 
 
+def test_a_page_with_a_status_of_refusals_refuses_nothing():
+    """An API may refuse a value with 500; what stands before it fails with 500 too, and with a page."""
+    document = things_document(Habits())
+    document.setdefault("errors", {})["refused_status"] = [400, 500]
+    wired = Wired(Habits(), document)
+    for said, wanted in ((Said({"error": {"message": "too long"}}, 500), Refused), (Said(b"<html/>", 500), Uncertain)):
+        wired.http.script.insert(0, ("POST", "/api/things$", said))
+        with pytest.raises(wanted):
+            wired.connector.create("thing", {"title": "New"}, "k", {})
+
+
 def test_a_value_that_a_create_did_not_take_is_sent_once_more():
     wired = Wired(Habits())
     wired.http.script.insert(

@@ -23,6 +23,7 @@ from connections.connectors.base import (
     Update,
     WriteResult,
 )
+from connections.sandbox.servicenow import ASLEEP
 from connections.sandbox.servicenow_schema import Column
 from connections.tests.evidence import EVIDENCE, needs_evidence, payload_body, same_shape
 from connections.tests.servicenow_world import PASSWORD, SECRET, World, check_all_requests, world
@@ -136,6 +137,30 @@ def test_a_login_page_instead_of_data_says_what_to_check(w, answer):
     w.app.fault("status", path="^/api/", times=9, **answer)
     with pytest.raises(Retry, match=r"log-in page .* Nothing was read or written"):
         w.connector.check()
+
+
+@pytest.mark.parametrize(("status", "wanted"), [(401, Retry), (403, Retry), (302, Uncertain), (503, Uncertain)])
+def test_a_login_page_instead_of_an_answer_to_a_write_denies_it_only_with_a_refusal(w, status, wanted):
+    incident = w.incident()
+    read(w, incident)
+    w.app.fault("status", path="^/api/", times=9, status=status, body=LOGIN, headers={"Location": "/login.do"})
+    with pytest.raises(wanted, match="Nothing was" if wanted is Retry else "taken our change or not"):
+        w.connector.create("incident", {"short_description": "x"}, "k", {})
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"status": 503, "body": ASLEEP},
+        {"status": 302, "headers": {"Location": "https://developer.servicenow.com/dev.do#!/home?wu=true"}},
+    ],
+)
+def test_an_instance_asleep_wrote_nothing(w, answer):
+    incident = w.incident()
+    read(w, incident)
+    w.app.fault("status", path="^/api/", times=9, **answer)
+    with pytest.raises(Retry, match="asleep"):
+        w.connector.delete("incident", incident)
 
 
 def test_a_wake_up_redirect_is_told_as_asleep(w):

@@ -178,6 +178,16 @@ def test_no_redirect_is_followed_and_its_target_is_named(session, echo):
     assert len(echo.requests) == 1
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_write_that_is_sent_on_may_have_been_taken(session, echo, status):
+    """A 303 is the ordinary answer to a form that was taken, and others are used like it."""
+    echo.reply = Response(status, None, {"Location": "/made/7"})
+    error = raised(session, write=True)
+    assert type(error) is Uncertain
+    assert f"{session.address}/made/7" in error.message and "Nothing was" not in error.message
+    assert len(echo.requests) == 1
+
+
 def test_an_address_on_another_host_gets_nothing(session, echo):
     for url in ("https://evil.example/rest/x", session.address.replace("127.0.0.1", "127.0.0.2") + "/rest/x"):
         with pytest.raises(Retry, match="another host"):

@@ -236,6 +236,17 @@ def test_a_write_taken_as_that_of_a_stranger_is_not_told_as_not_done(site):
         jira.update("issue", issue["id"], {"summary": "Ours"}, None, ["summary"])
 
 
+@pytest.mark.parametrize("status", [303, 502])
+def test_a_failure_that_calls_us_a_stranger_leaves_a_write_open(site, status):
+    standin, jira = site
+    issue = new_issue(standin)
+    jira.site.specs()
+    headers = {"X-Seraph-LoginReason": "AUTHENTICATED_FAILED", "Location": "/login.jsp"}
+    standin.fault("status", path="/issue/", status=status, headers=headers, body="<html>Log in</html>", times=9)
+    with pytest.raises(Uncertain):
+        jira.update("issue", issue["id"], {"summary": "Ours"}, None, ["summary"])
+
+
 def test_a_comment_answered_in_another_form_is_not_told_as_not_written(site):
     standin, jira = site
     issue = new_issue(standin)

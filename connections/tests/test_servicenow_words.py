@@ -229,6 +229,7 @@ def failure(message: str, detail: str | None = None) -> dict[str, object]:
         (404, failure("No Record found", "Record doesn't exist or ACL restricts the record retrieval"), Gone),
         (429, failure("Rate limit exceeded"), RateLimited),
         (500, {}, Uncertain),
+        (302, {}, Uncertain),
         (403, {}, NotAllowed),
         (418, {}, Refused),
     ],
