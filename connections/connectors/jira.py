@@ -235,11 +235,15 @@ class Jira(Connector):
         made = self.site.body(answer)
         if not made.get("id"):
             raise Uncertain("Jira did not say which issue it made. We look for it before anything is sent again.")
+        record, why = None, "it is not shown to our account"
         try:
             record = self.site.read_whole(str(made["id"]), [*values, *fields])
-        except ConnectorError:
-            record = None  # it is made all the same
-        record = record or Record(str(made["id"]), version="", values={}, key=made.get("key"))
+        except ConnectorError as error:
+            why = error.message
+        if record is None:
+            # ⚑ Whether it holds what was sent is not known: what Jira made of it must not come back as an edit.
+            told = f"Jira made the issue {made.get('key')}, and it could not be read back ({why.rstrip('.')})."
+            raise Uncertain(f"{told} We look at it before anything is sent again.", str(made["id"]))
         return WriteResult(replace(record, correlation_key=correlation_key), created=True)
 
     def update(
