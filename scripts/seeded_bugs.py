@@ -253,7 +253,7 @@ BUGS = [
     Bug(
         "last-editor-decides-the-base",
         "what an automation made of our write is taken for our own, because our account wrote last",
-        "sync/merge.py",
+        "sync/read_back.py",
         "    return WrittenBase(sent, edited=True)",
         "    return WrittenBase(read_back)",
         (f"{GUARDS}::test_what_an_automation_makes_of_our_write_is_an_edit_though_it_has_our_name",),

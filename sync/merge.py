@@ -376,47 +376,12 @@ def _send(rule: CompiledRule, f: Field, side: str, value: Any) -> Outcome:
     return Write(side, value, "retried", settle="source" if equal else "current")
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenBase:
-    """The written side's base after a confirmed write."""
-
-    base: Any
-    cut_short: bool = False  # the system kept only the beginning: parked, a person decides
-    edited: bool = False  # the difference is the written side's edit, whoever made it
-
-
 def counterpart(rule: CompiledRule, side: str, value: Any) -> Any:
     """What `side` has to say for the other side's `value`, from nothing; None where it has no word for it."""
     try:
         return rule.lens.put(side, value, None, None)
     except CannotExpress:
         return None
-
-
-def base_after_write(rule: CompiledRule, side: str, sent: Any, read_back: Any, source: Any) -> WrittenBase:
-    """⚑ The new base of a field we wrote.
-
-    If the read-back is what we sent, or means to the source what it already holds, the read-back is the base;
-    otherwise the base is what we sent, and the difference is seen as an edit of the written side.
-    """
-    if read_back == sent:
-        return WrittenBase(read_back)
-    if _cut_short(sent, read_back):
-        return WrittenBase(read_back, cut_short=True)
-    try:
-        if source is not MISSING and rule.lens.put(OTHER[side], read_back, source, None) == source:
-            return WrittenBase(read_back)
-    except CannotExpress:
-        pass
-    return WrittenBase(sent, edited=True)
-
-
-def _cut_short(sent: Any, read_back: Any) -> bool:
-    """Whether the system kept only the beginning of a text; trimmed white space is not that."""
-    if not isinstance(sent, str) or not isinstance(read_back, str):
-        return False
-    kept = read_back.rstrip("…. \n")
-    return bool(kept) and len(read_back) < len(sent.rstrip()) and sent.startswith(kept)
 
 
 def unsure_of(parked: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -100,8 +100,8 @@ BY_CODE: Mapping[str, Remedy] = {
         "connection",
     ),
     "cut_short": Remedy(
-        "{system} keeps only the beginning of {field}",
-        "Shorten {field} in {other}, edit what is sent, or keep the two different in the review queue.",
+        "{system} keeps only a part of {field}",
+        "Shorten or round {field} in {other}, edit what is sent, or keep the two different in the review queue.",
     ),
     "maybe_written": Remedy(
         "{system} did not answer, and {field} says something else by now",

@@ -22,10 +22,11 @@ from sync.commit import audit_entry, end_question, label_of, rule_of, save_links
 from sync.echo import proves_echo
 from sync.edit_times import shows_all
 from sync.identities import note_records
-from sync.merge import MISSING, OTHER, base_after_write, counterpart, is_empty
+from sync.merge import MISSING, OTHER, counterpart, is_empty
 from sync.models import AuditEntry, Conflict, Instruction, Link, Operation
 from sync.overwritten import ask_about, edits_overwritten
 from sync.read import settled_mark, settles
+from sync.read_back import base_after_write
 from sync.rows import save_rows
 from sync.session import SIDES, Session
 from sync.setbacks import OPERATION_FIELDS, create_unclear, failed, finish, park

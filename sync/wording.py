@@ -61,7 +61,7 @@ SENTENCES: dict[str, str] = {
     "required_would_be_emptied": "The field is empty on one side and must not be empty on the other.",
     "refused": "{system} refused the value: {message}",
     "not_allowed": "{system} does not let our account write this: {message}",
-    "cut_short": "{system} kept only the beginning of the text we sent.",
+    "cut_short": "{system} kept only a part of what we sent: the beginning of a text, or fewer decimals of a number.",
     "maybe_written": "{system} did not answer our write, and the field now says something else. "
     "We may have written “{value}”.",
     "overwrote_an_edit": "Somebody changed this in {system} between our last look and our write, "

@@ -16,7 +16,8 @@ from mappings.compiled import CompiledRule, Policy
 from mappings.tests.lens_cases import PRIORITIES, TEAM
 from mappings.transforms import TRANSFORMS
 from mappings.transforms.base import CannotExpress, FieldSpec, Lens
-from sync.merge import MISSING, OTHER, Agree, Ask, EditTime, Field, Outcome, Write, base_after_write
+from sync.merge import MISSING, OTHER, Agree, Ask, EditTime, Field, Outcome, Write
+from sync.read_back import base_after_write
 
 SIDES = ("left", "right")
 POLICIES = ("review", "left", "right", "newest", "merge_sets", "merge_text")

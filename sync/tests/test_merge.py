@@ -20,12 +20,11 @@ from sync.merge import (
     Skip,
     Stale,
     Write,
-    WrittenBase,
-    base_after_write,
     is_empty,
     merge_field,
     resolve_field,
 )
+from sync.read_back import WrittenBase, base_after_write
 
 PRIORITY = [{"left": "High", "right": "P1"}, {"left": "Highest", "right": "P1"}, {"left": "Low", "right": "P3"}]
 
@@ -212,7 +211,12 @@ BASES = [
     ("cut short", rule(), "a long text", "a long", "a long text", WrittenBase("a long", cut_short=True)),
     ("cut short with an ellipsis", rule(), "a long text", "a lon…", "a long text", WrittenBase("a lon…", cut_short=True)),
     ("source unknown", rule(), "x", "y", MISSING, WrittenBase("x", edited=True)),
-    ("number rounded by the system", rule(), 1.25, 1.3, 1.25, WrittenBase(1.25, edited=True)),
+    ("number rounded by the system", rule(), 1.25, 1.3, 1.25, WrittenBase(1.3, cut_short=True)),
+    ("number rounded to a whole one", rule(), 2.5, 2, 2.5, WrittenBase(2, cut_short=True)),
+    ("decimals cut off", rule(), -1.29, -1.2, -1.29, WrittenBase(-1.2, cut_short=True)),
+    ("another number: the written side's edit", rule(), 1.25, 2, 1.25, WrittenBase(1.25, edited=True)),
+    ("another number with as many decimals", rule(), 1.25, 1.26, 1.25, WrittenBase(1.25, edited=True)),
+    ("a number made more exact", rule(), 1, 1.2, 1, WrittenBase(1, edited=True)),
 ]  # fmt: skip
 
 

@@ -21,12 +21,12 @@ from sync.merge import (
     Skip,
     Stale,
     Write,
-    base_after_write,
     is_empty,
     merge_field,
     resolve_field,
     sets_apart,
 )
+from sync.read_back import base_after_write
 from sync.tests.property_cases import (
     AGES,
     FAMILIES,
@@ -367,7 +367,7 @@ def test_the_written_sides_base_is_what_we_sent_or_what_it_answered(drawn: tuple
         assert not written.cut_short
     else:
         assert written.base == read_back
-    if written.cut_short:
+    if written.cut_short and isinstance(sent, str):
         assert sent.startswith(read_back.rstrip("…. \n")) and len(read_back) < len(sent)
     if read_back == sent:
         assert not (written.edited or written.cut_short)
