@@ -901,6 +901,14 @@ BUGS = [
         ("connections/tests/test_connector_servicenow.py",),
     ),
     Bug(
+        "older-create-counts-as-the-newer",
+        "values of an earlier create, to whose record the same key leads, go back over the newer ones of the source",
+        "sync/settle.py",
+        "    older = creating and (late or not result.created) and as_sent_then(session, operation, record)\n",
+        "    older = False\n",
+        ("sync/tests/test_engine_repeated_creates.py",),
+    ),
+    Bug(
         "servicenow-left-out-of-a-create",
         "a column that ServiceNow left out of a create empties the source",
         "connections/connectors/servicenow_writes.py",

@@ -19,6 +19,7 @@ from mappings.transforms.base import CannotExpress
 from sync import audit
 from sync.aftermath import Aftermath
 from sync.commit import audit_entry, end_question, label_of, rule_of, save_links, take_over_read
+from sync.earlier_creates import as_sent_then
 from sync.echo import proves_echo
 from sync.edit_times import shows_all
 from sync.identities import note_records
@@ -95,13 +96,18 @@ def _confirmed(
         link.state, link.typed = Link.State.ACTIVE, {}
         link.parked.pop("", None)
         operation.external_id = record.external_id
+    older = creating and (late or not result.created) and as_sent_then(session, operation, record)
     moved = not creating and _edited_meanwhile(session, operation, record)
     whole = shows_all(session, link, side, record) and not moved
     take_over_read(link, side, record, operation.claimed_at if whole else None)
     link.left_settled = link.right_settled = ""
     link.changed_at = timezone.now()
     entries = []
-    again = bool(result.on_the_way) or (not creating and _edited_meanwhile(session, operation, record, moving=True))
+    again = (
+        bool(result.on_the_way)
+        or older
+        or (not creating and _edited_meanwhile(session, operation, record, moving=True))
+    )
     for rule_id, sent in operation.fields.items():
         again = settle_field(session, operation, rule_id, sent, record, result.on_the_way, late) or again
         if not _left_out(sent, result.on_the_way):

@@ -18,7 +18,7 @@ from connections.models import Connection
 from connections.tests.zendesk_world import TOKEN, Recording, World, world
 from mappings.models import Mapping as MappingRow
 from sync import jobs
-from sync.models import Link, MappingState, Operation
+from sync.models import ChangedRecord, Link, MappingState, Operation
 from sync.simulation.setting import side
 from sync.tests.call_cases import System, assert_at_most, at_full_speed, costs, in_bulk, moving_on
 from sync.tests.conftest import Pair, rule
@@ -174,6 +174,27 @@ def test_a_create_whose_answer_is_lost_makes_one_ticket(between: Between) -> Non
     between.quiet()
     [made] = [row for row in between.w.records.tickets() if row["subject"] == "Lost"]
     assert Link.objects.get(right_id=thing).left_id == str(made["id"])
+
+
+def test_a_ticket_that_an_earlier_create_made_never_takes_its_source_back_to_what_it_was(between: Between) -> None:
+    """The same key with other values is refused: the ticket of the first create stands, with the values of then."""
+    between.app.fault("drop_after", method="POST", path="/tickets$")
+    thing = between.memory.add(title="Screen dark", body="then")
+    between.quiet()
+    [made] = between.w.records.tickets()
+    between.app.hidden_tickets.add(made["id"])  # no list shows it yet
+    between.unanswered_long_ago(1)
+    between.memory.edit(thing, body="now")
+    between.quiet()
+    between.app.hidden_tickets.clear()
+    ChangedRecord.objects.update(not_before=timezone.now())
+    between.quiet()
+    between.quiet()
+    link = Link.objects.get()
+    assert len(between.w.records.tickets()) == 1 and link.state == "active"
+    assert between.memory.value(thing, "body") == "now" == between.w.value(link.left_id, between.field)
+    codes = [one.result["code"] for one in Operation.objects.filter(kind="create").order_by("pk")]
+    assert codes == ["not_applied", "retry", "confirmed"]
 
 
 @pytest.mark.parametrize("fault", ["drop_before", "drop_after"])

@@ -1,0 +1,88 @@
+"""A create that led to a record which an earlier create of the same key made: what was sent *then* is what was written.
+
+A look for an unanswered create may come too early: then it is sent again, with what the source says by then, and the
+system answers with the record of the first one. Systems that make one record of a key are told twice on purpose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from connections.connectors.base import Record
+from sync.commit import rule_of
+from sync.merge import MISSING, base_after_write, is_empty
+from sync.models import Instruction, Operation
+from sync.session import Session
+
+# How creates end that may have made a record all the same.
+MAYBE_MADE = ("not_applied", "created_or_not")
+
+SAME, MEANS_THE_SAME, CUT_SHORT, OTHER_VALUE = range(4)
+
+
+def as_sent_then(session: Session, operation: Operation, record: Record) -> bool:
+    """⚑ Let `operation` say what the create sent that made `record`. Returns whether that was another one.
+
+    With what is sent now as its base, the older value in the record would be somebody's edit, and go back over the
+    newer one of the source. Where no create fits, somebody wrote to the record since: the latest earlier one counts, so
+    that an edit of the source since then meets theirs.
+    """
+    rules = [*operation.fields, *operation.unsent]
+    if all(_fits(session, record, rule_id, operation) == SAME for rule_id in operation.fields) and not any(
+        _filled(session, record, operation, rule_id) for rule_id in operation.unsent
+    ):
+        return False
+    earlier = _earlier(operation)
+    if not earlier:
+        return False
+    before = (operation.fields, operation.unsent)
+    fields, unsent = dict[str, Any](), dict[str, Any]()
+    for rule_id in dict.fromkeys([*rules, *(rule_id for one in earlier for rule_id in [*one.fields, *one.unsent])]):
+        made = min([*earlier, operation], key=partial(_fits, session, record, rule_id))
+        if rule_id in made.fields:
+            fields[rule_id] = made.fields[rule_id]
+        elif rule_id in made.unsent:
+            unsent[rule_id] = made.unsent[rule_id]
+    _put_off_what_a_person_sent(operation, fields)
+    operation.fields, operation.unsent = fields, unsent
+    return before != (fields, unsent)
+
+
+def _earlier(operation: Operation) -> Sequence[Operation]:
+    """The creates of this key that may have made a record, the latest first."""
+    rows = Operation.objects.filter(
+        link=operation.link_id, side=operation.side, kind=Operation.Kind.CREATE, pk__lt=operation.pk
+    ).order_by("-pk")
+    key = operation.correlation_key
+    return [one for one in rows if one.correlation_key == key and one.result.get("code") in MAYBE_MADE]
+
+
+def _fits(session: Session, record: Record, rule_id: str, create: Operation) -> int:
+    """How well a create explains what the record says in a field; the less the better."""
+    sent, rule = create.fields.get(rule_id), rule_of(session, rule_id)
+    path = sent["path"] if sent else rule.field(create.side).path if rule else ""
+    now = record.values.get(path, MISSING)
+    if sent is None:
+        return SAME if now is not MISSING and is_empty(now) else OTHER_VALUE
+    if now == sent["value"]:
+        return SAME
+    if rule is None or now is MISSING:
+        return OTHER_VALUE
+    written = base_after_write(rule, create.side, sent["value"], now, sent["source"])
+    return CUT_SHORT if written.cut_short else OTHER_VALUE if written.edited else MEANS_THE_SAME
+
+
+def _filled(session: Session, record: Record, operation: Operation, rule_id: str) -> bool:
+    """Whether the record says something in a field of which the source says nothing."""
+    return is_empty(operation.unsent[rule_id]) and _fits(session, record, rule_id, operation) != SAME
+
+
+def _put_off_what_a_person_sent(operation: Operation, fields: dict[str, Any]) -> None:
+    """What a person sent with this create was not written: it goes with the next plan of the pair."""
+    instruction = operation.instruction
+    own = {rule_id: sent for rule_id, sent in operation.fields.items() if sent["code"] == "retried"}
+    if instruction is not None and any(fields.get(rule_id) != sent for rule_id, sent in own.items()):
+        instruction.state = Instruction.State.WAITING
+        instruction.save(update_fields=["state"])
