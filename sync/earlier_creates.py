@@ -12,8 +12,9 @@ from typing import Any
 
 from connections.connectors.base import Record
 from sync.commit import rule_of
-from sync.merge import MISSING, base_after_write, is_empty
+from sync.merge import MISSING, is_empty
 from sync.models import Instruction, Operation
+from sync.read_back import base_after_write
 from sync.session import Session
 
 # How creates end that may have made a record all the same.
