@@ -663,6 +663,14 @@ BUGS = [
         ("connections/tests/test_jira_history.py",),
     ),
     Bug(
+        "overwritten-under-what-arrived",
+        "of an unanswered write of unknown fate the edit is forgotten that lay under a field which arrived",
+        "sync/recover.py",
+        "        entries += ask_about(session, operation, under, after)\n",
+        "",
+        ("sync/tests/test_engine_overwritten.py",),
+    ),
+    Bug(
         "arrived-part-asked-about",
         "of an unanswered write also the field is asked about that says what we sent, and its base stays",
         "sync/recover.py",
@@ -818,7 +826,7 @@ BUGS = [
         "answer-told-as-overtaken",
         "what a person answered arrived with a write that was not answered: the log does not say that they decided",
         "sync/recover.py",
-        "        entries += _end_questions(session, operation, agreed)\n",
+        "        entries += _end_questions(session, operation, agreed - overwritten.keys())\n",
         "        entries += _end_questions(session, operation, ())\n",
         (
             "sync/tests/test_engine_setbacks.py"

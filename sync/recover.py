@@ -27,12 +27,12 @@ from connections.connectors.base import (
     WriteResult,
 )
 from sync import audit, hints, late
-from sync.aftermath import release, tell_asker
+from sync.aftermath import Aftermath, release, tell_asker
 from sync.commit import audit_entry, end_question, label_of, rule_of, save_links, save_questions
 from sync.lease import LeaseLost
 from sync.merge import MISSING, counterpart, unsure_of
 from sync.models import AuditEntry, Conflict, Instruction, Operation, Run
-from sync.overwritten import entry_about, replaced_by
+from sync.overwritten import ask_about, edits_overwritten, entry_about, replaced_by
 from sync.read import SideFailed
 from sync.rows import save_rows, select
 from sync.session import Session
@@ -381,13 +381,14 @@ def _ask_a_person(session: Session, operation: Operation, record: Record, replac
     """We may have written these values: a person decides, nothing is sent again.
 
     Fields of `record` that say what we sent are agreed, whoever wrote them, and questions about them answered.
-    `replaced`: others' edits that lie under ours, by path.
+    ⚑ `replaced`: others' edits that lie under ours, by path; they are asked about, whatever the field says.
     """
     system = session.system(operation.side)
     with transaction.atomic():
         session.lease.renew()
         finish(operation, Operation.State.DEAD, "not_answered", system=system)
         entries, agreed = list[AuditEntry](), set[str]()
+        overwritten = edits_overwritten(operation, WriteResult(record, replaced=replaced))
         for rule_id, sent in operation.fields.items():
             if record.values.get(sent["path"], MISSING) == sent["value"]:
                 settle_field(session, operation, rule_id, sent, record, {}, late=True)
@@ -395,11 +396,15 @@ def _ask_a_person(session: Session, operation: Operation, record: Record, replac
                 agreed.add(rule_id)
                 continue
             _park_maybe_written(session, operation, rule_id, sent)
-            told = {"overwritten": replaced[sent["path"]]} if sent["path"] in replaced else {}
+            told = {"overwritten": overwritten[rule_id]} if rule_id in overwritten else {}
             entries.append(refusal_conflict(session, operation, rule_id, "maybe_written", "", system, params=told))
             if told:
                 entries.append(entry_about(session, operation, rule_id, told["overwritten"]))
-        entries += _end_questions(session, operation, agreed)
+        entries += _end_questions(session, operation, agreed - overwritten.keys())
+        after = Aftermath.of(session, [operation], [])
+        under = {rule_id: value for rule_id, value in overwritten.items() if rule_id in agreed}
+        entries += ask_about(session, operation, under, after)
+        after.carry_out()
         chosen = operation.fields.keys() & (operation.instruction.choices if operation.instruction else ())
         done = bool(chosen) and chosen <= agreed
         tell_asker([operation], Instruction.State.DONE if done else Instruction.State.REFUSED)

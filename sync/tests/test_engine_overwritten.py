@@ -228,6 +228,30 @@ def test_an_edit_whose_value_no_history_tells_is_not_offered_to_be_restored_as_i
     assert pair.open_conflicts() == []
 
 
+def test_of_a_write_that_nobody_can_vouch_for_the_edit_under_the_field_that_arrived_is_asked_about_too(
+    pair: Pair,
+) -> None:
+    minute = timezone.now().replace(second=0, microsecond=0)
+    pair.right.now = lambda: minute  # its stamps tell no order
+    left, right, link = pair.linked(body="agreed")
+    pair.left.edit(left, body="ana's", title="Ana's")
+
+    def after(verb: str, ids: Any) -> None:
+        if verb == "update":
+            pair.right.after = lambda *_: None
+            pair.right.edit(right, by="eve", title="Eve's")
+            raise Uncertain("no answer")
+
+    edit_just_before_our_write(pair, right, body="bob's")
+    pair.right.after = after
+    pair.quiet()
+    told = AuditEntry.objects.filter(code="maybe_written").values_list("field_label", flat=True)
+    assert {*told} == {"Title"}
+    asked = Conflict.objects.get(link=link, rule_id="body", state="open")
+    assert (asked.code, asked.params["overwritten"]) == ("overwrote_an_edit", "bob's")
+    assert AuditEntry.objects.get(code="overwrote_an_edit").values == {"before": "bob's", "after": "ana's"}
+
+
 def others_take_over() -> None:
     """The lease is free, and what has no answer may be looked up."""
     MappingState.objects.update(lease_until=None)
