@@ -68,6 +68,14 @@ BUGS = [
         (f"{INBOX}::test_a_list_that_breaks_off_is_read_again_from_where_it_began",),
     ),
     Bug(
+        "row-without-a-time-listed-once",
+        "a new row whose changed column is empty is in no list but the first",
+        "connections/connectors/sql_changes.py",
+        "    if _may_say_nothing(listing) and not resumed:\n",
+        "    if _may_say_nothing(listing) and not resumed and begin is None:\n",
+        ("sync/tests/test_engine_sql_files.py::test_a_new_row_whose_changed_column_only_an_edit_fills_goes_over",),
+    ),
+    Bug(
         "no-deep-look-back",
         "a change that shows in lists late is never listed again",
         "sync/read.py",
@@ -382,9 +390,21 @@ BUGS = [
         "old-value-proves-nothing-happened",
         "an unanswered write counts as not applied because the old value is there",
         "sync/recover.py",
-        "if connector.capabilities.exact_version and record.version == operation.expected_version:",
-        'if all(record.values.get(one["path"]) == one["before"] for one in operation.fields.values()):',
+        "    if _proves_absence(session, operation, record):",
+        '    if all(record.values.get(one["path"]) == one["before"] for one in operation.fields.values()):',
         (f"{GUARDS}::test_that_the_old_value_is_there_does_not_prove_that_a_write_did_not_happen",),
+    ),
+    Bug(
+        "digest-proves-nothing-happened",
+        "an unanswered write counts as not applied because the digest of before it is back",
+        "sync/recover.py",
+        "    return not connector.capabilities_of(object_type).version_comes_back\n",
+        "    return True\n",
+        (
+            f"{GUARDS}::test_an_old_version_proves_that_a_write_did_not_happen_unless_it_comes_back",
+            "sync/tests/test_engine_sql_files.py"
+            "::test_an_old_value_that_somebody_put_back_after_an_unanswered_write_is_not_written_over",
+        ),
     ),
     Bug(
         "sent-under-an-old-version",
@@ -478,6 +498,14 @@ BUGS = [
         "people.values(site, people_in(before, paths))",
         "people.values(site, people_in(before, list(values)))",
         ("connections/tests/test_github_accepted_writes.py",),
+    ),
+    Bug(
+        "version-of-an-application-stands-still",
+        "a form that was opened before our write is saved over it",
+        "connections/connectors/sql_writes.py",
+        "        again |= self._count_up(session, same, paths)\n",
+        "",
+        ("sync/tests/test_engine_sql_files.py::test_our_write_is_noticed_by_an_application_that_counts_versions",),
     ),
     # What a result means. ------------------------------------------------------------------------------------------
     Bug(

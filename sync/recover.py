@@ -1,8 +1,8 @@
 """After a crash or an unanswered write: find out what happened before anything is sent again.
 
 ⚑ An operation found in "sending" is probed after all time-outs have passed, never blindly sent again. For an update:
-read = sent → confirmed; an exact version still the expected one → planned again; the vendor's field history tells →
-believed; anything else → the sent fields go to a person, naming what we may have written.
+read = sent → confirmed; an exact version that never comes back still the expected one → planned again; the vendor's
+field history tells → believed; anything else → the sent fields go to a person, naming what we may have written.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def _probe_update(session: Session, operation: Operation) -> None:
         replaced = replaced_by(operation, _history(session, operation) or (), _account(session, operation))
         settle(session, [(operation, WriteResult(record, replaced=replaced))], late=True)
         return
-    if connector.capabilities.exact_version and record.version == operation.expected_version:
+    if _proves_absence(session, operation, record):
         _plan_again(session, operation, "not_applied")
         return
     if not operation.fields:  # closing a twin says the same however often it is said; the plan looks first
@@ -167,6 +167,17 @@ def _probe_update(session: Session, operation: Operation) -> None:
         _plan_again(session, operation, "not_applied")
     else:
         _ask_a_person(session, operation, record, replaced)
+
+
+def _proves_absence(session: Session, operation: Operation, record: Record) -> bool:
+    """Whether the version is still the one the write was decided from, so that nobody wrote since.
+
+    ⚑ A digest of the values is that one too where the write arrived and somebody put the old value back.
+    """
+    connector, object_type = session.connectors[operation.side], session.object_type(operation.side)
+    if not connector.capabilities.exact_version or record.version != operation.expected_version:
+        return False
+    return not connector.capabilities_of(object_type).version_comes_back
 
 
 def _waits_for_hidden(session: Session, operation: Operation) -> bool:

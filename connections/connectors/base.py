@@ -141,6 +141,7 @@ class Capabilities:
     field_history: bool = False
     complete_history: bool = False  # the history holds every change of every field: what it lacks did not happen
     exact_version: bool = False  # Record.version changes with every change (counter, ETag)
+    version_comes_back: bool = False  # it is the old one again once a record is put back (digest)
     watermark_granularity: float = 1.0
     stamp_granularity: float = 1.0  # times of records and histories are cut to this: what happened may be so much later
     overlap: float = 5.0  # every poll re-reads this much: equal stamps, usual lag

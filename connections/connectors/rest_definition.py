@@ -173,7 +173,7 @@ class Place:
     """Where one record has what we need to know of it. Expressions see one record."""
 
     id: Expression = "id"
-    version: Expression = ""  # a counter or an ETag; without it the time, and without that a digest of the record
+    version: Expression = ""  # a counter, or an ETag that counts; without it the time, without that a digest
     version_counts: bool = True  # it changes with every change; False: it is a time or a digest
     updated_at: Expression = ""
     updated_by: Expression = ""

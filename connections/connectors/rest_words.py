@@ -108,7 +108,7 @@ WORDS: dict[type, dict[str, str]] = {
     d.Place: {
         "id": "Id",
         "version": "Version | A counter or an ETag. Without it the time is used, and without that a digest.",
-        "version_counts": "~The version changes with every change | Not where it is a time or a digest.",
+        "version_counts": "~The version changes with every change | Not a time or a digest, as many ETags are.",
         "updated_at": "Time of the last change",
         "updated_by": "~Who changed it: id",
         "updated_by_name": "~Who changed it: name",

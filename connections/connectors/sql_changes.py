@@ -42,8 +42,8 @@ class Listing:
     ) -> tuple[list[Row], tuple[Any, ...], str, bool]:
         """(rows, (order, id) of the last one, now, whether there may be more).
 
-        after: (order, id) of the last row, () at first; order None while rows without one are listed. begin: only rows
-        whose order is that or more.
+        after: (order, id) of the last row, () at first; order None where the rows have none. begin: only rows whose
+        order is that or more.
         """
         order = self.order()
         key = [column.sa for column in self.shape.key]
@@ -56,11 +56,8 @@ class Listing:
             raise Retry(f"The list of {self.shape.name} cannot go on after {after[1]}. Nothing is lost; we read again.")
         if order is not None:
             query = query.add_columns(self._told(order).label(_ORDER))
-            if after and after[0] is None:
-                query = query.where(order.is_(None))
-            else:
-                query = query.where(order.is_not(None))
-                columns, last = [order, *key], [self.bound(after[0]), *last] if after else []
+            query = query.where(order.is_not(None))
+            columns, last = [order, *key], [self.bound(after[0]), *last] if after else []
             if begin is not None:
                 query = query.where(order >= begin)
         if after and last:
@@ -189,29 +186,28 @@ def _pages(
     db: Database, listing: Listing, after: tuple[Any, ...], begin: Any = None
 ) -> Iterator[tuple[list[Row], tuple[Any, ...], str, bool]]:
     """(rows, (order, id) of the last one, now, whether it is the last page). Rows without an order come first."""
-    ordered = listing.order() is not None
-    changed = listing.shape.changed
-    phases = [None, ""] if ordered and changed and begin is None and changed.sa.nullable is not False else [""]
-    if after and after[0] is not None:
-        phases = [""]
-    for phase in phases:
-        cursor: tuple[Any, ...] = after if after and (phase is None) == (after[0] is None) else ()
+    phases = [(listing, begin)]
+    resumed = bool(after) and after[0] is not None
+    if _may_say_nothing(listing) and not resumed:
+        # ⚑ In every poll: a row that the column says nothing of lies behind no position of it.
+        of_those = _and(listing.let_in, listing.order().is_(None))
+        phases.insert(0, (replace(listing, let_in=of_those, shape=_without_order(listing.shape)), None))
+    for part, since in phases:
+        cursor = after if after and resumed == (part.order() is not None) else ()
         while True:
-            if phase is None and not cursor:
-                rows, cursor, now, full = db.read(lambda session: _first_without(listing, session))
-            else:
-                rows, cursor, now, full = db.read(lambda session: listing.page(session, cursor, begin))  # noqa: B023
-            last = not full and phase == phases[-1]
+            rows, cursor, now, full = db.read(lambda session: part.page(session, cursor, since))  # noqa: B023
+            last = not full and part is listing
             if rows or last:
                 yield rows, cursor, now, last
             if not full:
                 break
 
 
-def _first_without(listing: Listing, session: sa.Connection) -> tuple[list[Row], tuple[Any, ...], str, bool]:
-    """The first rows that have no order: a row no column says anything of is the oldest there is."""
-    only = replace(listing, let_in=_and(listing.let_in, listing.order().is_(None)), shape=_without_order(listing.shape))
-    return only.page(session, ())
+def _may_say_nothing(listing: Listing) -> bool:
+    """Whether the changed column may be empty, as where only an edit fills it."""
+    column = listing.shape.changed
+    # SQLite keeps any text in a column of times, and has no order for one that it cannot read.
+    return column is not None and (column.sa.nullable is not False or listing.dialect == "sqlite")
 
 
 def _and(one: sa.ColumnElement[bool] | None, other: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:

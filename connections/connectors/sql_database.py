@@ -54,6 +54,7 @@ from connections.connectors.sql_place import (
 from connections.connectors.sql_positions import shifted
 from connections.connectors.sql_rows import Row, Selection
 from connections.connectors.sql_shape import Shape
+from connections.connectors.sql_stamps import version_comes_back
 from connections.connectors.sql_writes import Writer, script
 
 SHAPE_SECONDS = 600.0  # how long a table's description is believed; an error about it asks at once
@@ -124,6 +125,10 @@ class SqlDatabase(Connector):
         )
 
     # What is known of a table -----------------------------------------------------------------------------------------
+
+    def capabilities_of(self, object_type: str) -> Capabilities:
+        """What holds for one table: a digest of its rows is the old one again after an edit back."""
+        return replace(self.capabilities, version_comes_back=version_comes_back(self.shape(object_type)))
 
     @property
     def db(self) -> Database:
@@ -251,6 +256,7 @@ class SqlDatabase(Connector):
         let_in = scopes.condition(shape, scope, self.db.dialect)
         listing = changes.Listing(shape, selection, self.db.dialect, let_in)
         if not self.place.triggers:
+            self._kept(f"ids {object_type}", lambda: self.db.read(lambda s: _each_id_once(s, shape)))
             yield from changes.by_column(self.db, listing, watermark)
             return
         self._kept(f"triggers {object_type}", lambda: self.db.read(lambda s: self._all_there(s, shape)))
@@ -449,6 +455,12 @@ class SqlDatabase(Connector):
         self.db.write(act)
         self.forget()
         return f"The triggers of {object_type} are gone. Until they are there again its changes are not read."
+
+
+def _each_id_once(session: sa.Connection, shape: Shape) -> bool:
+    if why := install.ids_return(session, shape):
+        raise NotAllowed(f"Changes of {shape.name} cannot be told from new rows. {why} Nothing was read.")
+    return True
 
 
 def _key_place(session: sa.Connection) -> Watch:

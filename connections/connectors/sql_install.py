@@ -20,6 +20,9 @@ from connections.connectors.sql_shape import Shape, split
 
 CHANNEL = "syncadmin_changes"
 OPS = ("insert", "update", "delete")
+_ONCE = re.compile(r"\bAUTOINCREMENT\b", re.I)
+# What is no keyword in the text of a statement: comments, and quoted names and texts.
+_NO_WORDS = re.compile(r"""--[^\n]*|/\*.*?\*/|'[^']*'|"[^"]*"|`[^`]*`|\[[^\]]*\]""", re.S)
 
 
 def has_keys(session: sa.Connection) -> bool:
@@ -72,7 +75,28 @@ def why_not(session: sa.Connection, shape: Shape) -> str:
                     f"Its foreign key to {one['referred_table']} changes rows without running triggers, as this "
                     "database does. Let changes be found by a column."
                 )
-    return ""
+    return ids_return(session, shape)
+
+
+def ids_return(session: sa.Connection, shape: Shape) -> str:
+    """Why a new row may have the id of a deleted one; "" where none has, or the admin answers for it.
+
+    ⚑ The deletion and the new row look like an edit then, and the twin of what was deleted would be written over.
+    """
+    if session.dialect.name != "sqlite" or shape.is_view or shape.declared.key:
+        return ""
+    parts = {"t": split(shape.name)[1]}
+    keyed = session.execute(sa.text("SELECT type FROM pragma_table_info(:t) WHERE pk > 0"), parts).scalars().all()
+    statement = sa.text("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = :t COLLATE NOCASE")
+    made = session.execute(statement, parts).scalar()
+    if [kind.upper() for kind in keyed] != ["INTEGER"] or _ONCE.search(_NO_WORDS.sub(" ", made or "")):
+        return ""
+    [key] = shape.key
+    return (
+        "SQLite may give a new row the id of a deleted one, which would be taken for an edit and written over the "
+        "deleted row's twin. Make the table anew with AUTOINCREMENT. Only if the application itself never gives an id "
+        f"twice, say so under Tables: {shape.name}: key={key.name}."
+    )
 
 
 def watching(session: sa.Connection, shape: Shape) -> list[str]:

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from connections.connectors import sql_clock as clock
 from connections.connectors import sql_install as install
 from connections.connectors import sql_keys as keys
 from connections.connectors import sql_people as people
@@ -36,6 +34,7 @@ from connections.connectors.sql_calls import Database
 from connections.connectors.sql_helpers import KEYS
 from connections.connectors.sql_rows import Row, Selection
 from connections.connectors.sql_shape import Shape
+from connections.connectors.sql_stamps import counter, stamps
 from connections.connectors.sql_values import Column
 
 Result = WriteResult | ConnectorError
@@ -106,11 +105,27 @@ class Writer:
                     results.append(error)
         self._send(session, [(locked[one.external_id].key, sent) for one, sent in written])
         again = self._rows(session, [one.external_id for one, _ in written], paths) if written else {}
+        sent_to = [one.external_id for one, sent in written if sent and one.external_id in again]
+        same = [again[id_] for id_ in sent_to if again[id_].record.version == locked[id_].record.version]
+        again |= self._count_up(session, same, paths)
         for number, one in enumerate(updates):
             if results[number] is None:
                 back = again.get(one.external_id)
                 results[number] = self._result(back, one.values) if back else gone(self.shape)
         return [result for result in results if result is not None]
+
+    def _count_up(self, session: sa.Connection, rows: Sequence[Row], paths: Sequence[str]) -> dict[str, Row]:
+        """Rows that were written under a version that nothing in the database counts, with the next one.
+
+        ⚑ An application saves a form under the version it was opened with: one that stood still lets it go over ours.
+        """
+        column = counter(self.shape)
+        if column is None or not rows:
+            return {}
+        these = keys.where(self.shape.key, [row.key for row in rows])
+        next_one = sa.func.coalesce(column.sa, 0) + 1
+        session.execute(sa.update(self.shape.table).where(these).values({column.sa: next_one}))
+        return self._rows(session, [row.record.external_id for row in rows], paths)
 
     def _result(self, row: Row, sent: Values, created: bool = False) -> WriteResult:
         """The read-back of one row: the fields that were asked for and those that it was sent."""
@@ -132,7 +147,7 @@ class Writer:
             changes: dict[Any, Any] = {
                 column.sa: self._bound(column, f"syncadmin_v{n}") for n, column in enumerate(columns)
             }
-            changes |= self._stamps(set(names), creating=False)
+            changes |= stamps(self.shape, self.dialect, self.account, names, creating=False)
             if not changes:
                 continue
             key_of_row = sa.and_(*(c.sa == sa.bindparam(f"syncadmin_k{n}") for n, c in enumerate(self.shape.key)))
@@ -231,7 +246,7 @@ class Writer:
         changes: dict[Any, Any] = {
             column.sa: self._bound(column, f"syncadmin_v{n}") for n, column in enumerate(columns)
         }
-        changes |= self._stamps(set(names), creating=True)
+        changes |= stamps(self.shape, self.dialect, self.account, names, creating=True)
         if self.shape.declared.correlation:
             changes[self.shape.table.c[self.shape.declared.correlation]] = sa.bindparam("syncadmin_key")
         return changes
@@ -365,35 +380,6 @@ class Writer:
         columns = [path for path, column in self.shape.columns.items() if column.shown.kind == "person"]
         named = {one[path] for one in given for path in columns if isinstance(one.get(path), str) and one[path]}
         return people.ids_of(session, self.shape, sorted(named)) if named else {}
-
-    def _stamps(self, sent: set[str], creating: bool) -> dict[Any, Any]:
-        """What an application would write beside a change: when, and by whom. Triggers of the table go first."""
-        said, found = self.shape.declared, dict[Any, Any]()
-        times = [said.changed, *([said.created] if creating else [])]
-        authors = [said.changed_by, *([said.created_by] if creating else [])]
-        for name in times:
-            column = self.shape.columns.get(name)
-            if column and column.stored in (values.LOCAL, values.INSTANT) and not column.generated:
-                found[column.sa] = self._now(column)
-        for name in authors:
-            column = self.shape.columns.get(name)
-            if column and column.stored == values.TEXT and not column.generated:
-                found[column.sa] = self.account[: column.shown.max_length or None]
-        return {column: value for column, value in found.items() if column.name not in sent}
-
-    def _now(self, column: Column) -> Any:
-        now = clock.now_expression(self.dialect)
-        if self.dialect == "postgresql" and column.stored == values.LOCAL:
-            return sa.func.timezone(column.zone.key, now)
-        if self.dialect == "sqlite":
-            return sa.func.strftime("%Y-%m-%d %H:%M:%f", now) if column.zone.key == "UTC" else self._here(column)
-        if column.stored == values.LOCAL and column.zone.key != "UTC":
-            return self._here(column)
-        return now
-
-    def _here(self, column: Column) -> Any:
-        """By our own clock, where the database does not know the zone's rules."""
-        return values.stored(column, values.stamp(datetime.now(UTC)), self.dialect)
 
     def _bound(self, column: Column, name: str) -> Any:
         if column.stored == values.JSON and self.dialect == "postgresql":

@@ -94,10 +94,10 @@ class TellingContract:
     def test_an_object_type_can_do_no_more_than_its_connector(self, vendor: Vendor):
         able = vendor.connector.capabilities
         of_type = vendor.connector.capabilities_of(vendor.object_type)
-        assert replace(of_type, idempotent_create=False, create_lookup_consistent=False) == replace(
-            able, idempotent_create=False, create_lookup_consistent=False
-        )
+        own = {"idempotent_create": False, "create_lookup_consistent": False, "version_comes_back": False}
+        assert replace(of_type, **own) == replace(able, **own)
         assert of_type.idempotent_create <= able.idempotent_create
+        assert of_type.version_comes_back >= able.version_comes_back
         assert of_type.create_lookup_consistent <= able.create_lookup_consistent
 
     # History ---------------------------------------------------------------------------------------------------------

@@ -222,6 +222,17 @@ class WritingContract:
         else:
             assert two.version == two.updated_at == one.updated_at
 
+    def test_a_record_that_is_put_back_has_no_old_version_again_unless_declared(self, vendor: Vendor):
+        """An equal version proves then that a write of ours without an answer did not happen."""
+        able = vendor.connector.capabilities_of(vendor.object_type)
+        id = vendor.add({vendor.title: "Before"})
+        old = vendor.read(id).version
+        vendor.tick(2)
+        vendor.update(id, {vendor.title: "Ours"}, old)
+        vendor.tick(2)
+        vendor.edit(id, {vendor.title: "Before"})
+        assert vendor.read(id).version != old or able.version_comes_back or not able.exact_version
+
     def test_a_write_under_an_old_version_is_refused_only_where_declared(self, vendor: Vendor):
         able = vendor.connector.capabilities
         id = vendor.add({vendor.title: "Before"})

@@ -23,6 +23,7 @@ from connections.connectors.base import (
     Update,
 )
 from connections.connectors.sql import OtherSql
+from connections.connectors.sql_changes import Listing
 from connections.connectors.sql_engine import engines
 from connections.connectors.sql_writes import Writer
 from connections.tests.contract_vendor import outcome
@@ -360,8 +361,31 @@ def test_times_of_a_column_are_a_position_and_rows_without_one_are_listed_first(
     never = ticket(world)
     pages = list(world.connector.changed_since("tickets", None, [], {}))
     assert [record.external_id for page in pages for record in page.records] == [never, old, new]
-    assert set(poll(world, "2026-02-01T10:00:00Z")[0]) == {new}
-    assert set(poll(world, "2026-02-01T10:00:01Z")[0]) == set()
+    assert set(poll(world, "2026-02-01T10:00:00Z")[0]) == {never, new}
+    assert set(poll(world, "2026-02-01T10:00:01Z")[0]) == {never}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("column", ["seen", "effort"])
+def test_a_new_row_whose_changed_column_only_an_edit_fills_is_listed(
+    make: MakeWorld, monkeypatch: pytest.MonkeyPatch, kind: str, column: str
+):
+    """As with `updated_at DATETIME NULL ON UPDATE CURRENT_TIMESTAMP`, or a number that a trigger on updates gives."""
+    monkeypatch.setattr(Listing.page, "__defaults__", (None, 2))  # rows a page
+    world = make(kind, "", changes="column", tables=f"tickets: changed={column}")
+    edited = ticket(world, **{column: "2026-01-01 10:00:00" if column == "seen" else 5})
+    _, position = poll(world, None)
+    new = {ticket(world) for _ in range(5)}
+    found, position = poll(world, position)
+    assert set(found) - {edited} == new
+    assert set(poll(world, position)[0]) - {edited} == new
+
+
+def test_a_time_in_a_form_that_nobody_can_read_does_not_hide_its_row(make: MakeWorld):
+    world = make("sqlite", "", changes="column", tables="tickets: changed=updated_at")
+    _, position = poll(world, None)
+    odd = ticket(world, updated_at="01.02.2026")
+    assert set(poll(world, position)[0]) == {odd}
 
 
 # Odd rows. -----------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ class WatchingPageTests(RolesCase):
         self.file = Path(folder.name) / "shop.db"
         shop = sqlite3.connect(self.file)
         shop.executescript(
-            "CREATE TABLE orders (id INTEGER PRIMARY KEY, note TEXT);"
+            "CREATE TABLE orders (id INTEGER PRIMARY KEY AUTOINCREMENT, note TEXT);"
             "CREATE TABLE keyless (note TEXT);"
             "CREATE VIEW big AS SELECT id FROM orders"
         )

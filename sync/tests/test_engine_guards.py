@@ -203,6 +203,21 @@ def test_that_the_old_value_is_there_does_not_prove_that_a_write_did_not_happen(
     assert ours(pair.right, "body") == ["new"] and pair.right.value(right, "body") == "b"
 
 
+@pytest.mark.parametrize(("comes_back", "written"), [(False, ["new"]), (True, [])], ids=["counter", "digest"])
+def test_an_old_version_proves_that_a_write_did_not_happen_unless_it_comes_back(
+    pair: Pair, comes_back: bool, written: list[str]
+) -> None:
+    promise = {"exact_version": True, "field_history": False, "complete_history": False}
+    pair.right.capabilities = replace(pair.right.capabilities, **promise, version_comes_back=comes_back)
+    left, _, _ = pair.linked(body="b")
+    pair.left.edit(left, body="new")
+    once(pair.right, "update", no_answer, "before")
+    pair.run()
+    pair.quiet()
+    assert ours(pair.right, "body") == written
+    assert [question.code for question in pair.open_conflicts()] == ([] if written else ["maybe_written"])
+
+
 def test_what_an_unanswered_write_brought_is_agreed_though_another_field_of_it_is_asked_about(pair: Pair) -> None:
     """One of the two was edited since; the rule of the other is taken out and comes back."""
     pair.right.capabilities = replace(pair.right.capabilities, field_history=False, complete_history=False)

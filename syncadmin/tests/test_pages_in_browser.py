@@ -83,7 +83,9 @@ class PagesInBrowserTests(StaticLiveServerTestCase):
         allowed.enable()
         self.addCleanup(allowed.disable)
         shop = sqlite3.connect(f"{folder.name}/shop.db")
-        shop.executescript("CREATE TABLE orders (id INTEGER PRIMARY KEY, note TEXT); CREATE TABLE keyless (note TEXT)")
+        shop.executescript(
+            "CREATE TABLE orders (id INTEGER PRIMARY KEY AUTOINCREMENT, note TEXT); CREATE TABLE keyless (note TEXT)"
+        )
         shop.close()
         return Connection.objects.create(name="Shop", kind="sqlite", address="sqlite:///shop.db")
 
