@@ -507,6 +507,30 @@ BUGS = [
         "",
         ("sync/tests/test_engine_sql_files.py::test_our_write_is_noticed_by_an_application_that_counts_versions",),
     ),
+    Bug(
+        "decimal-rounded",
+        "a number with more decimals than its column keeps is rounded there, and goes over its source",
+        "connections/connectors/sql_room.py",
+        "if self.places is not None and number and _places(number) > self.places:",
+        "if False:",
+        ("sync/tests/test_engine_sql_values.py", "connections/tests/test_sql_values.py"),
+    ),
+    Bug(
+        "hour-that-comes-twice",
+        "a moment that a column without a zone cannot tell is written, and goes over its source an hour off",
+        "connections/connectors/sql_values.py",
+        "if moment(made, column.zone) != column.room.floored(moment(value, None)):",
+        "if False:",
+        ("sync/tests/test_engine_sql_values.py", "connections/tests/test_sql_values.py"),
+    ),
+    Bug(
+        "blanks-in-a-key",
+        "the blanks that fill a key up are a part of its id in reads and none in triggers",
+        "connections/connectors/sql_room.py",
+        'return value if value is None else value.rstrip(" ")',
+        "return value",
+        ("connections/tests/test_sql_values.py",),
+    ),
     # What a result means. ------------------------------------------------------------------------------------------
     Bug(
         "base-of-unsent-fields-moved",

@@ -337,7 +337,7 @@ class SqlDatabase(Connector):
         selection = self._selection(shape, fields)
         query = selection.select().where(by.sa == self._account())
         if self.db.dialect != "sqlite":
-            begin = values.stored(made, since, self.db.dialect)
+            begin = values.compared(made, since, self.db.dialect)
             query = query.where(made.sa >= begin)
         rows = self.db.read(lambda session: [selection.read(answer) for answer in session.execute(query)])
         begin_at = values.moment(since, None)
@@ -354,16 +354,18 @@ class SqlDatabase(Connector):
         column = shape.columns.get(path)
         if column is None or not column.shown.matchable or path in shape.unreadable:
             raise Refused(f"{shape.name} cannot be searched by {path}. Nothing was read. Choose another match field.")
-        texts = {str(value).casefold(): str(value) for value in wanted if value not in (None, "")}
+        given = [str(value) for value in wanted if value not in (None, "")]
+        texts = {_folded(text): text.rstrip() for text in given}
         if not texts:
             return []
         selection = self._selection(shape, [*fields, path], scope or None)
-        query = selection.select().where(scopes.equals(column, list(texts.values()), list(texts), self.db.dialect))
+        looked_for = sorted({*given, *texts.values()})
+        query = selection.select().where(scopes.equals(column, looked_for, list(texts), self.db.dialect))
         if (let_in := scopes.condition(shape, scope, self.db.dialect)) is not None:
             query = query.where(let_in)
         rows = self.db.read(lambda session: [selection.read(answer) for answer in session.execute(query)])
-        # Databases differ in what they take for equal (accents, blanks at the end): here it is the same for all.
-        fitting = [row.record for row in rows if row and str(row.record.values.get(path) or "").casefold() in texts]
+        # Databases differ in what they take for equal (accents): here it is the same for all.
+        fitting = [row.record for row in rows if row and _folded(row.record.values.get(path)) in texts]
         return [replace(r, values={p: v for p, v in r.values.items() if p in fields}) for r in fitting]
 
     # Writes -----------------------------------------------------------------------------------------------------------
@@ -468,6 +470,11 @@ def _key_place(session: sa.Connection) -> Watch:
     statements = install.key_table(session.dialect.name)
     note = "Says which row we made for which record of the other side, so that none is made twice."
     return Watch("syncadmin_keys", "The table for our keys", there, note, ";\n".join(statements) + ";")
+
+
+def _folded(value: Any) -> str:
+    """A text to look for, without case and without blanks at the end, which some columns do not keep."""
+    return str(value or "").rstrip().casefold()
 
 
 def _alone(results: Sequence[WriteResult | ConnectorError]) -> WriteResult:

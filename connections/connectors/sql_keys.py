@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from connections.connectors.sql_room import Padded
 from connections.connectors.sql_values import ENUM, INTEGER, TEXT, UUID, Column
 
 # How a column may be stored whose value can be (part of) an id: its text must be the same everywhere.
@@ -55,6 +56,8 @@ def _value(column: Column, text: str, dialect: str) -> Any:
         except ValueError:
             return None
         return str(found) if dialect == "sqlite" else found
+    if isinstance(column.sa.type, Padded) and text.endswith(" "):
+        return None
     return None if column.stored == ENUM and column.options and text not in column.options else text
 
 

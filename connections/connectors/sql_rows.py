@@ -13,6 +13,7 @@ from connections.connectors import sql_keys as keys
 from connections.connectors import sql_values as values
 from connections.connectors.base import Record
 from connections.connectors.sql_helpers import KEYS
+from connections.connectors.sql_room import SINGLE, Padded
 from connections.connectors.sql_shape import COUNTER, NONE, WHOLE, XMIN, Shape
 from connections.connectors.sql_values import Column
 
@@ -54,7 +55,7 @@ class Selection:
         if shape.version == XMIN:
             self.columns.append(sa.cast(sa.literal_column(_qualified(shape, "xmin")), sa.Text).label(_VERSION))
         if shape.declared.correlation:
-            self.columns.append(sa.type_coerce(shape.table.c[shape.declared.correlation], sa.Text).label(_OUR_KEY))
+            self.columns.append(_as_told(shape.table.c[shape.declared.correlation], sa.Text()).label(_OUR_KEY))
         elif keys_table:
             self.columns.append(self._key_in_side_table().label(_OUR_KEY))
         if let_in is not None:
@@ -120,7 +121,10 @@ class Selection:
             if column.stored == values.LIST:
                 return sa.type_coerce(sa.cast(column.sa, sa.ARRAY(sa.Text)), sa.types.NullType()).label(column.name)
             return sa.cast(column.sa, sa.Text).label(column.name)
-        return sa.type_coerce(column.sa, sa.types.NullType()).label(column.name)
+        if self.dialect == "mysql" and column.room.binary == SINGLE:
+            # Told as it is, it comes with six digits; a sum is one of double precision and has them all.
+            return sa.type_coerce(column.sa.op("+")(sa.literal_column("0e0")), sa.types.NullType()).label(column.name)
+        return _as_told(column.sa, sa.types.NullType()).label(column.name)
 
     def _person(self, column: Column) -> Any:
         """The e-mail address behind a reference to a person, or "id:…" where there is none."""
@@ -176,6 +180,11 @@ class Selection:
         if name not in self.shape.columns or name in self.shape.unreadable or told[name] is None:
             return None
         return str(told[name]) or None
+
+
+def _as_told(column: Any, type_: Any) -> Any:
+    """The column as a value of a type that converts less; blanks that fill a CHAR are no part of what it says."""
+    return column if isinstance(column.type, Padded) else sa.type_coerce(column, type_)
 
 
 def _in_kind(column: Column, raw: Any) -> Any:

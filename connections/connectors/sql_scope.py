@@ -49,7 +49,7 @@ def _of_line(shape: Shape, line: str, dialect: str) -> sa.ColumnElement[bool]:
     sign = _SIGNS[read["sign"]]
     texts = [part.strip() for part in read["rest"].split(",")] if sign in ("in", "not in") else [read["rest"].strip()]
     try:
-        wanted = [values.stored(column, _normal(column, text), dialect) for text in texts]
+        wanted = [values.compared(column, _normal(column, text), dialect) for text in texts]
     except (ValueError, ArithmeticError) as error:
         raise _unreadable(line, str(error)) from None
     if any(one is None for one in wanted) or column.shown.kind == "set":
@@ -101,5 +101,7 @@ def equals(column: values.Column, given: Sequence[str], folded: Sequence[str], d
     if column.stored == values.UUID:
         return sa.cast(column.sa, sa.Text).in_([text.lower() for text in given])
     text = sa.func.syncadmin_fold(column.sa) if dialect == "sqlite" else sa.func.lower(column.sa)
-    lowered = folded if dialect == "sqlite" else sorted({*folded, *(one.lower() for one in given)})
+    if dialect == "oracle" and column.room.padded:
+        text = sa.func.rtrim(text)  # with it alone a CHAR keeps its blanks when it is compared
+    lowered = sorted({*folded, *(one.casefold() if dialect == "sqlite" else one.lower() for one in given)})
     return sa.or_(column.sa.in_(given), text.in_(lowered))

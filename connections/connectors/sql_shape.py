@@ -18,6 +18,7 @@ from connections.connectors import sql_values as values
 from connections.connectors.base import Field, NotAllowed, Option
 from connections.connectors.sql_declared import Declared, PeopleTable
 from connections.connectors.sql_keys import KEY_STORES
+from connections.connectors.sql_room import Padded, room_of
 from connections.connectors.sql_values import Column
 
 # How the version of a row is told, see sql_rows.py; NONE where only ids are asked for.
@@ -146,6 +147,8 @@ def _plain(session: sa.Connection, described: Any, key: bool = False) -> sa.Colu
     plain = isinstance(type_, sa.Integer) or (isinstance(type_, sa.String) and not isinstance(type_, sa.Enum))
     if session.dialect.name != "postgresql" and not plain:
         type_ = AsGiven()
+    elif session.dialect.name == "postgresql" and isinstance(type_, sa.CHAR):
+        type_ = Padded(type_.length)
     nullable = described.get("nullable", True) and not key
     return sa.Column(described["name"], type_, nullable=nullable, primary_key=key)
 
@@ -338,7 +341,8 @@ def _column(
         declared.changed_by,
         declared.created_by,
     )
-    fixed = generated or ours or stored[0] == values.BYTES
+    cuts = session.dialect.name == "postgresql" and type(type_) is sa.String  # "char" and name, without a word
+    fixed = generated or ours or cuts or stored[0] == values.BYTES
     shown = Field(
         path=name,
         label=name.replace("_", " ").strip().capitalize() or name,
@@ -355,7 +359,8 @@ def _column(
         stored=stored[0],
         shown=shown,
         sa=table.c[name],
-        zone=zone,
+        zone=ZoneInfo("UTC") if stored[0] == values.INSTANT else zone,  # MySQL tells a TIMESTAMP by our session's zone
+        room=room_of(session.dialect.name, type_),
         items=stored[1],
         options=listed,
         people=is_person,

@@ -67,4 +67,4 @@ def _now(column: Column, dialect: str) -> Any:
 
 def _here(column: Column, dialect: str) -> Any:
     """By our own clock, where the database does not know the zone's rules."""
-    return values.stored(column, values.stamp(datetime.now(UTC)), dialect)
+    return values.compared(column, values.stamp(datetime.now(UTC)), dialect)

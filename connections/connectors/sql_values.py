@@ -1,7 +1,8 @@
 """Values of columns: read into the contract's normal forms and written back, each type keeping its meaning.
 
 What cannot be told exactly in the normal form (a decimal with more digits than a JSON number carries, infinity, a date
-that is none) is unreadable in that row, never rounded and never empty.
+that is none) is unreadable in that row, never rounded and never empty. What a column would tell again as another value
+is refused, never written: see sql_room.py.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 import re
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -20,6 +21,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 
 from connections.connectors.base import Field
+from connections.connectors.sql_room import DOUBLE, SINGLE, Room, shortest_single
 from connections.connectors.untrusted_json import parse_json
 
 # How a column stores its value; the contract's kind follows from it, see KIND_OF.
@@ -44,6 +46,7 @@ KIND_OF = {
     SET: "set",
 }
 DEEPEST_JSON = 64
+LONGEST_NUMBER = 400  # digits: more than any floating number has
 
 
 class Untellable(ValueError):
@@ -59,6 +62,7 @@ class Column:
     shown: Field
     sa: sa.Column[Any]
     zone: ZoneInfo
+    room: Room = field(default_factory=Room)
     items: str = TEXT
     options: tuple[str, ...] = ()
     people: bool = False  # refers to the table of people
@@ -105,6 +109,10 @@ def number(raw: Any) -> int | float:
     if Decimal(repr(carried)) != exact:
         raise Untellable("more digits than a number can carry")
     return carried
+
+
+def _floating(column: Column, raw: Any) -> int | float:
+    return number(shortest_single(float(raw)) if column.room.binary == SINGLE else raw)
 
 
 def _boolean(column: Column, raw: Any) -> bool:
@@ -158,15 +166,26 @@ def _json(column: Column, raw: Any) -> str:
     return found
 
 
-def canonical_json(text: str) -> str | None:
-    """Equal for texts that say the same; None for one that is no JSON. Numbers keep every digit they have."""
+def canonical_json(text: str, doubles: bool = False) -> str | None:
+    """Equal for texts that say the same; None for one that is no JSON. Numbers keep every digit they have.
+
+    doubles: as a database tells it that keeps all but whole numbers of 64 bits as floating ones.
+    """
     if parse_json(text) is None and text.strip() != "null":
         return None
     try:
-        read = json.loads(text, parse_float=Decimal)
-    except (ValueError, RecursionError):
+        read = json.loads(text, parse_float=_double if doubles else Decimal, parse_int=_word if doubles else int)
+    except (ValueError, ArithmeticError, RecursionError):
         return None
     return _written(read)
+
+
+def _double(text: str) -> Decimal:
+    return Decimal(repr(float(text)))
+
+
+def _word(text: str) -> int | Decimal:
+    return int(text) if -(2**63) <= int(text) < 2**64 else _double(text)
 
 
 def _written(value: Any) -> str:
@@ -175,7 +194,15 @@ def _written(value: Any) -> str:
         return "{" + ",".join(f"{json.dumps(k, ensure_ascii=False)}:{_written(v)}" for k, v in pairs) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(_written, value)) + "]"
-    return str(value) if isinstance(value, Decimal) else json.dumps(value, ensure_ascii=False)
+    return _digits(value) if isinstance(value, Decimal) else json.dumps(value, ensure_ascii=False)
+
+
+def _digits(value: Decimal) -> str:
+    """Without an exponent and without a sign of zero, as PostgreSQL writes the numbers of its jsonb."""
+    places = value.as_tuple().exponent
+    if not isinstance(places, int) or abs(places) > LONGEST_NUMBER:
+        return str(value)
+    return format(value if value else Decimal((0, (0,), min(places, 0))), "f")
 
 
 def _list(column: Column, raw: Any) -> list[str]:
@@ -188,7 +215,7 @@ def _list(column: Column, raw: Any) -> list[str]:
 _READ: dict[str, Callable[[Column, Any], Any]] = {
     INTEGER: lambda column, raw: number(raw),
     DECIMAL: lambda column, raw: number(raw),
-    FLOAT: lambda column, raw: number(raw),
+    FLOAT: _floating,
     TEXT: _text,
     UUID: lambda column, raw: str(raw).lower(),
     ENUM: _text,
@@ -207,14 +234,47 @@ _READ: dict[str, Callable[[Column, Any], Any]] = {
 
 
 def stored(column: Column, value: Any, dialect: str) -> Any:
-    """What the driver is given for a normal value. Raises ValueError, with words for people, on what does not fit."""
+    """What the driver is given to write a normal value. Raises ValueError, with words for people, on what does not fit.
+
+    ⚑ What is written is read again as `value`, or as what is compared with it as equal.
+    """
     if value is None or value == [] or value == "":
         return None
-    made = _WRITE[column.stored](column, value)
+    return _given(column, _kept(column, _WRITE[column.stored](column, value), value), dialect)
+
+
+def compared(column: Column, value: Any, dialect: str) -> Any:
+    """What the driver is given to compare a column with: nothing is kept, so it need not fit. Raises ValueError."""
+    return None if value in (None, "", []) else _given(column, _WRITE[column.stored](column, value), dialect)
+
+
+def _given(column: Column, made: Any, dialect: str) -> Any:
     if dialect == "sqlite":
         return _for_sqlite(column, made)
     if dialect != "postgresql" and column.stored == SET:
         return ",".join(made)
+    return made
+
+
+def _kept(column: Column, made: Any, value: Any) -> Any:
+    """`made`, which is `value` in Python, as the column keeps it. Raises ValueError where that says another thing."""
+    match column.stored:
+        case "integer" | "decimal" | "float":
+            column.room.check(exact(value))
+        case "text" if column.room.padded:
+            return made.rstrip(" ")
+        case "instant" | "local":
+            made = column.room.floored(made)
+            if moment(made, column.zone) != column.room.floored(moment(value, None)):
+                raise ValueError(
+                    "lies in an hour that comes twice there, as clocks go back: the column has no zone to say which"
+                )
+        case "time" | "uuid" | "date" | "json" | "list":
+            made = column.room.time_of_day(made) if isinstance(made, time) else made
+            told = normal(column, made)
+            if told != (sorted(set(value)) if isinstance(value, list) else value):
+                said = ", ".join(told) if isinstance(told, list) else str(told)
+                raise ValueError(f"would be kept as “{said[:200]}”")
     return made
 
 
@@ -265,11 +325,11 @@ def _written_moment(column: Column, value: Any) -> datetime:
     if not isinstance(value, str):
         raise ValueError("is no time")
     at = moment(value, None)
-    return at if column.stored == INSTANT else at.astimezone(column.zone).replace(tzinfo=None)
+    return at if column.stored == INSTANT else at.astimezone(column.zone).replace(tzinfo=None, fold=0)
 
 
 def _written_json(column: Column, value: Any) -> str:
-    found = canonical_json(value) if isinstance(value, str) else None
+    found = canonical_json(value, column.room.binary == DOUBLE) if isinstance(value, str) else None
     if found is None:
         raise ValueError("is no JSON")
     return found
@@ -283,6 +343,11 @@ def _written_list(column: Column, value: Any) -> list[Any]:
         raise ValueError(f"“{unknown[0][:80]}” is not an option")
     if column.stored == SET and any("," in item for item in value):
         raise ValueError("holds a comma, which such a set cannot")
+    longest = column.room.length
+    if longest and any(len(item) > longest for item in value):
+        raise ValueError(f"holds a text that is longer than {longest} characters")
+    if column.items == UUID:
+        return [str(uuid.UUID(item)) for item in value]
     return [int(item) for item in value] if column.items == INTEGER else list(value)
 
 

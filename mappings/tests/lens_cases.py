@@ -37,6 +37,7 @@ LABELS = [{"left": "bug", "right": "Bug"}, {"left": "defect", "right": "Bug"}, {
 
 LENSES: list[tuple[str, Lens, Any, Any]] = [
     ("same", build("same"), words, words),
+    ("same, of moments", build("same", "datetime", "datetime"), moments, moments),
     (
         "value_map",
         build("value_map", entries=PRIORITIES),

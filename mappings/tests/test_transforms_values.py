@@ -153,6 +153,24 @@ def test_a_date_keeps_the_time_of_day(kinds: Any, params: Any, source: Any, old:
     assert build("date_time", *kinds, params).to_right(source, old, None) == expected
 
 
+@pytest.mark.parametrize("transform", ["same", "date_time"])
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2026-11-20T10:00:00.789Z", "2026-11-20T10:00:00Z", True),
+        ("2026-11-20T10:00:00.123987Z", "2026-11-20T10:00:00.123000Z", True),
+        ("2026-11-20T10:00:00.123987Z", "2026-11-20T10:00:00.120000Z", False),
+        ("2026-11-20T10:00:00.789Z", "2026-11-20T10:00:01Z", False),
+        ("2026-11-20T10:00:00.123987Z", "2026-11-20T10:00:00.123900Z", False),
+    ],
+)
+def test_moments_agree_as_exactly_as_the_side_that_keeps_less(transform: str, one: str, other: str, same: bool) -> None:
+    """Seconds or milliseconds; what is more exact stays where it is."""
+    lens = build(transform, "datetime", "datetime")
+    assert lens.equal(one, other) is lens.equal(other, one) is same
+    assert lens.to_left(other, one, None) == (one if same else other)
+
+
 @pytest.mark.parametrize("value", ["tomorrow", "2026-13-01", "20261120T", 5])
 def test_what_is_no_date_goes_to_review(value: Any) -> None:
     assert refusal(build("date_time", "date", "datetime").to_right, value, None, None) == (

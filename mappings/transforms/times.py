@@ -41,9 +41,13 @@ def _says_the_same(one: date | datetime | None, other: date | datetime | None, z
         return one is other
     if not isinstance(one, datetime) or not isinstance(other, datetime):
         return _day(one, zone) == _day(other, zone)
-    # Many systems keep whole seconds only.
-    coarse = not one.microsecond or not other.microsecond
-    return one == other or (coarse and one.replace(microsecond=0) == other.replace(microsecond=0))
+    # Many systems keep whole seconds only, or milliseconds.
+    step = next(step for step in (1_000_000, 1_000, 1) if not one.microsecond % step or not other.microsecond % step)
+    return _cut(one, step) == _cut(other, step)
+
+
+def _cut(moment: datetime, step: int) -> datetime:
+    return moment.replace(microsecond=moment.microsecond - moment.microsecond % step)
 
 
 def build_date_time(

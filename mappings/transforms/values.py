@@ -8,6 +8,7 @@ from typing import Any
 
 from mappings.transforms.base import CannotExpress, FieldSpec, Lens, Put, Transform
 from mappings.transforms.table import is_empty, value_table
+from mappings.transforms.times import build_date_time
 
 KINDS = ("text", "option", "set", "person", "number", "boolean", "date", "datetime", "reference")
 TEXT_LIKE = ("text", "option", "reference")
@@ -39,6 +40,8 @@ def _same(source: Any, old: Any, base: Any) -> Any:
 
 
 def build_same(params: Mapping[str, Any], left: FieldSpec, right: FieldSpec, entries: Entries) -> Lens:
+    if left.kind == right.kind == "datetime":
+        return build_date_time({}, left, right, [])  # one moment, though one side keeps it less exactly
     return Lens(_same, _same)
 
 
