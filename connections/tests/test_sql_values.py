@@ -40,6 +40,8 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iter
         world = World(kind, tmp_path, monkeypatch, frozen=False, **{"tables": "", **declared})
         made.append(world)
         world.run("DROP TABLE IF EXISTS things")
+        if kind == SQLITE:  # else it gives ids twice, and is not watched
+            columns = columns.replace("INTEGER PRIMARY KEY", "INTEGER PRIMARY KEY AUTOINCREMENT")
         world.run(f"CREATE TABLE things ({columns})")
         if kind == POSTGRESQL:
             world.run("ALTER TABLE things OWNER TO syncadmin_test")
