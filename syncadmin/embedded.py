@@ -9,13 +9,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import stat
+import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 # sun_path holds 108 bytes with its end mark on Linux, 104 on macOS.
 LONGEST_SOCKET_PATH = 103
+STORED = "valkey"  # its folder in the data folder
 ENDING_SECONDS = 10.0  # how long a left-over server may take to write its data
 
 
@@ -61,7 +66,7 @@ def command(data_dir: Path) -> list[str]:
         "dir": str(data_dir),
         "pidfile": str(data_dir / "valkey.pid"),
         "appendonly": "yes",
-        "appenddirname": "valkey",
+        "appenddirname": STORED,
         "save": "",
         "maxmemory-policy": "noeviction",  # a queue must refuse rather than forget
         "loglevel": "warning",
@@ -69,6 +74,36 @@ def command(data_dir: Path) -> list[str]:
         "daemonize": "no",
     }
     return [str(get_binary_path()), *(part for name, value in options.items() for part in (f"--{name}", value))]
+
+
+def serve(data_dir: Path) -> None:
+    """Become the server. What an earlier one stored and no server can load is put aside.
+
+    A disk that was full may leave a file behind that is refused at every start, and nothing would be synced before
+    somebody came. Nothing depends on it: the queues only name work that the database holds.
+    """
+    prepare(data_dir)
+    stored, aside = data_dir / STORED, data_dir / f"{STORED}.unreadable"
+    if stored.exists() and not _loads(data_dir):
+        shutil.rmtree(aside, ignore_errors=True)
+        stored.rename(aside)
+        print(
+            "What the embedded Valkey had stored cannot be loaded, so it starts empty. Nothing is lost: what waits is "
+            f"in the database and is queued again within a minute. The former files are in {aside} and may be deleted.",
+            flush=True,
+        )
+    arguments = command(data_dir)
+    os.execv(arguments[0], arguments)  # noqa: S606 - the path of our own package's binary
+
+
+def _loads(data_dir: Path) -> bool:
+    """Whether a server comes up with what is stored; it is ended again."""
+    with subprocess.Popen(command(data_dir)) as tried:  # noqa: S603 - our own package's binary
+        while tried.poll() is None and not _answers(data_dir):
+            time.sleep(0.02)
+        up = tried.poll() is None
+        tried.terminate()
+    return up
 
 
 def prepare(data_dir: Path) -> None:
@@ -96,13 +131,23 @@ def prepare(data_dir: Path) -> None:
 
 def answering_pid(data_dir: Path) -> int | None:
     """The process id of the server that answers on our socket, if one does."""
+    return _asked(data_dir, lambda client: int(client.info("server")["process_id"]))
+
+
+def _answers(data_dir: Path) -> bool:
+    """Whether it has loaded what is stored."""
+    return bool(_asked(data_dir, lambda client: client.ping()))
+
+
+def _asked(data_dir: Path, ask: Callable[[Any], Any]) -> Any:
+    """None where nobody answers."""
     import redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
     client = redis.Redis(unix_socket_path=str(socket_path(data_dir)), socket_timeout=2, retry=Retry(NoBackoff(), 0))
     try:
-        return int(client.info("server")["process_id"])
+        return ask(client)
     except (redis.RedisError, OSError):
         return None
     finally:

@@ -73,8 +73,7 @@ def start_redis(family: Supervisor) -> None:
     """The embedded Valkey, unless REDIS_URL names a server. Returns once it answers."""
     if settings.REDIS_URL:
         return
-    embedded.prepare(settings.DATA_DIR)
-    family.start("valkey", embedded.command(settings.DATA_DIR), foundation=True)
+    family.start("valkey", partial(embedded.serve, settings.DATA_DIR), foundation=True)
     family.wait(lambda: embedded.answering_pid(settings.DATA_DIR) is not None, "The embedded Valkey", REDIS_SECONDS)
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,3 +74,45 @@ def test_a_server_left_behind_by_a_killed_start_is_ended_first(
     embedded.prepare(data_dir)
     assert process.wait(timeout=10) == 0
     assert embedded.answering_pid(data_dir) is None
+
+
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [("*.manifest", b""), ("*.base.rdb", b"VALKEY"), ("*.incr.aof", b"*3\r\n$3\r\nSET\r\n$1\r\nb\r\nno number\r\n")],
+)
+def test_a_server_that_cannot_load_what_is_stored_starts_empty_and_says_so(
+    server: tuple[Path, subprocess.Popen[bytes]], file: str, says: bytes
+) -> None:
+    data_dir, process = server
+    redis.Redis.from_url(embedded.url(data_dir)).set("kept", "yes")
+    process.kill()
+    process.wait()
+    [stored] = (data_dir / embedded.STORED).glob(file)
+    stored.write_bytes(says)
+    code = "import sys; from pathlib import Path; from syncadmin import embedded; embedded.serve(Path(sys.argv[1]))"
+    again = subprocess.Popen([sys.executable, "-c", code, str(data_dir)], stdout=subprocess.PIPE)
+    try:
+        wait_for(data_dir)
+        assert redis.Redis.from_url(embedded.url(data_dir)).get("kept") is None
+        assert (data_dir / f"{embedded.STORED}.unreadable").is_dir()
+    finally:
+        again.kill()
+    assert b"Nothing is lost" in again.communicate()[0]
+
+
+def test_what_can_be_loaded_is_kept(server: tuple[Path, subprocess.Popen[bytes]]) -> None:
+    data_dir, process = server
+    client = redis.Redis.from_url(embedded.url(data_dir))
+    client.set("kept", "yes")
+    client.execute_command("WAITAOF", 1, 0, 1000)
+    code = "import sys; from pathlib import Path; from syncadmin import embedded; embedded.serve(Path(sys.argv[1]))"
+    process.kill()
+    process.wait()
+    again = subprocess.Popen([sys.executable, "-c", code, str(data_dir)])
+    try:
+        while embedded.answering_pid(data_dir) != again.pid:
+            time.sleep(0.02)
+        assert redis.Redis.from_url(embedded.url(data_dir)).get("kept") == b"yes"
+    finally:
+        again.kill()
+        again.wait()
