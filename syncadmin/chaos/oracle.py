@@ -60,6 +60,7 @@ BY_PERSON = frozenset({"resolved", "undone"})
 # Codes of a write whose answer was lost and whose fate nothing tells: a person is asked, or nobody can read the record.
 MAYBE_WRITTEN = frozenset({"maybe_written", "gone_unanswered"})
 KINDS = ("lost", "duplicated", "resurrected", "flip-flopped", "invented")
+LINES_SHOWN = 20  # of the log, about a record that came back: more than a pair has as a whole
 CLOCK_SECONDS = 0.05  # stamps of the two systems are rounded differently
 
 
@@ -195,7 +196,8 @@ def _records(evidence: Evidence) -> Iterable[Finding]:
             gone = [record for record in claimants if record.gone is not None]
             back = [r for r in alive if r.made and r.made.account == evidence.ours and any(_before(g, r) for g in gone)]
             if back:
-                yield Finding("resurrected", f"the deleted twin of {name} came back as {back[0].name}", _made(back))
+                shown = _way_of(evidence, [*gone, *back], name)
+                yield Finding("resurrected", f"the deleted twin of {name} came back as {back[0].name}", shown)
         for record in records.values():
             alone = record.gone is None and evidence.twin(record) is None
             if alone and _made_by_people(evidence, record) and not _asked_about(evidence, record):
@@ -208,6 +210,16 @@ def _before(gone: Record, made: Record) -> bool:
 
 def _made(records: Sequence[Record]) -> list[str]:
     return [record.made.line() for record in records if record.made]
+
+
+def _way_of(evidence: Evidence, records: Sequence[Record], twin: str) -> list[str]:
+    """When they were made and deleted, and what the log says of them as a whole: whether we knew of them in time."""
+    accepted = sorted(
+        (one for record in records for one in (record.made, record.gone) if one), key=lambda one: one.number
+    )
+    names = {twin, *(name for record in records for name in (record.name, record.id))}
+    told = [one for one in evidence.audit if names & set(one.label.split(" = ")) and not one.field]
+    return [one.line() for one in accepted] + [one.line() for one in told[:LINES_SHOWN]]
 
 
 def _made_by_people(evidence: Evidence, record: Record) -> bool:

@@ -230,7 +230,9 @@ def test_a_twin_that_comes_back_after_its_deletion_is_resurrected(logs: Logs) ->
     assert logs.kinds() == []
     logs.field("right", "500B", "Subject", None, "Old", US, "create")
     logs.field("right", "500B", "Jira_Key__c", None, "SUP-1")
-    assert logs.kinds() == ["resurrected"]
+    (finding,) = judge(logs.evidence())
+    assert finding.kind == "resurrected"
+    assert [line.split()[4] for line in finding.evidence if line.startswith("right")] == ["create", "delete", "create"]
 
 
 def test_a_deletion_of_ours_is_a_loss(logs: Logs) -> None:
