@@ -152,7 +152,7 @@ def save_draft(connection: Connection, change: Change, user: Any, seal: str, sec
 
 def _as_untested(row: Any) -> list[str]:
     row.tokens = {}  # they were got with what was replaced
-    note_state(row, Connection.State.UNTESTED, but_for=[Connection.State.ACCOUNT_CHANGED])
+    note_state(row, Connection.State.UNTESTED)
     return ["tokens"]
 
 

@@ -195,6 +195,5 @@ class ConnectionForm(forms.Form):
         # Named columns: workers keep their own facts in this row meanwhile.
         connection.save(update_fields=columns if connection.pk else None)
         if changed:
-            # Whose account answers a test tells: until then, another one that was found still halts.
-            note_state(connection, Connection.State.UNTESTED, but_for=[Connection.State.ACCOUNT_CHANGED])
+            note_state(connection, Connection.State.UNTESTED)
         return self.connection

@@ -290,8 +290,7 @@ def _write_connection(change: ConfigChange, item: Mapping[str, Any], environ: Ma
     connection.tokens = {}  # type: ignore[assignment]
     # Named columns: workers keep their own facts in this row meanwhile.
     _saved(connection, change, ["kind", "address", "settings", "secrets", "tokens", "updated_at"])
-    # Whose account answers a test tells: until then, another one that was found still halts.
-    note_state(connection, Connection.State.UNTESTED, but_for=[Connection.State.ACCOUNT_CHANGED])
+    note_state(connection, Connection.State.UNTESTED)
     return connection
 
 
@@ -334,14 +333,6 @@ def _write_mapping(change: ConfigChange, item: Mapping[str, Any], environ: Mappi
     values = {name: item[name] for name in SETTINGS}
     for side in Side.values:
         values[f"{side}_connection"] = Connection.objects.get(name=item[side]["connection"])
-        if mapping.published_id and _elsewhere(mapping, side, item[side]):
-            raise ConfigError(
-                [
-                    f"mappings.{change.name}.{side}: a mapping that was published keeps its connection and object "
-                    "type, since what it linked and last agreed is of their records. Nothing was changed. Write a "
-                    "mapping of another name for the other system."
-                ]
-            )
         values |= {name.format(side): item[side][key] for name, key in SIDE_SETTINGS.items()}
     for name, value in values.items():
         setattr(mapping, name, value)
@@ -362,11 +353,6 @@ def _write_mapping(change: ConfigChange, item: Mapping[str, Any], environ: Mappi
     for rule in rules.values():
         rule.delete()
     return mapping
-
-
-def _elsewhere(mapping: models.Mapping, side: str, item: Mapping[str, Any]) -> bool:
-    """⚑ Runs read and write at once where the mapping points to, with the links and bases of the former records."""
-    return (mapping.connection(side).name, mapping.object_type(side)) != (item["connection"], item["object_type"])
 
 
 WRITERS = {

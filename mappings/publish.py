@@ -84,7 +84,7 @@ def document_of(mapping: Mapping, left_fields: Sequence[Field], right_fields: Se
         "brakes": mapping.brakes,
         "rules": [rule_document(rule, left, right) for rule in rules],
         # Ids of those switched off: what is asked about them waits, what is asked about any other rule is over.
-        "off": off_in(mapping),
+        "off": list(mapping.rules.filter(enabled=False).values_list("rule_id", flat=True)),
         "create_fields": {
             "left": [field_snapshot(path, left) for path in mapping.create_defaults_left],
             "right": [field_snapshot(path, right) for path in mapping.create_defaults_right],
@@ -120,11 +120,6 @@ def other_pairs(mapping: Mapping) -> list[tuple[str, tuple[int, str], tuple[int,
         )
         for other in others
     ]
-
-
-def off_in(mapping: Mapping) -> list[str]:
-    """Ids of the rules that are switched off in the draft."""
-    return list(mapping.rules.filter(enabled=False).values_list("rule_id", flat=True))
 
 
 def publish(
@@ -165,9 +160,7 @@ def roll_back(mapping: Mapping, number: int, user: Any) -> MappingVersion:
         replaced = draft_settings(locked)
         restore_draft(locked, old.document)
         hooks.audit("config", "draft_replaced", user=user, mapping=locked, params={"version": number}, before=replaced)
-        # ⚑ A rule that came later is off in the draft and stays known: what is asked about it still waits.
-        document = {**old.document, "off": off_in(locked)}
-        version = _land(locked, document, user, "", "version_rolled_back", rolled_back_to=number)
+        version = _land(locked, old.document, user, "", "version_rolled_back", rolled_back_to=number)
     mapping.refresh_from_db()
     return version
 

@@ -159,20 +159,6 @@ def test_a_file_does_not_take_back_a_version_published_while_it_is_applied(mappi
     assert (mapping.state, mapping.published.number, mapping.poll_seconds) == ("active", 1, 60)
 
 
-@pytest.mark.parametrize("name", ["connection", "object_type"])
-def test_a_file_leads_no_published_mapping_to_other_records(mapping, name):
-    """A run would write at once, with the links and last agreed values of the former ones."""
-    elsewhere = {"connection": "Elsewhere", "object_type": "epic"}
-    Connection.objects.create(name="Elsewhere", kind="jira", address="https://other.atlassian.net")
-    version = MappingVersion.objects.create(mapping=mapping, number=1, document={})
-    Mapping.objects.update(published=version)
-    text = edited(lambda data: data["mappings"]["support"]["left"].update({name: elsewhere[name]}))
-    with pytest.raises(ConfigError, match="keeps its connection and object type"):
-        apply(text, None, ENVIRON)
-    mapping.refresh_from_db()
-    assert (mapping.left_connection.name, mapping.left_object_type) == ("Jira", "issue")
-
-
 def test_plan_names_each_field_that_changes(mapping):
     def change(data):
         data["mappings"]["support"]["poll_seconds"] = 60
