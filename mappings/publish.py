@@ -84,12 +84,16 @@ def document_of(mapping: Mapping, left_fields: Sequence[Field], right_fields: Se
         "brakes": mapping.brakes,
         "rules": [rule_document(rule, left, right) for rule in rules],
         # Ids of those switched off: what is asked about them waits, what is asked about any other rule is over.
-        "off": list(mapping.rules.filter(enabled=False).values_list("rule_id", flat=True)),
+        "off": off_rules(mapping),
         "create_fields": {
             "left": [field_snapshot(path, left) for path in mapping.create_defaults_left],
             "right": [field_snapshot(path, right) for path in mapping.create_defaults_right],
         },
     }
+
+
+def off_rules(mapping: Mapping) -> list[str]:
+    return list(mapping.rules.filter(enabled=False).values_list("rule_id", flat=True))
 
 
 def _side_document(mapping: Mapping, side: str) -> dict[str, Any]:
@@ -160,7 +164,9 @@ def roll_back(mapping: Mapping, number: int, user: Any) -> MappingVersion:
         replaced = draft_settings(locked)
         restore_draft(locked, old.document)
         hooks.audit("config", "draft_replaced", user=user, mapping=locked, params={"version": number}, before=replaced)
-        version = _land(locked, old.document, user, "", "version_rolled_back", rolled_back_to=number)
+        # ⚑ Rules that are switched off now stay in the draft: what is asked about them goes on waiting.
+        document = {**old.document, "off": off_rules(locked)}
+        version = _land(locked, document, user, "", "version_rolled_back", rolled_back_to=number)
     mapping.refresh_from_db()
     return version
 

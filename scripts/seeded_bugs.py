@@ -377,6 +377,14 @@ BUGS = [
             "::test_a_connection_that_needs_a_person_takes_no_comparison_after_a_restore_away",
         ),
     ),
+    Bug(
+        "roll-back-ends-questions",
+        "a roll back ends what is asked about a rule that is switched off, and its policy decides later",
+        "mappings/publish.py",
+        'document = {**old.document, "off": off_rules(locked)}',
+        "document = old.document",
+        ("sync/tests/test_engine_versions.py::test_a_question_about_a_rule_that_is_off_survives_a_roll_back",),
+    ),
     # Sending. ------------------------------------------------------------------------------------------------------
     Bug(
         "resend-on-time-out",

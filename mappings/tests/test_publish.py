@@ -287,6 +287,14 @@ def test_rolling_back_repeats_the_old_document_as_a_new_version_and_restores_the
     assert calls == [mapping.pk] * 3
 
 
+def test_rules_that_are_off_by_now_are_off_in_the_version_of_a_roll_back(mapping, user):
+    """They stay in the draft, so what is asked about them waits."""
+    first = landed(mapping, user)
+    rule = add(mapping, "points", "Effort__c", enabled=False)
+    version = roll_back(Mapping.objects.get(pk=mapping.pk), 1, user)
+    assert version.document == {**first.document, "off": [rule.rule_id]}
+
+
 def test_the_draft_that_a_roll_back_replaces_is_kept_in_the_audit_log(mapping, user):
     landed(mapping, user)
     edit(mapping, "duedate", direction="to_left")

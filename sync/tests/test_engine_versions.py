@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from connections.connectors.base import Refused
+from mappings import publish as publishing
+from mappings.models import ConflictPolicy, FieldMapping, Mapping
 from sync.models import AuditEntry, Conflict, Link
 from sync.tests.conftest import DEFAULT_RULES, Pair
 
@@ -55,6 +57,41 @@ def test_a_question_waits_while_its_rule_is_off_and_ends_when_it_is_removed(pair
     pair.publish(rules=DEFAULT_RULES, off=[])
     pair.quiet()
     assert asked_about(pair)[1:] == [("body", "open", "")], "an older version brought it back: it asks again"
+
+
+def test_a_question_about_a_rule_that_is_off_survives_a_roll_back(pair: Pair) -> None:
+    """The rule stays in the draft: switched on again, its policy must not decide what a person was asked about."""
+
+    def published() -> int:
+        draft = Mapping.objects.get(pk=pair.mapping.pk)
+        return publishing.publish(draft, None, left_fields=pair.left.fields, right_fields=pair.right.fields).number
+
+    def rule(path: str) -> FieldMapping:
+        return FieldMapping.objects.create(mapping=pair.mapping, rule_id=path, left_field=path, right_field=path)
+
+    Mapping.objects.update(published=None, match_keys=[[{"left": "ref", "right": "ref"}]])
+    pair.mapping.versions.all().delete()
+    rule("title")
+    first = published()
+    body = FieldMapping.objects.filter(pk=rule("body").pk)
+    published()
+    left, right, _ = pair.linked(body="agreed")
+    pair.left.edit(left, body="left")
+    pair.right.edit(right, body="right")
+    pair.quiet()
+    body.update(enabled=False)
+    published()
+    pair.quiet()
+    publishing.roll_back(Mapping.objects.get(pk=pair.mapping.pk), first, None)
+    pair.quiet()
+    assert asked_about(pair) == [("body", "open", "")]
+    body.update(enabled=True, policy=ConflictPolicy.objects.create(name="Left decides", kind="left"))
+    published()
+    pair.ring("left", left)
+    pair.ring("right", right)
+    pair.quiet()
+    assert asked_about(pair) == [("body", "open", "")]
+    assert pair.both(left, right, "body") == ("left", "right")
 
 
 def test_a_value_that_was_refused_under_a_removed_rule_is_no_longer_kept_back(pair: Pair) -> None:
