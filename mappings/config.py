@@ -20,9 +20,10 @@ from connections.describing import DRAFT
 from connections.models import Connection
 from connections.pauses import note_state
 from mappings import models
-from mappings.config_file import SECTIONS, ConfigError, dump, load
+from mappings.config_checks import moved_records, problems_of
+from mappings.config_file import ConfigError, dump, load
 from mappings.models import ConflictPolicy, FieldMapping, Side, ValueMap
-from mappings.remote import connection_form, secrets_go_to
+from mappings.remote import secrets_go_to
 
 Thing = TypeVar("Thing", Connection, ConflictPolicy, ValueMap, models.Mapping)
 
@@ -62,7 +63,8 @@ def plan(text: str, environ: Mapping[str, str] | None = None) -> list[ConfigChan
     """
     wanted = load(text)
     current = stored()
-    _check_names(wanted, current)
+    if problems := problems_of(wanted, current):
+        raise ConfigError(problems)
     changes = []
     for section in ORDER:
         if section not in wanted:
@@ -199,43 +201,6 @@ def stored_rule(rule: FieldMapping) -> dict[str, Any]:
 # Comparing. --------------------------------------------------------------------------------------------------
 
 
-def _check_names(wanted: Mapping[str, Any], current: Mapping[str, Any]) -> None:
-    """Everything a mapping names must be in the file, or stored where the file lacks the section."""
-    known = {section: set(wanted.get(section, current[section])) for section in SECTIONS}
-    problems = []
-    for slug, mapping in wanted.get("mappings", {}).items():
-        for side in Side.values:
-            name = mapping[side]["connection"]
-            if name not in known["connections"]:
-                problems.append(f"mappings.{slug}.{side}.connection: there is no connection {name!r}.")
-        for number, rule in enumerate(mapping["rules"], start=1):
-            for key, section in (("value_map", "value_maps"), ("policy", "policies")):
-                if rule[key] and rule[key] not in known[section]:
-                    problems.append(f"mappings.{slug}.rules[{number}].{key}: there is no {key} {rule[key]!r}.")
-    for name, connection in wanted.get("connections", {}).items():
-        problems += _form_problems(name, connection)
-    if problems:
-        raise ConfigError(problems)
-
-
-def _form_problems(name: str, connection: Mapping[str, Any]) -> Iterator[str]:
-    """What the connector's own form says of a connection in the file."""
-    where = f"connections.{name}"
-    try:
-        form = connection_form(connection["kind"], connection["settings"])
-    except LookupError:
-        yield f"{where}.kind: there is no connector {connection['kind']!r}."
-        return
-    secret = {field.name for field in form if field.secret}
-    plain = {field.name for field in form if not field.secret}
-    for key in sorted(set(connection["settings"]) & secret):
-        yield f"{where}.settings.{key}: is a secret; name an environment variable under secrets instead."
-    for key in sorted(set(connection["settings"]) - secret - plain):
-        yield f"{where}.settings.{key}: {connection['kind']} has no such setting."
-    for key in sorted(set(connection["secrets"]) - secret):
-        yield f"{where}.secrets.{key}: {connection['kind']} has no such secret."
-
-
 def _comparable(item: Mapping[str, Any]) -> dict[str, Any]:
     """Rules by their fields, so that an inserted one does not make all after it differ; secrets by presence."""
     result = dict(item)
@@ -339,6 +304,9 @@ def _write_mapping(change: ConfigChange, item: Mapping[str, Any], environ: Mappi
     mapping.revision += 1  # whoever has the draft open is told
     # Named columns: somebody may publish or pause it meanwhile, or change its windows.
     _saved(mapping, change, [*values, "revision", "updated_at"])
+    # ⚑ Once more, now that the row is ours: it may have been published since the file was compared.
+    if problems := list(moved_records(change.name, item)):
+        raise ConfigError(problems)
     rules = {(rule.left_field, rule.right_field): rule for rule in mapping.rules.all()}
     for position, data in enumerate(item["rules"]):
         rule = rules.pop((data["left"], data["right"]), None) or FieldMapping(

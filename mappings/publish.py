@@ -17,6 +17,7 @@ from connections.models import Connection
 from mappings.changes import diff_versions
 from mappings.document import DEFAULT_POLICY, DEFAULT_SET_POLICY, field_snapshot, signature
 from mappings.models import ConflictPolicy, FieldMapping, Mapping, MappingVersion, Side, ValueMap, new_rule_id
+from mappings.moved import moved_sides
 from mappings.problems import Problem
 from mappings.remote import facts_of
 from mappings.validation import check
@@ -142,7 +143,8 @@ def publish(
     with transaction.atomic():
         locked = lock_draft(mapping)
         document = document_of(locked, left.fields, right.fields)
-        problems = check(document, left, right, other_pairs(locked))
+        published = locked.published.document if locked.published else None
+        problems = check(document, left, right, other_pairs(locked), published)
         if any(problem.level == "error" for problem in problems):
             raise NotPublishable(locked, problems)
         if settle_rule_ids(locked, document):
@@ -156,11 +158,15 @@ def roll_back(mapping: Mapping, number: int, user: Any) -> MappingVersion:
     """A new version that repeats version `number`; the draft is set to it as well. Writes to no record by itself.
 
     Rules get back the ids they had, so that their last agreed values, kept since, hold again. Raises
-    MappingVersion.DoesNotExist, DraftMoved, and ValueError where a connection of that version is gone.
+    MappingVersion.DoesNotExist, DraftMoved, and ValueError where that version is of other records, or of a connection
+    that is gone.
     """
     with transaction.atomic():
         locked = lock_draft(mapping)
         old = locked.versions.get(number=number)
+        in_force = locked.published.document if locked.published else None
+        if moved := next(moved_sides(in_force, old.document), None):
+            raise ValueError(f"{moved.what} · Nothing was changed. {moved.means} · {moved.todo}")
         replaced = draft_settings(locked)
         restore_draft(locked, old.document)
         hooks.audit("config", "draft_replaced", user=user, mapping=locked, params={"version": number}, before=replaced)

@@ -12,6 +12,7 @@ from typing import Any
 
 from connections.connectors.base import Field
 from mappings import schedules
+from mappings.moved import moved_sides
 from mappings.problems import OTHER, SIDES, Problem, SideFacts, kind_words, named, rule_label, writes
 from mappings.rule_checks import RULE_CHECKS, Facts
 
@@ -26,10 +27,12 @@ def check(
     left: SideFacts,
     right: SideFacts,
     others: Sequence[tuple[str, Place, Place]] = (),
+    published: Mapping[str, Any] | None = None,
 ) -> list[Problem]:
-    """All problems of a draft, errors first. `others`: name and sides of the other published mappings."""
+    """All problems of a draft, errors first. `others`: name and sides of the other published mappings. `published`: the
+    document that is in force."""
     facts = {"left": left, "right": right}
-    problems: list[Problem] = []
+    problems: list[Problem] = [*moved_sides(published, document)]
     if not document["rules"]:
         problems.append(
             Problem(

@@ -378,6 +378,14 @@ BUGS = [
         ),
     ),
     Bug(
+        "mapping-turned-elsewhere",
+        "a published mapping is published again with another connection and keeps its links",
+        "mappings/validation.py",
+        "problems: list[Problem] = [*moved_sides(published, document)]",
+        "problems: list[Problem] = []",
+        ("mappings/tests/test_publish.py::test_a_draft_that_names_other_records_is_not_published",),
+    ),
+    Bug(
         "roll-back-ends-questions",
         "a roll back ends what is asked about a rule that is switched off, and its policy decides later",
         "mappings/publish.py",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import io
 import json
 
@@ -11,6 +12,7 @@ from connections.models import Connection
 from mappings.config import apply, export, plan, secret_variable, stored
 from mappings.config_file import SIZE_LIMIT, ConfigError, dump, load
 from mappings.models import ConflictPolicy, FieldMapping, Mapping, MappingVersion, ValueMap
+from mappings.publish import draft_settings
 from sync.models import AuditEntry, Run
 
 pytestmark = pytest.mark.django_db
@@ -157,6 +159,72 @@ def test_a_file_does_not_take_back_a_version_published_while_it_is_applied(mappi
     apply(changed, None, ENVIRON)
     mapping.refresh_from_db()
     assert (mapping.state, mapping.published.number, mapping.poll_seconds) == ("active", 1, 60)
+
+
+# Other records than those it was published with. ---------------------------------------------------------------------
+
+
+def published(mapping):
+    """The mapping as its first version has it."""
+    version = mapping.versions.create(number=1, document=draft_settings(mapping))
+    Mapping.objects.update(published=version, state="active")
+
+
+def to_another_connection(data):
+    data["connections"]["Other"] = copy.deepcopy(data["connections"]["Jira"])
+    data["mappings"]["support"]["left"]["connection"] = "Other"
+
+
+def to_another_object_type(data):
+    data["mappings"]["support"]["right"]["object_type"] = "Account"
+
+
+def to_another_system(data):
+    data["connections"]["Salesforce"]["kind"] = "servicenow"
+
+
+MOVES = [
+    (to_another_connection, "mappings.support.left: The left side was published with “issue” of Jira, and now names "),
+    (to_another_object_type, "mappings.support.right: The right side was published with “Case” of Salesforce, and "),
+    (to_another_system, "connections.Salesforce.kind: was salesforce, and support was published with it."),
+]
+
+
+@pytest.mark.parametrize(("change", "problem"), MOVES)
+def test_a_published_mapping_is_not_turned_to_other_records(mapping, change, problem):
+    published(mapping)
+    text, before = edited(change), stored()
+    for attempt in (lambda: plan(text), lambda: apply(text, None, ENVIRON)):
+        with pytest.raises(ConfigError) as caught:
+            attempt()
+        assert caught.value.problems[0].startswith(problem) and "a new mapping" in caught.value.problems[0]
+    assert stored() == before and not AuditEntry.objects.exists()
+
+
+@pytest.mark.parametrize("change", [change for change, _ in MOVES])
+def test_a_mapping_that_was_never_published_may_be_turned_to_other_records(mapping, change):
+    apply(edited(change), None, ENVIRON)
+    assert changes_of(plan(edited(change))) == set()
+
+
+def test_a_draft_that_was_turned_to_other_records_is_brought_back_by_a_file(mapping):
+    published(mapping)
+    text = export()
+    Mapping.objects.update(left_object_type="epic")
+    apply(text, None, ENVIRON)
+    assert Mapping.objects.get().left_object_type == "issue"
+
+
+def test_a_mapping_that_is_published_while_a_file_is_applied_is_not_turned_to_other_records(mapping, monkeypatch):
+    text, full_clean = edited(to_another_object_type), Mapping.full_clean
+
+    def meanwhile(self, **options):
+        published(mapping)
+        full_clean(self, **options)
+
+    monkeypatch.setattr(Mapping, "full_clean", meanwhile)
+    with pytest.raises(ConfigError, match=r"mappings\.support\.right: The right side was published with"):
+        apply(text, None, ENVIRON)
 
 
 def test_plan_names_each_field_that_changes(mapping):

@@ -129,6 +129,29 @@ def test_warnings_do_not_stop_publishing(mapping, user):
     assert landed(mapping, user).number == 1
 
 
+def test_a_draft_that_names_other_records_is_not_published(mapping, user):
+    """Links, last agreed values and the approval are of the records that the mapping was published with."""
+    landed(mapping, user)
+    other = Connection.objects.create(name="Other", kind="memory", address="https://other.example.com")
+    for change in ({"left_connection": other}, {"left_object_type": "epic"}):
+        Mapping.objects.filter(pk=mapping.pk).update(**change)
+        with pytest.raises(NotPublishable, match="The left side was published with “issue” of Jira, and now names"):
+            landed(Mapping.objects.get(pk=mapping.pk), user)
+    assert mapping.versions.count() == 1
+
+
+def test_a_version_of_other_records_is_not_rolled_back_to(mapping, user):
+    first = landed(mapping, user)
+    elsewhere = {**first.document, "right": {**first.document["right"], "object_type": "Account"}}
+    MappingVersion.objects.filter(pk=first.pk).update(document=elsewhere)
+    second = MappingVersion.objects.create(mapping=mapping, number=2, document=first.document)
+    Mapping.objects.filter(pk=mapping.pk).update(published=second)
+    with pytest.raises(ValueError, match=r"now names “Account” of Salesforce\. · Nothing was changed"):
+        roll_back(Mapping.objects.get(pk=mapping.pk), 1, user)
+    mapping.refresh_from_db()
+    assert (mapping.published, mapping.right_object_type, mapping.versions.count()) == (second, "Case", 2)
+
+
 def test_a_draft_saved_meanwhile_is_not_published(mapping, user):
     seen = Mapping.objects.get(pk=mapping.pk)
     edit(mapping, "duedate", direction="to_right")

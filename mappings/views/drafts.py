@@ -94,7 +94,7 @@ def state_of(mapping: Mapping) -> DraftState:
         right=right,
         troubles=[trouble for trouble in (left_trouble, right_trouble) if trouble],
         document=document,
-        problems=check(document, left, right, other_pairs(mapping)),
+        problems=check(document, left, right, other_pairs(mapping), published),
         changes=diff_versions(published, document) if published is not None else [],
     )
 
