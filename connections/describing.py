@@ -22,7 +22,7 @@ from connections.connectors.rest_paths import fill
 from connections.forms import SENDERS, dict_of
 from connections.guard import origin
 from connections.models import Connection
-from connections.pauses import note_state
+from connections.pauses import note_set_up_anew
 
 KIND = "rest"
 DRAFT = "draft"  # key of Connection.settings
@@ -152,7 +152,7 @@ def save_draft(connection: Connection, change: Change, user: Any, seal: str, sec
 
 def _as_untested(row: Any) -> list[str]:
     row.tokens = {}  # they were got with what was replaced
-    note_state(row, Connection.State.UNTESTED)
+    note_set_up_anew(row)
     return ["tokens"]
 
 

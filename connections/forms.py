@@ -13,7 +13,7 @@ from connections.credentials import masked
 from connections.guard import DEFAULT_PORTS, check_address
 from connections.guard_database import check_database_address
 from connections.models import Connection
-from connections.pauses import note_state
+from connections.pauses import note_set_up_anew
 from connections.senders import networks
 
 # Of every connection that receives webhooks, beside what its connector declares; webhooks.py goes by it.
@@ -195,5 +195,5 @@ class ConnectionForm(forms.Form):
         # Named columns: workers keep their own facts in this row meanwhile.
         connection.save(update_fields=columns if connection.pk else None)
         if changed:
-            note_state(connection, Connection.State.UNTESTED)
+            note_set_up_anew(connection)
         return self.connection

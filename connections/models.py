@@ -67,6 +67,7 @@ class Connection(Pausable):
     tenant = models.CharField(max_length=200, blank=True)  # pinned: another site behind the address halts
     check_result = models.JSONField(default=dict, blank=True)
     checked_at = models.DateTimeField(null=True, blank=True)
+    test_due = models.BooleanField(default=False)  # set up anew since the last test that was answered
     clock_offset = models.FloatField(null=True, blank=True)  # seconds their clock is ahead of ours
     retry_after = models.DateTimeField(null=True, blank=True)  # no call before this moment
     facts = models.JSONField(default=dict, blank=True)  # what the connector keeps; no secrets
@@ -94,6 +95,12 @@ class Connection(Pausable):
     def usable(self) -> bool:
         """Whether runs may call this connection at all."""
         return self.state in (self.State.OK, self.State.UNTESTED, self.State.UNREACHABLE)
+
+    @property
+    def to_be_tested(self) -> bool:
+        """Whether runs wait for a test: it is known who should answer, and not whether who answers now is the same."""
+        known = bool(self.tenant or self.account_id)
+        return known and self.usable and (self.test_due or self.state == self.State.UNTESTED)
 
     def waits_until(self, now: datetime) -> datetime | None:
         """Until when no run may call it, as its system asked for or because it does not answer; None: it may."""

@@ -390,6 +390,7 @@ def test_connection(connection: Connection) -> CheckResult:
             check_result={**asdict(result), "notes": notes},
             clock_offset=result.clock_offset,
             checked_at=timezone.now(),
+            test_due=False,
             updated_at=timezone.now(),
             **({} if reason else account),
         )

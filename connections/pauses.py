@@ -136,6 +136,13 @@ def note_state(connection: Connection, state: str, reason: str = "", but_for: Se
     )
 
 
+def note_set_up_anew(connection: Connection) -> None:
+    """Its settings changed: who answers with them is not known yet. ⚑ A halt for another account stays until a test
+    finds the accepted one, or a person accepts the other."""
+    Connection.objects.filter(pk=connection.pk).update(test_due=True)
+    note_state(connection, State.UNTESTED, but_for=[State.ACCOUNT_CHANGED])
+
+
 def due_connections(now: datetime) -> list[Connection]:
     return list(Connection.objects.filter(state=State.PAUSED, paused_until__lte=now))
 

@@ -18,7 +18,7 @@ from django.db.models import ProtectedError
 from connections import hooks
 from connections.describing import DRAFT
 from connections.models import Connection
-from connections.pauses import note_state
+from connections.pauses import note_set_up_anew
 from mappings import models
 from mappings.config_checks import moved_records, problems_of
 from mappings.config_file import ConfigError, dump, load
@@ -255,7 +255,7 @@ def _write_connection(change: ConfigChange, item: Mapping[str, Any], environ: Ma
     connection.tokens = {}  # type: ignore[assignment]
     # Named columns: workers keep their own facts in this row meanwhile.
     _saved(connection, change, ["kind", "address", "settings", "secrets", "tokens", "updated_at"])
-    note_state(connection, Connection.State.UNTESTED)
+    note_set_up_anew(connection)
     return connection
 
 

@@ -13,6 +13,7 @@ ENGINE = "sync/tests/test_engine.py"
 GUARDS = "sync/tests/test_engine_guards.py"
 INBOX = "sync/tests/test_engine_inbox.py"
 NEWEST = "sync/tests/test_engine_newest.py"
+RETEST = "sync/tests/test_retest.py"
 MERGE_LAWS = "sync/tests/test_merge_properties.py"
 PLAN_LAWS = "sync/tests/test_plan_properties.py"
 
@@ -392,6 +393,30 @@ BUGS = [
         'document = {**old.document, "off": off_rules(locked)}',
         "document = old.document",
         ("sync/tests/test_engine_versions.py::test_a_question_about_a_rule_that_is_off_survives_a_roll_back",),
+    ),
+    Bug(
+        "run-before-test",
+        "a run calls a connection that was set up anew without asking who answers there",
+        "connections/models.py",
+        "return known and self.usable and (self.test_due or self.state == self.State.UNTESTED)",
+        "return False",
+        (f"{RETEST}::test_another_site_behind_a_new_address_halts_before_a_run_writes",),
+    ),
+    Bug(
+        "outage-in-place-of-the-test",
+        "a test that failed counts as one: the next run goes on",
+        "connections/models.py",
+        "(self.test_due or self.state == self.State.UNTESTED)",
+        "(self.state == self.State.UNTESTED)",
+        (f"{RETEST}::test_a_failed_test_is_told_and_tried_again_and_no_run_goes_on_without_it",),
+    ),
+    Bug(
+        "saving-accepts-another-account",
+        "saving any setting ends the halt for another account",
+        "connections/pauses.py",
+        "note_state(connection, State.UNTESTED, but_for=[State.ACCOUNT_CHANGED])",
+        "note_state(connection, State.UNTESTED)",
+        (f"{RETEST}::test_a_halt_for_another_account_is_not_ended_by_saving_a_setting",),
     ),
     # Sending. ------------------------------------------------------------------------------------------------------
     Bug(

@@ -17,7 +17,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from connections import breaker
+from connections import breaker, retest
 from connections.connectors.base import Expired, Gone, NeedsAuthorization, NotAllowed, RateLimited, Refused, Retry
 from connections.models import Connection
 from connections.pauses import in_window, note_state
@@ -70,6 +70,7 @@ def run(mapping_id: int, kind: str = Run.Kind.LIVE, lane: str = "live", started_
     for side in SIDES:
         if mapping.connection(side).down_since is not None:
             breaker.probe(mapping.connection(side))  # before the lease: a test may take longer than that lasts
+        retest.before_run(mapping.connection(side))
     restored.look_outside()
     lease = take(mapping_id)
     if lease is None:

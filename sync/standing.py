@@ -42,6 +42,8 @@ def unusable(connection: Connection) -> str:
     until = connection.waits_until(timezone.now())
     if until is not None or connection.down_since is not None:
         return f"waiting until {until:%H:%M:%S}" if until is not None else "being probed"
+    if connection.to_be_tested:  # ⚑ also in the middle of a run: the next one begins with the test
+        return "set up anew, and not tested since"
     return ""
 
 
@@ -89,7 +91,10 @@ def may_compare(session: Session, by_clock: bool) -> bool:
 
 # All that decides here; the rest of a connection is long, and part of it encrypted.
 OF_A_MAPPING = ("id", "windows", "name", "state")
-OF_A_CONNECTION = ("id", "windows", "name", "state", "state_reason", "retry_after", "down_since", "probe_at")
+OF_A_CONNECTION = (
+    *("id", "windows", "name", "state", "state_reason", "retry_after", "down_since", "probe_at"),
+    *("tenant", "account_id", "test_due"),
+)
 
 
 def _now(session: Session) -> tuple[Mapping | None, list[Connection]]:

@@ -14,6 +14,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, F, Max, Q
 from django.utils import timezone
 
+from connections import retest
 from connections.connectors.base import Gone, NeedsAuthorization, NotAllowed, RateLimited, Refused
 from connections.models import Connection
 from mappings.models import Mapping
@@ -188,7 +189,10 @@ def _hold(walk: Walk) -> str:
         return _end(one, State.STOPPED, stopped, walk)
     if stands := _stand_still(one, walk, mapping):
         return stands
-    return _pause(one, walk) if _asked_to_wait(mapping) else ""
+    if _asked_to_wait(mapping):
+        return _pause(one, walk)
+    due = next((row for side in SIDES if (row := mapping.connection(side)).to_be_tested), None)
+    return _test_first(walk, due) if due else ""
 
 
 def _mapping_now(one: Verification) -> Mapping:
@@ -213,6 +217,15 @@ def _asked_to_wait(mapping: Mapping) -> Connection | None:
     connections = [mapping.connection(side) for side in SIDES]
     waiting = [one for one in connections if one.waits_until(now)]
     return max(waiting, key=lambda one: one.waits_until(now) or now) if waiting else None
+
+
+def _test_first(walk: Walk, connection: Connection) -> str:
+    """Whose records are read is not known. ⚑ The next slice goes on: this one calls with what was stored before."""
+    retest.before_run(connection)
+    until = timezone.now() + timedelta(seconds=PAUSE_SECONDS)
+    reason = {"code": "verification_tests", "params": {"system": connection.name}}
+    _leave(walk.one, walk, state=State.WAITING, not_before=until, reason=reason, tries=0)
+    return State.WAITING
 
 
 # Endings and pauses. ---------------------------------------------------------------------------------------------

@@ -155,6 +155,8 @@ SENTENCES: dict[str, str] = {
     "verification_started": "{by} asked for a verification ({kind}, {pairs} pairs). It only reads.",
     "verification_stopped": "{by} stopped it. What was compared until then stands.",
     "verification_waits": "Live edits go first: the calls that {system} allows are used up. It goes on by itself.",
+    "verification_tests": "{system} was set up anew and is tested first, since another site or account may answer now. "
+    "It goes on by itself.",
     "verification_stands_still": "{head}. Nothing is read there meanwhile; it goes on by itself after that.",
     "verification_no_room": "It stopped itself: {system} left no room for it for half a day. "
     "What was compared until then stands.",

@@ -286,6 +286,18 @@ class FormTests(ConnectionPagesCase):
         self.assertEqual(entry.params["replaced"], ["API token"])
         self.assertNotIn("another-secret", str(entry.values) + str(entry.params))
 
+    def test_saving_a_setting_does_not_end_the_halt_for_another_account(self) -> None:
+        columns = {"account_id": "a-1", "state": "account_changed", "state_reason": "Somebody Else answers."}
+        Connection.objects.filter(pk=self.connection.pk).update(**columns)
+        self.client.post(self.url("edit/"), self.given(login="https://login.example", token="another-secret"))
+        self.connection.refresh_from_db()
+        self.assertEqual((self.connection.state, self.connection.usable), ("account_changed", False))
+        self.assertContains(self.client.get(self.url()), "Its settings were changed since then")
+        Pretend.answer = CheckResult("a-1", "Sync User")
+        self.client.post(self.url("test/"))
+        self.connection.refresh_from_db()
+        self.assertEqual((self.connection.state, self.connection.test_due), ("ok", False))
+
     def test_renaming_alone_leaves_the_state(self) -> None:
         Connection.objects.filter(pk=self.connection.pk).update(state="ok")
         self.client.post(self.url("edit/"), self.given(name="Renamed"))
