@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from connections.connectors.base import Capabilities
+from connections.connectors.base import Capabilities, Change
 
 BLIND = "An edit made between our read and our write cannot be detected here."
 REFUSED = "The system refuses our write where the record was edited after our read"
@@ -45,6 +45,19 @@ def detection(able: Capabilities) -> Detection:
 def detection_in(able: Capabilities, blind_in: Mapping[str, str], object_type: str) -> Detection:
     """The same for one object type. `blind_in`: see `Connector`."""
     return Detection(BLIND, REPLACED) if object_type in blind_in else detection(able)
+
+
+def over_others(changes: Sequence[Change], field: str, account: str) -> Change | None:
+    """The last change of a field by `account`, where one of somebody else lies under it and the history tells its
+    value: what is not told could not be restored.
+
+    changes: since the read that was decided from, oldest first. Their order decides, not their values: a history may
+    tell a text in another form than a read does.
+    """
+    of_field = [change for change in changes if change.field == field]
+    ours = max((at for at, change in enumerate(of_field) if change.by == account), default=0)
+    under = any(change.by != account for change in of_field[:ours])
+    return of_field[ours] if under and not of_field[ours].untold else None
 
 
 def exception(blind_in: Mapping[str, str]) -> str:

@@ -734,9 +734,9 @@ BUGS = [
     Bug(
         "overwritten-untold-is-empty",
         "an overwritten edit whose value the history does not tell is offered to be restored as if it had been empty",
-        "sync/overwritten.py",
-        " and not of_field[ours].untold:",
-        ":",
+        "connections/overwrites.py",
+        "under and not of_field[ours].untold",
+        "under",
         ("sync/tests/test_engine_overwritten.py",),
     ),
     Bug(

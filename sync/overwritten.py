@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from connections.connectors.base import Change, WriteResult
+from connections.overwrites import over_others
 from sync import clobbers
 from sync.aftermath import Aftermath
 from sync.commit import audit_entry, label_of
@@ -31,16 +32,10 @@ def edits_overwritten(operation: Operation, result: WriteResult) -> dict[str, An
 def replaced_by(operation: Operation, history: Sequence[Change], account: str) -> dict[str, Any]:
     """{path: value} of others' edits that our write replaced, for a write whose answer was lost.
 
-    history: changes since the read it was decided from, oldest first. Their order decides, not their values: a history
-    may tell a text in another form than a read does. What it does not tell is left out: it could not be restored.
+    history: changes since the read it was decided from, oldest first.
     """
-    found = {}
-    for path in {one["path"] for one in operation.fields.values()}:
-        of_field = [change for change in history if change.field == path]
-        ours = max((at for at, change in enumerate(of_field) if change.by == account), default=-1)
-        if any(change.by != account for change in of_field[: max(ours, 0)]) and not of_field[ours].untold:
-            found[path] = of_field[ours].before
-    return found
+    paths = {one["path"] for one in operation.fields.values()}
+    return {path: over.before for path in paths if (over := over_others(history, path, account))}
 
 
 def ask_about(

@@ -30,7 +30,7 @@ from sync import audit, hints, late
 from sync.aftermath import Aftermath, release, tell_asker
 from sync.commit import audit_entry, end_question, label_of, rule_of, save_links, save_questions
 from sync.lease import LeaseLost
-from sync.merge import MISSING, counterpart, unsure_of
+from sync.merge import MISSING, counterpart, is_empty, unsure_of
 from sync.models import AuditEntry, Conflict, Instruction, Operation, Run
 from sync.overwritten import ask_about, edits_overwritten, entry_about, replaced_by
 from sync.read import SideFailed
@@ -59,8 +59,6 @@ OF_THE_RECORD = (Refused, NotAllowed, Gone, RateLimited)
 # A record that may only be hidden from our account is looked for again this long before its write is given up; then
 # the pair goes on without knowing what became of it.
 HIDDEN_AT_MOST = timedelta(hours=1)
-
-EMPTY: tuple[Any, ...] = (None, "", [])
 
 log = logging.getLogger("sync")
 
@@ -314,7 +312,7 @@ def _made(session: Session, operation: Operation, record: Record) -> WriteResult
     empty = {
         sent["path"]: record.values[sent["path"]]
         for sent in operation.fields.values()
-        if sent["value"] not in EMPTY and record.values.get(sent["path"], sent["value"]) in EMPTY
+        if not is_empty(sent["value"]) and is_empty(record.values.get(sent["path"], sent["value"]))
     }
     return WriteResult(record, created=True, on_the_way=empty)
 

@@ -13,6 +13,7 @@ from typing import Any
 from connections.connectors.base import Change, ConnectorError
 from connections.connectors.jira_site import Site
 from connections.connectors.jira_values import MEMBERS, Spec, epoch_ms, history_field, history_value, normal, stamp
+from connections.overwrites import over_others
 
 ISSUES = 1000  # per call
 FIELDS = 10  # per call; above it the filter is left out and we choose ourselves
@@ -64,12 +65,7 @@ def overwritten(
         return {}
     since = epoch_ms(version)
     changes = [change for change in _shown_with(specs, issue, fields) if epoch_ms(change.at) > since]
-    found = {}
-    for path in fields:
-        of_field = [change for change in changes if change.field == path]
-        ours = max((at for at, change in enumerate(of_field) if change.by == account), default=-1)
-        if any(change.by != account for change in of_field[: max(ours, 0)]) and not of_field[ours].untold:
-            found[path] = of_field[ours]
+    found = {path: over for path in fields if (over := over_others(changes, path, account))}
     try:
         people = _people(site, specs, found.values())
     except ConnectorError:

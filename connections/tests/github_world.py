@@ -12,7 +12,7 @@ from connections.connectors.github import GitHub
 from connections.connectors.http import Session
 from connections.sandbox.base import Request, Response, Server
 from connections.sandbox.github import API, GitHubStandin
-from connections.tests.evidence import check_request
+from connections.tests.evidence import EVIDENCE, check_request
 from connections.tests.salesforce_world import State, Tokens
 
 TOKEN, SECRET = "ghp_a-long-personal-token", "a-long-webhook-secret"
@@ -91,6 +91,14 @@ def check_all_requests(found: World) -> None:
         if request.path.startswith(API):
             path = request.path.removeprefix(API)
             check_request("github", request.method, path, request.query, request.headers, request.body or None)
+
+
+def as_new(shared: World) -> Iterator[World]:
+    """One server for all tests of a file, as new for each; what was asked of it is checked afterwards."""
+    shared.reset()
+    yield shared
+    if (EVIDENCE / "specs").is_dir():
+        check_all_requests(shared)
 
 
 @contextmanager

@@ -21,8 +21,7 @@ from connections.connectors.base import (
     Retry,
     Uncertain,
 )
-from connections.tests.evidence import EVIDENCE
-from connections.tests.github_world import REPOSITORY, SECRET, TOKEN, World, check_all_requests, world
+from connections.tests.github_world import REPOSITORY, SECRET, TOKEN, World, as_new, world
 
 COMMENTS = f"{REPOSITORY}/comments"
 FIELDS = ["title", "body", "state", "state_reason", "labels", "milestone", "assignee", "type"]
@@ -38,11 +37,7 @@ def shared() -> Iterator[World]:
 
 @pytest.fixture
 def w(shared: World) -> Iterator[World]:
-    """One server for all tests of the file, as new for each."""
-    shared.reset()
-    yield shared
-    if (EVIDENCE / "specs").is_dir():
-        check_all_requests(shared)
+    yield from as_new(shared)
 
 
 def read(w: World, *ids: str, fields: list[str] | None = None) -> Any:

@@ -9,8 +9,7 @@ import pytest
 
 from connections.connectors.base import NotAllowed, RateLimited, Refused, WriteResult
 from connections.sandbox.base import Request, Response
-from connections.tests.evidence import EVIDENCE
-from connections.tests.github_world import REPOSITORY, World, check_all_requests, world
+from connections.tests.github_world import REPOSITORY, World, as_new, world
 
 COMMENTS = f"{REPOSITORY}/comments"
 FIELDS = ["title", "body", "state", "state_reason", "labels", "milestone", "assignee", "assignees", "type"]
@@ -25,12 +24,9 @@ def shared() -> Iterator[World]:
 
 @pytest.fixture
 def w(shared: World) -> Iterator[World]:
-    """One server for all tests of the file, as new for each."""
-    shared.reset()
-    shared.records.milestone(REPOSITORY, "1.0")
-    yield shared
-    if (EVIDENCE / "specs").is_dir():
-        check_all_requests(shared)
+    for fresh in as_new(shared):
+        fresh.records.milestone(REPOSITORY, "1.0")
+        yield fresh
 
 
 def create(

@@ -117,6 +117,21 @@ def polled(pair: Pair) -> None:
 
 
 NUMBER = rule("held", "held", "number", transform="number")
+
+
+def edited_on_the_left(
+    pairs: Pairs, left: str, kind: str, right: str, value_rule: dict[str, Any], edit: Any
+) -> tuple[Pair, Any]:
+    """(pair, run on the right) after an edit was carried over that stays as it was written."""
+    pair, on_left, on_right = pairs(left, kind, right, value_rule, zone="Europe/Berlin")
+    on_left("INSERT INTO things (name, held) VALUES ('One', NULL)")
+    polled(pair)
+    on_left(f"UPDATE things SET held = {edit!r}")
+    polled(pair)
+    assert on_left("SELECT held FROM things") == [(edit,)]
+    return pair, on_right
+
+
 MOMENT = rule("held", "held", "datetime", transform="date_time")
 SAME_MOMENT = rule("held", "held", "datetime")
 
@@ -136,12 +151,7 @@ SAME_MOMENT = rule("held", "held", "datetime")
 def test_what_the_other_side_cannot_keep_stays_as_it_was_written_and_is_asked_about(
     pairs: Pairs, left: str, kind: str, right: str, value_rule: dict[str, Any], edit: Any
 ):
-    pair, on_left, on_right = pairs(left, kind, right, value_rule, zone="Europe/Berlin")
-    on_left("INSERT INTO things (name, held) VALUES ('One', NULL)")
-    polled(pair)
-    on_left(f"UPDATE things SET held = {edit!r}")
-    polled(pair)
-    assert on_left("SELECT held FROM things") == [(edit,)]
+    _, on_right = edited_on_the_left(pairs, left, kind, right, value_rule, edit)
     assert on_right("SELECT name, held FROM things") == [("One", None)]
     [parked] = Link.objects.get().parked.values()
     assert parked["code"] == "refused"
@@ -162,11 +172,6 @@ def test_what_the_other_side_cannot_keep_stays_as_it_was_written_and_is_asked_ab
 def test_what_the_other_side_keeps_in_its_own_way_is_nobodys_edit(
     pairs: Pairs, left: str, kind: str, right: str, value_rule: dict[str, Any], edit: Any
 ):
-    pair, on_left, on_right = pairs(left, kind, right, value_rule, zone="Europe/Berlin")
-    on_left("INSERT INTO things (name, held) VALUES ('One', NULL)")
-    polled(pair)
-    on_left(f"UPDATE things SET held = {edit!r}")
-    polled(pair)
-    assert on_left("SELECT held FROM things") == [(edit,)]
+    pair, on_right = edited_on_the_left(pairs, left, kind, right, value_rule, edit)
     assert on_right("SELECT COUNT(*) FROM things WHERE held IS NOT NULL") == [(1,)]
     assert not Link.objects.get().parked and pair.open_conflicts() == [] and not ChangedRecord.objects.exists()
