@@ -519,7 +519,7 @@ BUGS = [
     Bug(
         "left-out-of-a-create-found-later",
         "what a system left out of a create without an answer is taken for its own, and emptied at the source",
-        "sync/recover.py",
+        "sync/recover_creates.py",
         "return WriteResult(record, created=True, on_the_way=empty)",
         "return WriteResult(record, created=True)",
         ("sync/tests/test_engine_answered_creates.py",),
@@ -621,7 +621,7 @@ BUGS = [
     Bug(
         "no-settle-wait",
         "a create is repeated before the look-up could have found it",
-        "sync/recover.py",
+        "sync/recover_creates.py",
         "    if timezone.now() < settled:\n",
         "    if False:\n",
         (f"{GUARDS}::test_a_create_is_not_repeated_before_a_look_up_could_have_found_it",),
@@ -645,7 +645,7 @@ BUGS = [
     Bug(
         "old-record-bound-by-key",
         "a record that was there before our key is taken for what we created",
-        "sync/recover.py",
+        "sync/recover_creates.py",
         "    if len(alive) == 1 and _is_older(session, operation, alive[0]):\n",
         "    if False:\n",
         ("sync/tests/test_engine_matching.py::test_our_key_on_a_record_older_than_the_key_is_a_duplicate",),
@@ -824,7 +824,7 @@ BUGS = [
     Bug(
         "hidden-given-up",
         "a write without an answer is given up while its record may only be hidden",
-        "sync/recover.py",
+        "sync/probes.py",
         "if not _may_be_hidden(session, operation) or now >= sent_at + HIDDEN_AT_MOST:",
         "if not _may_be_hidden(session, operation) or now < sent_at + HIDDEN_AT_MOST:",
         ("sync/tests/test_engine_setbacks.py::test_a_write_whose_record_is_hidden_waits_for_it_an_hour_at_most",),
@@ -843,7 +843,7 @@ BUGS = [
     Bug(
         "named-and-forgotten",
         "a create whose answer named its record is looked for as if nobody knew which one it made",
-        "sync/recover.py",
+        "sync/recover_creates.py",
         "    if operation.external_id:\n",
         "    if False:\n",
         (f"{ANSWERED_CREATES}::test_the_pair_is_bound_by_the_id_and_nobody_is_asked",),
@@ -929,7 +929,7 @@ BUGS = [
     Bug(
         "found-later-assumed-agreed",
         "what a record says that we found later is taken for its start, and somebody's edit of it overwritten",
-        "sync/recover.py",
+        "sync/recover_creates.py",
         "settle(session, [(operation, _made(session, operation, mine[0]))], late=True)",
         "settle(session, [(operation, _made(session, operation, mine[0]))])",
         (f"{EDITED_CREATES}::test_what_was_edited_in_a_record_that_we_found_later_is_an_edit",),

@@ -26,19 +26,20 @@ from connections.connectors.base import (
     Refused,
     WriteResult,
 )
-from sync import audit, hints, late
+from sync import audit, late
 from sync.aftermath import Aftermath, release, tell_asker
 from sync.commit import audit_entry, end_question, label_of, rule_of, save_links, save_questions
 from sync.lease import LeaseLost
-from sync.merge import MISSING, counterpart, is_empty, unsure_of
+from sync.merge import MISSING, counterpart, unsure_of
 from sync.models import AuditEntry, Conflict, Instruction, Operation, Run
 from sync.overwritten import ask_about, edits_overwritten, entry_about, replaced_by
+from sync.probes import PROBE_AGAIN, plan_again, waits_for_hidden
 from sync.read import SideFailed
+from sync.recover_creates import probe_create
 from sync.rows import save_rows, select
 from sync.session import Session
 from sync.setbacks import (
     OPERATION_FIELDS,
-    create_unclear,
     finish,
     park,
     refusal_conflict,
@@ -48,17 +49,10 @@ from sync.setbacks import (
 from sync.settle import settle, settle_field, write_entry
 from sync.state import seconds_of
 
-# Clock difference allowed for when looking through the other system's own records of the time of our write.
-CLOCK_SLACK_SECONDS = 120
-# A probe that broke off is made again after this long.
-PROBE_AGAIN = timedelta(minutes=5)
 # One whose system asked us to wait, no sooner than after this: less would ring the mapping without a pause.
 WAIT_AT_LEAST = timedelta(seconds=1)
 # Answers about one record; whatever is amiss with the system as a whole, the reads that follow find out.
 OF_THE_RECORD = (Refused, NotAllowed, Gone, RateLimited)
-# A record that may only be hidden from our account is looked for again this long before its write is given up; then
-# the pair goes on without knowing what became of it.
-HIDDEN_AT_MOST = timedelta(hours=1)
 
 log = logging.getLogger("sync")
 
@@ -119,7 +113,7 @@ def _ledger(session: Session) -> QuerySet[Operation]:
 
 def _probe(session: Session, operation: Operation) -> None:
     if operation.kind == Operation.Kind.CREATE:
-        _probe_create(session, operation)
+        probe_create(session, operation)
     elif operation.kind == Operation.Kind.DELETE:
         found = session.connectors[operation.side].get_many(
             session.object_type(operation.side), [operation.external_id], session.paths(operation.side)
@@ -128,7 +122,7 @@ def _probe(session: Session, operation: Operation) -> None:
         if record is None or record.deleted:
             settle(session, [(operation, None)])
         else:
-            _plan_again(session, operation, "not_applied")
+            plan_again(session, operation)
     else:
         _probe_update(session, operation)
 
@@ -139,7 +133,7 @@ def _probe_update(session: Session, operation: Operation) -> None:
     # Rules may have been taken out since: what was sent is asked for all the same.
     paths = sorted({*session.paths(side), *(one["path"] for one in operation.fields.values())})
     record = connector.get_many(session.object_type(side), [operation.external_id], paths).get(operation.external_id)
-    if record is None and _waits_for_hidden(session, operation):
+    if record is None and waits_for_hidden(session, operation):
         return
     if record is None or record.deleted:
         _give_up(session, operation)
@@ -150,10 +144,10 @@ def _probe_update(session: Session, operation: Operation) -> None:
         settle(session, [(operation, WriteResult(record, replaced=replaced))], late=True)
         return
     if _proves_absence(session, operation, record):
-        _plan_again(session, operation, "not_applied")
+        plan_again(session, operation)
         return
     if not operation.fields:  # closing a twin says the same however often it is said; the plan looks first
-        _plan_again(session, operation, "not_applied")
+        plan_again(session, operation)
         return
     history = _history(session, operation)
     written = None if history is None else _our_changes(session, operation, record, history)
@@ -162,7 +156,7 @@ def _probe_update(session: Session, operation: Operation) -> None:
         written_so = WriteResult(record, on_the_way=_reached(operation, written), replaced=replaced)
         settle(session, [(operation, written_so)], late=True)
     elif written is not None:
-        _plan_again(session, operation, "not_applied")
+        plan_again(session, operation)
     else:
         _ask_a_person(session, operation, record, replaced)
 
@@ -176,22 +170,6 @@ def _proves_absence(session: Session, operation: Operation, record: Record) -> b
     if not connector.capabilities.exact_version or record.version != operation.expected_version:
         return False
     return not connector.capabilities_of(object_type).version_comes_back
-
-
-def _waits_for_hidden(session: Session, operation: Operation) -> bool:
-    """Whether the record may only be hidden, and is looked for again later."""
-    now, sent_at = timezone.now(), operation.claimed_at or operation.decided_at
-    if not _may_be_hidden(session, operation) or now >= sent_at + HIDDEN_AT_MOST:
-        return False
-    Operation.objects.filter(pk=operation.pk).update(state=Operation.State.UNCERTAIN, not_before=now + PROBE_AGAIN)
-    return True
-
-
-def _may_be_hidden(session: Session, operation: Operation) -> bool:
-    """Whether a record that is not found may be there: its system does not tell hidden from gone, and did not tell of a
-    deletion either. The plan that follows believes the same hint (see decide.py)."""
-    certain = session.connectors[operation.side].capabilities.not_found_means_gone
-    return not certain and not hints.told_deleted(session.mapping.pk, operation.side, operation.external_id)
 
 
 def _reached(operation: Operation, written: Sequence[Change]) -> dict[str, object]:
@@ -243,101 +221,6 @@ def _our_changes(
         return later if wanted <= {change.field for change in later} else None
     # A history without gaps that shows nothing of ours proves that it did not happen; any other proves nothing.
     return [] if connector.capabilities.complete_history and not own else None
-
-
-def _probe_create(session: Session, operation: Operation) -> None:
-    if operation.external_id:
-        _take_what_was_made(session, operation)
-        return
-    side = operation.side
-    connector = session.connectors[side]
-    object_type, paths, scope = session.object_type(side), session.paths(side), session.scope(side)
-    key = operation.correlation_key
-    found = list(connector.find_by_correlation_key(object_type, [key], paths, scope).get(key, ()))
-    alive = [record for record in found if not record.deleted]
-    if len(alive) == 1 and _is_older(session, operation, alive[0]):
-        _create_unclear(session, operation, "key_twice", [alive[0].key or alive[0].external_id])
-        return
-    if len(alive) == 1:
-        settle(session, [(operation, _made(session, operation, alive[0]))], late=True)
-        return
-    if len(alive) > 1:
-        _create_unclear(session, operation, "key_twice", [record.key or record.external_id for record in alive])
-        return
-    capabilities = connector.capabilities_of(object_type)
-    if capabilities.create_lookup_consistent:
-        _plan_again(session, operation, "not_applied")
-        return
-    claimed = operation.claimed_at or operation.decided_at
-    settled = claimed + timedelta(seconds=capabilities.settle_seconds)
-    if timezone.now() < settled:
-        Operation.objects.filter(pk=operation.pk).update(state=Operation.State.UNCERTAIN, not_before=settled)
-        return
-    offset = session.connection(side).clock_offset or 0.0
-    since = (claimed + timedelta(seconds=offset - CLOCK_SLACK_SECONDS)).isoformat(timespec="milliseconds")
-    own = connector.own_recent(object_type, since.replace("+00:00", "Z"), paths, scope)
-    mine = [record for record in own if record.correlation_key == key]
-    if len(mine) == 1:
-        settle(session, [(operation, _made(session, operation, mine[0]))], late=True)
-    elif any(record.correlation_key is None and _looks_like(operation, record) for record in own):
-        _create_unclear(session, operation, "created_or_not", [])
-    else:
-        _plan_again(session, operation, "not_applied")
-
-
-def _take_what_was_made(session: Session, operation: Operation) -> None:
-    """⚑ A create whose answer named its record, and told no more that could be understood: the pair is bound by the id.
-
-    What the record says is read now. One that is gone by now is gone from its pair, and is not made again.
-    """
-    side, made = operation.side, operation.external_id
-    connector = session.connectors[side]
-    record = connector.get_many(session.object_type(side), [made], session.paths(side)).get(made)
-    if record is None and _waits_for_hidden(session, operation):
-        return
-    if record is None or record.deleted:
-        record = Record(made, version="", values={})
-    settle(session, [(operation, _made(session, operation, record))], late=True)
-
-
-def _made(session: Session, operation: Operation, record: Record) -> WriteResult:
-    """What a create led to, told by the record found.
-
-    ⚑ A field that is empty although nobody wrote to the record since it was made was left out by the system, unsaid. It
-    is sent once more and refused then; taken as it stands, the emptiness would be carried to the source.
-    """
-    untouched = record.updated_at is not None and record.updated_at == record.created_at
-    if not untouched or record.updated_by not in (None, session.connection(operation.side).account_id):
-        return WriteResult(record, created=True)
-    empty = {
-        sent["path"]: record.values[sent["path"]]
-        for sent in operation.fields.values()
-        if not is_empty(sent["value"]) and is_empty(record.values.get(sent["path"], sent["value"]))
-    }
-    return WriteResult(record, created=True, on_the_way=empty)
-
-
-def _is_older(session: Session, operation: Operation, record: Record) -> bool:
-    """⚑ Whether the record was there before the key was made: then somebody copied the key."""
-    identity = operation.link.identity
-    if identity is None or record.created_at is None:
-        return False
-    offset = session.connection(operation.side).clock_offset or 0.0
-    return seconds_of(record.created_at) - offset + CLOCK_SLACK_SECONDS < identity.created_at.timestamp()
-
-
-def _looks_like(operation: Operation, record: Record) -> bool:
-    return any(
-        isinstance(sent["value"], str) and sent["value"] and record.values.get(sent["path"]) == sent["value"]
-        for sent in operation.fields.values()
-    )
-
-
-def _plan_again(session: Session, operation: Operation, code: str) -> None:
-    with transaction.atomic():
-        session.lease.renew()
-        supersede(session, [operation], code, again_in=0)
-        release(session, [operation.link])
 
 
 def _give_up(session: Session, operation: Operation) -> None:
@@ -433,12 +316,3 @@ def _end_questions(session: Session, operation: Operation, agreed: Collection[st
     entries = [end_question(session, operation.link, one, instruction, over=False) for one in questions]
     save_questions(questions)
     return entries
-
-
-def _create_unclear(session: Session, operation: Operation, code: str, keys: list[str]) -> None:
-    with transaction.atomic():
-        session.lease.renew()
-        entries = create_unclear(session, operation, code, keys)
-        save_rows([operation], OPERATION_FIELDS)
-        save_links([operation.link], [])
-        audit.append(entries)

@@ -13,7 +13,7 @@ from django.utils import timezone
 from connections.connectors.base import Uncertain
 from connections.connectors.memory import MemoryConnector
 from sync.models import AuditEntry, Conflict, Link, Operation
-from sync.recover import HIDDEN_AT_MOST
+from sync.probes import HIDDEN_AT_MOST
 from sync.tests.conftest import Pair
 from sync.tests.engine_cases import live, no_answer, once
 

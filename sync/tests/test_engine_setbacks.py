@@ -21,7 +21,7 @@ from connections.connectors.base import (
 from connections.connectors.memory import World
 from sync import hints, instructions, retrying
 from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, Operation
-from sync.recover import HIDDEN_AT_MOST
+from sync.probes import HIDDEN_AT_MOST
 from sync.tests.conftest import Pair, rule
 
 pytestmark = pytest.mark.django_db

@@ -1,0 +1,123 @@
+"""An unanswered create: what it made is found by the id that its answer named, by its key, or by our account.
+
+⚑ Nothing is made again before a look-up could have found it. Whatever fits and is not certainly ours, a person decides.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from connections.connectors.base import Record, WriteResult
+from sync import audit
+from sync.commit import save_links
+from sync.merge import is_empty
+from sync.models import Operation
+from sync.probes import plan_again, waits_for_hidden
+from sync.rows import save_rows
+from sync.session import Session
+from sync.setbacks import OPERATION_FIELDS, create_unclear
+from sync.settle import settle
+from sync.state import seconds_of
+
+# Clock difference allowed for when looking through the other system's own records of the time of our write.
+CLOCK_SLACK_SECONDS = 120
+
+
+def probe_create(session: Session, operation: Operation) -> None:
+    if operation.external_id:
+        _take_what_was_made(session, operation)
+        return
+    side = operation.side
+    connector = session.connectors[side]
+    object_type, paths, scope = session.object_type(side), session.paths(side), session.scope(side)
+    key = operation.correlation_key
+    found = list(connector.find_by_correlation_key(object_type, [key], paths, scope).get(key, ()))
+    alive = [record for record in found if not record.deleted]
+    if len(alive) == 1 and _is_older(session, operation, alive[0]):
+        _create_unclear(session, operation, "key_twice", [alive[0].key or alive[0].external_id])
+        return
+    if len(alive) == 1:
+        settle(session, [(operation, _made(session, operation, alive[0]))], late=True)
+        return
+    if len(alive) > 1:
+        _create_unclear(session, operation, "key_twice", [record.key or record.external_id for record in alive])
+        return
+    capabilities = connector.capabilities_of(object_type)
+    if capabilities.create_lookup_consistent:
+        plan_again(session, operation)
+        return
+    claimed = operation.claimed_at or operation.decided_at
+    settled = claimed + timedelta(seconds=capabilities.settle_seconds)
+    if timezone.now() < settled:
+        Operation.objects.filter(pk=operation.pk).update(state=Operation.State.UNCERTAIN, not_before=settled)
+        return
+    offset = session.connection(side).clock_offset or 0.0
+    since = (claimed + timedelta(seconds=offset - CLOCK_SLACK_SECONDS)).isoformat(timespec="milliseconds")
+    own = connector.own_recent(object_type, since.replace("+00:00", "Z"), paths, scope)
+    mine = [record for record in own if record.correlation_key == key]
+    if len(mine) == 1:
+        settle(session, [(operation, _made(session, operation, mine[0]))], late=True)
+    elif any(record.correlation_key is None and _looks_like(operation, record) for record in own):
+        _create_unclear(session, operation, "created_or_not", [])
+    else:
+        plan_again(session, operation)
+
+
+def _take_what_was_made(session: Session, operation: Operation) -> None:
+    """⚑ A create whose answer named its record, and told no more that could be understood: the pair is bound by the id.
+
+    What the record says is read now. One that is gone by now is gone from its pair, and is not made again.
+    """
+    side, made = operation.side, operation.external_id
+    connector = session.connectors[side]
+    record = connector.get_many(session.object_type(side), [made], session.paths(side)).get(made)
+    if record is None and waits_for_hidden(session, operation):
+        return
+    if record is None or record.deleted:
+        record = Record(made, version="", values={})
+    settle(session, [(operation, _made(session, operation, record))], late=True)
+
+
+def _made(session: Session, operation: Operation, record: Record) -> WriteResult:
+    """What a create led to, told by the record found.
+
+    ⚑ A field that is empty although nobody wrote to the record since it was made was left out by the system, unsaid. It
+    is sent once more and refused then; taken as it stands, the emptiness would be carried to the source.
+    """
+    untouched = record.updated_at is not None and record.updated_at == record.created_at
+    if not untouched or record.updated_by not in (None, session.connection(operation.side).account_id):
+        return WriteResult(record, created=True)
+    empty = {
+        sent["path"]: record.values[sent["path"]]
+        for sent in operation.fields.values()
+        if not is_empty(sent["value"]) and is_empty(record.values.get(sent["path"], sent["value"]))
+    }
+    return WriteResult(record, created=True, on_the_way=empty)
+
+
+def _is_older(session: Session, operation: Operation, record: Record) -> bool:
+    """⚑ Whether the record was there before the key was made: then somebody copied the key."""
+    identity = operation.link.identity
+    if identity is None or record.created_at is None:
+        return False
+    offset = session.connection(operation.side).clock_offset or 0.0
+    return seconds_of(record.created_at) - offset + CLOCK_SLACK_SECONDS < identity.created_at.timestamp()
+
+
+def _looks_like(operation: Operation, record: Record) -> bool:
+    return any(
+        isinstance(sent["value"], str) and sent["value"] and record.values.get(sent["path"]) == sent["value"]
+        for sent in operation.fields.values()
+    )
+
+
+def _create_unclear(session: Session, operation: Operation, code: str, keys: list[str]) -> None:
+    with transaction.atomic():
+        session.lease.renew()
+        entries = create_unclear(session, operation, code, keys)
+        save_rows([operation], OPERATION_FIELDS)
+        save_links([operation.link], [])
+        audit.append(entries)
