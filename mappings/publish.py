@@ -170,8 +170,8 @@ def roll_back(mapping: Mapping, number: int, user: Any) -> MappingVersion:
         replaced = draft_settings(locked)
         restore_draft(locked, old.document)
         hooks.audit("config", "draft_replaced", user=user, mapping=locked, params={"version": number}, before=replaced)
-        # ⚑ Rules that are switched off now stay in the draft: what is asked about them goes on waiting.
-        document = {**old.document, "off": off_rules(locked)}
+        # ⚑ Rules that are switched off, now or in that version, are not gone: what is asked about them goes on waiting.
+        document = {**old.document, "off": sorted({*off_rules(locked), *old.document.get("off", ())})}
         version = _land(locked, document, user, "", "version_rolled_back", rolled_back_to=number)
     mapping.refresh_from_db()
     return version
@@ -282,7 +282,7 @@ def fresh_rules(mapping: Mapping, document: dict[str, Any]) -> list[dict[str, An
 
 
 def restore_draft(mapping: Mapping, document: dict[str, Any]) -> None:
-    """Set the draft to `document`. Rules that are switched off stay; call inside a transaction.
+    """Set the draft to `document`. Rules that are switched off, here or there, stay; call inside a transaction.
 
     Value maps and policies are shared with other mappings and may have changed since: one that still says the same
     is used, else a copy is made. Raises ValueError where a connection is gone.
@@ -313,9 +313,14 @@ def restore_draft(mapping: Mapping, document: dict[str, Any]) -> None:
     mapping.save()
     kept_ids = [rule["id"] for rule in document["rules"]]
     pairs = {(rule["left"]["path"], rule["right"]["path"]) for rule in document["rules"]}
+    off = document.get("off", ())
     for rule in mapping.rules.all():
-        if rule.enabled or rule.rule_id in kept_ids or (rule.left_field, rule.right_field) in pairs:
+        replaced = rule.rule_id in kept_ids or (rule.left_field, rule.right_field) in pairs
+        if replaced or (rule.enabled and rule.rule_id not in off):
             rule.delete()
+        elif rule.enabled:
+            rule.enabled = False
+            rule.save(update_fields=["enabled"])
     FieldMapping.objects.bulk_create(_restored_rules(mapping, document["rules"]))
 
 

@@ -525,6 +525,38 @@ BUGS = [
         ("sync/tests/test_engine_answered_creates.py",),
     ),
     Bug(
+        "repeated-create-taken-for-fresh",
+        "what a record that was there before says in a field that a create cannot carry is taken for its start",
+        "sync/settle.py",
+        "    if creating and not result.created and is_repeated(operation):\n",
+        "    if False:\n",
+        (
+            "sync/tests/test_engine_repeated_creates.py"
+            "::test_what_a_create_cannot_carry_and_somebody_set_in_the_unseen_record_is_not_written_over",
+            "sync/tests/test_engine_rest.py"
+            "::test_an_edit_of_the_twin_before_its_create_is_sent_again_is_not_written_over",
+        ),
+    ),
+    Bug(
+        "believed-though-proved-away",
+        "a create that a look proved not to have happened is taken for what was written",
+        "sync/earlier_creates.py",
+        "    likely_first = [*(one for one in earlier if one not in proved), operation, *proved]\n",
+        "    likely_first = [*earlier, operation]\n",
+        (
+            "sync/tests/test_engine_repeated_creates.py"
+            "::test_a_create_that_a_look_proved_not_to_have_happened_is_not_what_was_written",
+        ),
+    ),
+    Bug(
+        "off-then-is-gone-now",
+        "a question ends since a roll back leads to a version in which its rule was off",
+        "mappings/publish.py",
+        "        if replaced or (rule.enabled and rule.rule_id not in off):\n",
+        "        if replaced or rule.enabled:\n",
+        ("sync/tests/test_engine_versions.py",),
+    ),
+    Bug(
         "left-out-of-a-new-issue",
         "labels that GitHub left out of a new issue are taken for its own, and those of the source are taken away",
         "connections/connectors/github_writes.py",

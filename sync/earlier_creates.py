@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from connections.connectors.base import Record
+from connections.connectors.base import Record, WriteResult
 from sync.commit import rule_of
 from sync.merge import MISSING, is_empty
 from sync.models import Instruction, Operation
@@ -19,16 +19,41 @@ from sync.session import Session
 
 # How creates end that may have made a record all the same.
 MAYBE_MADE = ("not_applied", "created_or_not")
+# ⚑ Of these, the one that a look proved to have made none: a worker that woke up late may have sent it since, and it
+# counts where nothing else explains what the record says.
+PROVED_AWAY = "not_applied"
 
 SAME, MEANS_THE_SAME, CUT_SHORT, OTHER_VALUE = range(4)
+
+
+def is_repeated(operation: Operation) -> bool:
+    """Whether a create of the same key went before, whose record this one may have been answered with."""
+    return bool(_earlier(operation))
+
+
+def as_found(session: Session, operation: Operation, record: Record) -> WriteResult:
+    """What a create led to, told by the record found.
+
+    ⚑ A field that is empty although nobody wrote to the record since it was made was left out by the system, unsaid. It
+    is sent once more and refused then; taken as it stands, the emptiness would be carried to the source.
+    """
+    untouched = record.updated_at is not None and record.updated_at == record.created_at
+    if not untouched or record.updated_by not in (None, session.connection(operation.side).account_id):
+        return WriteResult(record, created=True)
+    empty = {
+        sent["path"]: record.values[sent["path"]]
+        for sent in operation.fields.values()
+        if not is_empty(sent["value"]) and is_empty(record.values.get(sent["path"], sent["value"]))
+    }
+    return WriteResult(record, created=True, on_the_way=empty)
 
 
 def as_sent_then(session: Session, operation: Operation, record: Record) -> bool:
     """⚑ Let `operation` say what the create sent that made `record`. Returns whether that was another one.
 
     With what is sent now as its base, the older value in the record would be somebody's edit, and go back over the
-    newer one of the source. Where no create fits, somebody wrote to the record since: the latest earlier one counts, so
-    that an edit of the source since then meets theirs.
+    newer one of the source. Where no create fits, somebody wrote to the record since: the latest earlier one counts
+    that nothing proves to have made none, so that an edit of the source since then meets theirs.
     """
     rules = [*operation.fields, *operation.unsent]
     if all(_fits(session, record, rule_id, operation) == SAME for rule_id in operation.fields) and not any(
@@ -38,10 +63,13 @@ def as_sent_then(session: Session, operation: Operation, record: Record) -> bool
     earlier = _earlier(operation)
     if not earlier:
         return False
+    able = session.connectors[operation.side].capabilities_of(session.object_type(operation.side))
+    proved = [one for one in earlier if able.create_lookup_consistent and one.result.get("code") == PROVED_AWAY]
+    likely_first = [*(one for one in earlier if one not in proved), operation, *proved]
     before = (operation.fields, operation.unsent)
     fields, unsent = dict[str, Any](), dict[str, Any]()
     for rule_id in dict.fromkeys([*rules, *(rule_id for one in earlier for rule_id in [*one.fields, *one.unsent])]):
-        made = min([*earlier, operation], key=partial(_fits, session, record, rule_id))
+        made = min(likely_first, key=partial(_fits, session, record, rule_id))
         if rule_id in made.fields:
             fields[rule_id] = made.fields[rule_id]
         elif rule_id in made.unsent:

@@ -10,10 +10,10 @@ from datetime import timedelta
 from django.db import transaction
 from django.utils import timezone
 
-from connections.connectors.base import Record, WriteResult
+from connections.connectors.base import Record
 from sync import audit
 from sync.commit import save_links
-from sync.merge import is_empty
+from sync.earlier_creates import as_found
 from sync.models import Operation
 from sync.probes import plan_again, waits_for_hidden
 from sync.rows import save_rows
@@ -40,7 +40,7 @@ def probe_create(session: Session, operation: Operation) -> None:
         _create_unclear(session, operation, "key_twice", [alive[0].key or alive[0].external_id])
         return
     if len(alive) == 1:
-        settle(session, [(operation, _made(session, operation, alive[0]))], late=True)
+        settle(session, [(operation, as_found(session, operation, alive[0]))], late=True)
         return
     if len(alive) > 1:
         _create_unclear(session, operation, "key_twice", [record.key or record.external_id for record in alive])
@@ -59,7 +59,7 @@ def probe_create(session: Session, operation: Operation) -> None:
     own = connector.own_recent(object_type, since.replace("+00:00", "Z"), paths, scope)
     mine = [record for record in own if record.correlation_key == key]
     if len(mine) == 1:
-        settle(session, [(operation, _made(session, operation, mine[0]))], late=True)
+        settle(session, [(operation, as_found(session, operation, mine[0]))], late=True)
     elif any(record.correlation_key is None and _looks_like(operation, record) for record in own):
         _create_unclear(session, operation, "created_or_not", [])
     else:
@@ -78,24 +78,7 @@ def _take_what_was_made(session: Session, operation: Operation) -> None:
         return
     if record is None or record.deleted:
         record = Record(made, version="", values={})
-    settle(session, [(operation, _made(session, operation, record))], late=True)
-
-
-def _made(session: Session, operation: Operation, record: Record) -> WriteResult:
-    """What a create led to, told by the record found.
-
-    ⚑ A field that is empty although nobody wrote to the record since it was made was left out by the system, unsaid. It
-    is sent once more and refused then; taken as it stands, the emptiness would be carried to the source.
-    """
-    untouched = record.updated_at is not None and record.updated_at == record.created_at
-    if not untouched or record.updated_by not in (None, session.connection(operation.side).account_id):
-        return WriteResult(record, created=True)
-    empty = {
-        sent["path"]: record.values[sent["path"]]
-        for sent in operation.fields.values()
-        if not is_empty(sent["value"]) and is_empty(record.values.get(sent["path"], sent["value"]))
-    }
-    return WriteResult(record, created=True, on_the_way=empty)
+    settle(session, [(operation, as_found(session, operation, record))], late=True)
 
 
 def _is_older(session: Session, operation: Operation, record: Record) -> bool:

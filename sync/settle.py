@@ -19,7 +19,7 @@ from mappings.transforms.base import CannotExpress
 from sync import audit
 from sync.aftermath import Aftermath
 from sync.commit import audit_entry, end_question, label_of, rule_of, save_links, take_over_read
-from sync.earlier_creates import as_sent_then
+from sync.earlier_creates import as_found, as_sent_then, is_repeated
 from sync.echo import proves_echo
 from sync.edit_times import shows_all
 from sync.identities import note_records
@@ -96,7 +96,10 @@ def _confirmed(
         link.state, link.typed = Link.State.ACTIVE, {}
         link.parked.pop("", None)
         operation.external_id = record.external_id
-    older = creating and (late or not result.created) and as_sent_then(session, operation, record)
+    if creating and not result.created and is_repeated(operation):
+        # ⚑ It was there before: what it says otherwise may be somebody's edit, and not only what its system left out.
+        result, late = as_found(session, operation, record), True
+    older = creating and late and as_sent_then(session, operation, record)
     moved = not creating and _edited_meanwhile(session, operation, record)
     whole = shows_all(session, link, side, record) and not moved
     take_over_read(link, side, record, operation.claimed_at if whole else None)

@@ -110,6 +110,40 @@ def test_an_edit_of_the_twin_alone_is_carried(slow: Pair) -> None:
     assert slow.both(left, right, "body") == ("ana's", "ana's")
 
 
+@pytest.mark.parametrize("body", ["then", "now"])
+def test_what_a_create_cannot_carry_and_somebody_set_in_the_unseen_record_is_not_written_over(
+    slow: Pair, body: str
+) -> None:
+    apart = {"creatable": False, "separate_write": True}
+    slow.publish(rules=[rule("title", "title"), rule("body", "body"), rule("status", "status", "option", right=apart)])
+    left, right = made_unseen(slow, title="Printer", body="then", status="open")
+    slow.right.edit(right, status="closed")
+    slow.left.edit(left, body=body)
+    sent_again(slow)
+    assert slow.right.value(right, "status") == "closed"
+    [question] = slow.open_conflicts()
+    assert question.rule_id == "status"
+
+
+@pytest.mark.parametrize("policy", ["left", "review"])
+def test_a_create_that_a_look_proved_not_to_have_happened_is_not_what_was_written(pair: Pair, policy: str) -> None:
+    """The look-up by key is consistent. The second create made the record, and somebody edits it before it is found."""
+    pair.publish(rules=[rule("title", "title"), rule("body", "body", policy=policy)])
+    once(pair.right, "create", no_answer)
+    left = pair.left.add(title="Printer", body="then")
+    pair.run()
+    pair.left.edit(left, body="now")
+    once(pair.right, "create", no_answer, when="after")
+    timed_out()
+    pair.run()
+    [right] = pair.right.alive()
+    assert pair.right.value(right, "body") == "now"
+    pair.right.edit(right, body="ana's")
+    timed_out()
+    pair.quiet()
+    assert pair.both(left, right, "body") == ("ana's", "ana's") and not pair.open_conflicts()
+
+
 def test_of_several_creates_without_an_answer_the_one_that_fits_counts(slow: Pair) -> None:
     """The first was lost on its way there, the second on its way back; then the source said the first again."""
     once(slow.right, "create", no_answer)

@@ -110,6 +110,15 @@ def without_a_key(habits: Habits) -> dict[str, Any]:
     return document
 
 
+def key_in_the_header_alone(habits: Habits) -> dict[str, Any]:
+    """The same key twice makes one record; the key itself is not shown, nor who made a record."""
+    document = things_document(habits)
+    [thing] = [one for one in document["object_types"] if one["name"] == "thing"]
+    thing["key"] = {"header": "Idempotency-Key"}
+    del thing["place"]["created_by"]
+    return document
+
+
 def test_a_record_is_created_once_and_edits_cross_both_ways_between_unequal_systems(two: Two):
     left = two.add(two.left, body="one\ntwo", status=2, labels=["b", "a"], amount=2.5)
     two.settle()
@@ -198,6 +207,44 @@ def test_a_create_whose_people_cannot_be_asked_for_is_made_once(
         link = Link.objects.get()
         assert (link.left_id, link.right_id, link.state) == (left, str(right["id"]), "active")
         assert Operation.objects.get().state == "confirmed" and not Conflict.objects.exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("field", ["status", "amount"])
+def test_an_edit_of_the_twin_before_its_create_is_sent_again_is_not_written_over(
+    monkeypatch: pytest.MonkeyPatch, field: str
+):
+    with between(monkeypatch, Habits(deleted="tombstone", idempotent=True), key_in_the_header_alone) as two:
+        left = two.add(two.left, title="Alone", status=1, amount=1)
+        handle, all_things = two.right.app.handle, two.right.things.all
+
+        def answers_get_lost(request: Request) -> Response:
+            answer = handle(request)
+            return Response(502, None) if request.method == "POST" else answer
+
+        def lists_lag(request: Request) -> Response:
+            listing = request.method == "GET" and request.path == "/api/things"
+            two.right.things.all = list if listing else all_things  # type: ignore
+            return handle(request)
+
+        two.right.app.handle = answers_get_lost  # type: ignore[method-assign]
+        two.run()
+        [right] = all_things()
+        two.right.things.update(str(right["id"]), {field: 3}, "7")
+        opening._paused.clear()
+        Connection.objects.update(retry_after=None)
+        past = timezone.now() - timedelta(minutes=5)
+        Operation.objects.filter(state="uncertain").update(claimed_at=past, not_before=past)
+        MappingState.objects.update(next_poll_at=timezone.now() + timedelta(hours=1))
+        two.right.app.handle = lists_lag  # type: ignore[method-assign]
+        for _ in range(2):
+            ChangedRecord.objects.filter(attempts=0).update(not_before=timezone.now() - timedelta(seconds=1))
+            engine.run(two.mapping.pk, kind="live")
+        two.right.app.handle, two.right.things.all = handle, all_things  # type: ignore[method-assign]
+        two.settle()
+        assert Operation.objects.filter(kind="create").count() == 2 and len(all_things()) == 1
+        assert two.value(two.right, str(right["id"]), field) == 3
+        assert two.value(two.left, left, field) == 3 and not Conflict.objects.exists()
 
 
 HELPED = {"create_from": 0.1, "poll_from": 0.1, "update_from": 0.1, "create_to": 2.1, "poll_to": 1.1, "update_to": 1.1}

@@ -59,36 +59,80 @@ def test_a_question_waits_while_its_rule_is_off_and_ends_when_it_is_removed(pair
     assert asked_about(pair)[1:] == [("body", "open", "")], "an older version brought it back: it asks again"
 
 
-def test_a_question_about_a_rule_that_is_off_survives_a_roll_back(pair: Pair) -> None:
-    """The rule stays in the draft: switched on again, its policy must not decide what a person was asked about."""
+def draft(pair: Pair) -> Mapping:
+    return Mapping.objects.get(pk=pair.mapping.pk)
 
-    def published() -> int:
-        draft = Mapping.objects.get(pk=pair.mapping.pk)
-        return publishing.publish(draft, None, left_fields=pair.left.fields, right_fields=pair.right.fields).number
 
-    def rule(path: str) -> FieldMapping:
-        return FieldMapping.objects.create(mapping=pair.mapping, rule_id=path, left_field=path, right_field=path)
+def published(pair: Pair) -> int:
+    return publishing.publish(draft(pair), None, left_fields=pair.left.fields, right_fields=pair.right.fields).number
 
-    Mapping.objects.update(published=None, match_keys=[[{"left": "ref", "right": "ref"}]])
-    pair.mapping.versions.all().delete()
-    rule("title")
-    first = published()
-    body = FieldMapping.objects.filter(pk=rule("body").pk)
-    published()
+
+def drafted(pair: Pair, path: str) -> FieldMapping:
+    return FieldMapping.objects.create(mapping=pair.mapping, rule_id=path, left_field=path, right_field=path)
+
+
+def asked(pair: Pair) -> tuple[str, str]:
+    """A pair whose body a person is asked about."""
     left, right, _ = pair.linked(body="agreed")
     pair.left.edit(left, body="left")
     pair.right.edit(right, body="right")
     pair.quiet()
+    return left, right
+
+
+@pytest.fixture
+def drafting(pair: Pair) -> Pair:
+    """Nothing is published yet; one rule is drafted."""
+    Mapping.objects.update(published=None, match_keys=[[{"left": "ref", "right": "ref"}]])
+    pair.mapping.versions.all().delete()
+    drafted(pair, "title")
+    return pair
+
+
+def left_decides() -> ConflictPolicy:
+    return ConflictPolicy.objects.create(name="Left decides", kind="left")
+
+
+def test_a_question_about_a_rule_that_is_off_survives_a_roll_back(drafting: Pair) -> None:
+    """The rule stays in the draft: switched on again, its policy must not decide what a person was asked about."""
+    pair = drafting
+    first = published(pair)
+    body = FieldMapping.objects.filter(pk=drafted(pair, "body").pk)
+    published(pair)
+    left, right = asked(pair)
     body.update(enabled=False)
-    published()
+    published(pair)
     pair.quiet()
-    publishing.roll_back(Mapping.objects.get(pk=pair.mapping.pk), first, None)
+    publishing.roll_back(draft(pair), first, None)
     pair.quiet()
     assert asked_about(pair) == [("body", "open", "")]
-    body.update(enabled=True, policy=ConflictPolicy.objects.create(name="Left decides", kind="left"))
-    published()
+    body.update(enabled=True, policy=left_decides())
+    published(pair)
     pair.ring("left", left)
     pair.ring("right", right)
+    pair.quiet()
+    assert asked_about(pair) == [("body", "open", "")]
+    assert pair.both(left, right, "body") == ("left", "right")
+
+
+def test_a_question_survives_a_roll_back_to_a_version_in_which_its_rule_was_off(drafting: Pair) -> None:
+    pair = drafting
+    body = FieldMapping.objects.filter(pk=drafted(pair, "body").pk)
+    body.update(policy=left_decides())
+    decides = published(pair)
+    body.update(policy=None)
+    published(pair)
+    left, right = asked(pair)
+    body.update(enabled=False)
+    off = published(pair)
+    body.update(enabled=True)
+    published(pair)
+    pair.quiet()
+    publishing.roll_back(draft(pair), off, None)
+    assert not body.get().enabled, "off as in that version, and not gone"
+    pair.quiet()
+    publishing.roll_back(draft(pair), decides, None)
+    pair.ring("left", left)
     pair.quiet()
     assert asked_about(pair) == [("body", "open", "")]
     assert pair.both(left, right, "body") == ("left", "right")
