@@ -21,6 +21,10 @@ def new_key_space() -> str:
     return random_secrets.token_urlsafe(32)
 
 
+# Settings that say nothing of who answers and as whom we come: who may send to us, and a description not in use yet.
+APART_FROM_SIGN_IN = ("webhook_senders", "draft")
+
+
 class Pausable(models.Model):
     """What stands still when a person or the clock says so; see pauses.py. `state` "paused" is a person's pause."""
 
@@ -95,6 +99,12 @@ class Connection(Pausable):
     def usable(self) -> bool:
         """Whether runs may call this connection at all."""
         return self.state in (self.State.OK, self.State.UNTESTED, self.State.UNREACHABLE)
+
+    @property
+    def signs_in_with(self) -> tuple[object, ...]:
+        """What decides who answers and as whom we come; tokens got with other ones are none of this connection."""
+        settings = {name: value for name, value in (self.settings or {}).items() if name not in APART_FROM_SIGN_IN}
+        return (self.kind, self.address, settings, self.secrets or {})
 
     @property
     def to_be_tested(self) -> bool:

@@ -47,6 +47,7 @@ LEASE_SECONDS = 30.0  # longer than a sign-in with its time-outs; a worker that 
 WAIT_FOR_TOKEN = 15.0  # how long others wait for the one that signs in
 POLL_SECONDS = 0.2
 STATE, LEASE = "state", "renewing"  # keys of Connection.facts
+TOKEN_COLUMNS = ("kind", "address", "settings", "secrets", "tokens", "facts")
 
 CallHook = Callable[[str, int, float], None]
 
@@ -241,19 +242,19 @@ class State:
         return (facts or {}).get(STATE, {}).get(key, default)
 
     def put(self, key: str, value: Any) -> None:
-        with _database(self._owner), _locked(self._id) as row:
+        with _database(self._owner), _locked(self._id, "facts") as row:
             row.facts = {**row.facts, STATE: {**row.facts.get(STATE, {}), key: value}}
             row.save(update_fields=["facts"])
 
 
 @contextlib.contextmanager
-def _locked(connection_id: int) -> Iterator[Connection]:
-    """The row under lock: FOR NO KEY UPDATE on PostgreSQL, the IMMEDIATE transaction itself on SQLite.
+def _locked(connection_id: int, *columns: str) -> Iterator[Connection]:
+    """These columns of the row under lock: FOR NO KEY UPDATE on PostgreSQL, on SQLite the IMMEDIATE transaction itself.
 
     A full FOR UPDATE would hold up every commit that refers to the connection, and deadlock with a run's.
     """
     with transaction.atomic():
-        yield Connection.objects.select_for_update(no_key=True).only("pk", "facts", "tokens").get(pk=connection_id)
+        yield Connection.objects.select_for_update(no_key=True).only("pk", *columns).get(pk=connection_id)
 
 
 def _stored(connection: Connection) -> dict[str, Any] | None:
@@ -290,6 +291,9 @@ class Tokens:
 
     No transaction may be open during the remote call, so the turn is a marker with an expiry in Connection.facts,
     set and cleared in transactions of their own.
+
+    ⚑ A worker that still has the former settings neither leaves its token nor takes one: the test of the new settings
+    would meet the former account and let runs go on, as another one once that token ends.
     """
 
     def __init__(self, connection: Connection, owner: int) -> None:
@@ -297,13 +301,17 @@ class Tokens:
         self._name = connection.name
         self._owner = owner
         self._tokens = _stored(connection)
+        self._signs_in_with = connection.signs_in_with
         self.on_new: Callable[[str], None] = lambda secret: None
 
     def current(self) -> dict[str, Any] | None:
         return self._tokens
 
     def renew(self, stale: dict[str, Any] | None, fetch: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Tokens other than `stale`: those another worker just stored, or what `fetch` brings. Raises its errors."""
+        """Tokens other than `stale`: those another worker just stored, or what `fetch` brings.
+
+        Raises its errors, and Retry where the connection was set up anew meanwhile.
+        """
         end = time.monotonic() + WAIT_FOR_TOKEN
         mark = random_secrets.token_hex(8)
         while True:
@@ -320,13 +328,15 @@ class Tokens:
         try:
             tokens = fetch()
         finally:
-            with _database(self._owner), _locked(self._id) as row:
+            with _database(self._owner), _locked(self._id, *TOKEN_COLUMNS) as row:
                 self._release(row, mark, tokens)
         return self._take_over(tokens)
 
     def _claim(self, stale: dict[str, Any] | None, mark: str) -> tuple[dict[str, Any] | None, bool]:
         """(tokens somebody else stored meanwhile or None, whether it is our turn to sign in)."""
-        with _locked(self._id) as row:
+        with _locked(self._id, *TOKEN_COLUMNS) as row:
+            if row.signs_in_with != self._signs_in_with:
+                raise Retry(f"{self._name} was set up anew meanwhile. Nothing was sent. We go on as it is set up now.")
             stored = _stored(row)
             if stored and stored != stale:
                 return stored, False
@@ -342,7 +352,7 @@ class Tokens:
         if (row.facts.get(LEASE) or {}).get("mark") == mark:
             row.facts = {key: value for key, value in row.facts.items() if key != LEASE}
             changed.append("facts")
-        if tokens is not None:
+        if tokens is not None and row.signs_in_with == self._signs_in_with:
             # Kept even if our turn expired: a rotated refresh token that is thrown away locks us out.
             row.tokens = tokens  # type: ignore[assignment]
             changed.append("tokens")
@@ -417,9 +427,7 @@ def accept_account(connection: Connection) -> None:
 def _as_tested(connection: Connection) -> Connection | None:
     """The row, locked; None where it is gone, or what was called and signed in with is not what is stored now."""
     row = Connection.objects.select_for_update(no_key=True).filter(pk=connection.pk).first()
-    names = ("kind", "address", "settings", "secrets")
-    same = row is not None and all(getattr(row, name) == getattr(connection, name) for name in names)
-    return row if same else None
+    return row if row is not None and row.signs_in_with == connection.signs_in_with else None
 
 
 def _changed(connection: Connection, result: CheckResult) -> str:

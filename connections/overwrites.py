@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from connections.connectors.base import Capabilities, Change
 
@@ -48,16 +49,15 @@ def detection_in(able: Capabilities, blind_in: Mapping[str, str], object_type: s
 
 
 def over_others(changes: Sequence[Change], field: str, account: str) -> Change | None:
-    """The last change of a field by `account`, where one of somebody else lies under it and the history tells its
-    value: what is not told could not be restored.
+    """The change of a field by `account` that lies right over the last one of somebody else, where the history tells
+    what that one wrote: what is not told could not be restored.
 
     changes: since the read that was decided from, oldest first. Their order decides, not their values: a history may
     tell a text in another form than a read does.
     """
     of_field = [change for change in changes if change.field == field]
-    ours = max((at for at, change in enumerate(of_field) if change.by == account), default=0)
-    under = any(change.by != account for change in of_field[:ours])
-    return of_field[ours] if under and not of_field[ours].untold else None
+    over = [change for before, change in pairwise(of_field) if before.by != account and change.by == account]
+    return over[-1] if over and not over[-1].untold else None
 
 
 def exception(blind_in: Mapping[str, str]) -> str:

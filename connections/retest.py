@@ -5,6 +5,9 @@ The same record ids mean other records there, so whoever runs first would write 
 
 from __future__ import annotations
 
+import logging
+
+from django.db import DatabaseError
 from django.db.models import Q
 from django.utils import timezone
 
@@ -12,9 +15,12 @@ from connections import breaker
 from connections.connectors.base import ConnectorError, NeedsAuthorization, Retry
 from connections.models import Connection
 from connections.open import store_retry_after, test_connection
+from connections.pauses import note_state
 
 # A test that failed otherwise than by silence fails again most likely: a person has to look.
 AGAIN_SECONDS = 60.0
+
+log = logging.getLogger("connections.retest")
 
 
 def before_run(connection: Connection) -> None:
@@ -48,3 +54,16 @@ def _test(connection: Connection) -> None:
     except ConnectorError as error:
         if not (error.outage and breaker.unanswered(connection, error.message)):
             store_retry_after(connection.pk, error.after if isinstance(error, Retry) else AGAIN_SECONDS)
+    except DatabaseError:
+        raise
+    except Exception as problem:
+        log.exception("the test of connection %s broke off", connection.pk)
+        note_state(connection, Connection.State.UNREACHABLE, _broken_off(problem), [Connection.State.ACCOUNT_CHANGED])
+        store_retry_after(connection.pk, AGAIN_SECONDS)
+
+
+def _broken_off(problem: Exception) -> str:
+    return (
+        f"Its test broke off with an error of ours ({problem.__class__.__name__}). Nothing is synced until it is "
+        "tested, and nothing is lost. It is tried again every minute; the log of the worker says more."
+    )

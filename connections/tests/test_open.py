@@ -212,6 +212,34 @@ def test_a_sign_in_that_took_too_long_is_kept_but_does_not_end_the_next_ones_tur
     assert second.renew(stale, slow) == {"refresh_token": "rotated"}
 
 
+def test_a_worker_with_the_former_secrets_neither_leaves_a_token_nor_takes_one(row):
+    """The test of the new ones would meet the former account, and find nothing changed."""
+    during, after = tokens_of(row), tokens_of(row)
+    stale = during.current()
+
+    def set_up_anew():
+        Connection.objects.update(secrets={"api_token": "of another account"}, tokens={})
+        return {"access_token": "got with the former ones"}
+
+    assert during.renew(stale, set_up_anew) == {"access_token": "got with the former ones"}
+    stored = Connection.objects.get()
+    assert not stored.tokens and opening.LEASE not in stored.facts
+    tokens_of(row).renew(None, lambda: {"access_token": "got with the new ones"})
+    with pytest.raises(Retry, match="set up anew"):
+        after.renew(stale, set_up_anew)
+
+
+def test_a_token_is_kept_where_only_those_who_may_send_to_us_changed(row):
+    tokens = tokens_of(row)
+
+    def meanwhile():
+        Connection.objects.update(settings={"webhook_senders": "203.0.113.0/24"})
+        return {"refresh_token": "rotated"}
+
+    tokens.renew(tokens.current(), meanwhile)
+    assert tokens_of(row).current() == {"refresh_token": "rotated"}
+
+
 # Test connection
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from connections.connectors import all_connectors, connector_class
-from connections.connectors.base import Capabilities
+from connections.connectors.base import Capabilities, Change
 from connections.models import Connection
-from connections.overwrites import ASKED, BLIND, LEFT_OUT, REPLACED, detection, detection_in
+from connections.overwrites import ASKED, BLIND, LEFT_OUT, REPLACED, detection, detection_in, over_others
 from connections.tests.rest_documents import Habits, things_document
 from connections.views.kinds import kind_of
 from connections.views.overview import behaviour
@@ -79,3 +79,15 @@ def test_a_described_api_is_judged_as_it_is_described() -> None:
 
     assert of(condition="none") == BLIND
     assert of().startswith("The system refuses our write")
+
+
+def test_an_edit_under_two_writes_of_ours_is_told_and_not_the_first_of_ours() -> None:
+    """The first of ours woke up late."""
+    log = [
+        Change("body", "1", "ana", None, "agreed", "Ana's"),
+        Change("body", "2", "us", None, "Ana's", "ours, late"),
+        Change("body", "3", "us", None, "ours, late", "ours"),
+    ]
+    over = over_others(log, "body", "us")
+    assert over is not None and over.before == "Ana's"
+    assert over_others(log[1:], "body", "us") is None and over_others(log[:1], "body", "us") is None

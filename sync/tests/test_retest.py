@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 
 from connections import breaker, retest
@@ -290,12 +291,27 @@ def test_a_refused_sign_in_is_not_tried_again_before_a_person_acts(
     assert (left().state, len(made)) == ("sign_in", 1)
 
 
-def test_a_test_that_breaks_off_keeps_runs_away_for_a_while(
+def test_a_test_that_breaks_off_is_told_and_tried_again(
+    pair: Pair, tests: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, twin = edited(pair)
+    set_up_anew()
+    with monkeypatch.context() as broken:
+        made = failing(broken, KeyError("not in the answer"))
+        for _ in range(3):
+            assert pair.run().state == "waiting"
+        assert (left().state, len(made)) == ("unreachable", 1) and "KeyError" in left().state_reason
+    waited()
+    pair.run()
+    assert left().state == "ok" and pair.both(record, twin, "body") == ("new", "new")
+
+
+def test_where_the_database_fails_no_run_tests_again_before_the_claim_ends(
     pair: Pair, tests: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     edited(pair)
     set_up_anew()
-    failing(monkeypatch, KeyError("not in the answer"))
-    with pytest.raises(KeyError):
+    failing(monkeypatch, OperationalError("gone"))
+    with pytest.raises(OperationalError):
         pair.run()
     assert schedule.due_mappings() == [] and pair.run().state == "waiting"
