@@ -53,6 +53,7 @@ FIELD_LABELS = {
     "required": "required",
     "max_length": "longest text",
     "separate_write": "a call of its own",
+    "step": "microseconds between two moments",
 }
 # As the choices of mappings.models, which a pure file may not import; test_publish compares the two.
 WORDS = {

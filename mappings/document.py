@@ -32,6 +32,7 @@ def field_snapshot(path: str, fields: Mapping[str, Field]) -> dict[str, Any]:
         "required": found.required,
         "max_length": found.max_length,
         "separate_write": found.separate_write,
+        "step": found.step,
     }
 
 

@@ -104,6 +104,7 @@ class Field:
     max_length: int | None = None
     separate_write: bool = False  # a write of this field is a remote call of its own (Jira status)
     matchable: bool = False  # find_by_values can look records up by this field
+    step: int | None = None  # microseconds between two moments that it tells apart; None where nobody says
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,12 +106,12 @@ def parsed_time(raw: Any) -> datetime | None:
 
 
 def moment(raw: Any) -> str | None:
-    """A time as a value of a field: milliseconds only where there are some."""
+    """A time as a value of a field, in the contract's form; Jira keeps milliseconds."""
     when = parsed_time(raw)
     if when is None:
         return None
     milliseconds = when.microsecond // 1000
-    return when.strftime("%Y-%m-%dT%H:%M:%S") + (f".{milliseconds:03d}Z" if milliseconds else "Z")
+    return when.strftime("%Y-%m-%dT%H:%M:%S") + (f".{milliseconds:03d}000Z" if milliseconds else "Z")
 
 
 def stamp(raw: Any) -> str | None:

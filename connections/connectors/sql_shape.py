@@ -343,6 +343,7 @@ def _column(
     )
     cuts = session.dialect.name == "postgresql" and type(type_) is sa.String  # "char" and name, without a word
     fixed = generated or ours or cuts or stored[0] == values.BYTES
+    room = room_of(session.dialect.name, type_)
     shown = Field(
         path=name,
         label=name.replace("_", " ").strip().capitalize() or name,
@@ -353,6 +354,7 @@ def _column(
         required=not described.get("nullable", True) and not by_itself and not fixed,
         max_length=_length(type_) if stored[0] in (values.TEXT, values.ENUM) and not listed else None,
         matchable=kind in ("text", "option", "reference") and stored[0] in (values.TEXT, values.ENUM, *KEY_STORES),
+        step=room.step if kind == "datetime" else None,
     )
     return Column(
         name=name,
@@ -360,7 +362,7 @@ def _column(
         shown=shown,
         sa=table.c[name],
         zone=ZoneInfo("UTC") if stored[0] == values.INSTANT else zone,  # MySQL tells a TIMESTAMP by our session's zone
-        room=room_of(session.dialect.name, type_),
+        room=room,
         items=stored[1],
         options=listed,
         people=is_person,

@@ -78,7 +78,7 @@ def test_a_record_comes_in_normalised_form(site):
     assert record.values["customfield_10052"] == 3
     assert record.values["customfield_10053"] is None
     assert record.values["customfield_10054"] == ["EU", "US"]
-    assert record.values["customfield_10055"] == "2026-01-02T01:04:05.678Z"
+    assert record.values["customfield_10055"] == "2026-01-02T01:04:05.678000Z"
     assert record.values["description"]["type"] == "doc"
     assert record.values["key"] == record.key == issue["key"]
     assert (record.title, record.created_by, record.unreadable) == ("Printer on fire", "acc-ana", frozenset())
@@ -229,7 +229,7 @@ def test_an_edit_is_one_call_and_returns_the_record(site):
         "customfield_10052": 5,
         "customfield_10053": "00103952",
         "customfield_10054": ["Asia"],
-        "customfield_10055": "2026-01-02T01:04:05.678Z",
+        "customfield_10055": "2026-01-02T01:04:05.678000Z",
     }
     result = jira.update("issue", issue["id"], values, None, PATHS)
     assert standin.calls() == [f"PUT issue/{issue['id']}"]

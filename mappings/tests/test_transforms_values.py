@@ -171,6 +171,28 @@ def test_moments_agree_as_exactly_as_the_side_that_keeps_less(transform: str, on
     assert lens.to_left(other, one, None) == (one if same else other)
 
 
+@pytest.mark.parametrize(
+    ("steps", "one", "other", "same"),
+    [
+        ((1, 1), "2026-11-20T10:00:00.123456Z", "2026-11-20T10:00:00Z", False),
+        ((1, 1), "2026-11-20T10:00:00.123456Z", "2026-11-20T10:00:00.123000Z", False),
+        ((1, 1_000), "2026-11-20T10:00:00.123456Z", "2026-11-20T10:00:00.123000Z", True),
+        ((1, 1_000), "2026-11-20T10:00:00.123000Z", "2026-11-20T10:00:00.123000Z", True),
+        ((1, 1_000), "2026-11-20T10:00:00Z", "2026-11-20T10:00:00.123000Z", False),
+        ((1, None), "2026-11-20T10:00:00.123456Z", "2026-11-20T10:00:00.123000Z", True),
+        ((1, None), "2026-11-20T10:00:00Z", "2026-11-20T10:00:00.123000Z", False),
+        ((1_000_000, None), "2026-11-20T10:00:00Z", "2026-11-20T10:00:00.123000Z", True),
+        ((60_000_000, 1), "2026-11-20T10:00:00Z", "2026-11-20T10:00:00.123000Z", True),
+    ],
+)
+def test_an_edit_within_a_second_says_something_where_both_sides_keep_it(
+    steps: tuple[int | None, int | None], one: str, other: str, same: bool
+) -> None:
+    left, right = (FieldSpec("at", "At", "datetime", step=step) for step in steps)
+    lens = TRANSFORMS["same"].build({}, left, right, [])
+    assert lens.equal(one, other) is same
+
+
 @pytest.mark.parametrize("value", ["tomorrow", "2026-13-01", "20261120T", 5])
 def test_what_is_no_date_goes_to_review(value: Any) -> None:
     assert refusal(build("date_time", "date", "datetime").to_right, value, None, None) == (

@@ -40,6 +40,7 @@ class FieldSpec:
     required: bool = False
     max_length: int | None = None
     separate_write: bool = False
+    step: int | None = None  # of a moment, in microseconds; None: not known
 
 
 # (value of the source, old value of the target, base of the source) -> value of the target. The old target value

@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from mappings.transforms.base import CannotExpress, FieldSpec, Lens, Put, Transform
 from mappings.transforms.table import is_empty
 
+SECOND = 1_000_000  # in microseconds, as all steps
+
 
 def _parsed(value: Any, zone: ZoneInfo) -> date | datetime | None:
     """A date, or a moment in UTC. Raises CannotExpress for anything else."""
@@ -36,18 +38,25 @@ def _written(value: date | datetime) -> str:
     return value.replace(tzinfo=None).isoformat() + "Z" if isinstance(value, datetime) else value.isoformat()
 
 
-def _says_the_same(one: date | datetime | None, other: date | datetime | None, zone: ZoneInfo) -> bool:
+def _says_the_same(
+    one: date | datetime | None, other: date | datetime | None, zone: ZoneInfo, steps: tuple[int | None, int | None]
+) -> bool:
+    """⚑ Whether one of two moments is what the other one's field keeps of it; by a guess only where nobody says how
+    exact that field is. An edit within a second says something where both fields keep it."""
     if one is None or other is None:
         return one is other
     if not isinstance(one, datetime) or not isinstance(other, datetime):
         return _day(one, zone) == _day(other, zone)
-    # Many systems keep whole seconds only, or milliseconds.
-    step = next(step for step in (1_000_000, 1_000, 1) if not one.microsecond % step or not other.microsecond % step)
-    return _cut(one, step) == _cut(other, step)
+    return _cut(one, steps[1] or _step(other)) == other or _cut(other, steps[0] or _step(one)) == one
+
+
+def _step(moment: datetime) -> int:
+    """The coarsest step that fits this moment: many fields keep whole seconds only, or milliseconds."""
+    return next(step for step in (SECOND, 1_000, 1) if not moment.microsecond % step)
 
 
 def _cut(moment: datetime, step: int) -> datetime:
-    return moment.replace(microsecond=moment.microsecond - moment.microsecond % step)
+    return moment.replace(microsecond=moment.microsecond - moment.microsecond % min(step, SECOND))
 
 
 def build_date_time(
@@ -62,12 +71,14 @@ def build_date_time(
             "give a name such as Europe/Berlin."
         ) from None
 
-    def to(kind: str) -> Put:
+    def to(source_spec: FieldSpec, target_spec: FieldSpec) -> Put:
+        kind, steps = target_spec.kind, (source_spec.step, target_spec.step)
+
         def put(source: Any, old: Any, base: Any) -> Any:
             wanted = _parsed(source, zone)
             try:
                 there = _parsed(old, zone)
-                if _says_the_same(wanted, there, zone):
+                if _says_the_same(wanted, there, zone, steps):
                     return old
             except CannotExpress:
                 there = None
@@ -86,7 +97,7 @@ def build_date_time(
         return put
 
     lossy = {f"to_{side}" for side, spec in (("left", left), ("right", right)) if spec.kind == "date"}
-    return Lens(to(right.kind), to(left.kind), frozenset(lossy) if left.kind != right.kind else frozenset())
+    return Lens(to(left, right), to(right, left), frozenset(lossy) if left.kind != right.kind else frozenset())
 
 
 def _at(day: date, at: time, zone: ZoneInfo) -> datetime:
