@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 ANSWERED_CREATES = "sync/tests/test_engine_answered_creates.py"
+APPROVALS = "sync/tests/test_approvals.py"
 EDITED_CREATES = "sync/tests/test_engine_edited_creates.py"
 ENGINE = "sync/tests/test_engine.py"
 GUARDS = "sync/tests/test_engine_guards.py"
@@ -358,6 +359,14 @@ BUGS = [
         "    if state.approved_at is None:\n",
         "    if False:\n",
         (f"{ENGINE}::test_a_first_run_shows_its_numbers_and_writes_nothing_before_approval",),
+    ),
+    Bug(
+        "halt-without-its-numbers",
+        "a worker that dies at the end of a first run leaves a halt that nobody can end",
+        "sync/first_run.py",
+        "        session.to_approve(preview)  # ⚑",
+        "    session.to_approve(preview)  #",
+        (f"{APPROVALS}::test_a_first_run_whose_worker_died_at_its_end_is_made_again_and_can_be_approved",),
     ),
     Bug(
         "pause-ended-by-a-test",

@@ -14,8 +14,10 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from mappings.models import Mapping
 from sync import hints
 from sync.commit import commit_links
+from sync.lease import Lease
 from sync.look import Looked, look
 from sync.matching import forget
 from sync.merge import Ask
@@ -120,9 +122,20 @@ def compare(session: Session) -> None:
         MappingState.objects.filter(pk=state.pk).update(
             compared_at=timezone.now(), halt_reason={**state.halt_reason, "params": params}
         )
-    session.progress(
-        phase="", preview=preview, state=Run.State.APPROVAL, finished_at=timezone.now(), total=session.done
-    )
+        session.to_approve(preview)  # ⚑ with the halt's end of comparing: numbers that no run shows, nobody approves
+
+
+def begin_again(mapping: Mapping, lease: Lease) -> None:
+    """Compare once more: the numbers that wait are of another version, and nothing was written by them."""
+    with transaction.atomic():
+        lease.renew()
+        compared = MappingState.objects.filter(
+            mapping=mapping, halt=MappingState.Halt.RESTORED, compared_at__isnull=False
+        )
+        if compared.update(compared_at=None):  # else somebody approved them meanwhile
+            Run.objects.filter(mapping=mapping, kind=Run.Kind.RESTORED, state=Run.State.APPROVAL).update(
+                state=Run.State.LOST, error={"code": "version_moved_on", "params": {}}
+            )
 
 
 def _still_on(session: Session) -> None:

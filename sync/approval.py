@@ -9,11 +9,12 @@ from django.db import transaction
 from django.utils import timezone
 
 from mappings.models import Mapping
-from sync import audit, first_run, hints, jobs, turns, waiting
+from sync import audit, hints, jobs, turns, waiting
 from sync.identities import thing_of
 from sync.merge import OTHER
 from sync.models import Allowance, ChangedRecord, Link, MappingState, MatchKey, Run
 from sync.session import SIDES
+from sync.standing import outdated
 
 ALLOWANCE_TIME = timedelta(hours=1)
 # The first run's numbers were shown and approved; edits made meanwhile may add to them.
@@ -35,14 +36,15 @@ def _name(user: Any) -> str:
 def approve(mapping: Mapping, user: Any) -> None:
     """Approve the first run: writes begin. Raises NotWaiting if none waits, or it shows another version's numbers."""
     with transaction.atomic():
-        waiting = MappingState.objects.filter(
-            mapping=mapping, halt=MappingState.Halt.APPROVAL, approved_at__isnull=True
-        )
-        now = timezone.now()
-        if not waiting.update(halt="", halt_reason={}, halted_at=None, approved_at=now, approved_by=_name(user)):
+        state = MappingState.objects.select_for_update().filter(mapping=mapping).first()
+        if state is None or state.halt != MappingState.Halt.APPROVAL or state.approved_at is not None:
             raise NotWaiting(f"No first run of {mapping} waits for approval.")
-        if first_run.outdated(mapping):
+        if outdated(state):
             raise NotWaiting(f"{mapping} was published anew since: its first run is made again and waits then.")
+        now = timezone.now()
+        MappingState.objects.filter(pk=state.pk).update(
+            halt="", halt_reason={}, halted_at=None, approved_at=now, approved_by=_name(user)
+        )
         run = Run.objects.filter(mapping=mapping, kind=Run.Kind.FIRST, state=Run.State.APPROVAL).first()
         preview = run.preview if run else {}
         _allow_first_run(mapping, preview, user)

@@ -22,8 +22,7 @@ from connections.connectors.base import Expired, Gone, NeedsAuthorization, NotAl
 from connections.models import Connection
 from connections.pauses import in_window, note_state
 from mappings.models import Mapping as SyncMapping
-from sync import catch_up, first_run, hints, polling, recover, restored, schema_watch, turns
-from sync.after_restore import compare
+from sync import after_restore, catch_up, first_run, hints, polling, recover, restored, schema_watch, turns
 from sync.apply import carry_out
 from sync.brakes import STILL_READING, Halted, halt, halt_empty, passed
 from sync.commit import commit_links
@@ -35,7 +34,7 @@ from sync.read import SideEmpty, SideFailed, look_for_missed, poll
 from sync.rows import change, fetch
 from sync.session import SIDES, Session, open_session
 from sync.setbacks import lost_sign_in
-from sync.standing import StandsStill, may_write, still_on, unusable, waits_for_a_person
+from sync.standing import StandsStill, may_write, outdated, still_on, unusable, waits_for_a_person
 from sync.unlinked import commit_meeting
 from sync.versions import take_up
 
@@ -78,8 +77,9 @@ def run(mapping_id: int, kind: str = Run.Kind.LIVE, lane: str = "live", started_
     session: Session | None = None
     try:
         [state] = fetch(MappingState, "mapping_id = %s", mapping_id)
-        if state.halt == MappingState.Halt.APPROVAL and first_run.outdated(mapping):
-            first_run.begin_again(mapping, lease)
+        if outdated(state):
+            of_a_first_run = state.halt == MappingState.Halt.APPROVAL
+            (first_run if of_a_first_run else after_restore).begin_again(mapping, lease)
             [state] = fetch(MappingState, "mapping_id = %s", mapping_id)
         if waits_for_a_person(state):
             return Outcome("halted", state.halt)
@@ -125,14 +125,14 @@ def _run(session: Session, state: MappingState) -> Outcome:
     if state.halt == MappingState.Halt.CONNECTION:
         told = MappingState.objects.filter(pk=state.pk, halt=MappingState.Halt.CONNECTION)
         told.update(halt="", halt_reason={}, halted_at=None)
-    after_restore = state.halt == MappingState.Halt.RESTORED
-    if after_restore:
+    to_compare = state.halt == MappingState.Halt.RESTORED
+    if to_compare:
         session.kind = Run.Kind.RESTORED
     schema_watch.at_start(session, state)
-    if state.approved_at is not None and not after_restore:
+    if state.approved_at is not None and not to_compare:
         take_up(session, state)  # before questions are opened under this version: those are not asked anew
     schema_watch.survive(session, lambda: recover.leftovers(session))
-    if after_restore:
+    if to_compare:
         return _compare(session)
     if state.approved_at is None:
         session.kind = Run.Kind.FIRST
@@ -175,7 +175,7 @@ def _run(session: Session, state: MappingState) -> Outcome:
 def _compare(session: Session) -> Outcome:
     """After a restore: everything is compared, nothing is written, and a person decides."""
     try:
-        compare(session)
+        after_restore.compare(session)
     except StandsStill:
         _finish(session, Run.State.DONE, {"code": "stood_still", "params": {}})
         return Outcome("waiting", "window", _run_id(session))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, F
+from django.db.models import Count
 from django.utils import timezone
 
 from mappings.models import Mapping
@@ -46,15 +46,7 @@ def survey(session: Session) -> None:
             halt_reason={"code": "waits_for_approval", "params": {"run": run.pk}},
             halted_at=timezone.now(),
         )
-    session.progress(
-        phase="", preview=preview, state=Run.State.APPROVAL, finished_at=timezone.now(), total=session.done
-    )
-
-
-def outdated(mapping: Mapping) -> bool:
-    """Whether the preview that waits for approval is of another version than the one published by now."""
-    waiting = Run.objects.filter(mapping=mapping, kind=Run.Kind.FIRST, state=Run.State.APPROVAL)
-    return waiting.exclude(version=F("mapping__published")).exists()
+        session.to_approve(preview)  # ⚑ with the halt: a halt whose numbers no run shows, nobody could end
 
 
 def begin_again(mapping: Mapping, lease: Lease) -> None:

@@ -15,13 +15,14 @@ from mappings.models import Mapping
 from sync import audit, turns
 from sync.jobs import enqueue
 from sync.models import ChangedRecord, MappingState, Operation, Verification, VerifiedDifference
-from sync.standing import stands_still, waits_for_a_person
+from sync.standing import outdated, stands_still, waits_for_a_person
 
 
 def due_mappings() -> list[tuple[int, str]]:
     """(mapping, queue) of everything that should run now.
 
-    Hints that wait go to the live queue; a first run or a poll goes to the bulk queue, where it holds up nobody.
+    Hints that wait go to the live queue; a first run or a poll goes to the bulk queue, where it holds up nobody. What
+    waits for approval under an older version than the published one is counted again.
     Rings are free: a mapping that is being run already is skipped by its lease.
     """
     now = timezone.now()
@@ -40,7 +41,7 @@ def due_mappings() -> list[tuple[int, str]]:
         if _stands_still(mapping, state, now):
             continue
         compare = state is not None and state.halt == MappingState.Halt.RESTORED and state.compared_at is None
-        if state is None or compare or (state.approved_at is None and not state.halt):
+        if state is None or compare or (state.approved_at is None and not state.halt) or outdated(state):
             found.append((mapping.pk, "bulk"))
             continue
         if waits_for_a_person(state) or turns.off_schedule(mapping.in_force, state, now):

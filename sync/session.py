@@ -120,6 +120,11 @@ class Session:
         columns = dict.fromkeys(("calls", "counts", "done", "heartbeat_at", *changes))  # PostgreSQL takes each once
         save_rows([self.run], list(columns))
 
+    def to_approve(self, preview: dict[str, Any]) -> None:
+        """The run ends with numbers that wait for a person."""
+        ended = {"state": Run.State.APPROVAL, "finished_at": timezone.now(), "phase": ""}
+        self.progress(preview=preview, total=self.done, **ended)
+
 
 def open_session(
     mapping: Mapping, lease: Lease, kind: str, lane: str, started_by: str = "", version: MappingVersion | None = None

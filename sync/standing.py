@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.conf import settings
+from django.db.models import F
 from django.utils import timezone
 
 from connections.models import Connection
 from connections.pauses import Standstill, in_window, standstill, window_standstill
 from mappings import schedules
 from mappings.models import Mapping
-from sync.models import MappingState
+from sync.models import MappingState, Run
 from sync.rows import fetch
 from sync.session import SIDES, Session
 
@@ -51,6 +52,14 @@ def waits_for_a_person(state: MappingState) -> bool:
     """Whether nothing is read before somebody has decided about what was found."""
     Halt = MappingState.Halt
     return state.halt in (Halt.BRAKE, Halt.APPROVAL) or (state.halt == Halt.RESTORED and state.compared_at is not None)
+
+
+def outdated(state: MappingState) -> bool:
+    """Whether the numbers that wait for approval are of an older version than the published one, or shown by no run."""
+    if state.halt == MappingState.Halt.BRAKE or not waits_for_a_person(state):
+        return False
+    run = (state.halt_reason.get("params") or {}).get("run", 0)
+    return not Run.objects.filter(pk=run, state=Run.State.APPROVAL, version=F("mapping__published")).exists()
 
 
 def may_write(session: Session) -> bool:

@@ -285,14 +285,11 @@ def test_the_numbers_of_an_older_version_approve_nothing(surveyed: Pair) -> None
 def test_an_approval_is_not_forgotten_by_a_run_that_took_its_numbers_for_outdated(
     surveyed: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    outdated = first_run.outdated
-
-    def meanwhile(mapping: Any) -> bool:
-        monkeypatch.setattr(first_run, "outdated", outdated)
-        approve(mapping, "ana")
+    def meanwhile(state: MappingState) -> bool:
+        approve(state.mapping, "ana")
         return True
 
-    monkeypatch.setattr(first_run, "outdated", meanwhile)
+    monkeypatch.setattr(engine, "outdated", meanwhile)
     assert surveyed.run().state == "done"
     state = MappingState.objects.get()
     assert (state.halt, state.approved_at is not None) == ("", True)
