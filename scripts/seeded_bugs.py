@@ -369,6 +369,16 @@ BUGS = [
         (f"{APPROVALS}::test_a_first_run_whose_worker_died_at_its_end_is_made_again_and_can_be_approved",),
     ),
     Bug(
+        "restore-approved-by-old-numbers",
+        "the numbers of an older version approve what the one published since writes after a restore",
+        "sync/approval.py",
+        """        if outdated(state):
+            raise NotWaiting(f"{mapping} was published anew since: it is compared""",
+        """        if False:
+            raise NotWaiting(f"{mapping} was published anew since: it is compared""",
+        (f"{APPROVALS}::test_numbers_of_an_older_version_approve_nothing_after_a_restore",),
+    ),
+    Bug(
         "pause-ended-by-a-test",
         "a test of a connection that was under way when somebody paused it ends the pause",
         "connections/pauses.py",

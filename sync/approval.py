@@ -36,8 +36,11 @@ def _name(user: Any) -> str:
 def approve(mapping: Mapping, user: Any) -> None:
     """Approve the first run: writes begin. Raises NotWaiting if none waits, or it shows another version's numbers."""
     with transaction.atomic():
-        state = MappingState.objects.select_for_update().filter(mapping=mapping).first()
-        if state is None or state.halt != MappingState.Halt.APPROVAL or state.approved_at is not None:
+        waiting = MappingState.objects.select_for_update().filter(
+            mapping=mapping, halt=MappingState.Halt.APPROVAL, approved_at__isnull=True
+        )
+        state = waiting.first()
+        if state is None:
             raise NotWaiting(f"No first run of {mapping} waits for approval.")
         if outdated(state):
             raise NotWaiting(f"{mapping} was published anew since: its first run is made again and waits then.")
@@ -65,17 +68,23 @@ def approve(mapping: Mapping, user: Any) -> None:
 
 
 def approve_restored(mapping: Mapping, reason: str, user: Any) -> None:
-    """Let a mapping write again after a restore was compared. Raises NotWaiting if none waits.
+    """Let a mapping write again after a restore was compared.
 
-    Nothing is allowed beyond the brakes: what the comparison showed is written up to their limits, then they halt.
+    Raises NotWaiting if none waits, or it shows another version's numbers. Nothing is allowed beyond the brakes: what
+    the comparison showed is written up to their limits, then they halt.
     """
     with transaction.atomic():
-        hints.lock(mapping.pk)
-        waiting = MappingState.objects.filter(
+        waiting = MappingState.objects.select_for_update().filter(
             mapping=mapping, halt=MappingState.Halt.RESTORED, compared_at__isnull=False
         )
-        if not waiting.update(halt="", halt_reason={}, halted_at=None, compared_at=None, next_poll_at=None):
+        state = waiting.first()
+        if state is None:
             raise NotWaiting(f"No comparison of {mapping} waits for approval.")
+        if outdated(state):
+            raise NotWaiting(f"{mapping} was published anew since: it is compared again and waits then.")
+        MappingState.objects.filter(pk=state.pk).update(
+            halt="", halt_reason={}, halted_at=None, compared_at=None, next_poll_at=None
+        )
         runs = Run.objects.filter(mapping=mapping, kind=Run.Kind.RESTORED, state=Run.State.APPROVAL)
         run = runs.order_by("-pk").first()
         runs.update(state=Run.State.DONE)

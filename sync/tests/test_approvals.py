@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sync import restored, schedule
-from sync.approval import approve, approve_restored
+from sync.approval import NotWaiting, approve, approve_restored
 from sync.models import MappingState, Run
 from sync.session import Session
 from sync.standing import waits_for_a_person
@@ -78,3 +78,15 @@ def test_numbers_of_an_older_version_are_counted_again_although_its_ring_got_los
     assert pair.run().state == "approval" and schedule.due_mappings() == []
     old, new = Run.objects.exclude(kind="manual").order_by("pk")
     assert (old.state, new.state, new.version) == ("lost", "approval", pair.mapping.published)
+
+
+def test_numbers_of_an_older_version_approve_nothing_after_a_restore(pair: Pair) -> None:
+    declared(pair)
+    assert pair.run().state == "approval"
+    pair.publish(right={**pair.mapping.published.document["right"], "create": False})
+    with pytest.raises(NotWaiting, match="compared again"):
+        approve_restored(pair.mapping, "looked right", "ana")
+    assert state().halt == "restored"
+    assert pair.run().state == "approval"
+    approve_restored(pair.mapping, "looked right", "ana")
+    assert state().halt == ""
