@@ -379,6 +379,14 @@ BUGS = [
         (f"{APPROVALS}::test_numbers_of_an_older_version_approve_nothing_after_a_restore",),
     ),
     Bug(
+        "declared-restore-keeps-old-lists",
+        "a restore that is declared where nothing writes yet leaves a first run's lists of before to be approved",
+        "sync/management/commands/restored.py",
+        "if not names and not first:",
+        "if not names:",
+        ("sync/tests/test_restored_command.py::test_a_first_run_that_nobody_approved_yet_is_made_again",),
+    ),
+    Bug(
         "pause-ended-by-a-test",
         "a test of a connection that was under way when somebody paused it ends the pause",
         "connections/pauses.py",

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from sync.models import AuditEntry, MappingState
+from sync.approval import NotWaiting, approve
+from sync.models import AuditEntry, MappingState, Run
 from sync.tests.conftest import Pair
 
 pytestmark = pytest.mark.django_db
@@ -44,7 +45,21 @@ def test_with_yes_every_mapping_that_writes_is_halted_and_the_log_names_who(pair
     assert (code, answer["waiting"]) == (2, ["pair"]), "asked again, it tells what waits"
 
 
-def test_where_nothing_writes_there_is_nothing_to_do(pair: Pair) -> None:
+def test_a_first_run_that_nobody_approved_yet_is_made_again(pair: Pair) -> None:
+    MappingState.objects.all().delete()
+    pair.left.add(title="one", ref="1")
+    assert pair.run().state == "approval"
+    code, text = restored()
+    assert code == 2 and "The first run of pair would be made again" in text and "would halt" not in text
+    code, answer = restored("--yes", "--json")
+    assert (code, answer["done"], answer["mappings"], answer["first_runs"]) == (0, True, [], ["pair"])
+    assert AuditEntry.objects.get(code="restored_declared").params["mappings"] == []
+    with pytest.raises(NotWaiting):  # its lists are as old as the backup
+        approve(pair.mapping, "ana")
+    assert pair.run().state == "approval" and Run.objects.filter(state="approval").count() == 1
+
+
+def test_where_nothing_ever_ran_there_is_nothing_to_do(pair: Pair) -> None:
     MappingState.objects.all().delete()
     code, text = restored("--yes")
     assert code == 1 and "Nothing was done" in text

@@ -31,9 +31,11 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         who = f"{getpass.getuser()} (command line)"
         writing = list(Mapping.objects.filter(run_state__approved_at__isnull=False).order_by("slug"))
+        noted = Mapping.objects.filter(run_state__isnull=False, run_state__approved_at__isnull=True).order_by("slug")
         answer: dict[str, Any] = {
             "done": options["yes"],
             "mappings": [one.slug for one in writing],
+            "first_runs": [one.slug for one in noted],
             "waiting": list(
                 Mapping.objects.filter(run_state__halt=MappingState.Halt.RESTORED)
                 .order_by("slug")
@@ -50,26 +52,33 @@ class Command(BaseCommand):
             sys.exit(code)
 
     def declare(self, answer: dict[str, Any], yes: bool, who: str) -> int:
-        names = ", ".join(answer["mappings"])
-        if not names:
+        names, first = (", ".join(answer[one]) for one in ("mappings", "first_runs"))
+        if not names and not first:
             answer |= {
                 "done": False,
-                "said": "No mapping writes yet, so there is nothing to compare. Nothing was done.",
+                "said": "No mapping ran yet, so there is nothing to compare. Nothing was done.",
             }
             return EXIT_NOTHING
         if not yes:
-            answer["said"] = (
+            parts = [
                 f"This would halt {names}: open writes are looked up, all records of both sides are compared, and "
-                "nothing is written until a person approves each on its run's page. Nothing was done. Add --yes."
-            )
+                "nothing is written until a person approves each on its run's page."
+                if names
+                else "",
+                f"The first run of {first} would be made again: its lists are as old as the backup." if first else "",
+                "Nothing was done. Add --yes.",
+            ]
+            answer["said"] = " ".join(filter(None, parts))
             return EXIT_SHOWN
         restored.halt_all("restored_declared", {"by": who}, by=who)
         audit.seal()
         answer["waiting"] = answer["mappings"]
-        answer["said"] = (
-            f"Halted: {names}. Each is compared by a worker now; nothing is written. "
-            "Look at the numbers under Runs and approve them there."
-        )
+        parts = [
+            f"Halted: {names}. Each is compared by a worker now; nothing is written." if names else "",
+            f"Made again by a worker now, since nobody approved it yet: the first run of {first}." if first else "",
+            "Look at the numbers under Runs and approve them there.",
+        ]
+        answer["said"] = " ".join(filter(None, parts))
         return EXIT_DONE
 
     def accept(self, answer: dict[str, Any], yes: bool) -> int:
