@@ -136,7 +136,7 @@ def _allow_first_run(mapping: Mapping, preview: dict[str, Any], user: Any) -> No
 
 
 def release(mapping: Mapping, number: int, reason: str, user: Any) -> Allowance:
-    """Allow `number` more of what the brake stopped, for one hour. Raises NotWaiting."""
+    """Allow `number` more of what the brake stopped, for one hour, and let a run begin now. Raises NotWaiting."""
     with transaction.atomic():
         state = MappingState.objects.select_for_update().get(mapping=mapping)
         if state.halt != MappingState.Halt.BRAKE:
@@ -160,6 +160,7 @@ def release(mapping: Mapping, number: int, reason: str, user: Any) -> Allowance:
             mapping=mapping,
             params={"number": number, "kind": params["kind"], "side": params["side"], "reason": reason},
         )
+        turns.begin(mapping)  # else the hour may pass before the next turn of the schedule
         jobs.wake(mapping.pk, queue="bulk")
     return allowance
 
@@ -173,6 +174,7 @@ def list_again(mapping: Mapping, user: Any) -> None:
         told = {"system": state.halt_reason["params"]["system"], "by": _name(user)}
         _end_halt(state)
         audit.write("start", "list_again", actor=_name(user), actor_kind="person", mapping=mapping, params=told)
+        turns.begin(mapping)
         jobs.wake(mapping.pk, queue="bulk")
 
 
@@ -182,9 +184,7 @@ def side_is_empty(state: MappingState) -> bool:
 
 
 def _end_halt(state: MappingState) -> None:
-    """The next run goes on; where a side came back empty, it lists at once whatever the next poll's time."""
-    listed: dict[str, Any] = {"next_poll_at": None} if side_is_empty(state) else {}
-    MappingState.objects.filter(pk=state.pk).update(halt="", halt_reason={}, halted_at=None, **listed)
+    MappingState.objects.filter(pk=state.pk).update(halt="", halt_reason={}, halted_at=None)
 
 
 def hold(mapping: Mapping, reason: str, user: Any) -> int:

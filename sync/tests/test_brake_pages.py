@@ -15,6 +15,8 @@ from django.utils import timezone
 
 from connections.connectors.base import Page, Record, Retry
 from connections.connectors.memory import MemoryConnector
+from connections.models import Connection
+from mappings.models import Mapping
 from sync.models import Allowance, AuditEntry, Cursor, Link, MappingState
 from sync.tests.conftest import Pair
 
@@ -222,3 +224,28 @@ def test_a_list_that_breaks_off_after_the_brake_says_at_least(
     decide(admin_client, "run-hold")
     pair.quiet(20)
     assert Link.objects.filter(state="held").count() == 100 and len(pair.right.alive()) == 100, "the rest is no brake's"
+
+
+# While nothing runs. ---------------------------------------------------------------------------------------------
+
+
+def test_what_is_released_outside_of_the_hours_goes_out_at_once(pair: Pair, admin_client: Client) -> None:
+    deleted(pair, 30)
+    later = (timezone.localtime().weekday() + 3) % 7
+    pair.publish(schedule={"kind": "hours", "days": [later], "from": "08:00", "to": "09:00"})
+    assert "are released for one hour" in decide(admin_client, "run-release", number="30")
+    assert pair.run("live").state == "done" and not pair.right.alive()
+
+
+@pytest.mark.parametrize("stops", ["the mapping", "a system", "another account"])
+def test_nothing_is_released_for_an_hour_in_which_nothing_is_written(
+    pair: Pair, admin_client: Client, stops: str
+) -> None:
+    deleted(pair, 30)
+    if stops == "the mapping":
+        Mapping.objects.update(state="paused")
+    else:
+        Connection.objects.filter(name="Right").update(state="paused" if stops == "a system" else "account_changed")
+    html = decide(admin_client, "run-release", number="30")
+    assert "Nothing was released" in html and "are released for one hour" not in html
+    assert halt().halt == "brake" and not Allowance.objects.exists()

@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from mappings.models import Mapping
 from sync.models import Allowance, AuditEntry, ChangedRecord, Link, MappingState, Operation, Run
 from sync.tests.page_cases import PagesCase
 
@@ -251,6 +252,11 @@ class ApprovalTests(PagesCase):
         state = MappingState.objects.get()
         self.assertEqual((state.halt, state.approved_by), ("", "admin"))
         self.assertEqual(AuditEntry.objects.get(action="approve").run_id, self.first.pk)
+
+    def test_an_approval_during_a_pause_does_not_say_that_writing_begins_now(self) -> None:
+        Mapping.objects.update(state="paused")
+        response = self.client.post(reverse("run-approve", args=[self.first.pk]), follow=True)
+        self.assertContains(response, "Writing begins, but not yet: Support is paused")
 
     def test_approving_twice_says_that_nothing_waits(self) -> None:
         url = reverse("run-approve", args=[self.first.pk])

@@ -5,10 +5,13 @@ from __future__ import annotations
 from django.contrib import messages
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
+from django.utils import timezone
 
 from connections.access import check
 from mappings.models import Mapping
 from sync.models import MappingState, Run
+from sync.session import SIDES
+from sync.standing import stands_still
 
 
 def find(request: HttpRequest, pk: int, action: str) -> Run:
@@ -27,6 +30,21 @@ def state_of(mapping: Mapping) -> MappingState | None:
 
 def reason_of(request: HttpRequest) -> str:
     return request.POST.get("reason", "").strip()[:500]
+
+
+def kept_from_writing(mapping: Mapping) -> str:
+    """What a person or the clock has to end before a run may write, as a clause; "" where nothing has to."""
+    still = stands_still(mapping, timezone.now())
+    if still is not None:
+        return still.head
+    stuck = next((one for side in SIDES if not (one := mapping.connection(side)).usable), None)
+    return f"{stuck.name} needs a person ({stuck.get_state_display().lower()})" if stuck is not None else ""
+
+
+def but_not_yet(mapping: Mapping) -> str:
+    """The end of a clause that says what goes on now."""
+    still = kept_from_writing(mapping)
+    return f", but not yet: {still}" if still else ""
 
 
 def not_waiting(request: HttpRequest, problem: Exception) -> None:

@@ -11,7 +11,7 @@ from connections.access import requires
 from sync import approval
 from sync.models import Run
 from sync.views._brake import Braked, braked
-from sync.views._deciding import find, not_waiting, reason_of, state_of
+from sync.views._deciding import but_not_yet, find, kept_from_writing, not_waiting, reason_of, state_of
 
 
 def _stopped(run: Run) -> Braked:
@@ -36,6 +36,13 @@ def release(request: HttpRequest, pk: int) -> HttpResponse:
                 request,
                 f"A release takes a reason and a number from 1 to {stopped.most:,}. · Nothing was released; "
                 "the brake holds. · Type both, then release again.",
+            )
+            return redirect("run", pk=pk)
+        if still := kept_from_writing(one.mapping):
+            messages.error(
+                request,
+                f"{still}. · Nothing was released, since the hour would pass without a write; the brake holds. · "
+                "Release it when that is over.",
             )
             return redirect("run", pk=pk)
         approval.release(one.mapping, number, reason, request.user)
@@ -90,7 +97,7 @@ def list_again(request: HttpRequest, pk: int) -> HttpResponse:
     else:
         messages.success(
             request,
-            f"{stopped.source} is listed again. · Nothing was allowed by that; if it is still empty, the mapping halts "
-            "again. · Follow it under Runs.",
+            f"{stopped.source} is listed again{but_not_yet(one.mapping)}. · Nothing was allowed by that; if it is "
+            "still empty, the mapping halts again. · Follow it under Runs.",
         )
     return redirect("run", pk=pk)

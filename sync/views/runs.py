@@ -21,7 +21,7 @@ from sync.standing import stands_still, waits_for_a_person
 from sync.views import _run_story as run_story
 from sync.views._brake import braked
 from sync.views._changes import Shown, shown
-from sync.views._deciding import find, not_waiting, reason_of, state_of
+from sync.views._deciding import but_not_yet, find, not_waiting, reason_of, state_of
 from sync.wording import sentence
 from syncadmin import filters
 from syncadmin.paging import page
@@ -336,8 +336,10 @@ def approve(request: HttpRequest, pk: int) -> HttpResponse:
     except approval.NotWaiting as problem:
         not_waiting(request, problem)
     else:
+        begins = but_not_yet(one.mapping) or " now"
         messages.success(
-            request, f"You approved the first run of {one.mapping.name}. · Writing begins now. · Follow it under Runs."
+            request,
+            f"You approved the first run of {one.mapping.name}. · Writing begins{begins}. · Follow it under Runs.",
         )
     return redirect("run", pk=pk)
 
@@ -352,6 +354,8 @@ def _approve_restored(request: HttpRequest, one: Run) -> HttpResponse:
         return redirect("run", pk=one.pk)
     approval.approve_restored(one.mapping, reason, request.user)
     messages.success(
-        request, f"{one.mapping.name} writes again. · Everything is read afresh; the brakes hold what goes beyond them."
+        request,
+        f"{one.mapping.name} writes again{but_not_yet(one.mapping)}. · Everything is read afresh; the brakes hold what "
+        "goes beyond them.",
     )
     return redirect("run", pk=one.pk)
