@@ -412,11 +412,20 @@ def test_connection(connection: Connection) -> CheckResult:
 test_connection.__test__ = False  # type: ignore[attr-defined]  # the name is not that of a pytest test
 
 
-def accept_account(connection: Connection) -> None:
-    """A person says that the account or site found by the last test is meant."""
+class FoundAnother(Exception):
+    """By now a test found somebody else than the person saw; nothing was accepted."""
+
+
+def accept_account(connection: Connection, seen: Mapping[str, Any]) -> None:
+    """A person says that the account or site in `seen`, found by the last test, is meant. Raises FoundAnother.
+
+    seen: {"account_id", "tenant"} as the page showed them.
+    """
     with transaction.atomic():
         row = Connection.objects.select_for_update(no_key=True).get(pk=connection.pk)
         found = row.check_result or {}
+        if any(found.get(name, "") != seen.get(name, "") for name in ("account_id", "tenant")):
+            raise FoundAnother
         account = {name: found.get(name, "") for name in ("account_id", "account_name", "tenant")}
         Connection.objects.filter(pk=row.pk).update(updated_at=timezone.now(), **account)
         if row.state == Connection.State.ACCOUNT_CHANGED:  # what else it is meanwhile, it stays

@@ -438,6 +438,14 @@ BUGS = [
         (f"{RETEST}::test_a_failed_test_is_told_and_tried_again_and_no_run_goes_on_without_it",),
     ),
     Bug(
+        "whoever-answers-is-accepted",
+        "a person accepts whom the last test found, not whom the page showed",
+        "connections/open.py",
+        "            raise FoundAnother\n",
+        "            pass\n",
+        ("connections/tests/test_open.py::test_only_the_account_that_a_person_saw_is_accepted",),
+    ),
+    Bug(
         "saving-accepts-another-account",
         "saving any setting ends the halt for another account",
         "connections/pauses.py",

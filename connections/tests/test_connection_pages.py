@@ -408,13 +408,30 @@ class TestTests(ConnectionPagesCase):
         Pretend.answer = CheckResult("a-2", "Somebody Else", tenant="site-1")
         self.assertContains(self.client.post(self.url("test/"), follow=True), "Another account or site answers")
         self.assertEqual(WOKEN, [])
-        self.client.post(self.url("accept/"))
+        self.client.post(self.url("accept/"), {"account_id": "a-2", "tenant": "site-1"})
         self.connection.refresh_from_db()
         self.assertEqual((self.connection.state, self.connection.account_name), ("ok", "Somebody Else"))
         self.assertEqual(WOKEN, [mapping.pk])
         self.assertEqual(
             AuditEntry.objects.get(code="connection_account_accepted").values["before"]["account"], "Sync User"
         )
+
+    def test_only_the_account_that_was_shown_is_accepted(self) -> None:
+        self.as_("admin")
+        for account in ("a-1", "a-2"):
+            Pretend.answer = CheckResult(account, account, tenant="site-1")
+            self.client.post(self.url("test/"))
+        page = self.client.get(self.url())
+        shown = {"account_id": "a-2", "tenant": "site-1"}
+        for name, value in shown.items():
+            self.assertContains(page, f'name="{name}" value="{value}"')
+        Pretend.answer = CheckResult("a-3", "a-3", tenant="site-1")
+        self.client.post(self.url("test/"))  # by somebody else, while the page is open
+        refused = self.client.post(self.url("accept/"), shown, follow=True)
+        self.assertContains(refused, "Nothing was accepted")
+        self.assertContains(refused, "it was a-1")
+        self.connection.refresh_from_db()
+        self.assertEqual((self.connection.state, self.connection.account_id), ("account_changed", "a-1"))
 
     def test_a_pause_is_ended_by_a_person_alone_and_wakes_what_waited(self) -> None:
         mapping = self.make_mapping()

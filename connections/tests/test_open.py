@@ -14,6 +14,7 @@ from connections.connectors import all_connectors, connector_class
 from connections.connectors.base import NeedsAuthorization, NotAllowed, RateLimited, Retry
 from connections.models import Connection
 from connections.open import (
+    FoundAnother,
     State,
     Tokens,
     accept_account,
@@ -289,9 +290,22 @@ def test_another_account_halts_until_a_person_accepts_it(site):
     row = Connection.objects.get(pk=row.pk)
     assert (row.state, row.account_id, row.usable) == ("account_changed", "acc-sync", False)
     assert "it was Sync" in row.state_reason
-    accept_account(row)
+    accept_account(row, row.check_result)
     row = Connection.objects.get(pk=row.pk)
     assert (row.state, row.account_id, row.account_name, row.state_reason) == ("ok", "acc-ana", "Ana", "")
+
+
+def test_only_the_account_that_a_person_saw_is_accepted(site):
+    _, row = site
+    test_connection(row)
+    row.settings, row.secrets = {"email": "ana@acme.example"}, {"api_token": "t"}
+    row.save()
+    test_connection(row)
+    for seen in ({}, {"account_id": "acc-sync", "tenant": row.tenant}, {"account_id": "acc-ana", "tenant": "another"}):
+        with pytest.raises(FoundAnother):
+            accept_account(row, seen)
+    row = Connection.objects.get(pk=row.pk)
+    assert (row.state, row.account_id) == ("account_changed", "acc-sync")
 
 
 def test_another_site_behind_the_address_halts(site):

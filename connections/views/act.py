@@ -15,7 +15,7 @@ from connections import breaker, hooks
 from connections.access import requires
 from connections.connectors.base import ConnectorError
 from connections.models import Connection
-from connections.open import accept_account
+from connections.open import FoundAnother, accept_account
 from connections.open import test_connection as run_test
 from connections.pauses import answers_as_another
 from connections.usage import uses_of, visible_connections
@@ -107,14 +107,22 @@ def probe(request: HttpRequest, pk: int) -> HttpResponse:
 @requires("connections.edit")
 @require_POST
 def accept(request: HttpRequest, pk: int) -> HttpResponse:
-    """Take the account or site that the last test found as the right one."""
+    """Take the account or site that the page showed, as the last test found it, as the right one."""
     connection = _found(request, pk)
     if connection.state == State.ACCOUNT_CHANGED:
         before = {"account": connection.account_name, "tenant": connection.tenant}
-        with transaction.atomic():
-            accept_account(connection)
-            after = {"account": connection.account_name, "tenant": connection.tenant}
-            _audit(request, "config", "connection_account_accepted", connection, before=before, after=after)
+        try:
+            with transaction.atomic():
+                accept_account(connection, request.POST)
+                after = {"account": connection.account_name, "tenant": connection.tenant}
+                _audit(request, "config", "connection_account_accepted", connection, before=before, after=after)
+        except FoundAnother:
+            messages.error(
+                request,
+                f"{connection.name} was tested again meanwhile and answers as somebody else than you saw. · Nothing "
+                "was accepted; its mappings stay halted. · Look at who answers now, then decide.",
+            )
+            return redirect("connection", pk)
         _wake_mappings(connection)
         messages.success(request, f"{connection.name} uses {connection.account_name} from now on.")
     return redirect("connection", pk)

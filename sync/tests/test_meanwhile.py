@@ -127,7 +127,7 @@ def test_a_test_is_judged_by_the_account_that_was_accepted_meanwhile(
 ) -> None:
     answers(monkeypatch, OTHER)
     try_it(right())
-    answers(monkeypatch, SAME, lambda: accept_account(right()))
+    answers(monkeypatch, SAME, lambda: accept_account(right(), right().check_result))
     try_it(right())
     assert (right().state, right().account_id) == ("account_changed", "somebody")
 
@@ -139,7 +139,7 @@ def test_an_account_that_is_accepted_ends_no_pause_that_came_meanwhile(
     try_it(right())
     row = right()
     pause(admin_user)
-    accept_account(row)
+    accept_account(row, row.check_result)
     assert (row.state, row.account_id) == ("paused", "somebody")
     resume_connection(right(), admin_user)
     assert right().state == "untested", "that account is the right one now"

@@ -127,7 +127,7 @@ def test_an_account_accepted_for_former_settings_is_compared_with_the_present_on
     set_up_anew(world="Third")
     test_connection(left())
     set_up_anew(world="Other")  # while a person looks at the page and accepts what it says
-    accept_account(left())
+    accept_account(left(), left().check_result)
     assert (left().state, left().tenant) == ("ok", "Third")
     pair.ring("left", record)
     assert pair.run().state == "halted"

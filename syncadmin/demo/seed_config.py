@@ -111,7 +111,7 @@ def _connection(name: str, kind: str, address: str, settings: dict[str, str], se
     connection.save()
     test_connection(connection)
     if connection.state == Connection.State.ACCOUNT_CHANGED:
-        accept_account(connection)  # the same stand-in behind another port
+        accept_account(connection, connection.check_result)  # the same stand-in behind another port
     return connection
 
 
