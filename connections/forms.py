@@ -158,6 +158,15 @@ class ConnectionForm(forms.Form):
                 return True
         return False
 
+    def differences(self) -> list[dict[str, Any]]:
+        """Where a valid form says otherwise than what is stored, secrets apart: [{"label", "theirs", "mine"}]."""
+        names = ["name", "address", *(declared.name for declared in self.declared if not declared.secret)]
+        return [
+            {"label": self.fields[name].label or name.capitalize(), "theirs": theirs, "mine": mine}
+            for name in names
+            if (theirs := self.initial.get(name) or "") != (mine := self.cleaned_data.get(name) or "")
+        ]
+
     @property
     def replaced_secrets(self) -> list[str]:
         """Labels of the secrets that were entered."""

@@ -31,10 +31,12 @@ from connections.connectors.base import (
     Values,
 )
 from connections.connectors.quota import Quota
+from connections.describing import snapshot
 from connections.models import Connection, Delivery, RoleAssignment
 from connections.overwrites import BLIND, REPLACED
 from mappings.models import Mapping as SyncMapping
 from sync.models import AuditEntry
+from syncadmin.seen import state_digest
 from syncadmin.tests.cases import RolesCase
 
 WOKEN: list[int] = []
@@ -133,6 +135,8 @@ class ConnectionPagesCase(RolesCase):
         """The form as a browser sends it: secrets empty."""
         values = {"name": "Left", "address": "https://left.example", "method": "token", "email": "sync@left.example"}
         values["webhook_senders"] = ""
+        self.connection.refresh_from_db()
+        values["seen"] = state_digest(snapshot(self.connection))
         return {**values, "token": "", "key": "", "login": "", **changes}
 
     def deliver(self, *ids: str, **columns: Any) -> Delivery:
@@ -256,6 +260,21 @@ class FormTests(ConnectionPagesCase):
         self.client.post(self.url("edit/"), self.given(name="Renamed"))
         self.connection.refresh_from_db()
         self.assertEqual((self.connection.name, self.connection.secrets["token"]), ("Renamed", SECRET))
+
+    def test_a_form_that_is_older_than_another_save_says_so_and_writes_nothing_over_it(self) -> None:
+        mine = self.given(email="mine@left.example", token="typed-secret")
+        self.client.post(self.url("edit/"), self.given(email="theirs@left.example"))
+        page = self.client.post(self.url("edit/"), mine)
+        self.assertContains(page, "Somebody else saved this while you were editing", status_code=409)
+        self.assertContains(page, '<td data-l="Stored now">theirs@left.example</td>', status_code=409)
+        self.assertContains(page, "Enter it again, then save", status_code=409)
+        self.assertNotContains(page, "typed-secret", status_code=409)
+        self.connection.refresh_from_db()
+        self.assertEqual(self.connection.settings["email"], "theirs@left.example")
+        seen = str(page.content).split('name="seen" value="')[1][:16]
+        self.assertEqual(self.client.post(self.url("edit/"), {**mine, "seen": seen}).status_code, 302)
+        self.connection.refresh_from_db()
+        self.assertEqual(self.connection.settings["email"], "mine@left.example")
 
     def test_a_changed_address_asks_for_the_secret_again(self) -> None:
         response = self.client.post(self.url("edit/"), self.given(address="https://elsewhere.example"))

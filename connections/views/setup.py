@@ -17,6 +17,7 @@ from connections.forms import ConnectionForm
 from connections.models import Connection
 from connections.usage import uses_of
 from connections.views.kinds import described
+from syncadmin.seen import state_digest
 
 
 @requires("connections.edit")
@@ -65,8 +66,10 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect("api", pk)
     connector = _kind_or_404(connection.kind)
     before = snapshot(connection)
+    seen = state_digest(before)
     form = ConnectionForm(connector, connection, request.POST or None)
-    if form.is_valid():
+    moved = form.differences() if form.is_valid() and request.POST.get("seen") != seen else []
+    if form.is_valid() and not moved:
         with transaction.atomic():
             form.save()
             hooks.audit(
@@ -81,8 +84,15 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
             )
         messages.success(request, f"{connection.name} is saved.")
         return redirect("connection", connection.pk)
-    context = {"form": form, "kind": described(connector), "connection": connection}
-    return render(request, "connections/form.html", context, status=422 if form.errors else 200)
+    context = {
+        "form": form,
+        "kind": described(connector),
+        "connection": connection,
+        "seen": request.POST.get("seen", "") if form.errors else seen,  # theirs is shown with the first valid form
+        "moved": moved,
+    }
+    status = 422 if form.errors else 409 if moved else 200
+    return render(request, "connections/form.html", context, status=status)
 
 
 @requires("connections.edit")

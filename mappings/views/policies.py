@@ -13,7 +13,8 @@ from connections import access, hooks
 from connections.access import requires
 from mappings.forms import PolicyForm
 from mappings.models import ConflictPolicy
-from mappings.views.value_maps import state_digest, used_by
+from mappings.views.value_maps import used_by
+from syncadmin.seen import state_digest
 
 # What a reviewer learns of each kind: the rule in one sentence.
 EXPLAINED = {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any
 
 from django.contrib import messages
@@ -18,6 +16,7 @@ from connections import access, hooks
 from connections.access import requires
 from mappings.forms import ValueMapForm, entry_text, entry_value
 from mappings.models import FieldMapping, Mapping, ValueMap
+from syncadmin.seen import state_digest
 
 MAX_LINES = 500  # a map a person keeps by hand; longer lists come by the configuration file
 
@@ -51,11 +50,6 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 @requires("value_maps.edit")
 def new(request: HttpRequest) -> HttpResponse:
     return _page(request, ValueMap())
-
-
-def state_digest(*parts: Any) -> str:
-    """Of what a page was made from: a second person's save in between is noticed by it."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _digest(value_map: ValueMap) -> str:
