@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from mappings.models import Mapping
@@ -201,22 +204,21 @@ def hold(mapping: Mapping, reason: str, user: Any) -> int:
         params = state.halt_reason["params"]
         if side_is_empty(state):
             raise CannotHold(f"{params['system']} lists no records, so there are none to take out one by one.")
-        creating = params["kind"] == "create"
-        if creating:
-            number = _hold_new(mapping, OTHER[params["side"]])
-        else:
-            number = waiting.links(mapping, params).update(state=Link.State.HELD)
+        told: dict[str, Any] = {"actor": _name(user), "actor_kind": "person", "mapping": mapping}
+        told["request_id"] = str(uuid.uuid4())
+        why, number = {"reason": reason}, 0
+        for part in _hold_each(mapping, params):
+            number += len(part)
+            audit.append(
+                [
+                    audit.entry("hold", "taken_out", **told, link_id=one.pk, object_label=str(one), params=why)
+                    for one in part
+                ]
+            )
         if not number:
             raise CannotHold("None of the records that wait can be taken out.")
         _end_halt(state)
-        audit.write(
-            "hold",
-            "held",
-            actor=_name(user),
-            actor_kind="person",
-            mapping=mapping,
-            params={"number": number, "reason": reason},
-        )
+        audit.write("hold", "held", **told, params={**why, "number": number})
         jobs.wake(mapping.pk)
     return number
 
@@ -225,18 +227,35 @@ def hold(mapping: Mapping, reason: str, user: Any) -> int:
 HOLD_CHUNK = 1000
 
 
-def _hold_new(mapping: Mapping, side: str) -> int:
-    """Hold the records of `side` that wait for a twin: a link with one record, that nobody matches or copies."""
+def _hold_each(mapping: Mapping, params: dict[str, Any]) -> Iterator[list[Link]]:
+    """Hold what the brake is about; yields the links."""
+    if params["kind"] == "create":
+        side = OTHER[params["side"]]
+        yield from _hold_links(waiting.tried(mapping, side))
+        yield from _hold_new(mapping, side)
+    else:
+        yield from _hold_links(waiting.links(mapping, params))
+
+
+def _hold_links(links: QuerySet[Link]) -> Iterator[list[Link]]:
+    links = links.defer("left_bases", "right_bases", "parked").order_by("pk")
+    after = 0
+    while part := list(links.filter(pk__gt=after)[:HOLD_CHUNK]):
+        after = part[-1].pk
+        Link.objects.filter(pk__in=[one.pk for one in part]).update(state=Link.State.HELD)
+        yield part
+
+
+def _hold_new(mapping: Mapping, side: str) -> Iterator[list[Link]]:
+    """Hold the records of `side` that no link knows: a link with one record, that nobody matches or copies."""
     column = f"{side}_id"
-    tried = list(waiting.tried(mapping, side).values_list("pk", flat=True))
-    number = Link.objects.filter(pk__in=tried).update(state=Link.State.HELD)
     after = 0
     while rows := list(waiting.new(mapping, side).filter(pk__gt=after)[:HOLD_CHUNK]):
         after = rows[-1].pk
         ids = [row.external_id for row in rows]
         noted = MatchKey.objects.filter(mapping=mapping, side=side, external_id__in=ids)
         labels = dict(noted.values_list("external_id", "label"))
-        Link.objects.bulk_create(
+        held = Link.objects.bulk_create(
             [
                 Link(mapping=mapping, state=Link.State.HELD, **{column: one, f"{side}_key": labels.get(one, "")})
                 for one in ids
@@ -244,8 +263,7 @@ def _hold_new(mapping: Mapping, side: str) -> int:
         )
         noted.delete()
         ChangedRecord.objects.filter(mapping=mapping, side=side, external_id__in=ids).delete()
-        number += len(ids)
-    return number
+        yield held
 
 
 def include(link: Link, user: Any) -> None:

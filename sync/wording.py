@@ -221,6 +221,7 @@ SENTENCES: dict[str, str] = {
     "first_run_approved": "The first run was approved.",
     "allowance": "{number} × {kind} on the {side} released for one hour: {reason}",
     "held": "{number} records are held: {reason}",
+    "taken_out": "A person took it out at a brake, and it is held: {reason}",
     "included": "A held record is synced again.",
     "unlinked": "{by} unlinked the records.",
     "relinked": "{by} linked the records again.",

@@ -175,6 +175,9 @@ def test_hold_takes_out_every_record_that_is_reported_deleted_and_no_other(pair:
     pair.left.edit(ids[0], body="an edit of somebody")
     assert pair.run().code == "brake"
     assert "120 records are held" in decide(admin_client, "run-hold")
+    told_of = AuditEntry.objects.filter(action="hold", actor="admin").values_list("link_id", flat=True)
+    held = Link.objects.filter(state="held").values_list("pk", flat=True)
+    assert sorted(told_of.exclude(link_id=None)) == sorted(held), "the log names each"
     pair.quiet(20)
     assert Link.objects.filter(state="held").count() == 120 and Link.objects.get(left_id=ids[0]).state == "active"
     assert "an edit of somebody" in [record.values["body"] for record in pair.right.alive().values()]

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from sync.approval import approve, hold, include, release
 from sync.limits import Released, Span, bounds, check, used
-from sync.models import Allowance, ChangedRecord, Link, MappingState, Operation
+from sync.models import Allowance, AuditEntry, ChangedRecord, Link, MappingState, Operation
 from sync.tests.conftest import Pair
 
 HOUR = 3600.0
@@ -161,6 +161,8 @@ def test_holding_new_records_creates_none_of_them_until_they_are_included(pair: 
     pair.run()
     assert halted(pair) == "brake"
     assert hold(pair.mapping, "not these", admin_user) == 4
+    named = AuditEntry.objects.filter(code="taken_out").values_list("link_id", "object_label")
+    assert dict(named) == {link.pk: str(link) for link in Link.objects.filter(state="held")}
     pair.left.edit(new[0], title="edited while held")
     pair.quiet()
     assert len(pair.right.alive()) == 1 and not pair.open_conflicts()
