@@ -730,6 +730,17 @@ BUGS = [
         ),
     ),
     Bug(
+        "held-twin-deleted",
+        "an answer about a field of a held pair lets the deletion of one record take the other along",
+        "sync/decide.py",
+        "    if gone and link.state == Link.State.HELD:\n",
+        "    if False:\n",
+        (
+            "sync/tests/test_engine_brakes.py"
+            "::test_an_answer_about_a_held_pair_whose_record_is_deleted_leaves_its_twin_alone",
+        ),
+    ),
+    Bug(
         "edited-survivor-deleted",
         "a record is deleted with its twin although somebody edited it",
         "sync/plan_deletion.py",

@@ -175,6 +175,8 @@ def _decide_link(look: Look, link: Link, mine: Sequence[ChangedRecord]) -> Decid
     if unsure:
         _see_again(look, link, unsure, mine)
         return None
+    if gone and link.state == Link.State.HELD:
+        return Decided(link, LinkPlan(), records)  # a wish lets one field move, nothing else about the pair
     if gone:
         link.may_return = any(_may_return(look, link, side, mine) for side in gone)
         return _deletion(look, link, records, gone)

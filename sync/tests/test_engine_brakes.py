@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from sync import instructions
 from sync.approval import approve, hold, include, release
 from sync.limits import Released, Span, bounds, check, used
 from sync.models import Allowance, AuditEntry, ChangedRecord, Link, MappingState, Operation
 from sync.tests.conftest import Pair
+from sync.tests.engine_cases import once
+from sync.tests.test_engine_overwritten import refuse_body
 
 HOUR = 3600.0
 
@@ -189,3 +192,24 @@ def test_a_held_new_record_that_exists_over_there_by_now_is_linked_when_it_is_in
     include(Link.objects.get(left_id=left), admin_user)
     pair.quiet()
     assert Link.objects.get(left_id=left).right_id == right and not pair.open_conflicts()
+
+
+@pytest.mark.django_db
+def test_an_answer_about_a_held_pair_whose_record_is_deleted_leaves_its_twin_alone(pair: Pair, admin_user: Any) -> None:
+    """A brake halts for a deletion; a reviewer answers a question meanwhile; an operator holds the record."""
+    on_delete = {**pair.mapping.published.document["left"], "on_delete": "delete"}
+    pair.publish(left=on_delete, brakes={"delete": [0, 0.0]})
+    left, right, link = pair.linked(body="b")
+    once(pair.right, "update", refuse_body)
+    pair.left.edit(left, body="rude")
+    pair.quiet()
+    (asked,) = pair.open_conflicts()
+    pair.left.remove(left)
+    assert pair.run().code == "brake"
+    answer = instructions.resolve(asked, {"take": "ignore", "seen": {"left": "rude", "right": "b"}}, admin_user)
+    assert hold(pair.mapping, "a mistake over there", admin_user) == 1
+    pair.quiet()
+    link.refresh_from_db()
+    answer.refresh_from_db()
+    assert (link.state, right in pair.right.alive()) == ("held", True)
+    assert (answer.state, answer.outcome["why"]) == ("refused", "held")

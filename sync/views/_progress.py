@@ -24,6 +24,7 @@ WHY_NOT: Mapping[str, str] = {
     "unreachable": "One of the two records cannot be read any more",
     "out_of_scope": "The record left the scope of the mapping",
     "unlinked": "The pair is unlinked",
+    "held": "The pair is held and one of its records is gone",
     "stands_still": "The field stands still, because it changed in one of the systems",
     "deleted": "The record was deleted",
     "creating": "The twin is still being created",
