@@ -802,6 +802,14 @@ BUGS = [
         ("sync/tests/test_engine_overwritten.py",),
     ),
     Bug(
+        "overwritten-edit-taken-over",
+        "a rule that comes to a standstill takes a refusal over, and the overwritten edit in its question with it",
+        "sync/schema_entries.py",
+        "        if not clobbers.goes_on(conflict, None):\n",
+        "        if True:\n",
+        ("sync/tests/test_overwritten_questions.py",),
+    ),
+    Bug(
         "overwritten-edit-replaced",
         "a second overwritten edit takes the place of the first one in the question",
         "sync/clobbers.py",

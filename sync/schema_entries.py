@@ -12,7 +12,8 @@ from typing import Any
 from django.utils import timezone
 
 from mappings.compiled import CompiledMapping
-from sync import audit, hints
+from sync import audit, clobbers, hints
+from sync.commit import save_questions
 from sync.models import AuditEntry, ChangedRecord, Conflict, Link, SchemaFinding
 from sync.parking import let_go
 from sync.rows import save_rows
@@ -128,7 +129,8 @@ def look_again(session: Session, tombstones: bool = False) -> None:
 def supersede(session: Session, standing: CompiledMapping) -> None:
     """Questions about single values that a rule standing still has taken over: one entry says it for all of them.
 
-    The values stay parked; they are tried again when the rule goes on.
+    The values stay parked; they are tried again when the rule goes on. One that holds an edit that we overwrote goes on
+    about that one.
     """
     asked = Conflict.objects.filter(
         mapping=session.mapping,
@@ -144,13 +146,14 @@ def supersede(session: Session, standing: CompiledMapping) -> None:
     ]
     now = timezone.now()
     for conflict in over:
-        conflict.state, conflict.closed_at, conflict.closed_code = Conflict.State.CLOSED, now, "superseded"
-    save_rows(over, ["state", "closed_at", "closed_code"])
+        if not clobbers.goes_on(conflict, None):
+            conflict.state, conflict.closed_at, conflict.closed_code = Conflict.State.CLOSED, now, "superseded"
+    save_questions(over)
     audit.append(
         [
             audit.entry(
                 "conflict_closed",
-                "superseded",
+                conflict.closed_code or "overwritten_still_asked",
                 mapping=session.mapping,
                 mapping_version=session.version.number,
                 link_id=conflict.link_id,

@@ -102,7 +102,7 @@ SENTENCES: dict[str, str] = {
     # what ended a conflict
     "moved": "The values moved and no longer conflict.",
     "pair_ended": "The pair ended, and what was asked about it with it.",
-    "overwritten_still_asked": "The values moved; the edit that we overwrote before is still asked about.",
+    "overwritten_still_asked": "What was asked here has ended; the edit that we overwrote before is still asked about.",
     "superseded": "A newer question took its place.",
     "schema_put_right": "The field is again as the mapping knows it; its rule goes on.",
     "schema_new_version": "Version {number} no longer has the problem; what waited goes on.",
