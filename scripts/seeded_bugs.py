@@ -794,7 +794,7 @@ BUGS = [
         "overwritten-edit-forgotten",
         "a conflict about a field ends the question about an edit that we overwrote there before",
         "sync/clobbers.py",
-        """    if LATEST not in question.params:
+        """    if LATEST not in question.params or _answered(question, instruction):
         return False
 """,
         """    return False
@@ -807,6 +807,14 @@ BUGS = [
         "sync/schema_entries.py",
         "        if not clobbers.goes_on(conflict, None):\n",
         "        if True:\n",
+        ("sync/tests/test_overwritten_questions.py",),
+    ),
+    Bug(
+        "overwritten-edit-ended-unseen",
+        "whatever a person asks about the field, an undo or a repair, ends the question about an overwritten edit",
+        "sync/clobbers.py",
+        "    return LATEST in seen and seen[LATEST] == question.params.get(LATEST)\n",
+        "    return instruction is not None\n",
         ("sync/tests/test_overwritten_questions.py",),
     ),
     Bug(

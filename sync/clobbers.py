@@ -28,13 +28,27 @@ def with_one_more(question: Conflict, side: str, value: Any) -> dict[str, Any]:
     return {LATEST: value, SIDE: side, BEFORE: [one for one in earlier if one != value]}
 
 
+def named(question: Conflict) -> dict[str, Any]:
+    """The overwritten edit that a question about it shows, for the `seen` of an answer; {} for any other question."""
+    about_it = question.kind == Conflict.Kind.CLOBBER and LATEST in question.params
+    return {LATEST: question.params[LATEST]} if about_it else {}
+
+
+def may_end(question: Conflict, instruction: Instruction | None) -> bool:
+    """Whether what is carried out ends the question: one about an overwritten edit only who was shown that edit."""
+    return question.kind != Conflict.Kind.CLOBBER or _answered(question, instruction)
+
+
 def goes_on(question: Conflict, instruction: Instruction | None) -> bool:
     """Whether the question is about the overwritten edit from now on, since all else that it asked has ended."""
-    if LATEST not in question.params:
-        return False
-    restored = instruction is not None and instruction.kind == Instruction.Kind.RESTORE
-    if restored or (instruction is not None and question.kind == Conflict.Kind.CLOBBER):
+    if LATEST not in question.params or _answered(question, instruction):
         return False
     question.params = {**question.params, "side": question.params.get(SIDE, question.params.get("side", ""))}
     question.kind, question.code, question.state = Conflict.Kind.CLOBBER, CODE, Conflict.State.OPEN
     return True
+
+
+def _answered(question: Conflict, instruction: Instruction | None) -> bool:
+    """Whether a person asked for this who was shown the latest overwritten edit: who undoes or repairs was not."""
+    seen = (instruction.choices.get(question.rule_id, {}).get("seen") or {}) if instruction is not None else {}
+    return LATEST in seen and seen[LATEST] == question.params.get(LATEST)

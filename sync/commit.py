@@ -320,13 +320,15 @@ def _conflicts(session: Session, one: Decided, batch: Batch) -> list[AuditEntry]
     over = one.plan.state in (Link.State.DELETED, Link.State.UNLINKED)
     asked = {planned.rule for planned in one.plan.conflicts}
     for rule_id, conflict in known.items():
-        if rule_id in written and (conflict.kind != Conflict.Kind.CLOBBER or written[rule_id]):
+        answer = next((i for i in batch.instructions.get(one.link.pk, []) if _answers(i, one, conflict)), None)
+        may_end = clobbers.may_end(conflict, answer)
+        if rule_id in written and may_end:
             # Settled once the write is confirmed; a refusal opens it again.
             conflict.state = Conflict.State.RESOLVING
             conflict.instruction_id = written[rule_id] or conflict.instruction_id
             batch.asked.append(conflict)
-        elif rule_id in one.plan.closed or over:
-            entries.append(close_conflict(session, conflict, one, batch))
+        elif over or (rule_id in one.plan.closed and may_end):
+            entries.append(close_conflict(session, conflict, one, batch, answer))
         elif rule_id not in asked and conflict.state == Conflict.State.RESOLVING:
             # What a person asked for was not carried out: the question is theirs again.
             conflict.state = Conflict.State.OPEN
@@ -436,9 +438,10 @@ def _answers(instruction: Instruction, one: Decided, conflict: Conflict) -> bool
     return ended and one.plan.instructions.get(instruction.pk, {}).get("") == "done"
 
 
-def close_conflict(session: Session, conflict: Conflict, one: Decided, batch: Batch) -> AuditEntry:
+def close_conflict(
+    session: Session, conflict: Conflict, one: Decided, batch: Batch, instruction: Instruction | None
+) -> AuditEntry:
     """A question that the live values, or a person's choice without a write, answered."""
-    instruction = next((i for i in batch.instructions.get(one.link.pk, []) if _answers(i, one, conflict)), None)
     conflict.instruction_id = instruction.pk if instruction else conflict.instruction_id
     batch.asked.append(conflict)
     over = one.plan.state in (Link.State.DELETED, Link.State.UNLINKED)

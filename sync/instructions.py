@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from mappings.models import Mapping as SyncMapping
-from sync import audit, hints, jobs
+from sync import audit, clobbers, hints, jobs
 from sync.approval import NotWaiting
 from sync.identities import note_records, thing_of
 from sync.models import Conflict, Instruction, Link, MatchKey, Operation
@@ -106,6 +106,7 @@ def _being_settled(asked: Sequence[Instruction]) -> None:
     now = {one.link_id: one for one in asked}
     open_ones = Conflict.objects.filter(link__in=list(now), state=Conflict.State.OPEN)
     answered = [one for one in open_ones if one.rule_id in (now[one.link_id].choices or [""])]
+    answered = [one for one in answered if clobbers.may_end(one, now[one.link_id])]
     for one in answered:
         one.state, one.instruction = Conflict.State.RESOLVING, now[one.link_id]
     Conflict.objects.bulk_update(answered, ["state", "instruction"])
@@ -116,9 +117,10 @@ def _shown(choices: Choices) -> dict[str, str]:
 
 
 def resolve(conflict: Conflict, choice: Mapping[str, Any], user: Any) -> Instruction:
-    """Settle one conflict about a field. `choice`: {"take", "value", "in", "seen", "force"}."""
+    """Settle one conflict about a field, as `user` was shown it. `choice`: {"take", "value", "in", "seen", "force"}."""
     assert conflict.link is not None
-    return ask(conflict.link, Instruction.Kind.RESOLVE, {conflict.rule_id: choice}, user)
+    seen = {**(choice.get("seen") or {}), **clobbers.named(conflict)}
+    return ask(conflict.link, Instruction.Kind.RESOLVE, {conflict.rule_id: {**choice, "seen": seen}}, user)
 
 
 def undo(operation: Operation, user: Any) -> Instruction:

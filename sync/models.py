@@ -517,7 +517,8 @@ class Instruction(models.Model):
     kind = models.CharField(max_length=12, choices=Kind.choices)
     state = models.CharField(max_length=10, choices=State.choices, default=State.WAITING)
     # {rule id: {"take": "left|right|base|value|ignore|before|send", "value": …, "write_to": "left|right",
-    #            "seen": {"left": …, "right": …}, "force": bool}}; of a twin that is still to be made
+    #            "seen": {"left": …, "right": …, "overwritten": where it was asked about}, "force": bool}};
+    # of a twin that is still to be made
     # {"": {"take": "send", "in": side, "rule": the field edited last, "values": as at Link.typed}}
     choices = models.JSONField(default=dict)
     params = models.JSONField(default=dict, blank=True)

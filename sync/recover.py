@@ -26,7 +26,7 @@ from connections.connectors.base import (
     Refused,
     WriteResult,
 )
-from sync import audit, late
+from sync import audit, clobbers, late
 from sync.aftermath import Aftermath, release, tell_asker
 from sync.commit import audit_entry, end_question, label_of, rule_of, save_links, save_questions
 from sync.lease import LeaseLost
@@ -312,7 +312,7 @@ def _end_questions(session: Session, operation: Operation, agreed: Collection[st
     open_states = (Conflict.State.OPEN, Conflict.State.RESOLVING)
     asked = Conflict.objects.filter(link=operation.link, rule_id__in=agreed, state__in=open_states)
     instruction = operation.instruction
-    questions = [one for one in asked if instruction or one.kind != Conflict.Kind.CLOBBER]
+    questions = [one for one in asked if clobbers.may_end(one, instruction)]
     entries = [end_question(session, operation.link, one, instruction, over=False) for one in questions]
     save_questions(questions)
     return entries

@@ -16,7 +16,7 @@ from connections.connectors.base import (
 )
 from mappings.compiled import CompiledRule
 from mappings.transforms.base import CannotExpress
-from sync import audit
+from sync import audit, clobbers
 from sync.aftermath import Aftermath
 from sync.commit import audit_entry, end_question, label_of, rule_of, save_links, take_over_read
 from sync.earlier_creates import as_found, as_sent_then, is_repeated
@@ -360,8 +360,8 @@ def _close_settled(
     for conflict in after.questions.get(operation.link_id, []):
         if conflict.state == Conflict.State.CLOSED or not (over or conflict.rule_id in settled):
             continue
-        if conflict.kind == Conflict.Kind.CLOBBER and not (over or instruction):
-            continue  # an ordinary write says nothing about an edit that was overwritten before
+        if not (over or clobbers.may_end(conflict, instruction)):
+            continue  # a write says nothing about an edit that was overwritten before
         entries.append(end_question(session, operation.link, conflict, instruction, over))
         after.ask(conflict)
     if instruction and instruction.state == Instruction.State.APPLYING:

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST
 from connections.access import can, check, requires
 from connections.connectors.base import ConnectorError
 from mappings.models import Mapping as SyncMapping
-from sync import audit, instructions, jobs, schema_watch
+from sync import audit, clobbers, instructions, jobs, schema_watch
 from sync.models import Conflict, Instruction, Operation
 from sync.views import _schema, _whole
 from sync.views._progress import Progress, can_undo, progress_of
@@ -126,7 +126,7 @@ def _settle_same(request: HttpRequest, one: Conflict) -> HttpResponse:
         if other.state != Conflict.State.OPEN or _values(other) != shown or other.mapping_id != one.mapping_id:
             skipped.append(str(other.pk))
             continue
-        choice = {"take": take, "seen": {"left": shown[0], "right": shown[1]}}
+        choice = {"take": take, "seen": shown}
         asked.append(str(instructions.resolve(other, choice, request.user).pk))
     parts = [f"{name}={','.join(ids)}" for name, ids in (("asked", asked), ("skipped", skipped)) if ids]
     return redirect(f"{reverse('review-answers')}?{'&'.join(parts)}")
@@ -171,13 +171,14 @@ def _document(mapping: SyncMapping) -> Mapping[str, Any]:
     return mapping.published.document if mapping.published else empty
 
 
-def _values(conflict: Conflict) -> list[Any]:
-    return [conflict.left_value, conflict.right_value]
+def _values(conflict: Conflict) -> dict[str, Any]:
+    """What the page shows, as the `seen` of an answer."""
+    return {"left": conflict.left_value, "right": conflict.right_value, **clobbers.named(conflict)}
 
 
-def _seen(request: HttpRequest) -> dict[str, list[Any]]:
+def _seen(request: HttpRequest) -> dict[str, dict[str, Any]]:
     try:
-        found: dict[str, list[Any]] = signing.loads(request.POST.get("seen", ""), salt=SALT, max_age=SEEN_SECONDS)
+        found: dict[str, dict[str, Any]] = signing.loads(request.POST.get("seen", ""), salt=SALT, max_age=SEEN_SECONDS)
     except signing.BadSignature:
         return {}
     return found
@@ -337,8 +338,7 @@ def _settle(request: HttpRequest, one: Conflict) -> HttpResponse | dict[int, Que
         take = request.POST.get(f"take-{other.pk}", "")
         if take not in TAKES or str(other.pk) not in seen:
             continue
-        left, right = seen[str(other.pk)]
-        choice: dict[str, Any] = {"take": take, "seen": {"left": left, "right": right}}
+        choice: dict[str, Any] = {"take": take, "seen": seen[str(other.pk)]}
         if take == "value":
             shown = question(other, document, names)
             text = request.POST.get(f"value-{other.pk}", "")
