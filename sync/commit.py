@@ -16,7 +16,7 @@ from sync import audit, causes, clobbers, hints
 from sync.edit_times import pending_edits
 from sync.identities import forget_record, note_records
 from sync.matching import forget
-from sync.merge import MISSING, Agree
+from sync.merge import MISSING
 from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, Operation
 from sync.plan import LinkPlan, PlannedConflict, PlannedOperation
 from sync.read import settled_mark
@@ -255,15 +255,16 @@ def _agree(session: Session, one: Decided, batch: Batch) -> list[AuditEntry]:
                     field_label=rule.label,
                     before=before,
                     after=after,
-                    **_asker(batch, one, rule_id, agreed),
+                    **_asker(batch, one, rule_id),
                 )
             )
     return entries
 
 
-def _asker(batch: Batch, one: Decided, rule_id: str, agreed: Agree) -> dict[str, Any]:
+def _asker(batch: Batch, one: Decided, rule_id: str) -> dict[str, Any]:
+    """Whose choice the agreement is; nobody's, where the values moved before the choice could apply."""
     for instruction in batch.instructions.get(one.link.pk, []):
-        if rule_id in instruction.choices:
+        if _carried_out(instruction, one, rule_id):
             return {
                 "actor": instruction.by_name,
                 "actor_kind": AuditEntry.ActorKind.PERSON,
@@ -428,12 +429,16 @@ def _name_editors(conflict: Conflict, one: Decided, rule: CompiledRule | None) -
         setattr(conflict, f"{side}_at", at)
 
 
+def _carried_out(instruction: Instruction, one: Decided, rule_id: str) -> bool:
+    """Whether the plan does what a person chose for this rule."""
+    outcomes = one.plan.instructions.get(instruction.pk, {})
+    return rule_id in instruction.choices and outcomes.get(rule_id, outcomes.get("")) not in ("refused", "stale")
+
+
 def _answers(instruction: Instruction, one: Decided, conflict: Conflict) -> bool:
     """Whether what a person asked is about this question; without choices it is about the link as a whole."""
     if instruction.choices:
-        outcomes = one.plan.instructions.get(instruction.pk, {})
-        outcome = outcomes.get(conflict.rule_id, outcomes.get(""))
-        return conflict.rule_id in instruction.choices and outcome not in ("refused", "stale")
+        return _carried_out(instruction, one, conflict.rule_id)
     ended = conflict.rule_id in one.plan.closed or one.plan.state == Link.State.UNLINKED
     return ended and one.plan.instructions.get(instruction.pk, {}).get("") == "done"
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sync import approval, instructions
-from sync.models import Conflict, Instruction, Link, Operation
+from sync.models import AuditEntry, Conflict, Instruction, Link, Operation
 from sync.tests.conftest import Pair
 
 pytestmark = pytest.mark.django_db
@@ -110,6 +110,15 @@ def test_a_field_that_cannot_be_read_for_a_while_keeps_its_question(pair: Pair, 
     for _ in range(3):
         pair.run()
     assert [one.pk for one in pair.open_conflicts()] == [conflict.pk]
+
+
+def test_who_was_too_late_is_not_told_to_have_agreed(pair: Pair, conflict: Conflict, admin_user: Any) -> None:
+    asked = instructions.resolve(conflict, TAKE_LEFT, admin_user)
+    pair.left.edit(conflict.link.left_id, body="same")
+    pair.right.edit(conflict.link.right_id, body="same")
+    assert ended(pair, asked, conflict) == ("stale", "closed")
+    told = AuditEntry.objects.get(action="agree", code="converged")
+    assert (told.actor, told.actor_kind, told.params) == ("", "system", {})
 
 
 def test_unlinking_a_pair_closes_all_its_questions(pair: Pair, conflict: Conflict, admin_user: Any) -> None:
