@@ -749,6 +749,14 @@ BUGS = [
         (f"{ENGINE}::test_deleted_here_and_edited_there_goes_to_a_person",),
     ),
     Bug(
+        "edited-since-seen-deleted",
+        "a person lets a twin be deleted that was edited after they looked at it",
+        "sync/plan_deletion.py",
+        "    return hidden or any(_says_more(rule, known, other, survivor) for rule in mapping.rules)\n",
+        "    return hidden\n",
+        ("sync/tests/test_asked.py::test_a_twin_that_was_edited_since_the_person_looked_is_not_deleted",),
+    ),
+    Bug(
         "unlink-without-a-marker",
         "an unlinked pair is matched again at the next look",
         "sync/commit.py",

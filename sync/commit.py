@@ -350,7 +350,7 @@ def open_conflict(
     rule = rule_of(session, planned.rule) if planned.rule else None
     values = {}
     for side in SIDES:
-        value = MISSING if rule is None else current(one, rule, side)
+        value = planned.said.get(side) if rule is None else current(one, rule, side)
         values[side] = None if value is MISSING else value
     params = {"system": session.system(planned.params.get("side", "left")), **planned.params}
     if known is not None:
@@ -409,8 +409,13 @@ def _asked(session: Session, one: Decided, conflict: Conflict) -> AuditEntry:
         params=conflict.params,
         field_label=conflict.field_label,
         before={"left": conflict.left_base, "right": conflict.right_base},
-        after={"left": conflict.left_value, "right": conflict.right_value},
+        after=_values(conflict),
     )
+
+
+def _values(conflict: Conflict) -> dict[str, Any] | None:
+    """For the log: what a whole record says is told once it is deleted."""
+    return {"left": conflict.left_value, "right": conflict.right_value} if conflict.rule_id else None
 
 
 def _name_editors(conflict: Conflict, one: Decided, rule: CompiledRule | None) -> None:
@@ -475,7 +480,7 @@ def end_question(
         actor=by,
         actor_kind=AuditEntry.ActorKind.PERSON if instruction else AuditEntry.ActorKind.SYSTEM,
         params={"by": by},
-        before={"left": conflict.left_value, "right": conflict.right_value},
+        before=_values(conflict),
         field_label=conflict.field_label,
         request_id=str(instruction.request_id) if instruction else "",
     )
@@ -491,7 +496,7 @@ def end_with_its_rule(session: Session, conflict: Conflict) -> AuditEntry:
         "conflict_closed",
         "rule_removed",
         conflict.link,
-        before={"left": conflict.left_value, "right": conflict.right_value},
+        before=_values(conflict),
         field_label=conflict.field_label,
     )
 

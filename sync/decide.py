@@ -19,7 +19,7 @@ from sync.matching import same_thing
 from sync.merge import OTHER, EditTime
 from sync.models import ChangedRecord, Instruction, Link
 from sync.plan import LinkPlan, PlannedConflict, plan_link
-from sync.plan_deletion import plan_deletion
+from sync.plan_deletion import moved_since, plan_deletion
 from sync.plan_unlinked import Bind, MakeTwin, Wonder
 from sync.read import Reading, SideFailed, outside_scope
 from sync.rows import select
@@ -290,18 +290,23 @@ def _deletion(look: Look, link: Link, records: Records, gone: set[str]) -> Decid
         setattr(link, f"deleted_{side}", True)
     side = sorted(gone)[0]
     survivor = None if len(gone) == 2 else records[OTHER[side]]
+    alive = survivor is not None and not survivor.deleted
+    one, compiled, view = Decided(link, LinkPlan(), records), look.session.compiled, link_view(link, look.known)
     release = asked.first_of(look.known, link, "delete_twin")
-    one = Decided(link, LinkPlan(), records)
+    seen = release.params.get("seen", {}) if release is not None else {}
+    stale = release is not None and survivor is not None and alive and moved_since(compiled, view, side, survivor, seen)
+    released = release is not None and not stale
     into, merge = merged.remaining(one, gone), None
-    if into and survivor is not None and not survivor.deleted and release is None:
+    if into and alive and not released:
         if merged.may_follow(look.session, link, *into):
             merged.follow(look.session, one, *into)
             return one
         merge = merged.twin_of(merged.keeper(look.session, *into), *into)
-    plan = one.plan = plan_deletion(
-        look.session.compiled, link_view(link, look.known), side, survivor, release is not None, merge
-    )
-    asked.answering(plan, release)
+    plan = one.plan = plan_deletion(compiled, view, side, survivor, released, merge)
+    if release is not None and stale:
+        plan.instructions[release.pk] = {"": "stale"}
+    else:
+        asked.answering(plan, release)
     if plan.state:
         code = {"unlinked": "deletion_unlinked"}.get(plan.state, "deletion_noted")
         code = "deleted_on_both" if len(gone) == 2 else code

@@ -568,7 +568,8 @@ class Conflict(models.Model):
     state = models.CharField(max_length=10, choices=State.choices, default=State.OPEN)
     field_label = models.CharField(max_length=200, blank=True)
     title = models.CharField(max_length=500, blank=True)
-    # Each a JSON value; "has_base" tells "last agreed empty" from "never agreed"
+    # Each a JSON value; "has_base" tells "last agreed empty" from "never agreed". Of a record whose twin is gone
+    # {rule id: value}: what it says
     left_base = models.JSONField(null=True, blank=True)
     right_base = models.JSONField(null=True, blank=True)
     has_base = models.BooleanField(default=False)

@@ -109,6 +109,8 @@ class PlannedConflict:
     kind: str
     code: str
     params: Mapping[str, Any]
+    # {side: {rule id: value}} of the record that a deletion leaves
+    said: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass

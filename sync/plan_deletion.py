@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from connections.connectors.base import Record
@@ -29,7 +30,12 @@ def plan_deletion(
     if survivor is None or survivor.deleted:
         plan.state = "deleted"
         return plan
-    edited = any(_says_more(rule, link, other, survivor) for rule in mapping.rules)
+    said = {
+        rule.id: survivor.values[rule.field(other).path]
+        for rule in mapping.rules
+        if not _unknown(rule, other, survivor)
+    }
+    edited = any(_says_more(rule, link.bases[other], other, survivor) for rule in mapping.rules)
     # Invariant: nothing is deleted of which we cannot tell whether somebody edited it since it was agreed.
     unread = [
         rule.field(other).path for rule in mapping.rules if _may_hide_an_edit(mapping, rule, link, other, survivor)
@@ -52,24 +58,35 @@ def plan_deletion(
     elif policy == "review":
         plan.conflicts.append(PlannedConflict("", "delete_update", "deleted_ask", {"side": gone}))
     elif policy == "delete":
-        said = {rule.id: survivor.values.get(rule.field(other).path) for rule in mapping.rules}
         held = {rule_id: value for rule_id, value in said.items() if not is_empty(value)}
         plan.operations.append(PlannedOperation(other, "delete", unsent=held, code="twin_deleted"))
     elif policy == "close" and not _says(survivor, mapping.side(other).close_values):
         # The link becomes a tombstone once this is confirmed.
         values = mapping.side(other).close_values
-        said = {path: survivor.values.get(path) for path in values}
-        plan.operations.append(PlannedOperation(other, "update", extra=values, unsent=said, code="twin_closed"))
+        replaced = {path: survivor.values.get(path) for path in values}
+        plan.operations.append(PlannedOperation(other, "update", extra=values, unsent=replaced, code="twin_closed"))
     else:
         plan.state = "unlinked" if policy == "unlink" else "deleted"
+    plan.conflicts = [replace(asked, said={other: said}) for asked in plan.conflicts]
     return plan
 
 
-def _says_more(rule: CompiledRule, link: LinkView, side: str, survivor: Record) -> bool:
-    """Whether a field of the survivor holds what was never agreed: an edit, or a value from before the first look."""
+def moved_since(mapping: CompiledMapping, link: LinkView, gone: str, survivor: Record, seen: Mapping[str, Any]) -> bool:
+    """Whether the survivor says something else than who asked to delete it was shown: `seen`, {rule id: value}.
+
+    What they were not shown must still be as it was agreed.
+    """
+    other = OTHER[gone]
+    known = {**link.bases[other], **seen}
+    hidden = any(rule.id in seen and _unknown(rule, other, survivor) for rule in mapping.rules)
+    return hidden or any(_says_more(rule, known, other, survivor) for rule in mapping.rules)
+
+
+def _says_more(rule: CompiledRule, known: Mapping[str, Any], side: str, survivor: Record) -> bool:
+    """Whether a field of the survivor holds what is not `known`: an edit, or a value from before the first look."""
     if _unknown(rule, side, survivor):
         return False
-    value, base = survivor.values[rule.field(side).path], link.bases[side].get(rule.id, MISSING)
+    value, base = survivor.values[rule.field(side).path], known.get(rule.id, MISSING)
     return not is_empty(value) if base is MISSING else bool(value != base)
 
 

@@ -68,6 +68,40 @@ def test_a_twin_is_not_deleted_once_the_deleted_record_is_back(pair: Pair, orpha
     assert asked.state == "stale" and orphan.right_id in pair.right.alive()
 
 
+def test_a_twin_that_was_edited_since_the_person_looked_is_not_deleted(
+    pair: Pair, orphan: Link, admin_user: Any
+) -> None:
+    pair.right.edit(orphan.right_id, body="bob still works on it")
+    asked = ask(pair, orphan, "delete_twin", admin_user)
+    assert asked.state == "stale" and orphan.right_id in pair.right.alive()
+    (conflict,) = pair.open_conflicts()
+    assert (conflict.code, conflict.right_value["body"]) == ("deleted_and_edited", "bob still works on it")
+    pair.right.edit(orphan.right_id, body="and goes on")
+    asked = ask(pair, orphan, "delete_twin", admin_user, seen=conflict.right_value)
+    assert asked.state == "stale" and orphan.right_id in pair.right.alive()
+
+
+def test_a_twin_is_not_deleted_once_a_field_that_the_person_saw_is_hidden(
+    pair: Pair, orphan: Link, admin_user: Any
+) -> None:
+    (conflict,) = pair.open_conflicts()
+    pair.right.hidden = {"body"}
+    asked = instructions.ask(orphan, "delete_twin", {}, admin_user, {"seen": conflict.right_value})
+    pair.run()
+    asked.refresh_from_db()
+    assert asked.state == "stale" and orphan.right_id in pair.right.alive()
+
+
+def test_an_edited_twin_is_deleted_for_who_saw_the_edit(pair: Pair, orphan: Link, admin_user: Any) -> None:
+    pair.right.edit(orphan.right_id, body="not needed")
+    pair.quiet()
+    (conflict,) = pair.open_conflicts()
+    asked = ask(pair, orphan, "delete_twin", admin_user, seen=conflict.right_value)
+    assert (asked.state, orphan.state) == ("done", "deleted")
+    told = AuditEntry.objects.get(action="delete")
+    assert told.values["before"]["Body"] == "not needed", "the log keeps what it said"
+
+
 def test_keeping_the_survivor_unlinks_and_closes_the_question_in_the_persons_name(
     pair: Pair, orphan: Link, admin_user: Any
 ) -> None:

@@ -140,6 +140,16 @@ def _stale(one: Instruction) -> Progress:
             "A later answer took the place of this one",
             "Nothing was written for this one.",
         )
+    if one.kind == Kind.DELETE_TWIN:
+        return Progress(
+            one,
+            "stale",
+            False,
+            "warn",
+            "One of the records changed while you were deciding",
+            "Nothing was deleted.",
+            "Look at what they say now, then choose again.",
+        )
     moved = _moved(one)
     return Progress(
         one,

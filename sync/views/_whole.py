@@ -18,6 +18,7 @@ from sync import hints, instructions, jobs
 from sync.approval import NotWaiting
 from sync.merge import OTHER
 from sync.models import Conflict, Instruction, Link, MatchKey
+from sync.views._questions import rules_of
 from sync.views._values import brief, last_part, system_names
 
 Kind = Conflict.Kind
@@ -45,10 +46,14 @@ class Candidate:
 
 @dataclass(slots=True)
 class Whole:
-    """What the page shows of such a question. `side`: where the record in question is; `candidates` are across."""
+    """What the page shows of such a question. `side`: where the record in question is; `candidates` are across.
+
+    `values`: (field, value) of a record whose twin is gone.
+    """
 
     side: str
     record: str
+    values: list[tuple[str, SafeString]] = field(default_factory=list)
     acts: list[Act] = field(default_factory=list)
     candidates: list[Candidate] = field(default_factory=list)
 
@@ -110,6 +115,7 @@ def shown(conflict: Conflict, names: Mapping[str, str]) -> Whole:
         )
     elif conflict.kind == Kind.DELETE_UPDATE or conflict.code == "delete_refused":
         unsure = f" It was only not found in {there}: look there first." if link.may_return else ""
+        found.values = _said(conflict, side)
         found.acts = [
             Act(
                 "unlink",
@@ -122,8 +128,8 @@ def shown(conflict: Conflict, names: Mapping[str, str]) -> Whole:
                 "delete_twin",
                 f"Delete it in {here} too",
                 "trash",
-                f"Deletes {label} in {here}. Both records are read again first; if the deleted one is back, nothing is "
-                f"deleted.{unsure}",
+                f"Deletes {label} in {here}. Both records are read again first; if the deleted one is back, or {label} "
+                f"was edited, nothing is deleted.{unsure}",
                 "bad",
             ),
         ]
@@ -159,6 +165,14 @@ def shown(conflict: Conflict, names: Mapping[str, str]) -> Whole:
 
 def _leave_pair(label: str) -> Act:
     return Act("unlink", "Leave it unlinked", "fork", f"{label} gets no twin until you link it again.")
+
+
+def _said(conflict: Conflict, side: str) -> list[tuple[str, SafeString]]:
+    """What the record that is left says, as of the last look."""
+    said = getattr(conflict, f"{side}_value") or {}
+    rules = rules_of(conflict.mapping.published.document) if conflict.mapping.published else {}
+    specs = [(field_spec(rule[side]), said[rule_id]) for rule_id, rule in rules.items() if rule_id in said]
+    return [(spec.label, brief(value, spec)) for spec, value in specs]
 
 
 def _label(conflict: Conflict, side: str, external_id: str) -> str:
@@ -235,8 +249,8 @@ def _seen(
 # Answers. --------------------------------------------------------------------------------------------------------
 
 
-def answer(conflict: Conflict, posted: Mapping[str, str], user: Any) -> Answer:
-    """Carry out what a person chose on the page of `shown`."""
+def answer(conflict: Conflict, posted: Mapping[str, str], seen: Mapping[str, Any] | None, user: Any) -> Answer:
+    """Carry out what a person chose on the page of `shown`. `seen`: {side: value} that it showed; None: not known."""
     if conflict.state != Conflict.State.OPEN:
         return Answer(problem="Somebody else was first. · Nothing of yours was written. · See what was decided.")
     name = posted.get("act", "")
@@ -251,8 +265,19 @@ def answer(conflict: Conflict, posted: Mapping[str, str], user: Any) -> Answer:
             return _exists(conflict, conflict.link, posted.get("id", ""), names, user)
     except NotWaiting as problem:
         return Answer(problem=f"{problem} · Nothing was changed. · Look at the records.")
-    kinds = {"unlink": Instruction.Kind.UNLINK, "delete_twin": Instruction.Kind.DELETE_TWIN}
-    return Answer(instructions.ask(conflict.link, kinds.get(name, Instruction.Kind.RECREATE), {}, user))
+    if name == "delete_twin":
+        return _delete(conflict, conflict.link, allowed.side, seen, user)
+    kind = Instruction.Kind.UNLINK if name == "unlink" else Instruction.Kind.RECREATE
+    return Answer(instructions.ask(conflict.link, kind, {}, user))
+
+
+def _delete(conflict: Conflict, link: Link, side: str, seen: Mapping[str, Any] | None, user: Any) -> Answer:
+    """Delete the record that is left, if it still says what the person saw."""
+    if seen is None:
+        return Answer(
+            problem="This page was open for too long. · Nothing was deleted. · Look at the values, then choose again."
+        )
+    return Answer(instructions.ask(link, Instruction.Kind.DELETE_TWIN, {}, user, {"seen": seen.get(side) or {}}))
 
 
 def _unlinked(conflict: Conflict, name: str, posted: Mapping[str, str], allowed: Whole, user: Any) -> Answer:

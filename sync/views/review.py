@@ -212,7 +212,7 @@ def conflict(request: HttpRequest, pk: int) -> HttpResponse:
         "agree": len(document["rules"]) - len([q for q in shown if not q.lost]) if one.rule_id else None,
         "verdicts": next((verdicts(q) for q in shown if q.conflict.pk == one.pk), []),
         "may_settle": may_settle and one.state == Conflict.State.OPEN,
-        "seen": signing.dumps({str(q.conflict.pk): _values(q.conflict) for q in shown}, salt=SALT, compress=True),
+        "seen": signing.dumps({str(other.pk): _values(other) for other in waiting or [one]}, salt=SALT, compress=True),
         "progress": _progress(request, one),
         "whole": _whole.shown(one, names) if not one.rule_id else None,
         "next": following(request.user, one),
@@ -393,7 +393,7 @@ def whole(request: HttpRequest, pk: int) -> HttpResponse:
     one = _find(request, pk, "review.settle")
     if _schema.is_schema(one):
         return redirect("conflict", pk=pk)
-    answer = _whole.answer(one, request.POST, request.user)
+    answer = _whole.answer(one, request.POST, _seen(request).get(str(one.pk)), request.user)
     if answer.problem:
         messages.error(request, answer.problem)
     if answer.said:
