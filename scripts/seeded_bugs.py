@@ -757,6 +757,18 @@ BUGS = [
         ("sync/tests/test_asked.py::test_a_twin_that_was_edited_since_the_person_looked_is_not_deleted",),
     ),
     Bug(
+        "undo-against-the-direction",
+        "an undo writes to a side to which the rule does not write any more",
+        "sync/merge.py",
+        """        if not rule.may_write(side):
+            return Ask("field", "direction_forbids", {"side": side})
+        return Write(side, choice["value"], "undone", settle="current")
+""",
+        """        return Write(side, choice["value"], "undone", settle="current")
+""",
+        ("sync/tests/test_merge.py", "sync/tests/test_engine_instructions.py"),
+    ),
+    Bug(
         "unlink-without-a-marker",
         "an unlinked pair is matched again at the next look",
         "sync/commit.py",

@@ -336,6 +336,8 @@ def resolve_field(rule: CompiledRule, f: Field, choice: Mapping[str, Any]) -> Ou
         # who undoes our write has seen the written side alone.
         if f.base(OTHER[side]) is not MISSING and f.changed(OTHER[side]):
             return Stale()
+        if not rule.may_write(side):
+            return Ask("field", "direction_forbids", {"side": side})
         return Write(side, choice["value"], "undone", settle="current")
     if take == "send":
         # Invariant: nobody writes over what they have not seen: who sent it with the twin saw its source alone.

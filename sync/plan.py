@@ -173,17 +173,18 @@ def plan_link(
             if instruction is not None:
                 plan.instructions.setdefault(instruction.id, {}).update({rule.id: "refused", "why": "stands_still"})
         elif choice is not None and instruction is not None:
-            repair = instruction.kind == "repair"
-            outcome = repair_field(rule, f, choice) if repair else resolve_field(rule, f, choice)
+            outcome = repair_field(rule, f, choice) if instruction.kind == "repair" else resolve_field(rule, f, choice)
             answers = plan.instructions.setdefault(instruction.id, {})
             answers[rule.id] = _instruction_code(outcome)
-            if isinstance(outcome, Ask) and repair:
+            # What cannot be undone or repaired says why, and leaves no question behind.
+            refused = isinstance(outcome, Ask) and instruction.kind in ("repair", "undo")
+            if isinstance(outcome, Ask) and refused:
                 answers["why"] = outcome.code
-            if isinstance(outcome, Stale) or (isinstance(outcome, Ask) and repair):
+            if isinstance(outcome, Stale) or refused:
                 instruction, outcome = None, merge_field(rule, f)
         else:
             outcome = merge_field(rule, f)
-        if isinstance(outcome, Write) and not rule.may_write(outcome.side) and outcome.settle != "current":
+        if isinstance(outcome, Write) and not rule.may_write(outcome.side):
             # The direction forbids it and no one-way rule brought it here: leave both as they are.
             outcome = Agree("direction_keeps")
         if isinstance(outcome, Write) and instruction is None:

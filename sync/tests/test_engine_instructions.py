@@ -150,6 +150,20 @@ def test_a_pair_that_was_never_created_is_created_when_it_is_matched_again(pair:
     assert link.operations.count() == refused + 1, "the ledger keeps what was refused before"
 
 
+def test_an_undo_against_the_direction_is_refused_and_leaves_no_question(pair: Pair, admin_user: Any) -> None:
+    left, right, _ = pair.linked(body="old", status="old")
+    pair.right.edit(right, body="new", status="new")
+    pair.quiet()
+    rules = pair.mapping.published.document["rules"]
+    pair.publish(rules=[{**one, "direction": "to_right"} if one["id"] == "body" else one for one in rules])
+    undo = instructions.undo(Operation.objects.get(state="confirmed"), admin_user)
+    pair.quiet()
+    undo.refresh_from_db()
+    assert (pair.left.value(left, "body"), pair.left.value(left, "status")) == ("new", "old"), "the other field is"
+    assert undo.outcome == {"body": "refused", "why": "direction_forbids", "status": "applying"}
+    assert not pair.open_conflicts()
+
+
 def lower_case(external_id: str, values: dict[str, Any], by: str) -> dict[str, Any]:
     """A system that keeps texts in lower case."""
     return {path: value.lower() if isinstance(value, str) else value for path, value in values.items()}

@@ -193,6 +193,8 @@ def test_undo_writes_one_side_back_where_the_other_has_no_edit_of_its_own() -> N
     choice = {"take": "before", "value": "z", "in": "right", "seen": {"right": "c"}}
     for field in (f("a", "c", "a", "c"), f("a", "c")):
         assert resolve_field(rule(), field, choice) == Write(R, "z", "undone", settle="current")
+        forbidden = Ask("field", "direction_forbids", {"side": R})
+        assert resolve_field(rule(direction="to_left"), field, choice) == forbidden
 
 
 def test_there_is_no_base_to_take_before_the_sides_agreed() -> None:

@@ -332,7 +332,7 @@ def test_a_choice_is_carried_out_in_one_direction_and_then_there_is_quiet(drawn:
         assert choice["take"] == "ignore" or not rule.may_write(OTHER.get(choice["take"], "left")) or not outcome.differ
     if not isinstance(outcome, Write | Agree):
         return
-    if isinstance(outcome, Write) and not rule.may_write(outcome.side) and choice["take"] != "before":
+    if isinstance(outcome, Write) and not rule.may_write(outcome.side):
         return  # the plan leaves both as they are
     after = settled(rule, carried_out(rule, field, outcome), ROUNDS - 1)
     if choice["take"] == "ignore":

@@ -178,7 +178,7 @@ def _refused(one: Instruction, operations: Sequence[Operation]) -> Progress:
         head = sentence(refused.result.get("code", "refused"), refused.result.get("params"))
     elif one.outcome.get("why") in WHY_NOT:
         head = WHY_NOT[one.outcome["why"]]
-    elif one.kind == Kind.REPAIR and one.outcome.get("why") in SENTENCES:
+    elif one.kind in (Kind.REPAIR, Kind.UNDO) and one.outcome.get("why") in SENTENCES:
         head = sentence(one.outcome["why"])
     elif one.kind == Kind.RELINK:
         head = "That record is linked already"
