@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
@@ -153,6 +154,13 @@ class Alike(ReviewCase):
         self.assertEqual(self.values(self.other.link, "status"), ("Medium", "P4"))
         page = self.html(response.request["PATH_INFO"] + "?" + response.request["QUERY_STRING"])
         self.assertIn("2 of 2 written", page)
+
+    def test_one_answer_to_many_is_asked_whole_or_not_at_all(self) -> None:
+        data = {"seen": self.seen(self.at), "take": "left", "c": [one.pk for one in self.same]}
+        with mock.patch("sync.instructions.jobs.wake", side_effect=[None, OperationalError("gone away")]):
+            self.client.post(self.at, data)
+        self.assertEqual(Instruction.objects.count(), len(self.same))
+        self.assertEqual(len({one.request_id for one in Instruction.objects.all()}), 1)
 
     def test_one_that_is_not_ticked_is_left_alone(self) -> None:
         data = {"seen": self.seen(self.at), "take": "right", "c": [self.same[0].pk]}

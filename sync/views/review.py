@@ -120,15 +120,18 @@ def _settle_same(request: HttpRequest, one: Conflict) -> HttpResponse:
     if take not in ("left", "right", "base", "ignore") or not wanted:
         messages.error(request, "Nothing was chosen. · Nothing was written. · Tick at least one, then choose a side.")
         return redirect("review-same", pk=one.pk)
-    asked, skipped = [], []
+    wishes, skipped = [], []
     for other in Conflict.objects.visible_to(request.user).filter(pk__in=wanted).select_related("link", "mapping"):
         shown = seen[str(other.pk)]
-        if other.state != Conflict.State.OPEN or _values(other) != shown or other.mapping_id != one.mapping_id:
+        moved = other.state != Conflict.State.OPEN or _values(other) != shown
+        if moved or other.link is None or other.mapping_id != one.mapping_id:
             skipped.append(str(other.pk))
             continue
         choice = {"take": take, "seen": shown}
-        asked.append(str(instructions.resolve(other, choice, request.user).pk))
-    parts = [f"{name}={','.join(ids)}" for name, ids in (("asked", asked), ("skipped", skipped)) if ids]
+        wishes.append((other.link, {other.rule_id: choice}))
+    asked = instructions.ask_all(one.mapping, wishes, Instruction.Kind.RESOLVE, request.user) if wishes else []
+    asked_ids = [str(instruction.pk) for instruction in asked]
+    parts = [f"{name}={','.join(ids)}" for name, ids in (("asked", asked_ids), ("skipped", skipped)) if ids]
     return redirect(f"{reverse('review-answers')}?{'&'.join(parts)}")
 
 
