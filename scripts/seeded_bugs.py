@@ -846,6 +846,14 @@ BUGS = [
         ("sync/tests/test_engine_overwritten.py::test_an_edit_overwritten_later_comes_in_addition",),
     ),
     Bug(
+        "overwritten-edits-alike",
+        "one answer to many questions lets overwritten edits go that nobody was shown",
+        "sync/views/_queue.py",
+        "    if not conflict.rule_id or conflict.link_id is None or conflict.kind == Conflict.Kind.CLOBBER:\n",
+        "    if not conflict.rule_id or conflict.link_id is None:\n",
+        ("sync/tests/test_review_overwritten.py::ManyOverwritten",),
+    ),
+    Bug(
         "overwritten-untold-is-empty",
         "an overwritten edit whose value the history does not tell is offered to be restored as if it had been empty",
         "connections/overwrites.py",

@@ -378,54 +378,6 @@ class OtherKinds(ReviewCase):
         self.pair.quiet()
         self.assertEqual(self.values(link, "title"), ("short", "short"))
 
-    def overwritten(self) -> Conflict:
-        """Bob edits in the moment before our write of Ana's value."""
-        left, right, link = self.linked(body="agreed")
-        self.pair.left.edit(left, by="ana", body="ana's")
-
-        def before(verb: str, ids: Any) -> None:
-            if verb == "update":
-                self.pair.right.before = lambda *_: None
-                self.pair.right.edit(right, by="bob", body="bob's")
-
-        self.pair.right.before = before
-        self.pair.quiet()
-        return Conflict.objects.get(link=link, kind="clobber")
-
-    def test_an_edit_that_we_overwrote_is_restored_by_one_click(self) -> None:
-        one = self.overwritten()
-        self.as_("reviewer")
-        page = self.client.get(self.url("conflict", one.pk)).content.decode()
-        self.assertIn("Restore what we overwrote in Right", page)
-        self.assertIn("our write replaced it", page)
-        self.assertIn("bob&#x27;s", page)
-        self.assertIn(f'name="take-{one.pk}" value="value" checked', page)
-        self.assertNotIn(f'name="take-{one.pk}" value="left"', page)
-        self.answer(one, "value", **{f"value-{one.pk}": "bob's"})
-        self.pair.quiet()
-        self.assertEqual(self.values(one.link, "body"), ("bob's", "bob's"))
-        self.assertEqual(Instruction.objects.get().kind, Instruction.Kind.RESTORE)
-
-    def test_a_question_names_every_edit_that_was_overwritten(self) -> None:
-        one = self.overwritten()
-        one.params["overwritten_before"] = ["carl"]
-        one.save()
-        self.as_("reviewer")
-        self.assertIn("overwritten “carl” in this field. Type it in", self.html(self.url("conflict", one.pk)))
-        one.kind, one.code = "field", "both_changed"
-        one.save()
-        page = self.html(self.url("conflict", one.pk))
-        self.assertIn("overwritten “bob&#x27;s”, “carl” in this field. You are asked about it once", page)
-
-    def test_an_edit_that_we_overwrote_may_be_let_go(self) -> None:
-        one = self.overwritten()
-        self.as_("reviewer")
-        self.answer(one, "ignore")
-        self.pair.quiet()
-        self.assertEqual(self.values(one.link, "body"), ("ana's", "ana's"))
-        one.refresh_from_db()
-        self.assertEqual((one.state, one.closed_by), ("closed", "reviewer"))
-
     def test_a_value_without_counterpart_is_chosen_from_those_there_are(self) -> None:
         left, _, link = self.linked()
         self.pair.left.edit(left, status="Won't do")

@@ -178,8 +178,11 @@ def grouped(rows: Sequence[Row], user: Any) -> list[Group]:
 
 
 def sameness(conflict: Conflict) -> Any:
-    """Equal for conflicts that one answer fits: same mapping, rule, kind and values on both sides, before and now."""
-    if not conflict.rule_id or conflict.link_id is None:
+    """Equal for conflicts that one answer fits: same mapping, rule, kind and values on both sides, before and now.
+
+    ⚑ Each question about an edit that we overwrote loses its own value, which no list shows: it is like no other.
+    """
+    if not conflict.rule_id or conflict.link_id is None or conflict.kind == Conflict.Kind.CLOBBER:
         return conflict.pk
     values = [conflict.has_base, conflict.left_base, conflict.right_base, conflict.left_value, conflict.right_value]
     said = json.dumps([*values, conflict.params.get("sent")], sort_keys=True)

@@ -123,7 +123,7 @@ def _settle_same(request: HttpRequest, one: Conflict) -> HttpResponse:
     wishes, skipped = [], []
     for other in Conflict.objects.visible_to(request.user).filter(pk__in=wanted).select_related("link", "mapping"):
         shown = seen[str(other.pk)]
-        moved = other.state != Conflict.State.OPEN or _values(other) != shown
+        moved = other.state != Conflict.State.OPEN or other.kind == Conflict.Kind.CLOBBER or _values(other) != shown
         if moved or other.link is None or other.mapping_id != one.mapping_id:
             skipped.append(str(other.pk))
             continue

@@ -43,7 +43,7 @@ def test_the_tests_that_must_notice_are_there(mutants: ModuleType) -> None:
         for test in bug.tests:
             path, _, name = test.partition("::")
             code = (ROOT / path).read_text()
-            assert re.search(rf"^def {name or 'test_'}", code, re.MULTILINE), test
+            assert re.search(rf"^( *def|class) {name or 'test_'}", code, re.MULTILINE), test
 
 
 @pytest.fixture
