@@ -17,6 +17,7 @@ from mappings import models, schedules
 from mappings.brakes import DEFAULT_BRAKES, LABELS, MOST, percent
 from mappings.models import ConflictPolicy, FieldMapping, Side
 from mappings.transforms import TRANSFORMS, fitting
+from mappings.transforms.values import typed_number
 
 RESERVED_SLUGS = {"new"}  # addresses of our own below /mappings/
 EMPTY_ROWS = 2  # blank rows offered below the filled ones
@@ -359,10 +360,9 @@ def parse_value(kind: str, text: str) -> Any:
         return None
     if kind == "number":
         try:
-            number = float(text)
-        except ValueError:
-            raise ValidationError(f"“{text}” is not a number.") from None
-        return int(number) if number.is_integer() else number
+            return typed_number(text)
+        except ValueError as problem:
+            raise ValidationError(str(problem)) from None
     if kind == "boolean":
         if text.lower() not in ("yes", "no", "true", "false"):
             raise ValidationError(f"“{text}” is neither yes nor no.")

@@ -854,6 +854,14 @@ BUGS = [
         ("sync/tests/test_review_overwritten.py::ManyOverwritten",),
     ),
     Bug(
+        "typed-number-as-float",
+        "a whole number that a person typed loses its last digits",
+        "mappings/transforms/values.py",
+        "    if exact == exact.to_integral_value():\n        return int(exact)\n    number",
+        "    if exact == exact.to_integral_value():\n        return int(float(exact))\n    number",
+        ("sync/tests/test_typed.py",),
+    ),
+    Bug(
         "overwritten-untold-is-empty",
         "an overwritten edit whose value the history does not tell is offered to be restored as if it had been empty",
         "connections/overwrites.py",

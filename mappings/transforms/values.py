@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
@@ -131,6 +132,23 @@ def _decimal(value: Any) -> Decimal | None:
         number = Decimal("NaN")
     if isinstance(value, bool) or not number.is_finite():
         raise CannotExpress("not_a_number", value=value)
+    return number
+
+
+# What people type; a float keeps about 15 digits, and no number of people's needs so many or so high a power.
+_TYPED = re.compile(r"[+-]?(\d{1,40}\.?\d{0,40}|\.\d{1,40})([eE][+-]?\d{1,2})?", re.ASCII)
+
+
+def typed_number(text: str) -> int | float:
+    """The number that a person typed, to the last digit. Raises ValueError with a sentence."""
+    if not _TYPED.fullmatch(text):
+        raise ValueError(f"“{text}” is not a number.")
+    exact = Decimal(text)
+    if exact == exact.to_integral_value():
+        return int(exact)
+    number = float(exact)
+    if Decimal(repr(number)) != exact:
+        raise ValueError(f"“{text}” has more digits than are kept; write it as {number!r}.")
     return number
 
 

@@ -354,7 +354,7 @@ class EditTests(FailuresCase):
         self.pair.quiet()
         html = self.html(self.edit_url())
         response = self.client.post(self.edit_url(), {"seen": self.seen(html), "value": "seven"})
-        self.assertContains(response, "is no number")
+        self.assertContains(response, "is not a number")
         self.assertFalse(Instruction.objects.exists())
 
     def refuse_amount(self, verb: str) -> None:

@@ -207,7 +207,7 @@ class Settling(ReviewCase):
         one = self.conflict(path="amount", left=1, right=2)
         self.as_("reviewer")
         page = self.answer(one, "value", **{f"value-{one.pk}": "many"}).content.decode()
-        self.assertIn("“many” is no number", page)
+        self.assertIn("“many” is not a number", page)
         self.assertFalse(Instruction.objects.exists())
 
     def test_two_fields_of_one_record_are_saved_together(self) -> None:

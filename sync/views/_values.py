@@ -18,6 +18,7 @@ from mappings.models import Mapping, Side
 from mappings.transforms.base import FieldSpec
 from mappings.transforms.render import as_html, as_plain
 from mappings.transforms.rich_text import PLAIN, carrier, format_of
+from mappings.transforms.values import typed_number
 from syncadmin.templatetags.syncadmin_ui import set_diff, word_diff
 
 SHORT = 90  # characters of a value in a list; more would hide the rest of its row
@@ -165,12 +166,9 @@ def _entries(text: str) -> list[str]:
 
 def _number(text: str) -> int | float:
     try:
-        number = float(text)
-    except ValueError:
-        raise CannotRead(f"“{text}” is no number.") from None
-    if number != number or number in (float("inf"), float("-inf")):
-        raise CannotRead(f"“{text}” is no number.")
-    return int(number) if number.is_integer() else number
+        return typed_number(text)
+    except ValueError as problem:
+        raise CannotRead(str(problem)) from None
 
 
 def _parsed(parse: Any, text: str) -> Any:
