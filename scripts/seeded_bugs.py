@@ -862,6 +862,16 @@ BUGS = [
         ("sync/tests/test_typed.py",),
     ),
     Bug(
+        "resolve-takes-any-json",
+        "a value of another kind than the field's is written from the command line",
+        "sync/management/commands/resolve.py",
+        '        if not may_hold(spec, choice["value"]):\n',
+        "        if False:\n",
+        (
+            "sync/tests/test_resolve_command.py::test_a_value_of_another_kind_than_the_field_ends_with_1_and_changes_nothing",
+        ),
+    ),
+    Bug(
         "overwritten-untold-is-empty",
         "an overwritten edit whose value the history does not tell is offered to be restored as if it had been empty",
         "connections/overwrites.py",

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from math import isfinite
 from typing import Any
 
 from connections.connectors.base import Field
 from mappings.compiled import CompiledMapping, CompiledRule, Standstill
+from mappings.transforms.base import FieldSpec
+from mappings.transforms.rich_text import ADF, format_of
 from mappings.validation import UNMATCHABLE_KINDS
 from sync.merge import OTHER
 
@@ -344,3 +348,24 @@ def fits(kind: str, value: Any) -> bool:
     if isinstance(value, bool):
         return kind == "boolean"
     return isinstance(value, forms)
+
+
+def may_hold(spec: FieldSpec, value: Any) -> bool:
+    """Whether a value that a person gives has the form of the field's values.
+
+    Whether it is an option, or short enough, the system knows better than the version: it says so itself.
+    """
+    if value is None or not fits(spec.kind, value):
+        return value is None
+    if spec.kind == "number":
+        return isinstance(value, int) or isfinite(value)
+    if spec.kind == "set":
+        return all(isinstance(one, str) for one in value)
+    if spec.kind == "rich_text":
+        return isinstance(value, dict if format_of(spec) is ADF else str)
+    if spec.kind in ("date", "datetime"):
+        try:
+            (date if spec.kind == "date" else datetime).fromisoformat(value)
+        except ValueError:
+            return False
+    return True

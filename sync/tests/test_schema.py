@@ -11,7 +11,8 @@ import pytest
 from connections.connectors.base import Field, Option
 from mappings.compiled import compile_document
 from mappings.document import field_snapshot
-from sync.schema import Finding, compare, fits, gravest, standing
+from mappings.transforms.base import FieldSpec
+from sync.schema import Finding, compare, fits, gravest, may_hold, standing
 from sync.tests.conftest import rule
 
 OTHER = {"left": "right", "right": "left"}
@@ -312,3 +313,23 @@ def test_several_findings_of_one_rule_are_one_entry_named_by_the_gravest() -> No
 )
 def test_a_value_of_another_form_is_noticed(kind: str, good: Any, bad: Any) -> None:
     assert fits(kind, good) and fits(kind, None) and not fits(kind, bad)
+
+
+@pytest.mark.parametrize(
+    ("kind", "form", "good", "bad"),
+    [
+        ("text", None, ["a", "", None], [1, True, ["a"], {"a": 1}]),
+        ("rich_text", "adf", [{"type": "doc"}, None], ["a", ["a"]]),
+        ("rich_text", "html", ["<p>a</p>"], [{"type": "doc"}]),
+        ("number", None, [1, 1.5], ["1", True, float("nan"), float("inf")]),
+        ("boolean", None, [True, False], ["yes", 1]),
+        ("set", None, [["a"], []], ["a", [1], [["a"]]]),
+        ("date", None, ["2026-09-24"], ["tomorrow", "2026-13-01", 5]),
+        ("datetime", None, ["2026-09-24T09:41:00Z"], ["soon", "2026-09-24T25:00:00Z"]),
+    ],
+)
+def test_a_value_that_a_person_gives_has_the_form_of_the_field(
+    kind: str, form: str | None, good: list[Any], bad: list[Any]
+) -> None:
+    spec = FieldSpec("x", "X", kind, format=form)
+    assert [value for value in [*good, *bad] if may_hold(spec, value)] == good

@@ -14,8 +14,10 @@ from django.core.management.base import BaseCommand
 from django.db.models import Q
 from django.utils import timezone
 
+from mappings.compiled import field_spec
 from sync import audit, engine, instructions
 from sync.models import ChangedRecord, Conflict, Instruction, Operation
+from sync.schema import may_hold
 from sync.session import SIDES
 
 # Other programs rely on these; docs/commands.md lists them.
@@ -73,6 +75,8 @@ class Command(BaseCommand):
                 choice["seen"] = dict(zip(("left", "right"), map(json.loads, options["seen"]), strict=True))
         except json.JSONDecodeError as problem:
             self.fail(f"Not JSON: {problem.doc}. Nothing was changed. Quote texts: '\"High\"'.", options)
+        if choice["take"] == "value":
+            self.check_value(conflict, choice, options)
         instruction = instructions.resolve(conflict, choice, self.user(options))
         self.apply(instruction)
         conflict.refresh_from_db()
@@ -121,6 +125,21 @@ class Command(BaseCommand):
         assert link is not None, "a conflict about a field has a link"
         link.refresh_from_db()
         return {side: link.bases(side).get(conflict.rule_id) for side in SIDES}
+
+    def check_value(self, conflict: Conflict, choice: dict[str, Any], options: dict[str, Any]) -> None:
+        """What is typed on a page is read as the field's kind; JSON may be of any kind."""
+        document = conflict.mapping.published.document if conflict.mapping.published else {"rules": []}
+        rule = next((one for one in document["rules"] if one["id"] == conflict.rule_id), None)
+        if rule is None:
+            return  # the rule is off: the engine refuses every answer
+        spec = field_spec(rule[choice["in"]])
+        if not may_hold(spec, choice["value"]):
+            kind = spec.kind.replace("_", " ") + (f", {spec.format}" if spec.format else "")
+            self.fail(
+                f"{options['value']} is not a value of {spec.label} ({kind}). Nothing was changed. "
+                "`manage.py conflicts --json` shows how its values are written.",
+                options,
+            )
 
     def user(self, options: dict[str, Any]) -> Any:
         if not options["user"]:
