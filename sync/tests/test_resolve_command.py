@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from connections.connectors.base import Refused
+from connections.connectors.base import Refused, Retry
 from mappings.models import Mapping
 from sync.lease import take
 from sync.management.commands import resolve
@@ -44,6 +44,7 @@ def test_resolve_ends_with_0_once_both_systems_have_it(pair: Pair, how: tuple[st
         "conflict_state": "closed",
         "left": left,
         "right": right,
+        "open": None,
     }
     assert bodies(pair, conflict) == (left, right)
     assert asked("conflicts") == (0, [])
@@ -77,6 +78,7 @@ def test_a_field_that_moved_meanwhile_is_stale_with_3_and_shows_the_new_values(p
         "conflict_state": "open",
         "left": "left again",
         "right": "right says",
+        "open": conflict.pk,
     }
     assert bodies(pair, conflict) == ("left again", "right says")
     assert command("resolve", conflict.pk, "--take", "right", "--force")[0] == 0
@@ -96,6 +98,31 @@ def test_a_refusal_of_the_system_ends_with_4_and_the_conflict_is_open_again(pair
     assert (answer["state"], answer["conflict_state"]) == ("refused", "open")
     assert (answer["left"], answer["right"]) == ("left says", "right says")
     assert bodies(pair, conflict) == ("left says", "right says")
+
+
+def on_update_of_the_right(pair: Pair, error: Exception) -> None:
+    def fail(verb: str, ids: Any) -> None:
+        if verb == "update":
+            raise error
+
+    pair.right.before = fail
+
+
+def test_a_typed_value_that_the_second_system_refuses_ends_with_4_and_names_the_question(pair: Pair) -> None:
+    conflict = conflict_of(pair)
+    on_update_of_the_right(pair, Refused("Too rude.", {"body": "Too rude."}))
+    code, answer = asked("resolve", conflict.pk, "--value", '"typed"', "--force")
+    (refused,) = pair.open_conflicts()
+    assert (code, answer["state"], answer["open"]) == (4, "done", refused.pk)
+    assert (answer["left"], answer["right"]) == ("typed", "right says") == bodies(pair, conflict)
+
+
+def test_a_typed_value_for_which_the_second_system_gives_no_answer_ends_with_5(pair: Pair) -> None:
+    conflict = conflict_of(pair)
+    on_update_of_the_right(pair, Retry("No route to host."))
+    code, answer = asked("resolve", conflict.pk, "--value", '"typed"', "--force")
+    assert (code, answer["state"], answer["open"]) == (5, "done", None)
+    assert (answer["left"], answer["right"]) == ("typed", "right says") == bodies(pair, conflict)
 
 
 def test_a_value_without_a_counterpart_ends_with_4(pair: Pair) -> None:

@@ -19,12 +19,18 @@ from sync import audit, engine, instructions
 from sync.models import ChangedRecord, Conflict, Instruction, Operation
 from sync.schema import may_hold
 from sync.session import SIDES
+from sync.wording import sentence
 
 # Other programs rely on these; docs/commands.md lists them.
 EXIT_DONE, EXIT_ERROR, EXIT_STALE, EXIT_REFUSED, EXIT_WAITING = 0, 1, 3, 4, 5
 EXIT_CODES = {"done": EXIT_DONE, "stale": EXIT_STALE, "refused": EXIT_REFUSED}
 # Two remote calls and a worker that may hold the mapping for a batch; later it is applied by the next run anyway.
 APPLY_SECONDS = 30
+
+
+def _about_the_values(question: Conflict | None) -> bool:
+    """Whether it says that the two sides do not have what was answered; an overwritten edit is another matter."""
+    return question is not None and question.kind != Conflict.Kind.CLOBBER
 
 
 class CommandLineUser:
@@ -80,19 +86,33 @@ class Command(BaseCommand):
         instruction = instructions.resolve(conflict, choice, self.user(options))
         self.apply(instruction)
         conflict.refresh_from_db()
+        question = Conflict.objects.filter(
+            link=conflict.link, rule_id=conflict.rule_id, state=Conflict.State.OPEN
+        ).first()
         answer = {
             "conflict": conflict.pk,
             "state": instruction.state,
             "conflict_state": conflict.state,
-            **self.held(conflict, instruction),
+            **self.held(conflict, instruction, question),
+            "open": question.pk if question else None,
         }
         if options["json"]:
             self.stdout.write(json.dumps(answer, ensure_ascii=False))
         else:
             self.stdout.write(f"Conflict {conflict.pk}: {instruction.get_state_display().lower()}.")
-        code = EXIT_CODES.get(instruction.state, EXIT_WAITING)
+            if question is not None:
+                self.stdout.write(f"Conflict {question.pk} is open: {sentence(question.code, question.params)}")
+        code = self.exit_code(instruction, question)
         if code:
             sys.exit(code)
+
+    def exit_code(self, instruction: Instruction, question: Conflict | None) -> int:
+        """A typed value is done at one side and then follows to the other, which may refuse it or not answer."""
+        if instruction.state != Instruction.State.DONE:
+            return EXIT_CODES.get(instruction.state, EXIT_WAITING)
+        if _about_the_values(question):
+            return EXIT_REFUSED
+        return EXIT_WAITING if self.follows(instruction) else EXIT_DONE
 
     def apply(self, instruction: Instruction) -> None:
         """Run the mapping until both systems have it; a worker may be quicker."""
@@ -111,20 +131,30 @@ class Command(BaseCommand):
         """Waits or is written; a typed value is done at one side and then follows to the other."""
         if instruction.state != Instruction.State.DONE:
             return instruction.state in (Instruction.State.WAITING, Instruction.State.APPLYING)
+        return self.follows(instruction, attempts=0)
+
+    def follows(self, instruction: Instruction, **hints: Any) -> bool:
+        """Whether the pair is still to be looked at; `hints`: by hints like these."""
         link = instruction.link
         assert link is not None, "a conflict about a field has a link"
         records = Q(side="left", external_id=link.left_id) | Q(side="right", external_id=link.right_id)
-        waiting = ChangedRecord.objects.filter(records, mapping=instruction.mapping, attempts=0)
+        waiting = ChangedRecord.objects.filter(records, mapping=instruction.mapping, **hints)
         return waiting.exists() or Operation.objects.filter(link=link, state__in=Operation.OPEN).exists()
 
-    def held(self, conflict: Conflict, instruction: Instruction) -> dict[str, Any]:
+    def held(self, conflict: Conflict, instruction: Instruction, question: Conflict | None) -> dict[str, Any]:
         """{"left": value, "right": value}: what the two systems hold, as last seen."""
-        if instruction.state != Instruction.State.DONE:
-            return {"left": conflict.left_value, "right": conflict.right_value}
+        live = question if _about_the_values(question) else None
+        if live is not None or instruction.state != Instruction.State.DONE:
+            return {side: getattr(live or conflict, f"{side}_value") for side in SIDES}
         link = instruction.link
         assert link is not None, "a conflict about a field has a link"
         link.refresh_from_db()
-        return {side: link.bases(side).get(conflict.rule_id) for side in SIDES}
+        values = {side: link.bases(side).get(conflict.rule_id) for side in SIDES}
+        if self.follows(instruction):  # agreed is what was; written is what one of the two holds by now
+            for operation in instruction.operations.filter(state=Operation.State.CONFIRMED):
+                sent = operation.fields[conflict.rule_id]
+                values[operation.side] = sent.get("read_back", sent["value"])
+        return values
 
     def check_value(self, conflict: Conflict, choice: dict[str, Any], options: dict[str, Any]) -> None:
         """What is typed on a page is read as the field's kind; JSON may be of any kind."""
