@@ -841,8 +841,8 @@ BUGS = [
         "overwritten-edit-replaced",
         "a second overwritten edit takes the place of the first one in the question",
         "sync/clobbers.py",
-        "    earlier = [*question.params.get(BEFORE, ()), question.params[LATEST]]\n",
-        "    earlier: list[Any] = []\n",
+        "    earlier = [one for one in reversed(edits(question.params)) if one != (side, value)]\n",
+        "    earlier: list[tuple[str, Any]] = []\n",
         ("sync/tests/test_engine_overwritten.py::test_an_edit_overwritten_later_comes_in_addition",),
     ),
     Bug(
@@ -870,6 +870,30 @@ BUGS = [
         (
             "sync/tests/test_resolve_command.py::test_a_value_of_another_kind_than_the_field_ends_with_1_and_changes_nothing",
         ),
+    ),
+    Bug(
+        "overwritten-restored-on-the-other-side",
+        "an edit that we overwrote earlier is restored on the side of the latest one, in the form of the wrong side",
+        "sync/clobbers.py",
+        "    sides = params.get(BEFORE_SIDES) or [side] * len(before)\n",
+        "    sides = [side] * len(before)\n",
+        ("sync/tests/test_review_overwritten.py::OneOverwritten",),
+    ),
+    Bug(
+        "restored-as-now-stored",
+        "what is restored is not what the page showed, where another edit was overwritten meanwhile",
+        "sync/views/review.py",
+        "        back = restored(take, seen[str(other.pk)])\n",
+        "        back = restored(take, other.params)\n",
+        ("sync/tests/test_review_overwritten.py::OneOverwritten",),
+    ),
+    Bug(
+        "select-without-what-is-there",
+        "a value that the version does not know is not among what can be chosen, so that a browser empties the field",
+        "sync/views/_values.py",
+        "        newer = [said] if said and said not in offered else []\n",
+        "        newer: list[str] = []\n",
+        ("sync/tests/test_typed.py",),
     ),
     Bug(
         "overwritten-untold-is-empty",

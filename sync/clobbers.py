@@ -12,26 +12,38 @@ from typing import Any
 from sync.models import Conflict, Instruction
 
 CODE = "overwrote_an_edit"
-LATEST, SIDE, BEFORE = "overwritten", "overwritten_side", "overwritten_before"
+LATEST, SIDE = "overwritten", "overwritten_side"
+BEFORE, BEFORE_SIDES = "overwritten_before", "overwritten_before_sides"  # lists of the same length, the oldest first
 
 
 def kept(params: Mapping[str, Any]) -> dict[str, Any]:
     """What the params of a question hold of overwritten edits."""
-    return {name: params[name] for name in (LATEST, SIDE, BEFORE) if name in params}
+    return {name: params[name] for name in (LATEST, SIDE, BEFORE, BEFORE_SIDES) if name in params}
+
+
+def edits(params: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """(side, value in that side's form) of every overwritten edit that a question holds, the latest first."""
+    if LATEST not in params:
+        return []
+    side, before = params.get(SIDE) or params.get("side") or "left", params.get(BEFORE, ())
+    sides = params.get(BEFORE_SIDES) or [side] * len(before)
+    return [(side, params[LATEST]), *reversed(list(zip(sides, before, strict=True)))]
 
 
 def with_one_more(question: Conflict, side: str, value: Any) -> dict[str, Any]:
     """The same once `value` was overwritten on `side` as well. A question answered just now keeps nothing."""
     if question.state == Conflict.State.CLOSED or LATEST not in question.params:
         return {LATEST: value, SIDE: side}
-    earlier = [*question.params.get(BEFORE, ()), question.params[LATEST]]
-    return {LATEST: value, SIDE: side, BEFORE: [one for one in earlier if one != value]}
+    earlier = [one for one in reversed(edits(question.params)) if one != (side, value)]
+    sides, values = [of for of, _ in earlier], [said for _, said in earlier]
+    return {LATEST: value, SIDE: side, BEFORE: values, BEFORE_SIDES: sides}
 
 
 def named(question: Conflict) -> dict[str, Any]:
-    """The overwritten edit that a question about it shows, for the `seen` of an answer; {} for any other question."""
-    about_it = question.kind == Conflict.Kind.CLOBBER and LATEST in question.params
-    return {LATEST: question.params[LATEST]} if about_it else {}
+    """The overwritten edits that a question shows, for the `seen` of an answer; {} for one about something else."""
+    if question.kind != Conflict.Kind.CLOBBER or LATEST not in question.params:
+        return {}
+    return {SIDE: question.params.get("side", "left"), **kept(question.params)}
 
 
 def may_end(question: Conflict, instruction: Instruction | None) -> bool:

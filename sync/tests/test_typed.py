@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from sync.views._values import CannotRead, control_for, typed
 
 SET = FieldSpec("components", "Components", "set")
 NUMBER = FieldSpec("amount", "Amount", "number")
+OPTION = FieldSpec("status", "Status", "option", options=("Open", "Closed"))
 
 
 @pytest.mark.parametrize(
@@ -74,3 +76,25 @@ def test_what_is_not_a_number_is_said_and_nothing_guessed(text: str) -> None:
 def test_a_fraction_with_more_digits_than_are_kept_is_said_and_not_rounded_unseen() -> None:
     with pytest.raises(CannotRead, match="has more digits than are kept; write it"):
         typed("0.12345678901234567890", NUMBER, None)
+
+
+@pytest.mark.parametrize(
+    ("spec", "value", "chosen"),
+    [
+        (OPTION, "Open", "Open"),
+        (OPTION, "Newer than the version", "Newer than the version"),
+        (OPTION, None, ""),
+        (replace(OPTION, required=True), None, ""),
+        (FieldSpec("done", "Done", "boolean"), None, ""),
+        (FieldSpec("done", "Done", "boolean"), False, "no"),
+    ],
+)
+def test_a_select_that_nobody_touched_says_what_is_there(spec: FieldSpec, value: Any, chosen: str) -> None:
+    control = control_for(spec, value)
+    assert control.text == chosen
+    assert chosen in [option for option, _ in control.options]
+    assert typed(chosen, spec, value) == value
+
+
+def test_a_required_field_that_is_filled_is_not_offered_to_be_emptied() -> None:
+    assert "" not in dict(control_for(replace(OPTION, required=True), "Open").options)

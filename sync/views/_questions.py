@@ -20,7 +20,8 @@ from sync.state import seconds_of
 from sync.views._values import Control, brief, control_for, difference, full
 from sync.wording import sentence
 
-KEYS = {"base": "0", "left": "1", "right": "2", "value": "3", "ignore": "4"}
+# A choice with the number of an overwritten edit, the latest first.
+RESTORE = "restore-"
 TYPE_WORDS = {
     "rich_text": "rich text",
     "option": "choice",
@@ -49,9 +50,14 @@ class Choice:
     note: str = ""
     impossible: str = ""
 
-    @property
-    def key(self) -> str:
-        return KEYS[self.take]
+
+@dataclass(frozen=True, slots=True)
+class Overwritten:
+    """An edit that we overwrote, to read, and the choice that writes it back as it was."""
+
+    side: str
+    value: SafeString
+    choice: Choice
 
 
 @dataclass(slots=True)
@@ -65,6 +71,7 @@ class Question:
     columns: dict[str, SafeString] = field(default_factory=dict)
     rendered: dict[str, SafeString] = field(default_factory=dict)
     choices: dict[str, Choice] = field(default_factory=dict)
+    edits: list[Overwritten] = field(default_factory=list)  # overwritten ones that are asked about here, latest first
     control: Control | None = None
     typed_side: str = "left"
     merged: bool = False  # the control holds both edits, merged
@@ -81,14 +88,11 @@ class Question:
         return self.conflict.kind == Conflict.Kind.CLOBBER
 
     @property
-    def overwritten(self) -> list[SafeString | str]:
-        """Edits that we overwrote and that are not offered here, the latest first."""
-        kept, rule = self.conflict.params, self.rule
-        if rule is None or clobbers.LATEST not in kept:
+    def overwritten(self) -> list[SafeString]:
+        """Edits that we overwrote and that are asked about later, the latest first."""
+        if self.rule is None or self.restores:
             return []
-        field = rule.field(str(kept.get(clobbers.SIDE) or kept.get("side") or "left"))
-        values = [*kept.get(clobbers.BEFORE, ()), *([] if self.restores else [kept[clobbers.LATEST]])]
-        return [brief(value, field) for value in reversed(values)]
+        return [brief(value, self.rule.field(side)) for side, value in clobbers.edits(self.conflict.params)]
 
     @property
     def kind_word(self) -> str:
@@ -144,6 +148,8 @@ def question(
         shown.rendered = {side: full(f.value(side), rule.field(side)) for side in ("left", "right")}
         if conflict.has_base:
             shown.rendered = {"base": full(f.left_base, rule.left), **shown.rendered}
+    if shown.restores:
+        _with_edits(shown, rule, f)
     if settle:
         _with_choices(shown, rule, f, raw or {})
     return shown
@@ -168,14 +174,13 @@ def _with_choices(shown: Question, rule: CompiledRule, f: Field, raw: Mapping[st
     takes = [take for take in ("base", "left", "right", "ignore") if take != "base" or f.left_base is not MISSING]
     for take in takes:
         shown.choices[take] = choice(rule, f, take, shown.names)
+    if shown.restores:
+        _with_restores(shown)
     side = shown.typed_side = _typed_side(rule, shown.conflict)
     spec = rule.field(side)
     if not rule.may_write(side) or not spec.writable:
         return
-    if shown.conflict.kind == Conflict.Kind.CLOBBER:
-        _with_restore(shown, rule, f, side)
-        return
-    both = merged(rule, f, side)
+    both = None if shown.restores else merged(rule, f, side)
     shown.merged = both is not None
     entries = raw.get("entries") or []
     listed = list(dict.fromkeys(entry.get(side) for entry in entries)) if spec.kind == "option" else []
@@ -187,17 +192,35 @@ def _with_choices(shown: Question, rule: CompiledRule, f: Field, raw: Mapping[st
     shown.choices["value"] = Choice("value", title, effects, note)
 
 
-def _with_restore(shown: Question, rule: CompiledRule, f: Field, side: str) -> None:
-    """What we overwrote is offered as the value to write back, chosen beforehand: one click restores it."""
-    system, other = shown.names[side], shown.names[OTHER[side]]
-    shown.control = control_for(rule.field(side), shown.conflict.params["overwritten"], [])
-    effects = [Effect(side, True, "writes the overwritten value back"), Effect(OTHER[side], True, "follows")]
-    note = f"{other} follows with what it means there."
-    shown.choices["value"] = Choice("value", f"Restore what we overwrote in {system}", effects, note)
-    shown.taken = "value"
+def _with_edits(shown: Question, rule: CompiledRule, f: Field) -> None:
+    """What we overwrote, each in full and with what writing it back would do."""
+    for number, (side, value) in enumerate(clobbers.edits(shown.conflict.params)):
+        take, title = f"{RESTORE}{number}", f"Restore what we overwrote in {shown.names[side]}"
+        outcome = resolve_field(rule, f, {"take": "value", "in": side, "value": value, "force": True})
+        if isinstance(outcome, Ask):
+            restore = Choice(take, title, impossible=sentence(outcome.code, outcome.params))
+        elif not rule.field(side).writable:
+            restore = Choice(take, title, impossible=sentence("direction_forbids"))
+        else:
+            restore = Choice(take, title, _effects(rule, f, outcome), "It is written back as it was.")
+        shown.edits.append(Overwritten(side, full(value, rule.field(side)), restore))
+
+
+def _with_restores(shown: Question) -> None:
+    """The latest one is chosen beforehand: one click restores it."""
+    shown.choices |= {edit.choice.take: edit.choice for edit in shown.edits}
+    shown.taken = next((edit.choice.take for edit in shown.edits if not edit.choice.impossible), "")
     unchanged = [Effect(one, False, "no write") for one in OTHER]
-    kept = "The overwritten value stays in the audit log."
+    kept = "What we overwrote stays in the audit log."
     shown.choices["ignore"] = Choice("ignore", "Leave it as it is", unchanged, kept)
+
+
+def restored(take: str, seen: Mapping[str, Any]) -> dict[str, Any]:
+    """The choice that writes the overwritten edit `take` back, of those in `seen`; {} where that is no such choice."""
+    for number, (side, value) in enumerate(clobbers.edits(seen)):
+        if take == f"{RESTORE}{number}":
+            return {"take": "value", "in": side, "value": value}
+    return {}
 
 
 def _typed_side(rule: CompiledRule, conflict: Conflict) -> str:

@@ -89,6 +89,9 @@ def difference(before: Any, after: Any, spec: FieldSpec) -> SafeString:
 # Typing ----------------------------------------------------------------------------------------------------------
 
 
+NOTHING = ("", "empty")  # of what a select offers
+
+
 @dataclass(frozen=True, slots=True)
 class Control:
     """How a value of a field is typed. widget: text, textarea, select, number, date; text: what is in it at first."""
@@ -101,13 +104,20 @@ class Control:
 
 
 def control_for(spec: FieldSpec, value: Any, options: Sequence[Any] = ()) -> Control:
-    """The control for a field; `options` stand in where the field names none of its own."""
+    """The control for a field; `options` stand in where the field names none of its own.
+
+    ⚑ The value that is there is always among what can be chosen, though the version does not know it: a browser chooses
+    another one unasked.
+    """
     offered = [str(one) for one in (spec.options or options) if one is not None]
     if spec.kind == "boolean":
-        return Control("select", {True: "yes", False: "no"}.get(value, ""), (("yes", "Yes"), ("no", "No")))
+        said = {True: "yes", False: "no"}.get(value, "")
+        return Control("select", said, (*([] if said else [NOTHING]), ("yes", "Yes"), ("no", "No")))
     if offered and spec.kind != "set":
-        empty = [] if spec.required else [("", "empty")]
-        return Control("select", str(value or ""), (*empty, *((one, one) for one in offered)))
+        said = str(value or "")
+        empty = [NOTHING] if not (spec.required and said) else []
+        newer = [said] if said and said not in offered else []
+        return Control("select", said, (*empty, *((one, one) for one in [*newer, *offered])))
     if spec.kind == "set":
         return Control("text", _entries_line(value or ()), help=ENTRIES_HELP)
     if spec.kind in ("number", "date"):

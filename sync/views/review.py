@@ -20,7 +20,7 @@ from sync import audit, clobbers, instructions, jobs, schema_watch
 from sync.models import Conflict, Instruction, Operation
 from sync.views import _schema, _whole
 from sync.views._progress import Progress, can_undo, progress_of
-from sync.views._questions import Question, question, verdicts
+from sync.views._questions import RESTORE, Question, question, restored, verdicts
 from sync.views._queue import PAGE_SIZE, alike, cause_of, grouped, oldest_first, rows_of
 from sync.views._values import CannotRead, system_names, typed
 from sync.wording import sentence
@@ -339,9 +339,12 @@ def _settle(request: HttpRequest, one: Conflict) -> HttpResponse | dict[int, Que
     wrong: dict[int, Question] = {}
     for other in waiting.values():
         take = request.POST.get(f"take-{other.pk}", "")
-        if take not in TAKES or str(other.pk) not in seen:
+        if str(other.pk) not in seen:
             continue
-        choice: dict[str, Any] = {"take": take, "seen": seen[str(other.pk)]}
+        back = restored(take, seen[str(other.pk)])
+        if not back and take not in TAKES:
+            continue
+        choice: dict[str, Any] = {"take": take, "seen": seen[str(other.pk)], **back}
         if take == "value":
             shown = question(other, document, names)
             text = request.POST.get(f"value-{other.pk}", "")
@@ -360,7 +363,7 @@ def _settle(request: HttpRequest, one: Conflict) -> HttpResponse | dict[int, Que
     if not choices or one.link is None:
         messages.error(request, "Nothing was chosen. · Nothing was written. · Choose a value, then save.")
         return redirect("conflict", pk=one.pk)
-    restoring = one.kind == Conflict.Kind.CLOBBER and choices.get(one.rule_id, {}).get("take") == "value"
+    restoring = request.POST.get(f"take-{one.pk}", "").startswith(RESTORE)
     kind = Instruction.Kind.RESTORE if restoring else Instruction.Kind.RESOLVE
     asked = instructions.ask(one.link, kind, choices, request.user)
     after = following(request.user, one) if "next" in request.POST else None

@@ -6,8 +6,9 @@ document.addEventListener("keydown", (event) => {
   const questions = [...document.querySelectorAll("[data-question]")];
   const open = questions.find((one) => !one.querySelector("input:checked"));
   const question = target.closest("[data-question]") ?? open ?? questions[0];
-  const take = { 0: "base", 1: "left", 2: "right", 3: "value", 4: "ignore" }[event.key];
-  const radio = take && question?.querySelector(`input[type=radio][value=${take}]`);
+  const take = { 0: "base", 1: "left", 2: "right", 3: "restore-0", 4: "ignore" }[event.key];
+  const wanted = take && `[value=${take}]${event.key === "3" ? ", [value=value]" : ""}`;
+  const radio = wanted && question?.querySelector(`input[type=radio]:is(${wanted})`);
   if (radio) {
     event.preventDefault();
     radio.click();
