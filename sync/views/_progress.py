@@ -94,16 +94,18 @@ def progress_of(one: Instruction, operations: Iterable[Operation] | None = None)
     names = system_names(one.mapping)
     writes = written(one.mapping, names, done)
     systems = list(dict.fromkeys(one_write.system for one_write in writes))
-    word = DONE_WORDS.get(one.kind, "Saved")
+    left_out = _left_out(one)
+    word = DONE_WORDS.get(one.kind, "Saved") + (" in part" if left_out else "")
     head = f"{word} and written to {' and '.join(systems)}" if systems else word
-    meaning = "" if writes or one.kind in DONE_WORDS else "Nothing had to be written."
+    meaning = left_out or ("" if writes or one.kind in DONE_WORDS else "Nothing had to be written.")
     return Progress(
         one,
         "done",
         open=False,
-        kind="ok",
+        kind="warn" if left_out else "ok",
         head=head,
         meaning=meaning,
+        todo="Check the new values, then answer again." if left_out else "",
         writes=writes,
         undo=next((operation for operation in done if can_undo(operation)), None) if one.kind != Kind.UNDO else None,
         audit_url=audit_url(str(one.request_id)),
@@ -150,16 +152,33 @@ def _stale(one: Instruction) -> Progress:
             "Nothing was deleted.",
             "Look at what they say now, then choose again.",
         )
-    moved = _moved(one)
+    moved, settled = _moved(one), _fields(one, "done")
     return Progress(
         one,
         "stale",
         False,
         "warn",
         f"{' and '.join(moved) if moved else 'The field'} moved while you were deciding",
-        "Nothing of yours was written.",
+        f"{settled} is settled. {_left_out(one)}" if settled else "Nothing of yours was written.",
         "Check the new values, then save again.",
     )
+
+
+def _left_out(one: Instruction) -> str:
+    """Which fields of an answer to several it did not settle, and why; "" where it settled all."""
+    stale, refused = _fields(one, "stale"), _fields(one, "refused")
+    told = [f"{stale} moved while you were deciding; nothing was written there."] if stale else []
+    if refused:
+        why = WHY_NOT.get(one.outcome.get("why", ""), "This could not be done")
+        told.append(f"{refused}: {why[0].lower()}{why[1:]}; nothing was written there.")
+    return " ".join(told)
+
+
+def _fields(one: Instruction, code: str) -> str:
+    """The fields of an answer of which the plan said this, in words."""
+    named = [rule_id for rule_id in one.choices if rule_id and one.outcome.get(rule_id) == code]
+    rules = rules_of(one.mapping.published.document) if named and one.mapping.published else {}
+    return " and ".join(rules[rule_id]["left"]["label"] if rule_id in rules else "A field" for rule_id in named)
 
 
 def _moved(one: Instruction) -> list[str]:
