@@ -208,6 +208,7 @@ class Settling(ReviewCase):
         self.as_("reviewer")
         page = self.answer(one, "value", **{f"value-{one.pk}": "many"}).content.decode()
         self.assertIn("“many” is not a number", page)
+        self.assertIn('value="many"', page, "what was typed is still there")
         self.assertFalse(Instruction.objects.exists())
 
     def test_two_fields_of_one_record_are_saved_together(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from django.contrib import messages
@@ -352,6 +353,7 @@ def _settle(request: HttpRequest, one: Conflict) -> HttpResponse | dict[int, Que
                 choice |= {"in": shown.typed_side, "value": _typed(shown, text)}
             except CannotRead as problem:
                 shown.error, shown.taken = str(problem), take
+                shown.control = replace(shown.control, text=text) if shown.control else None
                 wrong[other.pk] = shown
         choices[other.rule_id] = choice
     if wrong:
