@@ -455,6 +455,17 @@ BUGS = [
     ),
     # Sending. ------------------------------------------------------------------------------------------------------
     Bug(
+        "answer-to-one-field-drops-the-others",
+        "a later answer to one field throws away what was asked about the other fields of the pair",
+        "sync/instructions.py",
+        "        if len(again) == len(one.choices):\n",
+        "        if again:\n",
+        (
+            "sync/tests/test_engine_instructions.py"
+            "::test_a_later_answer_to_one_field_leaves_what_was_asked_about_another",
+        ),
+    ),
+    Bug(
         "resend-on-time-out",
         "a write without an answer is sent again",
         "sync/setbacks.py",

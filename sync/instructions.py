@@ -11,11 +11,12 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from mappings.compiled import field_spec
 from mappings.models import Mapping as SyncMapping
 from sync import audit, clobbers, hints, jobs
 from sync.approval import NotWaiting
 from sync.identities import note_records, thing_of
-from sync.models import Conflict, Instruction, Link, MatchKey, Operation
+from sync.models import AuditEntry, Conflict, Instruction, Link, MatchKey, Operation
 from sync.session import SIDES
 
 Choices = Mapping[str, Mapping[str, Any]]  # {rule id: what to take}, as described at Instruction.choices
@@ -30,8 +31,8 @@ def ask(
 ) -> Instruction:
     """Note what `user` asked for on `link` and ring. `choices` as described at Instruction.choices.
 
-    The conflicts it answers show as being settled at once. Earlier, still waiting instructions on the same fields are
-    replaced: the last word of a person counts.
+    The conflicts it answers show as being settled at once. What waits about the same fields is replaced: the last word
+    of a person counts. What waits about other fields stays.
     """
     return ask_all(link.mapping, [(link, choices)], kind, user, params)[0]
 
@@ -62,7 +63,7 @@ def ask_all(
     with transaction.atomic():
         hints.lock(mapping.pk)
         Instruction.objects.bulk_create(asked)
-        _replace_waiting(asked)
+        audit.append(_replace_waiting(asked))
         _being_settled(asked)
         audit.append(
             [
@@ -86,19 +87,42 @@ def ask_all(
     return asked
 
 
-def _replace_waiting(asked: Sequence[Instruction]) -> None:
-    """The last word of a person counts: what waits about the same fields is replaced."""
+def _replace_waiting(asked: Sequence[Instruction]) -> list[AuditEntry]:
+    """The last word of a person counts: what waits about the same fields is replaced. Returns what to tell.
+
+    ⚑ Only that: an answer to other fields of the same instruction, by whomever, goes on waiting.
+    """
     now = {one.link_id: one for one in asked}
-    waiting = Instruction.objects.filter(link__in=list(now), state=Instruction.State.WAITING)
-    older = [
-        one
-        for one in waiting.exclude(pk__in=[new.pk for new in asked])
-        if set(one.choices) & set(now[one.link_id].choices)
-    ]
-    for one in older:
-        one.state, one.finished_at = Instruction.State.STALE, timezone.now()
-        one.outcome = {"": "superseded"}
-    Instruction.objects.bulk_update(older, ["state", "finished_at", "outcome"])
+    waiting = Instruction.objects.filter(link__in=list(now), state=Instruction.State.WAITING).select_related("link")
+    older, entries = [], []
+    for one in waiting.exclude(pk__in=[new.pk for new in asked]):
+        new = now[one.link_id]
+        if not (again := [rule for rule in one.choices if rule in new.choices]):
+            continue
+        older.append(one)
+        if len(again) == len(one.choices):
+            one.state, one.finished_at, one.outcome = Instruction.State.STALE, timezone.now(), {"": "superseded"}
+        else:
+            one.choices = {rule: choice for rule, choice in one.choices.items() if rule not in again}
+        entries.append(_replaced(one, again, new))
+    Instruction.objects.bulk_update(older, ["state", "choices", "finished_at", "outcome"])
+    return entries
+
+
+def _replaced(older: Instruction, rules: Sequence[str], new: Instruction) -> AuditEntry:
+    assert older.link is not None
+    published = new.mapping.published
+    labels = {rule["id"]: field_spec(rule["left"]).label for rule in published.document["rules"]} if published else {}
+    fields = [labels[rule] for rule in rules if rule in labels] or ["the record"]
+    return audit.entry(
+        "instruction",
+        "answered_again",
+        actor=new.by_name,
+        actor_kind=AuditEntry.ActorKind.PERSON,
+        request_id=new.request_id,
+        **_about(older.link),
+        params={"by": older.by_name, "fields": fields},
+    )
 
 
 def _being_settled(asked: Sequence[Instruction]) -> None:

@@ -44,6 +44,8 @@ def outcome_of(difference: VerifiedDifference) -> str:
     asked = difference.instruction
     if asked is None:
         return ""
+    if difference.rule_id not in asked.choices:
+        return "stale"  # a later answer took its place
     if asked.state in (State.WAITING, State.APPLYING):
         return str(asked.state)
     said = asked.outcome.get(difference.rule_id) or asked.outcome.get("", "")

@@ -88,6 +88,52 @@ def test_a_choice_that_waits_when_the_pair_is_unlinked_is_refused(
     assert pair.right.value(conflict.link.right_id, "body") == "R"
 
 
+def test_a_later_answer_to_one_field_leaves_what_was_asked_about_another(pair: Pair, admin_user: Any) -> None:
+    pair.publish(rules=[{**one, "policy": {"kind": "review"}} for one in pair.mapping.published.document["rules"]])
+    left, right, link = pair.linked(body="b", status="s")
+    pair.left.edit(left, body="L", status="SL")
+    pair.right.edit(right, body="R", status="SR")
+    pair.quiet()
+    status = {"take": "left", "seen": {"left": "SL", "right": "SR"}}
+    first = instructions.ask(link, "resolve", {"body": TAKE_LEFT, "status": status}, "ana")
+    instructions.ask(link, "resolve", {"body": {**TAKE_LEFT, "take": "right"}}, admin_user)
+    told = AuditEntry.objects.get(code="answered_again")
+    assert (told.actor, told.link_id) == ("admin", link.pk) and told.params == {"by": "ana", "fields": ["Body"]}
+    pair.quiet()
+    first.refresh_from_db()
+    assert pair.both(left, right, "body") == ("R", "R")
+    assert pair.both(left, right, "status") == ("SL", "SL"), "nobody took back what was said of the status"
+    assert first.state == "done" and not pair.open_conflicts()
+
+
+def test_a_later_answer_to_all_of_it_takes_the_place_of_an_earlier_one(
+    pair: Pair, conflict: Conflict, admin_user: Any
+) -> None:
+    first = instructions.resolve(conflict, TAKE_LEFT, "ana")
+    instructions.resolve(conflict, {**TAKE_LEFT, "take": "right"}, admin_user)
+    first.refresh_from_db()
+    assert (first.state, first.outcome) == ("stale", {"": "superseded"})
+    assert AuditEntry.objects.filter(code="answered_again").count() == 1
+    pair.quiet()
+    assert pair.left.value(conflict.link.left_id, "body") == "R"
+
+
+def test_an_undo_of_one_field_leaves_what_was_asked_about_another(pair: Pair, admin_user: Any) -> None:
+    pair.publish(rules=[{**one, "policy": {"kind": "review"}} for one in pair.mapping.published.document["rules"]])
+    left, right, link = pair.linked(body="b", status="s")
+    pair.left.edit(left, body="w")
+    pair.quiet()
+    write = Operation.objects.get(state="confirmed")
+    pair.left.edit(left, body="L", status="SL")
+    pair.right.edit(right, body="R", status="SR")
+    pair.quiet()
+    status = {"take": "left", "seen": {"left": "SL", "right": "SR"}}
+    instructions.ask(link, "resolve", {"body": TAKE_LEFT, "status": status}, "ana")
+    instructions.undo(write, admin_user)
+    pair.quiet()
+    assert pair.both(left, right, "status") == ("SL", "SL")
+
+
 def test_including_a_held_pair_is_not_undone_by_a_run_that_looks_at_it(pair: Pair, admin_user: Any) -> None:
     left, right, link = pair.linked(body="b")
     Link.objects.update(state="held")

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from sync import repair
+from sync import instructions, repair
 from sync.models import AuditEntry, Conflict, Instruction, Link, Operation, Verification, VerifiedDifference
 from sync.tests.conftest import Pair, rule
 from sync.tests.pair_cases import PRIORITY
@@ -181,6 +181,22 @@ def test_two_fields_of_a_pair_are_one_instruction(pair: Pair, admin_user: Any) -
     pair.quiet()
     assert pair.left.records[link.left_id or ""].values["body"] == "drifted"
     assert pair.left.records[link.left_id or ""].values["amount"] == 2
+
+
+def test_a_repair_is_not_told_as_done_where_a_later_answer_took_its_place(pair: Pair, admin_user: Any) -> None:
+    (link,) = pairs(pair, 1, body="b", amount=1)
+    drift(pair, link)
+    drift(pair, link, "amount", 2)
+    one = verified(pair)
+    found = list(VerifiedDifference.objects.order_by("rule_id"))
+    repair.ask_repairs(one, [difference.pk for difference in found], "right", admin_user)
+    choice = {"take": "left", "seen": {"left": "b", "right": "drifted"}}
+    instructions.ask(link, "resolve", {"body": choice}, admin_user)
+    pair.quiet()
+    assert [(difference.rule_id, outcome(difference)) for difference in found] == [
+        ("amount", "done"),
+        ("body", "stale"),
+    ]
 
 
 def test_a_question_that_opened_meanwhile_is_answered_by_the_repair(
