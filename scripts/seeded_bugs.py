@@ -721,6 +721,14 @@ BUGS = [
         (f"{GUARDS}::test_a_clone_that_carries_our_key_is_neither_bound_nor_copied",),
     ),
     Bug(
+        "others-that-fitted-are-not-told",
+        "a record that fitted what a person linked or left alone goes on asking which one is meant, and gets no twin",
+        "sync/instructions.py",
+        "            forget_keys(link.mapping_id, side, [external_id])\n",
+        "            MatchKey.objects.filter(mapping=link.mapping, side=side, external_id=external_id).delete()\n",
+        ("sync/tests/test_asked.py::test_the_others_that_fitted_are_looked_at_again_once_it_is_answered",),
+    ),
+    Bug(
         "old-record-bound-by-key",
         "a record that was there before our key is taken for what we created",
         "sync/recover_creates.py",

@@ -16,6 +16,7 @@ from mappings.models import Mapping as SyncMapping
 from sync import audit, clobbers, hints, jobs
 from sync.approval import NotWaiting
 from sync.identities import note_records, thing_of
+from sync.matching import forget_keys
 from sync.models import AuditEntry, Conflict, Instruction, Link, MatchKey, Operation
 from sync.session import SIDES
 
@@ -246,13 +247,13 @@ def _about(link: Link) -> dict[str, Any]:
 
 
 def _answered(conflict: Conflict, link: Link, code: str, user: Any) -> None:
-    """The questions about the link's records are closed, and their pair is looked at."""
+    """The questions about the link's records are closed, and their pair is looked at, as is who fitted them too."""
     by = user.get_username()
     subjects = []
     for side in SIDES:
         if external_id := link.record_id(side):
             subjects.append(f"{side}:{external_id}")
-            MatchKey.objects.filter(mapping=link.mapping, side=side, external_id=external_id).delete()
+            forget_keys(link.mapping_id, side, [external_id])
             hints.mark(link.mapping_id, side, [external_id])
     Conflict.objects.filter(mapping=link.mapping, subject__in=subjects).exclude(state=Conflict.State.CLOSED).update(
         state=Conflict.State.CLOSED, closed_at=timezone.now(), closed_by=by, closed_code="resolved"

@@ -101,25 +101,31 @@ def _carried(record: Record) -> dict[int, str]:
 
 def forget(session: Session, side: str, ids: Sequence[str]) -> None:
     """These records cannot be matched any more; questions that they were part of are looked at again."""
-    if not ids:
-        return
-    gone = _of(session, side, ids)
+    if ids:
+        forget_keys(session.mapping.pk, side, ids)
+        close_subjects(session, [f"{side}:{external_id}" for external_id in ids])
+
+
+def forget_keys(mapping_id: int, side: str, ids: Sequence[str]) -> None:
+    """⚑ These records fit nobody any more: others that are asked about and fitted the same are looked at again, since
+    nothing else would tell them."""
+    of_mapping = MatchKey.objects.filter(mapping=mapping_id)
+    gone = of_mapping.filter(side=side, external_id__in=list(ids))
     digests_gone = list(gone.values_list("digest", flat=True))
     gone.delete()
-    close_subjects(session, [f"{side}:{external_id}" for external_id in ids])
     if not digests_gone:
         return
-    left = MatchKey.objects.filter(mapping=session.mapping, digest__in=digests_gone).values_list("side", "external_id")
+    left = of_mapping.filter(digest__in=digests_gone).values_list("side", "external_id")
     open_questions = list(
         Conflict.objects.filter(
-            mapping=session.mapping, state="open", subject__in=[f"{one}:{external_id}" for one, external_id in left]
+            mapping=mapping_id, state="open", subject__in=[f"{one}:{external_id}" for one, external_id in left]
         )
         .order_by("pk")
         .values_list("subject", flat=True)
     )
     for one in SIDES:
         asked = [subject.removeprefix(f"{one}:") for subject in open_questions if subject.startswith(f"{one}:")]
-        hints.mark(session.mapping.pk, one, asked, hints.Lane.BACKFILL)
+        hints.mark(mapping_id, one, asked, hints.Lane.BACKFILL)
 
 
 def close_subjects(session: Session, subjects: Iterable[str]) -> None:

@@ -12,6 +12,7 @@ from sync import instructions
 from sync.approval import NotWaiting
 from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, Operation
 from sync.tests.conftest import Pair
+from sync.tests.engine_cases import live
 
 pytestmark = pytest.mark.django_db
 
@@ -224,6 +225,19 @@ def test_a_record_linked_meanwhile_is_not_linked_twice(pair: Pair, which: Confli
     with pytest.raises(NotWaiting):
         instructions.link_by_hand(other, left, "R00002", admin_user)
     assert Link.objects.count() == 1
+
+
+@pytest.mark.parametrize("answer", ["link", "leave"])
+def test_the_others_that_fitted_are_looked_at_again_once_it_is_answered(
+    pair: Pair, which: Conflict, admin_user: Any, answer: str
+) -> None:
+    left = which.subject.removeprefix("left:")
+    if answer == "link":
+        instructions.link_by_hand(which, left, "R00001", admin_user)
+    else:
+        instructions.leave_unlinked(which, admin_user)
+    live(pair, 8)  # no list shows them again: they were not edited for long
+    assert "several_fit" not in [one.code for one in pair.open_conflicts()], "nothing unlinked fits them any more"
 
 
 def test_a_record_left_alone_is_neither_matched_nor_copied_until_it_is_matched_again(
