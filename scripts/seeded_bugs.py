@@ -705,6 +705,28 @@ BUGS = [
         (f"{GUARDS}::test_a_create_is_not_repeated_before_a_look_up_could_have_found_it",),
     ),
     Bug(
+        "unclear-create-forgotten-when-unlinked",
+        "a create of unknown fate is sent again, unasked, once its record was left unlinked and is matched again",
+        "sync/instructions.py",
+        "parked=asked, typed={}",
+        "parked={}, typed={}",
+        (
+            "sync/tests/test_asked.py"
+            "::test_a_create_of_unknown_fate_left_unlinked_is_asked_about_again_when_it_is_matched_again",
+        ),
+    ),
+    Bug(
+        "unclear-create-asks-nobody",
+        "a create of unknown fate waits for a person whom nobody asks, once its record is matched again",
+        "sync/decide.py",
+        "        one.plan.conflicts.append(question)\n",
+        "        pass\n",
+        (
+            "sync/tests/test_asked.py"
+            "::test_a_create_of_unknown_fate_left_unlinked_is_asked_about_again_when_it_is_matched_again",
+        ),
+    ),
+    Bug(
         "create-without-look-up",
         "a record is created although one with its match key is there",
         "sync/unlinked.py",

@@ -13,13 +13,13 @@ from connections.connectors.base import Record
 from mappings.compiled import CompiledRule
 from sync import hints
 from sync.commit import Decided, rule_of
+from sync.creates_under_way import WAITS_FOR_A_PERSON
 from sync.merge import OTHER, is_empty
 from sync.models import Instruction, Link
 from sync.plan import LinkPlan
 from sync.plan_unlinked import can_create
 from sync.session import SIDES, Session
 from sync.state import Batch
-from sync.unlinked import WAITS_FOR_A_PERSON
 
 Kind = Instruction.Kind
 Outcome = dict[str, str]  # as at LinkPlan.instructions

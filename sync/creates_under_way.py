@@ -5,15 +5,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from django.db.models import Q, QuerySet
 
 from sync.matching import Unlinked
-from sync.models import Conflict, Operation
+from sync.models import Conflict, Link, Operation
+from sync.plan import PlannedConflict
 from sync.session import SIDES, Session
 
 Sent = set[tuple[str, str]]  # {(field, text)}
+
+# ⚑ Whether a create happened is not known, for which reason, and the kind of question: never a second one until a
+# person says so.
+WAITS_FOR_A_PERSON: Mapping[str, str] = {
+    "created_or_not": Conflict.Kind.UNCERTAIN_CREATE,
+    "key_twice": Conflict.Kind.DUPLICATE,
+}
+
+
+def unanswered(link: Link) -> PlannedConflict | None:
+    """What a create of unknown end asks as long as nobody answers, also where the pair was left unlinked meanwhile."""
+    parked = link.parked.get("") or {}
+    code = str(parked.get("code"))
+    if code not in WAITS_FOR_A_PERSON:
+        return None
+    told = parked.get("params") or {"side": "right" if link.left_id else "left"}
+    return PlannedConflict("", WAITS_FOR_A_PERSON[code], code, told)
 
 
 @dataclass

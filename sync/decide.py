@@ -13,6 +13,7 @@ from connections.connectors.base import ConnectorError, Record
 from mappings.models import Mapping as SyncMapping
 from sync import asked, hints, merged, parking, returned
 from sync.commit import Decided, audit_entry
+from sync.creates_under_way import unanswered
 from sync.edit_times import edit_times, exact_times, since_when
 from sync.lease import LeaseLost
 from sync.matching import same_thing
@@ -387,6 +388,8 @@ def _creating(look: Look, link: Link, records: Records) -> Decided | None:
         one.plan.operations.append(planned_create(decision))
         sent = {planned.rule for planned in decision.fields}
         one.plan.unparked += [rule for rule in link.parked if rule in sent]
+    elif isinstance(decision, MakeTwin) and (question := unanswered(link)) is not None:
+        one.plan.conflicts.append(question)
     taken_up = asker if not refusal and isinstance(decision, MakeTwin) else None
     asked.answering(one.plan, taken_up or again)
     if again is not None and taken_up is not None:

@@ -15,6 +15,7 @@ from mappings.compiled import field_spec
 from mappings.models import Mapping as SyncMapping
 from sync import audit, clobbers, hints, jobs
 from sync.approval import NotWaiting
+from sync.creates_under_way import WAITS_FOR_A_PERSON
 from sync.identities import note_records, thing_of
 from sync.matching import forget_keys
 from sync.models import AuditEntry, Conflict, Instruction, Link, MatchKey, Operation
@@ -213,8 +214,10 @@ def match_again(link: Link, user: Any) -> None:
         hints.lock(link.mapping_id)
         alone = Link.objects.filter(Q(left_id=None) | Q(right_id=None), pk=link.pk, state=Link.State.UNLINKED)
         # What the ledger tells of the link stays: where a create was tried, the link goes on waiting for its twin.
+        # ⚑ So does the question whether an earlier create happened: it is asked anew, and none is sent before.
         tried = link.operations.exists()
-        if not (alone.update(state=Link.State.CREATING, parked={}, typed={}) if tried else alone.delete()[0]):
+        asked = {rule: why for rule, why in link.parked.items() if why.get("code") in WAITS_FOR_A_PERSON}
+        if not (alone.update(state=Link.State.CREATING, parked=asked, typed={}) if tried else alone.delete()[0]):
             raise NotWaiting(f"{link} is not one record that was left alone.")
         for side in SIDES:
             if external_id := link.record_id(side):

@@ -24,6 +24,7 @@ from connections.pauses import note_state
 from sync import causes, clobbers, hints
 from sync.aftermath import Aftermath, ring, tell_asker
 from sync.commit import audit_entry, heed, label_of, rule_of
+from sync.creates_under_way import WAITS_FOR_A_PERSON
 from sync.merge import OTHER, unsure_of
 from sync.models import AuditEntry, Conflict, Instruction, Operation
 from sync.rows import save_rows
@@ -300,10 +301,9 @@ def create_unclear(
     """⚑ Never a second create: a person says whether the record exists, or which one it is."""
     system = session.system(operation.side)
     finish(operation, Operation.State.DEAD, code, system=system, count=len(keys), keys=list(keys))
-    kind = Conflict.Kind.DUPLICATE if code == "key_twice" else Conflict.Kind.UNCERTAIN_CREATE
-    told = {"count": len(keys), "keys": list(keys)}
-    entry = refusal_conflict(session, operation, "", code, "", system, kind, told, after)
-    operation.link.parked[""] = {"code": code, "fields": {"": "waits for a person"}}
+    told = {"side": operation.side, "count": len(keys), "keys": list(keys)}
+    entry = refusal_conflict(session, operation, "", code, "", system, WAITS_FOR_A_PERSON[code], told, after)
+    operation.link.parked[""] = {"code": code, "params": told}
     tell_asker([operation], Instruction.State.REFUSED)
     return [entry]
 

@@ -17,7 +17,7 @@ from django.utils import timezone
 from connections.connectors.base import Record
 from sync import audit, hints
 from sync.commit import audit_entry, operation_row
-from sync.creates_under_way import anonymous, may_be_made_by, open_creates, unclear_creates
+from sync.creates_under_way import WAITS_FOR_A_PERSON, anonymous, may_be_made_by, open_creates, unclear_creates
 from sync.identities import known_things, known_twins, note_records, things_of
 from sync.matching import Fits, Unlinked, close_subjects, forget, look_up, note_match_keys
 from sync.merge import OTHER
@@ -404,10 +404,6 @@ def _keys_sent(session: Session, one: Unlinked, twin: MakeTwin) -> dict[str, Any
         for pair in pairs
         if pair[1 - index] in sent
     }
-
-
-# ⚑ Whether an earlier create happened is not known: never a second one until a person says so.
-WAITS_FOR_A_PERSON = frozenset({"created_or_not", "key_twice"})
 
 
 def may_create(link: Link, twin: MakeTwin) -> bool:

@@ -187,6 +187,20 @@ def test_it_does_not_exist_creates_it_again_and_closes_the_question(pair: Pair, 
     assert Operation.objects.filter(kind="create", state="confirmed").count() == 1
 
 
+def test_a_create_of_unknown_fate_left_unlinked_is_asked_about_again_when_it_is_matched_again(
+    pair: Pair, admin_user: Any
+) -> None:
+    link = unclear_create(pair)
+    ask(pair, link, "unlink", admin_user)
+    assert link.state == "unlinked" and not pair.open_conflicts()
+    instructions.match_again(link, admin_user)
+    pair.quiet()
+    assert len(pair.right.alive()) == 1, "nobody said that the first one is not there"
+    (conflict,) = pair.open_conflicts()
+    assert (conflict.link, conflict.kind, conflict.code) == (link, "uncertain_create", "created_or_not")
+    assert conflict.params["side"] == "right"
+
+
 @pytest.fixture
 def which(pair: Pair) -> Conflict:
     """One left record that two right ones fit."""

@@ -138,7 +138,7 @@ def test_it_makes_no_second_record_where_a_person_has_to_say_whether_there_is_on
     pair: Pair, refused: Link, admin_user: Any
 ) -> None:
     before = creates(pair.right)
-    Link.objects.update(parked={"": {"code": "created_or_not", "fields": {"": "waits for a person"}}})
+    Link.objects.update(parked={"": {"code": "created_or_not"}})
     asked = send(refused, SHORT, admin_user)
     pair.quiet()
     asked.refresh_from_db()
