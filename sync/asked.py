@@ -61,9 +61,10 @@ def _may_resume(link: Link) -> bool:
 
 
 def _bind(session: Session, one: Decided, asked: Instruction) -> bool:
-    """The twin whose create was not answered exists: bind it. Nothing is assumed agreed."""
+    """The twin whose create was not answered exists: bind it, also where its record was left unlinked since. Nothing is
+    assumed agreed."""
     link, side, external_id = one.link, str(asked.params["side"]), str(asked.params["id"])
-    if link.state != Link.State.CREATING or link.record_id(side):
+    if link.state not in (Link.State.CREATING, Link.State.UNLINKED) or link.record_id(side):
         return False
     if Link.objects.filter(**{"mapping": session.mapping, f"{side}_id": external_id}).exists():
         return False

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.db.models import Q, QuerySet
 
 from sync.matching import Unlinked
+from sync.merge import OTHER
 from sync.models import Conflict, Link, Operation
 from sync.plan import PlannedConflict
 from sync.session import SIDES, Session
@@ -61,21 +63,45 @@ def open_creates(session: Session, texts: bool) -> dict[str, Creates]:
     return found
 
 
-def unclear_creates(session: Session, texts: bool) -> dict[str, Sent]:
-    """{side on which a person is asked whether a create of ours happened: the texts that were sent, if `texts`}"""
-    asked = Conflict.objects.filter(
-        mapping=session.mapping, kind=Conflict.Kind.UNCERTAIN_CREATE, state__in=("open", "resolving")
-    )
-    sides: dict[str, list[int | None]] = {}
-    for params, link_id in asked.values_list("params", "link_id"):
-        sides.setdefault(str(params.get("side", "")), []).append(link_id)
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """A create of which nobody said yet whether it happened, of the twin of the record that people call `label`.
+
+    `asked`: a person is asked at its link; else that was left unlinked, or ended, without an answer.
+    """
+
+    label: str
+    asked: bool
+    sent: Sent
+
+
+def unclear_creates(session: Session, texts: bool) -> dict[str, list[Unclear]]:
+    """By the side on which they may have made a record. `texts`: with those that were sent."""
     creates = Operation.objects.filter(mapping=session.mapping, kind=Operation.Kind.CREATE)
-    return {side: _texts_of(creates.filter(link__in=links)) if texts else set() for side, links in sides.items()}
+    given_up = creates.filter(state=Operation.State.DEAD, result__code="created_or_not").select_related("link")
+    places = {one.link: one.side for one in given_up if _is_unclear(one.link)}
+    sent: dict[int, Sent] = {}
+    for link_id, fields in creates.filter(link__in=places).values_list("link_id", "fields") if texts and places else ():
+        sent.setdefault(link_id, set()).update(_texts(fields))
+    found: dict[str, list[Unclear]] = {side: [] for side in SIDES}
+    for link, side in places.items():
+        label = getattr(link, f"{OTHER[side]}_key") or link.record_id(OTHER[side]) or "?"
+        found[side].append(Unclear(label, link.state == Link.State.CREATING, sent.get(link.pk, set())))
+    return found
+
+
+def _is_unclear(link: Link) -> bool:
+    question = unanswered(link)
+    return question is not None and question.code == "created_or_not"
 
 
 def _texts_of(creates: QuerySet[Operation]) -> Sent:
-    sent = (one for fields in creates.values_list("fields", flat=True) for one in fields.values())
-    return {(one["path"], one["value"]) for one in sent if isinstance(one["value"], str) and one["value"]}
+    return {sent for fields in creates.values_list("fields", flat=True) for sent in _texts(fields)}
+
+
+def _texts(fields: Mapping[str, Any]) -> Sent:
+    values = {(sent["path"], sent["value"]) for sent in fields.values() if isinstance(sent["value"], str)}
+    return {(path, text) for path, text in values if text}
 
 
 def anonymous(one: Unlinked) -> bool:

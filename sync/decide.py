@@ -388,7 +388,7 @@ def _creating(look: Look, link: Link, records: Records) -> Decided | None:
         one.plan.operations.append(planned_create(decision))
         sent = {planned.rule for planned in decision.fields}
         one.plan.unparked += [rule for rule in link.parked if rule in sent]
-    elif isinstance(decision, MakeTwin) and (question := unanswered(link)) is not None:
+    elif (question := unanswered(link)) is not None:
         one.plan.conflicts.append(question)
     taken_up = asker if not refusal and isinstance(decision, MakeTwin) else None
     asked.answering(one.plan, taken_up or again)

@@ -17,7 +17,14 @@ from django.utils import timezone
 from connections.connectors.base import Record
 from sync import audit, hints
 from sync.commit import audit_entry, operation_row
-from sync.creates_under_way import WAITS_FOR_A_PERSON, anonymous, may_be_made_by, open_creates, unclear_creates
+from sync.creates_under_way import (
+    WAITS_FOR_A_PERSON,
+    Unclear,
+    anonymous,
+    may_be_made_by,
+    open_creates,
+    unclear_creates,
+)
 from sync.identities import known_things, known_twins, note_records, things_of
 from sync.matching import Fits, Unlinked, close_subjects, forget, look_up, note_match_keys
 from sync.merge import OTHER
@@ -34,6 +41,8 @@ OWN_CREATE_WAIT_SECONDS = 2.0
 PERSON_WAIT_SECONDS = 300.0
 # While a field stands in the way of a create or of matching: what puts it right rings at once.
 HOLD_SECONDS = 3600.0
+# In a question that could be about any of several records.
+MOST_NAMED = 5
 
 Decision = Bind | MakeTwin | Wonder | Leave | Hold
 
@@ -79,14 +88,14 @@ def meet(session: Session, records: Sequence[Unlinked]) -> Meeting:
     for one in inside:
         thing = things.get(id(one))
         known = _known_thing(one, thing, twins) if thing else None
-        under_way, asked = creating[one.side], unclear.get(one.side)
+        under_way = creating[one.side]
         if (thing and thing.pk in under_way.things) or one.record.external_id in under_way.records:
             meeting.waiting.append(one)  # what our open create made: its own answer or its probe binds it
         elif known is not None:
             meeting.take(known, one)
         elif under_way.things and may_be_made_by(session, one, under_way.sent):
             meeting.waiting.append(one)
-        elif asked is not None and may_be_made_by(session, one, asked):
+        elif any(create.asked and may_be_made_by(session, one, create.sent) for create in unclear[one.side]):
             meeting.asked_about.append(one)
         else:
             rest.append(one)
@@ -100,19 +109,25 @@ def meet(session: Session, records: Sequence[Unlinked]) -> Meeting:
             meeting.waiting.append(one)
             continue
         decision = _decision(session, one, fits[id(one)])
-        forgotten = one.record.correlation_key and id(one) not in things and made_by_us(session, one)
-        if isinstance(decision, MakeTwin) and forgotten:
-            shown = one.record.key or one.record.external_id
-            decision = Wonder(one.side, one.record.external_id, "duplicate", "made_by_us", {"keys": [shown]})
+        if isinstance(decision, MakeTwin) and id(one) not in things:
+            decision = _may_be_a_twin(session, one, unclear[one.side]) or decision
         if isinstance(decision, Bind):
             taken |= {("left", decision.left_id), ("right", decision.right_id)}
         meeting.take(decision, one)
     return meeting
 
 
-def made_by_us(session: Session, one: Unlinked) -> bool:
-    """⚑ Whether it is a twin that we made and forgot with a restore: one that carries our key is never copied."""
-    return one.record.created_by == session.connection(one.side).account_id
+def _may_be_a_twin(session: Session, one: Unlinked, unclear: Sequence[Unclear]) -> Wonder | None:
+    """⚑ What we may have made ourselves is never copied: whose twin it is, a person says. One that carries a key of
+    ours was forgotten with a restore; another may be what an unanswered create made whose record was left unlinked."""
+    told: dict[str, Any] = {"keys": [one.record.key or one.record.external_id]}
+    if one.record.correlation_key and one.record.created_by == session.connection(one.side).account_id:
+        return Wonder(one.side, one.record.external_id, "duplicate", "made_by_us", told)
+    twin_of = [create.label for create in unclear if may_be_made_by(session, one, create.sent)]
+    if twin_of:
+        told["of"] = twin_of[:MOST_NAMED]
+        return Wonder(one.side, one.record.external_id, "duplicate", "may_be_made_by_us", told)
+    return None
 
 
 def _decision(session: Session, one: Unlinked, fits: Fits, link: Link | None = None) -> Decision:

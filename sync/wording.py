@@ -129,6 +129,8 @@ SENTENCES: dict[str, str] = {
     "place_accepted": "The place of the database was accepted: {here}; it was {was}.",
     "made_by_us": "{keys} carries a key of ours that this database does not know: we made it, and a restore forgot it. "
     "Say whose twin it is; it is not copied.",
+    "may_be_made_by_us": "{keys} may be what a create of ours made for {of}: it was not answered, and nobody said what "
+    "became of it. Say whose twin it is; it is not copied.",
     "stood_still": "It stopped between two pages, because the mapping or a connection stands still. Nothing was lost; "
     "it is listed again afterwards.",
     "feed_not_read": "{system} was not read for {hours}, longer than it keeps its changes ({kept}): "

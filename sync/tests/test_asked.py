@@ -192,13 +192,34 @@ def test_a_create_of_unknown_fate_left_unlinked_is_asked_about_again_when_it_is_
 ) -> None:
     link = unclear_create(pair)
     ask(pair, link, "unlink", admin_user)
-    assert link.state == "unlinked" and not pair.open_conflicts()
+    assert link.state == "unlinked"
     instructions.match_again(link, admin_user)
-    pair.quiet()
+    live(pair)
     assert len(pair.right.alive()) == 1, "nobody said that the first one is not there"
+    (conflict,) = [one for one in pair.open_conflicts() if one.link == link]
+    assert (conflict.kind, conflict.code, conflict.params["side"]) == ("uncertain_create", "created_or_not", "right")
+
+
+def test_what_an_unanswered_create_may_have_made_is_asked_about_once_its_record_was_left_unlinked(
+    pair: Pair, admin_user: Any
+) -> None:
+    link = unclear_create(pair)
+    ask(pair, link, "unlink", admin_user)
+    live(pair)
+    (made,) = pair.right.records
+    assert len(pair.left.alive()) == 1, "what we made ourselves is not copied back"
     (conflict,) = pair.open_conflicts()
-    assert (conflict.link, conflict.kind, conflict.code) == (link, "uncertain_create", "created_or_not")
-    assert conflict.params["side"] == "right"
+    assert (conflict.subject, conflict.code) == (f"right:{made}", "may_be_made_by_us")
+    assert conflict.params["of"] == [link.left_key]
+    asked = ask(pair, link, "relink", admin_user, side="right", id=made)
+    assert (asked.state, link.state, link.right_id, pair.open_conflicts()) == ("done", "active", made, [])
+
+
+def test_another_record_is_copied_whatever_a_create_of_unknown_fate_may_have_made(pair: Pair, admin_user: Any) -> None:
+    ask(pair, unclear_create(pair), "unlink", admin_user)
+    pair.right.add(by="ana", title="Alone")
+    pair.quiet()
+    assert sorted(pair.left.value(one, "title") for one in pair.left.alive()) == ["Alone", "Alone"]
 
 
 @pytest.fixture
