@@ -23,6 +23,8 @@ from sync.views._values import brief, last_part, system_names
 
 Kind = Conflict.Kind
 MOST_CANDIDATES = 20
+# Questions about a record that we may have made: a person knows of which one it is the twin.
+MAY_BE_A_TWIN = ("made_by_us", "may_be_made_by_us")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +98,26 @@ def shown(conflict: Conflict, names: Mapping[str, str]) -> Whole:
         if conflict.kind == Kind.AMBIGUOUS_MATCH:
             found.candidates = candidates(conflict)
         else:
+            whose = conflict.code in MAY_BE_A_TWIN
+            if whose:
+                found.acts.append(
+                    Act(
+                        "twin",
+                        "Name its twin",
+                        "link",
+                        f"Links {label} with that record. Fields that differ are filled or asked about, nothing is "
+                        "overwritten.",
+                        "pri",
+                        asks=f"Id, key or address of its twin in {there}",
+                    )
+                )
             found.acts.append(
                 Act(
                     "look",
                     "Look again",
                     "redo",
                     f"{label} is read and matched afresh. Nothing is written before.",
-                    "pri",
+                    "" if whose else "pri",
                 )
             )
         found.acts.append(
@@ -290,28 +305,58 @@ def _unlinked(conflict: Conflict, name: str, posted: Mapping[str, str], allowed:
         jobs.wake(conflict.mapping_id)
         return Answer(said=f"{allowed.record} is looked at again. · This page tells if the question remains.")
     chosen = posted.get("id", "")
+    if name == "twin":
+        return _twin(conflict, chosen, allowed.record, user)
     if chosen not in {one.external_id for one in allowed.candidates}:
         return Answer(problem="That record does not fit any more. · Nothing was linked. · Choose another one.")
     ids = {side: external_id, OTHER[side]: chosen}
-    link = instructions.link_by_hand(conflict, ids["left"], ids["right"], user)
-    return Answer(link=link, said="Linked. · Fields that differ are filled or asked about, nothing is overwritten.")
+    return _linked(instructions.link_by_hand(conflict, ids["left"], ids["right"], user))
 
 
 def _exists(conflict: Conflict, link: Link, text: str, names: Mapping[str, str], user: Any) -> Answer:
-    """Bind the record a person names, once the system says that it is there."""
+    """Bind the record a person names."""
     side = "right" if link.left_id else "left"
+    record = _named(conflict.mapping, side, text, names)
+    if isinstance(record, Answer):
+        return record
+    found = {"side": side, "id": record.external_id, "key": record.key or record.external_id}
+    return Answer(instructions.ask(link, Instruction.Kind.RELINK, {}, user, found))
+
+
+def _twin(conflict: Conflict, text: str, label: str, user: Any) -> Answer:
+    """Link the record in question with the one a person names, also where that goes on waiting for its twin or was left
+    unlinked. Raises NotWaiting."""
+    side, external_id = subject_of(conflict)
+    record = _named(conflict.mapping, OTHER[side], text, system_names(conflict.mapping))
+    if isinstance(record, Answer):
+        return record
+    ids = {side: external_id, OTHER[side]: record.external_id}
+    alone = {f"{OTHER[side]}_id": record.external_id, f"{side}_id": None}
+    waits = (Link.State.CREATING, Link.State.UNLINKED)
+    half = Link.objects.filter(**alone, mapping=conflict.mapping_id, state__in=waits).first()
+    if half is not None:
+        found = {"side": side, "id": external_id, "key": label}
+        return Answer(instructions.ask(half, Instruction.Kind.RELINK, {}, user, found))
+    return _linked(instructions.link_by_hand(conflict, ids["left"], ids["right"], user))
+
+
+def _linked(link: Link) -> Answer:
+    return Answer(link=link, said="Linked. · Fields that differ are filled or asked about, nothing is overwritten.")
+
+
+def _named(mapping: SyncMapping, side: str, text: str, names: Mapping[str, str]) -> Record | Answer:
+    """The record of `side` that a person names, once its system says that it is there; else why not."""
     wanted, system = last_part(text), names[side]
     if not wanted:
         return Answer(problem="No record is named. · Nothing was linked. · Type its id, or paste its address.")
     try:
-        record = _read(conflict.mapping, side, wanted)
+        record = _read(mapping, side, wanted)
     except ConnectorError as error:
         why = error.message.rstrip(".") or "no reason was given"
         return Answer(problem=f"{system} did not answer: {why}. · Nothing was linked. · Try again in a moment.")
     if record is None or record.deleted:
         return Answer(problem=f"{system} knows no record “{wanted}”. · Nothing was linked. · Check the id.")
-    found = {"side": side, "id": record.external_id, "key": record.key or record.external_id}
-    return Answer(instructions.ask(link, Instruction.Kind.RELINK, {}, user, found))
+    return record
 
 
 def _read(mapping: SyncMapping, side: str, wanted: str) -> Record | None:
