@@ -14,6 +14,7 @@ from django.utils import timezone
 from mappings.models import Mapping
 from sync import audit, hints, jobs, turns, waiting
 from sync.identities import thing_of
+from sync.matching import forget_keys
 from sync.merge import OTHER
 from sync.models import Allowance, ChangedRecord, Link, MappingState, MatchKey, Run
 from sync.session import SIDES
@@ -255,13 +256,13 @@ def _hold_new(mapping: Mapping, side: str) -> Iterator[list[Link]]:
         ids = [row.external_id for row in rows]
         noted = MatchKey.objects.filter(mapping=mapping, side=side, external_id__in=ids)
         labels = dict(noted.values_list("external_id", "label"))
+        forget_keys(mapping.pk, side, ids)
         held = Link.objects.bulk_create(
             [
                 Link(mapping=mapping, state=Link.State.HELD, **{column: one, f"{side}_key": labels.get(one, "")})
                 for one in ids
             ]
         )
-        noted.delete()
         ChangedRecord.objects.filter(mapping=mapping, side=side, external_id__in=ids).delete()
         yield held
 

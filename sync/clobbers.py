@@ -15,10 +15,12 @@ CODE = "overwrote_an_edit"
 LATEST, SIDE = "overwritten", "overwritten_side"
 BEFORE, BEFORE_SIDES = "overwritten_before", "overwritten_before_sides"  # lists of the same length, the oldest first
 
+NAMES = (LATEST, SIDE, BEFORE, BEFORE_SIDES)
+
 
 def kept(params: Mapping[str, Any]) -> dict[str, Any]:
     """What the params of a question hold of overwritten edits."""
-    return {name: params[name] for name in (LATEST, SIDE, BEFORE, BEFORE_SIDES) if name in params}
+    return {name: params[name] for name in NAMES if name in params}
 
 
 def edits(params: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -74,7 +74,10 @@ def commit_links(
                 forget(session, one.bound, [one.link.record_id(one.bound) or ""])
         save_links([one.link for one in decided], [one.link for one in decided if one.plan.state])
         audit.append(entries)
-        hints.consume(consumed)
+        # Hints stay where a second person's choices wait: they are looked at once the first's are carried out.
+        waits = [one.link for one in decided if one.link.pk in batch.asked_later]
+        kept = {(side, link.record_id(side)) for link in waits for side in SIDES}
+        hints.consume([hint for hint in consumed if (hint.side, hint.external_id) not in kept])
     return operations
 
 
@@ -315,8 +318,11 @@ def _conflicts(session: Session, one: Decided, batch: Batch) -> list[AuditEntry]
     """Open, follow or close the questions about a link."""
     entries = []
     known = batch.conflicts.get(one.link.pk, {})
+    # Answered by a person whose turn comes once the choices of another one are carried out.
+    later = batch.asked_later.get(one.link.pk, ())
     for planned in one.plan.conflicts:
-        entries += open_conflict(session, one, planned, known.get(planned.rule), batch)
+        if planned.rule not in known or planned.rule not in later:
+            entries += open_conflict(session, one, planned, known.get(planned.rule), batch)
     written = {rule: planned.instruction for planned in one.plan.operations for rule in _rules(planned)}
     over = one.plan.state in (Link.State.DELETED, Link.State.UNLINKED)
     asked = {planned.rule for planned in one.plan.conflicts}
@@ -330,7 +336,7 @@ def _conflicts(session: Session, one: Decided, batch: Batch) -> list[AuditEntry]
             batch.asked.append(conflict)
         elif over or (rule_id in one.plan.closed and may_end):
             entries.append(close_conflict(session, conflict, one, batch, answer))
-        elif rule_id not in asked and conflict.state == Conflict.State.RESOLVING:
+        elif rule_id not in asked and conflict.state == Conflict.State.RESOLVING and rule_id not in later:
             # What a person asked for was not carried out: the question is theirs again.
             conflict.state = Conflict.State.OPEN
             batch.asked.append(conflict)
@@ -406,7 +412,7 @@ def _asked(session: Session, one: Decided, conflict: Conflict) -> AuditEntry:
         "conflict",
         conflict.code,
         one.link,
-        params=conflict.params,
+        params={name: told for name, told in conflict.params.items() if name not in clobbers.NAMES},
         field_label=conflict.field_label,
         before={"left": conflict.left_base, "right": conflict.right_base},
         after=_values(conflict),

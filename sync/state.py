@@ -43,6 +43,7 @@ class Batch:
     busy: dict[int, bool] = field(default_factory=dict)
     conflicts: dict[int, dict[str, Conflict]] = field(default_factory=dict)  # link -> rule id -> open conflict
     instructions: dict[int, list[Instruction]] = field(default_factory=dict)
+    asked_later: dict[int, set[str]] = field(default_factory=dict)  # link -> rules of choices that wait for others'
     own_writes: dict[tuple[str, str], dict[str, list[OwnWrite]]] = field(default_factory=dict)
     asked: list[Conflict] = field(default_factory=list)  # questions that the plans open, follow or close
     lifted: dict[int, int] = field(default_factory=dict)  # conflicts taken up again (see parking.lift) -> link
@@ -68,7 +69,11 @@ def load(session: Session, ids: Mapping[str, Iterable[str]]) -> Batch:
     for conflict in fetch(Conflict, "link_id IN %s AND state IN ('open', 'resolving') ORDER BY id", keys):
         batch.conflicts.setdefault(conflict.link_id or 0, {})[conflict.rule_id] = conflict
     for instruction in fetch(Instruction, "link_id IN %s AND state = 'waiting' ORDER BY id", keys):
-        batch.instructions.setdefault(instruction.link_id or 0, []).append(instruction)
+        mine = batch.instructions.setdefault(instruction.link_id or 0, [])
+        if _chooses(instruction) and any(_chooses(one) for one in mine):
+            batch.asked_later.setdefault(instruction.link_id or 0, set()).update(instruction.choices)
+        else:
+            mine.append(instruction)
     since = timezone.now() - timedelta(seconds=OSCILLATION_WINDOW_SECONDS)
     records = [external_id for link in links for side in SIDES if (external_id := link.record_id(side))]
     recent = fetch(Operation, OWN_WRITES, records, since, *[keys] * 4, only=OF_OWN_WRITES)
@@ -128,6 +133,12 @@ def link_view(link: Link, batch: Batch, edits: Mapping[tuple[str, str], EditTime
         },
         edits=edits or {},
     )
+
+
+def _chooses(instruction: Instruction) -> bool:
+    """⚑ Whether it is about single fields. One of these at a time: a call has one instruction, and what becomes of it
+    becomes of that."""
+    return any(instruction.choices)
 
 
 def instruction_views(batch: Batch, link: Link) -> list[InstructionView]:

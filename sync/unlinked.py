@@ -6,7 +6,7 @@ itself. The intent (link, identity, operation) is committed before anything is s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from sync.creates_under_way import (
     anonymous,
     may_be_made_by,
     open_creates,
+    unanswered,
     unclear_creates,
 )
 from sync.identities import known_things, known_twins, note_records, things_of
@@ -84,6 +85,7 @@ def meet(session: Session, records: Sequence[Unlinked]) -> Meeting:
     told_by_texts = any(anonymous(one) for one in inside)
     creating = open_creates(session, told_by_texts)
     unclear = unclear_creates(session, told_by_texts)
+    which = _asked_which(session, {thing.pk for thing in things.values()})
     rest = []
     for one in inside:
         thing = things.get(id(one))
@@ -91,6 +93,8 @@ def meet(session: Session, records: Sequence[Unlinked]) -> Meeting:
         under_way = creating[one.side]
         if (thing and thing.pk in under_way.things) or one.record.external_id in under_way.records:
             meeting.waiting.append(one)  # what our open create made: its own answer or its probe binds it
+        elif thing and thing.pk in which and not isinstance(known, Wonder):
+            meeting.asked_about.append(one)
         elif known is not None:
             meeting.take(known, one)
         elif under_way.things and may_be_made_by(session, one, under_way.sent):
@@ -171,6 +175,14 @@ def _twins(
     """{side: {thing: its record there}}"""
     keys = {things[id(one)].pk for one in records if id(one) in things}
     return {side: known_twins(session, side, keys) if keys else {} for side in SIDES}
+
+
+def _asked_which(session: Session, things: Collection[int]) -> set[int]:
+    """⚑ The things of which a person is asked which of several records that carry their key is theirs: the first one
+    that rings is not."""
+    links = Link.objects.filter(mapping=session.mapping, identity__in=things, state=Link.State.CREATING)
+    asked = ((link.identity_id, unanswered(link)) for link in (links if things else ()))
+    return {pk for pk, question in asked if pk and question is not None and question.code == "key_twice"}
 
 
 def _known_thing(one: Unlinked, thing: Identity, twins: Mapping[str, Mapping[int, str]]) -> Decision | None:

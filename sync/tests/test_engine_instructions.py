@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from connections.connectors.base import Refused
 from sync import approval, instructions
 from sync.models import AuditEntry, Conflict, Instruction, Link, Operation
-from sync.tests.conftest import Pair
+from sync.tests.conftest import DEFAULT_RULES, Pair
+from sync.tests.engine_cases import once
 
 pytestmark = pytest.mark.django_db
 
@@ -27,6 +29,10 @@ def ended(pair: Pair, asked: Instruction, conflict: Conflict) -> tuple[str, str]
     asked.refresh_from_db()
     conflict.refresh_from_db()
     return asked.state, conflict.state
+
+
+def refused() -> None:
+    raise Refused("no", {"title": "no"})
 
 
 TAKE_LEFT = {"take": "left", "seen": {"left": "L", "right": "R"}}
@@ -249,3 +255,40 @@ def test_sets_that_may_differ_still_may_after_an_edit_that_was_carried_over(pair
     pair.quiet()
     link.refresh_from_db()
     assert pair.both(left, right, "labels")[0] == pair.both(left, right, "labels")[1] and not link.agreed_differences
+
+
+def answered_by_two(pair: Pair) -> tuple[Link, Instruction, Instruction]:
+    """Ana answers what the title should say, Bo the body; both writes go to the right, at the same time."""
+    pair.publish(rules=[{**one, "policy": {"kind": "review", "name": "Ask"}} for one in DEFAULT_RULES])
+    left, right, link = pair.linked(title="t", body="b")
+    pair.left.edit(left, title="T1", body="L")
+    pair.right.edit(right, title="T2", body="R")
+    pair.quiet()
+    asked = [
+        instructions.ask(link, "resolve", {"title": {"take": "left", "seen": {"left": "T1", "right": "T2"}}}, "ana"),
+        instructions.ask(link, "resolve", {"body": TAKE_LEFT}, "bo"),
+    ]
+    return link, asked[0], asked[1]
+
+
+def test_two_people_who_answer_about_one_pair_are_both_carried_out_and_told_apart(pair: Pair) -> None:
+    link, *asked = answered_by_two(pair)
+    pair.quiet()
+    for one in asked:
+        one.refresh_from_db()
+        assert one.state == "done"
+    assert pair.both(link.left_id, link.right_id, "title") == ("T1", "T1")
+    assert pair.both(link.left_id, link.right_id, "body") == ("L", "L")
+    told = AuditEntry.objects.filter(action="resolve").order_by("pk").values_list("actor", "field_label")
+    assert list(told) == [("ana", "Title"), ("bo", "Body")]
+
+
+def test_what_is_refused_to_one_of_them_is_not_refused_to_the_other(pair: Pair) -> None:
+    link, ana, bo = answered_by_two(pair)
+    once(pair.right, "update", refused)
+    pair.quiet()
+    ana.refresh_from_db()
+    bo.refresh_from_db()
+    assert (ana.state, bo.state) == ("refused", "done")
+    assert pair.right.value(link.right_id, "body") == "L"
+    assert [one.rule_id for one in pair.open_conflicts()] == ["title"]

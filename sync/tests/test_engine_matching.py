@@ -11,8 +11,10 @@ from django.utils import timezone
 
 from connections.connectors.base import Refused, Retry, Uncertain, WriteResult
 from connections.connectors.memory import US, MemoryConnector, World
+from sync import instructions
 from sync.models import ChangedRecord, Conflict, Identity, IdentityRecord, Link, MatchKey, Operation
 from sync.tests.conftest import DEFAULT_RULES, Pair, rule
+from sync.tests.engine_cases import no_answer, once
 
 pytestmark = pytest.mark.django_db
 
@@ -276,6 +278,30 @@ def test_our_key_on_a_record_older_than_the_key_is_a_duplicate(pair: Pair) -> No
     pair.run("live")
     assert [one.kind for one in pair.open_conflicts()] == ["duplicate"]
     assert Link.objects.get().right_id is None
+
+
+@pytest.mark.parametrize("made", [False, True], ids=["one that is older", "the clone beside ours"])
+def test_of_records_that_carry_one_key_a_person_chooses_and_not_the_first_one_that_rings(
+    pair: Pair, made: bool, admin_user: Any
+) -> None:
+    left = pair.left.add(title="Alone")
+    once(pair.right, "create", no_answer, when="after" if made else "before")
+    pair.run()
+    ours = list(pair.right.alive())
+    clone = pair.right.add(correlation_key=Identity.objects.get().key, title="A clone")
+    if not made:
+        pair.right.records[clone] = replace(pair.right.records[clone], created_at="2020-01-01T00:00:00Z")
+    timed_out(pair)
+    for _ in range(2):
+        ChangedRecord.objects.update(not_before=timezone.now())
+        pair.run()
+    [question] = pair.open_conflicts()
+    assert (question.kind, question.code, Link.objects.get().right_id) == ("duplicate", "key_twice", None)
+    assert list(pair.left.alive()) == [left], "neither is copied"
+    chosen = ours[0] if made else clone
+    instructions.ask(question.link, "relink", {}, admin_user, {"side": "right", "id": chosen, "key": chosen})
+    pair.quiet()
+    assert Link.objects.get(left_id=left).right_id == chosen
 
 
 def test_a_create_that_is_answered_with_a_linked_record_asks_and_goes_on(
