@@ -544,16 +544,19 @@ def _instructions(session: Session, one: Decided, batch: Batch) -> list[AuditEnt
                     params={"by": instruction.by_name, "key": instruction.params.get("key", "")},
                 )
             )
-        if instruction.state == Instruction.State.STALE:
+        if "stale" in kinds:
+            moved = [label_of(session, rule, rule) for rule, outcome in outcomes.items() if outcome == "stale" and rule]
+            partly = instruction.state != Instruction.State.STALE
             entries.append(
                 audit_entry(
                     session,
                     "instruction",
-                    "stale",
+                    "partly_stale" if partly else "stale",
                     one.link,
                     actor=instruction.by_name,
                     actor_kind=AuditEntry.ActorKind.PERSON,
                     request_id=instruction.request_id,
+                    params={"fields": moved} if partly else {},
                 )
             )
     return entries

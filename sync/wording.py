@@ -236,6 +236,7 @@ SENTENCES: dict[str, str] = {
     "failure_ignored": "{by} ignores the failure until its value or cause changes: {reason}",
     "failure_heeded": "{by} lists the failure again.",
     "stale": "The field moved while you were deciding; nothing was written.",
+    "partly_stale": "{fields} moved meanwhile; nothing that was asked was written there.",
     "schema_looked": "The fields of both systems were read again.",
     "audit_exported": "The audit log was exported.",
     "audit_verified": "The audit log was checked and holds to number {number}.",

@@ -292,3 +292,18 @@ def test_what_is_refused_to_one_of_them_is_not_refused_to_the_other(pair: Pair) 
     assert (ana.state, bo.state) == ("refused", "done")
     assert pair.right.value(link.right_id, "body") == "L"
     assert [one.rule_id for one in pair.open_conflicts()] == ["title"]
+
+
+def test_the_log_says_which_part_of_an_answer_came_too_late(pair: Pair) -> None:
+    pair.publish(rules=[{**one, "policy": {"kind": "review", "name": "Ask"}} for one in DEFAULT_RULES])
+    left, right, link = pair.linked(title="t", body="b")
+    pair.left.edit(left, title="T1", body="L")
+    pair.right.edit(right, title="T2", body="R")
+    pair.quiet()
+    before = {"take": "left", "seen": {"left": "T1", "right": "T2"}}
+    instructions.ask(link, "resolve", {"title": before, "body": TAKE_LEFT}, "ana")
+    pair.right.edit(right, title="T3")
+    pair.quiet()
+    assert pair.both(left, right, "title") == ("T1", "T3") and pair.both(left, right, "body") == ("L", "L")
+    told = AuditEntry.objects.get(code="partly_stale")
+    assert (told.actor, told.params) == ("ana", {"fields": ["Title"]})
