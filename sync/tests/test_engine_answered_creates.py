@@ -56,8 +56,10 @@ def test_the_pair_is_bound_by_the_id_and_nobody_is_asked(pair: Pair) -> None:
     assert Operation.objects.get().state == "confirmed" and not Conflict.objects.exists()
 
 
-def test_until_it_is_read_a_bell_for_it_makes_no_twin_of_it(pair: Pair) -> None:
-    made = answered_with_an_id(pair)
+@pytest.mark.parametrize("edits", [{}, {"title": "Another", "body": "ana's"}], ids=["as sent", "edited since"])
+def test_until_it_is_read_a_bell_for_it_makes_no_twin_of_it(pair: Pair, edits: dict[str, str]) -> None:
+    """Its id tells that it is ours, also where nothing of what we sent stands there any more."""
+    made = answered_with_an_id(pair, lambda made: pair.right.edit(made, **edits))
     pair.ring("right", made)
     live(pair)
     assert Operation.objects.get().state == "uncertain"
