@@ -1,23 +1,19 @@
 """Builds a connector from a Connection row, with everything it may use of the world outside.
 
-Connectors may be called from threads. What they keep (tokens, learned facts) goes to the database in short
-transactions, never while a remote call is open.
+What connectors keep from call to call is in kept.py.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import secrets as random_secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import connections as databases
 from django.db import models, transaction
 from django.utils import timezone
 
@@ -38,16 +34,12 @@ from connections.connectors.base import (
 )
 from connections.connectors.http import Session
 from connections.credentials import Secrets
+from connections.kept import STATE, Passing, State, Tokens, database_work, secret_texts, stored_tokens
 from connections.models import Connection
 from connections.pauses import note_state
 
 BUDGETED = ("read", "write")  # signing in and long polls are rare, and must not wait behind a backfill
 FIELDS_SECONDS = 600.0  # how long field metadata is believed; "refresh" in the UI asks anew
-LEASE_SECONDS = 30.0  # longer than a sign-in with its time-outs; a worker that died holds it no longer
-WAIT_FOR_TOKEN = 15.0  # how long others wait for the one that signs in
-POLL_SECONDS = 0.2
-STATE, LEASE = "state", "renewing"  # keys of Connection.facts
-TOKEN_COLUMNS = ("kind", "address", "settings", "secrets", "tokens", "facts")
 
 CallHook = Callable[[str, int, float], None]
 
@@ -127,7 +119,7 @@ def open_connector(
             connection.address,
             name=connection.name,
             read_timeout=settings.REMOTE_TIMEOUT_SECONDS,
-            secrets=[*secrets.values(), *_texts(tokens.current())],
+            secrets=[*secrets.values(), *secret_texts(tokens.current())],
             before_call=before_call,
             on_call=on_call,
             on_limit=asked_to_wait,
@@ -186,7 +178,7 @@ def delivery_reader(connection: Connection) -> Connector:
     kind = _kind_of(connection)
     held: dict[str, Any] = connection.secrets or {}  # type: ignore[assignment]  # decrypted JSON, not the column's text
     nothing: Any = _Nothing()
-    tokens: Any = _KnownTokens(_stored(connection))
+    tokens: Any = _KnownTokens(stored_tokens(connection))
     return kind(
         Context(
             name=connection.name,
@@ -200,21 +192,6 @@ def delivery_reader(connection: Connection) -> Connector:
     )
 
 
-def _texts(tokens: dict[str, Any] | None) -> list[str]:
-    """The texts in a token answer that are secret: which ones is for the vendor to say, so all but plain words."""
-    return [v for v in (tokens or {}).values() if isinstance(v, str) and len(v) >= 16 and not v.startswith("http")]
-
-
-@contextlib.contextmanager
-def _database(owner: int) -> Iterator[None]:
-    """Database work for a connector, which may run in a thread that nobody closes connections for."""
-    try:
-        yield
-    finally:
-        if threading.get_ident() != owner:
-            databases.close_all()
-
-
 def _pause(connection_id: int, until: float) -> None:
     _paused[connection_id] = max(until, _paused.get(connection_id, 0.0))
 
@@ -223,147 +200,10 @@ def store_retry_after(connection_id: int, after: float, owner: int | None = None
     """Let no worker call this connection for `after` seconds. A wait is never shortened."""
     _pause(connection_id, time.time() + after)
     until = timezone.now() + timedelta(seconds=after)
-    with _database(owner or threading.get_ident()):
+    with database_work(owner or threading.get_ident()):
         Connection.objects.filter(pk=connection_id).filter(
             models.Q(retry_after__isnull=True) | models.Q(retry_after__lt=until)
         ).update(retry_after=until)
-
-
-class State:
-    """What the connector keeps, in Connection.facts. Each `put` changes one key under the row's lock."""
-
-    def __init__(self, connection_id: int, owner: int) -> None:
-        self._id = connection_id
-        self._owner = owner
-
-    def get(self, key: str, default: Any = None) -> Any:
-        with _database(self._owner):
-            facts = Connection.objects.values_list("facts", flat=True).get(pk=self._id)
-        return (facts or {}).get(STATE, {}).get(key, default)
-
-    def put(self, key: str, value: Any) -> None:
-        with _database(self._owner), _locked(self._id, "facts") as row:
-            row.facts = {**row.facts, STATE: {**row.facts.get(STATE, {}), key: value}}
-            row.save(update_fields=["facts"])
-
-
-@contextlib.contextmanager
-def _locked(connection_id: int, *columns: str) -> Iterator[Connection]:
-    """These columns of the row under lock: FOR NO KEY UPDATE on PostgreSQL, on SQLite the IMMEDIATE transaction itself.
-
-    A full FOR UPDATE would hold up every commit that refers to the connection, and deadlock with a run's.
-    """
-    with transaction.atomic():
-        yield Connection.objects.select_for_update(no_key=True).only("pk", *columns).get(pk=connection_id)
-
-
-def _stored(connection: Connection) -> dict[str, Any] | None:
-    tokens: dict[str, Any] = connection.tokens  # type: ignore[assignment]  # decrypted JSON, not the column's text
-    return dict(tokens) if tokens else None
-
-
-class Passing:
-    """Tokens and state of a connector that keeps nothing."""
-
-    def __init__(self) -> None:
-        self._tokens: dict[str, Any] | None = None
-        self._facts: dict[str, Any] = {}
-        self.on_new: Callable[[str], None] = lambda secret: None
-
-    def current(self) -> dict[str, Any] | None:
-        return self._tokens
-
-    def renew(self, stale: dict[str, Any] | None, fetch: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        self._tokens = fetch()
-        for secret in _texts(self._tokens):
-            self.on_new(secret)
-        return self._tokens
-
-    def get(self, key: str, default: Any = None) -> Any:
-        return self._facts.get(key, default)
-
-    def put(self, key: str, value: Any) -> None:
-        self._facts[key] = value
-
-
-class Tokens:
-    """Access tokens in Connection.tokens. One worker at a time signs in; the others wait and take what it got.
-
-    No transaction may be open during the remote call, so the turn is a marker with an expiry in Connection.facts,
-    set and cleared in transactions of their own.
-
-    ⚑ A worker that still has the former settings neither leaves its token nor takes one: the test of the new settings
-    would meet the former account and let runs go on, as another one once that token ends.
-    """
-
-    def __init__(self, connection: Connection, owner: int) -> None:
-        self._id = connection.pk
-        self._name = connection.name
-        self._owner = owner
-        self._tokens = _stored(connection)
-        self._signs_in_with = connection.signs_in_with
-        self.on_new: Callable[[str], None] = lambda secret: None
-
-    def current(self) -> dict[str, Any] | None:
-        return self._tokens
-
-    def renew(self, stale: dict[str, Any] | None, fetch: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Tokens other than `stale`: those another worker just stored, or what `fetch` brings.
-
-        Raises its errors, and Retry where the connection was set up anew meanwhile.
-        """
-        end = time.monotonic() + WAIT_FOR_TOKEN
-        mark = random_secrets.token_hex(8)
-        while True:
-            with _database(self._owner):
-                fresh, mine = self._claim(stale, mark)
-            if fresh:
-                return self._take_over(fresh)
-            if mine:
-                break
-            if time.monotonic() > end:
-                raise Retry(f"Another worker has been signing in to {self._name}. Nothing was sent. We try again.")
-            time.sleep(POLL_SECONDS)
-        tokens = None
-        try:
-            tokens = fetch()
-        finally:
-            with _database(self._owner), _locked(self._id, *TOKEN_COLUMNS) as row:
-                self._release(row, mark, tokens)
-        return self._take_over(tokens)
-
-    def _claim(self, stale: dict[str, Any] | None, mark: str) -> tuple[dict[str, Any] | None, bool]:
-        """(tokens somebody else stored meanwhile or None, whether it is our turn to sign in)."""
-        with _locked(self._id, *TOKEN_COLUMNS) as row:
-            if row.signs_in_with != self._signs_in_with:
-                raise Retry(f"{self._name} was set up anew meanwhile. Nothing was sent. We go on as it is set up now.")
-            stored = _stored(row)
-            if stored and stored != stale:
-                return stored, False
-            lease = row.facts.get(LEASE) or {}
-            if lease.get("until", 0) > time.time():
-                return None, False
-            row.facts = {**row.facts, LEASE: {"mark": mark, "until": time.time() + LEASE_SECONDS}}
-            row.save(update_fields=["facts"])
-            return None, True
-
-    def _release(self, row: Connection, mark: str, tokens: dict[str, Any] | None) -> None:
-        changed = []
-        if (row.facts.get(LEASE) or {}).get("mark") == mark:
-            row.facts = {key: value for key, value in row.facts.items() if key != LEASE}
-            changed.append("facts")
-        if tokens is not None and row.signs_in_with == self._signs_in_with:
-            # Kept even if our turn expired: a rotated refresh token that is thrown away locks us out.
-            row.tokens = tokens  # type: ignore[assignment]
-            changed.append("tokens")
-        if changed:
-            row.save(update_fields=changed)
-
-    def _take_over(self, tokens: dict[str, Any]) -> dict[str, Any]:
-        self._tokens = dict(tokens)
-        for secret in _texts(tokens):
-            self.on_new(secret)
-        return self._tokens
 
 
 # Test connection, fields -------------------------------------------------------------------------------------

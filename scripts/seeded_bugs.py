@@ -956,10 +956,10 @@ BUGS = [
     Bug(
         "token-of-former-settings",
         "a worker leaves a token that was got with former secrets to the test of the new ones",
-        "connections/open.py",
+        "connections/kept.py",
         "        if tokens is not None and row.signs_in_with == self._signs_in_with:\n",
         "        if tokens is not None:\n",
-        ("connections/tests/test_open.py::test_a_worker_with_the_former_secrets_neither_leaves_a_token_nor_takes_one",),
+        ("connections/tests/test_kept.py::test_a_worker_with_the_former_secrets_neither_leaves_a_token_nor_takes_one",),
     ),
     Bug(
         "edit-within-a-second-lost",

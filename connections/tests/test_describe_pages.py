@@ -13,11 +13,11 @@ from django.db import connection as database
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
-from connections import open as opening
 from connections.connectors import rest_sections as sections
 from connections.connectors.rest_definition import dump, parse
 from connections.connectors.rest_inputs import texts_of
 from connections.describing import draft_of, seal_of
+from connections.kept import Passing
 from connections.models import Connection
 from connections.sandbox.base import Request, Response, Server, Standin
 from connections.sandbox.rest import PASSWORD, USER, RestStandin
@@ -542,7 +542,7 @@ class TakenElsewhereTests(DescribeCase):
 
 
 def test_a_try_keeps_nothing() -> None:
-    kept = opening.Passing()
+    kept = Passing()
     assert kept.current() is None and kept.renew(None, lambda: {"access_token": "x" * 20})
     kept.put("a", 1)
     assert kept.get("a") == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from datetime import timedelta
 
 import pytest
@@ -12,11 +11,10 @@ from django.utils import timezone
 from connections import open as opening
 from connections.connectors import all_connectors, connector_class
 from connections.connectors.base import NeedsAuthorization, NotAllowed, RateLimited, Retry
+from connections.kept import State
 from connections.models import Connection
 from connections.open import (
     FoundAnother,
-    State,
-    Tokens,
     accept_account,
     cached_fields,
     open_connector,
@@ -120,125 +118,6 @@ def test_a_wait_that_is_over_holds_nobody(site):
     row.retry_after = timezone.now() - timedelta(seconds=1)
     row.save()
     open_connector(row).check()
-
-
-# What connectors keep
-
-
-def test_facts_are_kept_key_by_key(row):
-    State(row.pk, threading.get_ident()).put("a", {"x": 1})
-    State(row.pk, threading.get_ident()).put("b", 2)
-    state = State(row.pk, threading.get_ident())
-    assert (state.get("a"), state.get("b"), state.get("c", "none")) == ({"x": 1}, 2, "none")
-
-
-def tokens_of(row):
-    return Tokens(Connection.objects.get(pk=row.pk), threading.get_ident())
-
-
-def test_a_new_token_is_stored_encrypted_and_seen_by_the_next_worker(row):
-    tokens = tokens_of(row)
-    hidden = []
-    tokens.on_new = hidden.append
-    stale = tokens.current()
-    assert tokens.renew(stale, lambda: {"access_token": "a-new-long-token"}) == {"access_token": "a-new-long-token"}
-    assert tokens.current() == tokens_of(row).current() == {"access_token": "a-new-long-token"}
-    assert hidden == ["a-new-long-token"]
-    assert opening.LEASE not in Connection.objects.get(pk=row.pk).facts
-
-
-def test_a_token_another_worker_stored_is_taken_without_a_sign_in(row):
-    early, late = tokens_of(row), tokens_of(row)
-    stale = early.current()
-    late.renew(stale, lambda: {"access_token": "theirs"})
-
-    def never():
-        raise AssertionError("signed in twice")
-
-    assert early.renew(stale, never) == {"access_token": "theirs"}
-
-
-def test_a_failed_sign_in_gives_the_turn_back(row):
-    def refused():
-        raise NeedsAuthorization("no")
-
-    tokens = tokens_of(row)
-    with pytest.raises(NeedsAuthorization):
-        tokens.renew(tokens.current(), refused)
-    assert tokens.renew(tokens.current(), lambda: {"access_token": "x"}) == {"access_token": "x"}
-
-
-def test_who_cannot_get_the_turn_waits_and_then_says_so(row, monkeypatch):
-    monkeypatch.setattr(opening, "WAIT_FOR_TOKEN", 0.0)
-    monkeypatch.setattr(opening, "POLL_SECONDS", 0.001)
-    row.facts = {opening.LEASE: {"mark": "other", "until": time.time() + 30}}
-    row.save()
-    tokens = tokens_of(row)
-    with pytest.raises(Retry, match="signing in"):
-        tokens.renew(tokens.current(), lambda: {"access_token": "x"})
-    row.facts = {opening.LEASE: {"mark": "dead worker", "until": time.time() - 1}, "state": {"kept": 1}}
-    row.save()
-    assert tokens.renew(tokens.current(), lambda: {"access_token": "x"}) == {"access_token": "x"}
-    assert Connection.objects.get(pk=row.pk).facts == {"state": {"kept": 1}}
-
-
-def test_while_one_worker_signs_in_no_other_does(row, monkeypatch):
-    monkeypatch.setattr(opening, "WAIT_FOR_TOKEN", 0.0)
-    monkeypatch.setattr(opening, "POLL_SECONDS", 0.001)
-    first, second = tokens_of(row), tokens_of(row)
-    stale = first.current()
-    fetched = []
-
-    def fetch():
-        fetched.append(1)
-        with pytest.raises(Retry, match="signing in"):
-            second.renew(stale, fetch)
-        return {"access_token": "new"}
-
-    first.renew(stale, fetch)
-    assert second.renew(stale, fetch) == {"access_token": "new"}
-    assert fetched == [1]
-
-
-def test_a_sign_in_that_took_too_long_is_kept_but_does_not_end_the_next_ones_turn(row):
-    first, second = tokens_of(row), tokens_of(row)
-    stale = first.current()
-
-    def slow():
-        Connection.objects.update(facts={opening.LEASE: {"mark": "second", "until": time.time() + 30}})
-        return {"refresh_token": "rotated"}
-
-    assert first.renew(stale, slow) == {"refresh_token": "rotated"}
-    assert Connection.objects.get().facts[opening.LEASE]["mark"] == "second"
-    assert second.renew(stale, slow) == {"refresh_token": "rotated"}
-
-
-def test_a_worker_with_the_former_secrets_neither_leaves_a_token_nor_takes_one(row):
-    """The test of the new ones would meet the former account, and find nothing changed."""
-    during, after = tokens_of(row), tokens_of(row)
-    stale = during.current()
-
-    def set_up_anew():
-        Connection.objects.update(secrets={"api_token": "of another account"}, tokens={})
-        return {"access_token": "got with the former ones"}
-
-    assert during.renew(stale, set_up_anew) == {"access_token": "got with the former ones"}
-    stored = Connection.objects.get()
-    assert not stored.tokens and opening.LEASE not in stored.facts
-    tokens_of(row).renew(None, lambda: {"access_token": "got with the new ones"})
-    with pytest.raises(Retry, match="set up anew"):
-        after.renew(stale, set_up_anew)
-
-
-def test_a_token_is_kept_where_only_those_who_may_send_to_us_changed(row):
-    tokens = tokens_of(row)
-
-    def meanwhile():
-        Connection.objects.update(settings={"webhook_senders": "203.0.113.0/24"})
-        return {"refresh_token": "rotated"}
-
-    tokens.renew(tokens.current(), meanwhile)
-    assert tokens_of(row).current() == {"refresh_token": "rotated"}
 
 
 # Test connection
