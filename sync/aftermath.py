@@ -13,8 +13,8 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from sync import hints
-from sync.commit import save_questions
 from sync.models import ChangedRecord, Conflict, Instruction, Link, Operation
+from sync.questions import save_questions
 from sync.rows import change, fetch
 from sync.session import SIDES, Session
 

@@ -12,8 +12,8 @@ from typing import Any
 from connections.connectors.base import Record
 from mappings.compiled import CompiledRule
 from sync import hints
-from sync.commit import Decided, rule_of
 from sync.creates_under_way import WAITS_FOR_A_PERSON
+from sync.decided import Decided, rule_of
 from sync.merge import OTHER, is_empty
 from sync.models import Instruction, Link
 from sync.plan import LinkPlan

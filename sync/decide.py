@@ -12,8 +12,8 @@ from django.utils import timezone
 from connections.connectors.base import ConnectorError, Record
 from mappings.models import Mapping as SyncMapping
 from sync import asked, hints, merged, parking, returned
-from sync.commit import Decided, audit_entry
 from sync.creates_under_way import unanswered
+from sync.decided import Decided, audit_entry
 from sync.edit_times import edit_times, exact_times, since_when
 from sync.lease import LeaseLost
 from sync.matching import same_thing

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from connections.connectors.base import Record, WriteResult
-from sync.commit import rule_of
+from sync.decided import rule_of
 from sync.merge import MISSING, is_empty
 from sync.models import Instruction, Operation
 from sync.read_back import base_after_write

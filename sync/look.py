@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from sync import hints, schema_watch
 from sync.brakes import SAMPLES
-from sync.commit import Decided
 from sync.decide import decide
+from sync.decided import Decided
 from sync.matching import Unlinked
 from sync.merge import OTHER
 from sync.models import ChangedRecord, Link

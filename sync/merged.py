@@ -7,7 +7,7 @@ otherwise is an ordinary edit of its side.
 from __future__ import annotations
 
 from sync import asked
-from sync.commit import Decided, audit_entry
+from sync.decided import Decided, audit_entry
 from sync.identities import known_things
 from sync.merge import OTHER
 from sync.models import Link

@@ -13,7 +13,7 @@ from connections.connectors.base import Change, WriteResult
 from connections.overwrites import over_others
 from sync import clobbers
 from sync.aftermath import Aftermath
-from sync.commit import audit_entry, label_of
+from sync.decided import audit_entry, label_of
 from sync.merge import OTHER
 from sync.models import AuditEntry, Conflict, Operation
 from sync.session import Session

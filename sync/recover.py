@@ -28,12 +28,14 @@ from connections.connectors.base import (
 )
 from sync import audit, clobbers, late
 from sync.aftermath import Aftermath, release, tell_asker
-from sync.commit import audit_entry, end_question, label_of, rule_of, save_links, save_questions
+from sync.commit import save_links
+from sync.decided import audit_entry, label_of, rule_of
 from sync.lease import LeaseLost
 from sync.merge import MISSING, counterpart, unsure_of
 from sync.models import AuditEntry, Conflict, Instruction, Operation, Run
 from sync.overwritten import ask_about, edits_overwritten, entry_about, replaced_by
 from sync.probes import PROBE_AGAIN, plan_again, waits_for_hidden
+from sync.questions import end_question, save_questions
 from sync.read import SideFailed
 from sync.recover_creates import probe_create
 from sync.rows import save_rows, select

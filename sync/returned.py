@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sync import asked
-from sync.commit import Decided, audit_entry
+from sync.decided import Decided, audit_entry
 from sync.merge import OTHER
 from sync.models import Link, Operation
 from sync.rows import select

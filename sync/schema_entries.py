@@ -13,9 +13,9 @@ from django.utils import timezone
 
 from mappings.compiled import CompiledMapping
 from sync import audit, clobbers, hints
-from sync.commit import save_questions
 from sync.models import AuditEntry, ChangedRecord, Conflict, Link, SchemaFinding
 from sync.parking import let_go
+from sync.questions import save_questions
 from sync.rows import save_rows
 from sync.schema import LATER, Finding, gravest
 from sync.session import SIDES, Session

@@ -23,10 +23,11 @@ from connections.models import Connection
 from connections.pauses import note_state
 from sync import causes, clobbers, hints
 from sync.aftermath import Aftermath, ring, tell_asker
-from sync.commit import audit_entry, heed, label_of, rule_of
 from sync.creates_under_way import WAITS_FOR_A_PERSON
+from sync.decided import audit_entry, label_of, rule_of
 from sync.merge import OTHER, unsure_of
 from sync.models import AuditEntry, Conflict, Instruction, Operation
+from sync.questions import heed
 from sync.rows import save_rows
 from sync.session import Session
 

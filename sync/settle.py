@@ -18,7 +18,8 @@ from mappings.compiled import CompiledRule
 from mappings.transforms.base import CannotExpress
 from sync import audit, clobbers
 from sync.aftermath import Aftermath
-from sync.commit import audit_entry, end_question, label_of, rule_of, save_links, take_over_read
+from sync.commit import save_links, take_over_read
+from sync.decided import audit_entry, label_of, rule_of
 from sync.earlier_creates import as_found, as_sent_then, is_repeated
 from sync.echo import proves_echo
 from sync.edit_times import shows_all
@@ -26,6 +27,7 @@ from sync.identities import note_records
 from sync.merge import MISSING, OTHER, counterpart, is_empty
 from sync.models import AuditEntry, Conflict, Instruction, Link, Operation
 from sync.overwritten import ask_about, edits_overwritten
+from sync.questions import end_question
 from sync.read import settled_mark, settles
 from sync.read_back import base_after_write
 from sync.rows import save_rows

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from connections.connectors.base import Record
 from sync import audit, hints
-from sync.commit import audit_entry, operation_row
+from sync.commit import operation_row
 from sync.creates_under_way import (
     WAITS_FOR_A_PERSON,
     Unclear,
@@ -26,6 +26,7 @@ from sync.creates_under_way import (
     unanswered,
     unclear_creates,
 )
+from sync.decided import audit_entry
 from sync.identities import known_things, known_twins, note_records, things_of
 from sync.matching import Fits, Unlinked, close_subjects, forget, look_up, note_match_keys
 from sync.merge import OTHER

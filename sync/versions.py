@@ -7,8 +7,8 @@ from typing import Any
 from django.db import transaction
 
 from sync import audit, hints, parking
-from sync.commit import end_with_its_rule, save_questions
 from sync.models import Conflict, Link, MappingState
+from sync.questions import end_with_its_rule, save_questions
 from sync.rows import save_rows
 from sync.session import SIDES, Session
 
