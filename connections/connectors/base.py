@@ -15,7 +15,7 @@ option         str, the option's name as people see it
 set            list of distinct str, sorted
 person         e-mail address in lower case; "id:<account id>" where the address is hidden;
                "queue:<name>" where a group owns the record
-number         int or float
+number         int or float; a whole one is an int, see numbers.py
 boolean        bool
 date           "YYYY-MM-DD"
 datetime       "YYYY-MM-DDTHH:MM:SS[.ffffff]Z", UTC

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from connections.connectors.numbers import plain
+
 TEXT_LENGTH = 255  # summary and single-line custom fields
 DOCUMENT_LENGTH = 32_767
 CUSTOM = "com.atlassian.jira.plugin.system.customfieldtypes:"
@@ -140,7 +142,7 @@ def person(user: Any) -> str | None:
 def number(value: Any) -> int | float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    return plain(value)
 
 
 def text(value: Any) -> str | None:

@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from connections.connectors.base import Refused
+from connections.connectors.numbers import plain
 from connections.connectors.rest_definition import FieldDefinition, OptionDefinition, Times
 
 MOMENT = "%Y-%m-%dT%H:%M:%S"
@@ -112,7 +113,7 @@ def _number(raw: Any) -> int | float:
         raw = int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
     if isinstance(raw, bool) or not isinstance(raw, int | float) or not math.isfinite(raw):
         raise ValueError(f"{_short(raw)} is no number")
-    return int(raw) if isinstance(raw, float) and raw.is_integer() and abs(raw) < 2**53 else raw
+    return plain(raw)
 
 
 def _boolean(raw: Any) -> bool:

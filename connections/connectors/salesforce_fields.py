@@ -12,6 +12,7 @@ from typing import Any
 
 from connections.connectors import salesforce_soql as soql
 from connections.connectors.base import Field, Option, Record, Retry, Values
+from connections.connectors.numbers import plain
 
 KINDS = {
     "boolean": "boolean",
@@ -205,7 +206,7 @@ def plain_value(column: Column, raw: Any) -> Any:
     if kind == "number":
         if column.integral and float(raw) == int(float(raw)):
             return int(float(raw))
-        return raw if isinstance(raw, int | float) else float(raw)
+        return plain(raw if isinstance(raw, int | float) else float(raw))
     if kind == "datetime":
         return moment(raw)
     if kind == "date":

@@ -21,6 +21,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 
 from connections.connectors.base import Field
+from connections.connectors.numbers import plain
 from connections.connectors.sql_room import DOUBLE, SINGLE, Room, shortest_single
 from connections.connectors.untrusted_json import parse_json
 
@@ -99,7 +100,7 @@ def number(raw: Any) -> int | float:
     if isinstance(raw, float):
         if not math.isfinite(raw):
             raise Untellable("not a finite number")
-        return int(raw) if raw.is_integer() and abs(raw) < 2**53 else raw
+        return plain(raw)
     exact = Decimal(str(raw))
     if not exact.is_finite():
         raise Untellable("not a finite number")

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from connections.connectors.base import Field, Option, Record
+from connections.connectors.numbers import plain
 
 CUSTOM = "custom_"  # a custom field's path: custom_360001234
 ACCOUNT, QUEUE = "id:", "queue:"
@@ -231,7 +232,7 @@ def _number(raw: Any) -> int | float:
     if isinstance(raw, bool) or not isinstance(raw, int | float | str):
         raise ValueError("no number")
     value = float(raw)
-    return int(value) if value.is_integer() else value
+    return plain(value)
 
 
 def _text(raw: Any) -> str:
