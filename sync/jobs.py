@@ -20,14 +20,18 @@ from connections.connectors.base import Hint
 from mappings.models import Mapping
 from sync import audit, hints
 from sync.echo import ECHO_SECONDS, proves_echo, told_by
-from sync.models import Link, Operation, Run
+from sync.models import Link, MappingState, Operation, Run
 from sync.rows import fetch
 from sync.session import SIDES
+from sync.standing import reads_everything
 
 log = logging.getLogger("sync")
 
 # While a ring waits in the queue another one adds nothing. Shorter than the sweep, so a lost job costs no more.
 RING_SECONDS = 3
+# First runs and comparisons after a restore read everything in one job, a million records too: they keep no place to go
+# on from. Another worker takes over what died as soon as its lease ends; this only ends what hangs.
+LONGEST_SECONDS = {"bulk": 24 * 3600}
 # The first edit of a record goes at once; further ones within this time of our last look are looked at together.
 COLLECT = timedelta(seconds=1)
 
@@ -65,7 +69,8 @@ def enqueue(queue: str, function: str, *args: Any) -> None:
         target = django_rq.get_queue(queue)
         mark = f"rung:{function}:{':'.join(map(str, args))}"
         if target.connection.set(mark, 1, nx=True, ex=RING_SECONDS):
-            target.enqueue_call(function, args=args, result_ttl=0, failure_ttl=86400)
+            longest = LONGEST_SECONDS.get(queue)
+            target.enqueue_call(function, args=args, timeout=longest, result_ttl=0, failure_ttl=86400)
     except (RedisError, OSError) as problem:
         log.warning("the queue %s cannot be reached: %s", queue, problem)
 
@@ -81,6 +86,9 @@ def run_mapping(mapping_id: int, queue: str = "live") -> str:
     from sync import engine
 
     _heard("sync.jobs.run_mapping", mapping_id, queue)
+    if queue == "live" and reads_everything(MappingState.objects.filter(mapping=mapping_id).first()):
+        wake(mapping_id, "bulk")  # nobody's live edits wait behind it, and it may take as long as it needs
+        return "handed on"
     kind = Run.Kind.LIVE if queue == "live" else Run.Kind.POLL
     outcome = engine.run(mapping_id, kind=kind, lane="live" if queue == "live" else "backfill")
     if outcome.state in ("done", "lost") and hints.any_due(mapping_id):

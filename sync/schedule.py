@@ -15,7 +15,7 @@ from mappings.models import Mapping
 from sync import audit, turns
 from sync.jobs import enqueue
 from sync.models import ChangedRecord, MappingState, Operation, Verification, VerifiedDifference
-from sync.standing import outdated, stands_still, waits_for_a_person
+from sync.standing import outdated, reads_everything, stands_still, waits_for_a_person
 
 
 def due_mappings() -> list[tuple[int, str]]:
@@ -40,8 +40,7 @@ def due_mappings() -> list[tuple[int, str]]:
         state = states.get(mapping.pk)
         if _stands_still(mapping, state, now):
             continue
-        compare = state is not None and state.halt == MappingState.Halt.RESTORED and state.compared_at is None
-        if state is None or compare or (state.approved_at is None and not state.halt) or outdated(state):
+        if state is None or reads_everything(state) or outdated(state):
             found.append((mapping.pk, "bulk"))
             continue
         if waits_for_a_person(state) or turns.off_schedule(mapping.in_force, state, now):

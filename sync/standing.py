@@ -54,6 +54,14 @@ def waits_for_a_person(state: MappingState) -> bool:
     return state.halt in (Halt.BRAKE, Halt.APPROVAL) or (state.halt == Halt.RESTORED and state.compared_at is not None)
 
 
+def reads_everything(state: MappingState | None) -> bool:
+    """Whether the next run is a first one, or the comparison after a restore: minutes or hours in one job."""
+    Halt = MappingState.Halt
+    if state is None or (state.halt == Halt.RESTORED and state.compared_at is None):
+        return True
+    return state.approved_at is None and state.halt in ("", Halt.CONNECTION)
+
+
 def outdated(state: MappingState) -> bool:
     """Whether the numbers that wait for approval are of an older version than the published one, or shown by no run."""
     if state.halt == MappingState.Halt.BRAKE or not waits_for_a_person(state):
