@@ -15,6 +15,7 @@ GUARDS = "sync/tests/test_engine_guards.py"
 INBOX = "sync/tests/test_engine_inbox.py"
 NEWEST = "sync/tests/test_engine_newest.py"
 RETEST = "sync/tests/test_retest.py"
+SCHEMA_LOOKS = "sync/tests/test_engine_schema_looks.py"
 MERGE_LAWS = "sync/tests/test_merge_properties.py"
 PLAN_LAWS = "sync/tests/test_plan_properties.py"
 
@@ -38,6 +39,22 @@ BUGS = [
         'since = f"updated >= {watermark}"',
         'since = f"updated > {watermark}"',
         ("connections/tests/test_connector_jira.py",),
+    ),
+    Bug(
+        "look-of-another-mapping-not-judged",
+        "a changed field that another mapping looked into is merged here as if it were the old one",
+        "sync/schema_watch.py",
+        "        judge(session, looks)\n        return True\n",
+        "        return True\n",
+        (SCHEMA_LOOKS,),
+    ),
+    Bug(
+        "look-without-an-answer-believed",
+        "a look that was not answered counts as one, and the hint of an edit in a hidden field goes",
+        "sync/schema_watch.py",
+        "    return answered\n",
+        "    return True\n",
+        (SCHEMA_LOOKS,),
     ),
     Bug(
         "poll-exclusive-salesforce",

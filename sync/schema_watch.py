@@ -135,23 +135,27 @@ def listed(session: Session, side: str) -> None:
 
 
 def suspect(session: Session, side: str, odd: Mapping[str, str] = NOTHING_ODD, sure: bool = False) -> bool:
-    """Look at once; if the last look is from a moment ago and nothing is `sure`, soon. Returns whether it was looked.
+    """Look at once; if the last look is from a moment ago and nothing is `sure`, soon. Returns whether it is known now
+    what the system lists.
 
     `odd`: what a read does not show, or shows in another form, as SchemaLook keeps it.
     """
     looks = _looks(session)
     look, now = looks[side], timezone.now()
     if odd and odd.keys() <= look.odd.keys():
-        return True  # looked into before: the system lists them, these records do not have them
+        # Looked into before: the system lists them, and these records do not have them. ⚑ Or another mapping looked, or
+        # a run that broke off, and what is listed now was not judged here.
+        judge(session, looks)
+        return True
     if not sure and look.looked_at is not None and now - look.looked_at < timedelta(seconds=LOOK_AGAIN_SECONDS):
         soon = look.looked_at + timedelta(seconds=LOOK_AGAIN_SECONDS)
         SchemaLook.objects.filter(pk=look.pk, due_at__gt=soon).update(due_at=soon)
         return False
     session.lease.renew()
-    take_look(look, session.connectors[side], session.object_type(side), session.scope(side), odd)
+    answered = take_look(look, session.connectors[side], session.object_type(side), session.scope(side), odd)
     session.lease.renew()
     judge(session, looks)
-    return True
+    return answered
 
 
 def look_now(mapping: SyncMapping) -> bool:
@@ -221,8 +225,8 @@ def take_look(
     scope: Mapping[str, Any],
     odd: Mapping[str, str] = NOTHING_ODD,
     strict: bool = False,
-) -> None:
-    """Ask for the fields and keep them; one asker at a time. `odd`: as in `suspect`.
+) -> bool:
+    """Ask for the fields and keep them; one asker at a time. Returns whether it was answered. `odd`: as in `suspect`.
 
     What the system does not answer changes nothing: the last list is believed, and it is asked again soon. `strict`:
     raise its ConnectorError then.
@@ -233,7 +237,7 @@ def take_look(
     )
     if not claimed:
         look.refresh_from_db()
-        return
+        return False
     found: Sequence[Field] = ()
     try:
         found = connector.described(object_type, scope)
@@ -247,7 +251,7 @@ def take_look(
             soon = now + timedelta(seconds=LOOK_AGAIN_SECONDS)
             SchemaLook.objects.filter(pk=look.pk).update(due_at=soon)
     if not found:
-        return
+        return False
     look.fields = [asdict(one) for one in found]
     look.digest = hashlib.sha256(json.dumps(look.fields, sort_keys=True).encode()).hexdigest()
     there = {one.path for one in found}
@@ -255,6 +259,7 @@ def take_look(
     look.odd = {**gone, **{path: "listed" if path in there else how for path, how in odd.items()}}
     look.looked_at, look.due_at = now, now + timedelta(seconds=LOOK_SECONDS)
     look.save(update_fields=["fields", "digest", "odd", "looked_at", "due_at"])
+    return True
 
 
 def fields_of(look: SchemaLook) -> list[Field]:

@@ -25,47 +25,18 @@ from sync.models import AuditEntry, ChangedRecord, Conflict, Link, MappingState,
 from sync.session import open_session
 from sync.tests.conftest import DEFAULT_RULES, Pair, build_pair, rule
 from sync.tests.engine_cases import live
+from sync.tests.schema_cases import DONE, LATE, OPEN, entry, knowing, later, linked, much_later
 from sync.views import _schema
 
 pytestmark = pytest.mark.django_db
 
 SIDES = ("left", "right")
 OTHER = {"left": "right", "right": "left"}
-OPEN, DONE, LATE = (Option(name, name) for name in ("open", "done", "late"))
 
 
 @pytest.fixture
 def known(pair: Pair) -> Pair:
-    """The version knows everything that the systems say of their fields; both were looked at a while ago."""
-    options = ["open", "done", "late"]
-    rules = [
-        rule("title", "title", left={"required": True}, right={"required": True}),
-        rule("body", "body", left={"max_length": 1000}, right={"max_length": 1000}),
-        rule("status", "status", "option", left={"options": options}, right={"options": options}),
-        rule("labels", "labels", "set", policy="merge_sets"),
-        rule("amount", "amount", "number", policy="newest"),
-    ]
-    pair.publish(rules=rules)
-    for world in (pair.left, pair.right):
-        world.change("status", options=(OPEN, DONE, LATE))
-    return pair
-
-
-def linked(pair: Pair, **values: Any) -> tuple[dict[str, str], Link]:
-    known = {"body": "b", "status": "open", "amount": 1, "labels": ["x"], **values}
-    left, right, link = pair.linked(**known)
-    later(pair)
-    return {"left": left, "right": right}, link
-
-
-def later(pair: Pair) -> None:
-    """Time has passed since the last look, and no look by the clock is due yet."""
-    now = timezone.now()
-    SchemaLook.objects.update(looked_at=now - timedelta(minutes=5), due_at=now + timedelta(minutes=5))
-
-
-def much_later(pair: Pair) -> None:
-    SchemaLook.objects.update(looked_at=timezone.now() - timedelta(hours=1), due_at=timezone.now())
+    return knowing(pair)
 
 
 def world(pair: Pair, side: str) -> World:
@@ -75,12 +46,6 @@ def world(pair: Pair, side: str) -> World:
 
 def ours(pair: Pair) -> list[LogLine]:
     return [line for one in (pair.left, pair.right) for line in one.log if line.by == US]
-
-
-def entry(pair: Pair) -> Conflict:
-    (one,) = pair.open_conflicts()
-    assert one.kind == "schema" and one.link is None
-    return one
 
 
 def never_emptied(pair: Pair) -> None:

@@ -1,0 +1,86 @@
+"""What a look at the fields tells, and for whom: nothing is merged, taken or given up before it was judged here."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from connections.connectors.base import Retry
+from connections.connectors.memory import MemoryConnector, World
+from sync import schema_watch
+from sync.models import Link, SchemaLook
+from sync.session import Session
+from sync.tests.conftest import Pair, build_pair
+from sync.tests.engine_cases import live
+from sync.tests.schema_cases import entry, knowing, later, linked
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def known(pair: Pair) -> Pair:
+    return knowing(pair)
+
+
+def test_what_another_mapping_looked_into_is_judged_before_it_is_merged(known: Pair) -> None:
+    other = build_pair("Other", known.left, World("Third"))
+    other.approve()
+    known.publish(rules=known.mapping.published.document["rules"])
+    ids, _ = linked(known)
+    other.quiet()
+    third = Link.objects.get(mapping=other.mapping).right_id
+    assert third
+    later(known)
+    known.left.change("body", kind="number")
+    known.left.edit(ids["left"], body=5)
+    for one in (known, other):
+        one.run()
+        assert entry(one).code == "type_changed"
+    assert other.right.value(third, "body") == known.right.value(ids["right"], "body") == "b"
+
+
+def test_a_look_that_broke_off_before_it_was_judged_is_judged_by_the_next_run(
+    known: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids, _ = linked(known)
+    known.left.change("body", kind="number")
+    known.left.edit(ids["left"], body=5)
+
+    def killed(*judged: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(schema_watch, "judge", killed)
+        known.run()
+    known.run()
+    assert known.right.value(ids["right"], "body") == "b" and entry(known).code == "type_changed"
+
+
+@pytest.mark.parametrize("why", ["another run is at it", "not answered"])
+def test_a_look_without_a_list_tells_nothing_and_the_edit_waits(
+    known: Pair, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    ids, _ = linked(known)
+    looks = schema_watch._looks
+
+    def claimed_by_another(session: Session) -> dict[str, SchemaLook]:
+        found = looks(session)
+        SchemaLook.objects.update(due_at=timezone.now() + timedelta(minutes=10))
+        return found
+
+    def unanswered(*where: object) -> None:
+        raise Retry("no answer")
+
+    with monkeypatch.context() as patch:
+        if why == "not answered":
+            patch.setattr(MemoryConnector, "described", unanswered)
+        else:
+            patch.setattr(schema_watch, "_looks", claimed_by_another)
+        known.left.hidden = {"body"}
+        known.left.edit(ids["left"], body="meanwhile")
+        known.run()
+    known.left.hidden = set()
+    live(known, rounds=1)
+    assert known.right.value(ids["right"], "body") == "meanwhile", "no bell and no list tells of it again"
