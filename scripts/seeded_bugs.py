@@ -49,6 +49,14 @@ BUGS = [
         (SCHEMA_LOOKS,),
     ),
     Bug(
+        "look-about-other-records-believed",
+        "a look because some records never had the field counts as one about the field that is hidden, or retyped, now",
+        "sync/schema_watch.py",
+        '    return known is not None and how in ("unshown", known.removeprefix(LISTED))\n',
+        "    return known is not None\n",
+        (SCHEMA_LOOKS,),
+    ),
+    Bug(
         "look-without-an-answer-believed",
         "a look that was not answered counts as one, and the hint of an edit in a hidden field goes",
         "sync/schema_watch.py",

@@ -105,8 +105,8 @@ class SchemaLook(models.Model):
     looked_at = models.DateTimeField(null=True, blank=True)  # last answer
     fields = models.JSONField(default=list, blank=True)  # connectors.base.Field as dicts
     digest = models.CharField(max_length=64, blank=True)  # of `fields`; "" before the first answer
-    # Fields that no record of a read showed, or showed in another form, and what came of looking into it:
-    # {path: "listed", else "hidden" where the records name it as such, else "strange"}
+    # Fields that no record of a read showed, or showed in another form, and what came of looking into it: {path:
+    # "unshown", "hidden" where the records name it as such, "strange" for another form; "listed …" if it is listed}
     odd = models.JSONField(default=dict, blank=True)
 
     class Meta:

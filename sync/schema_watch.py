@@ -38,6 +38,7 @@ LOOK_SECONDS = 600
 # What answers tell is looked into at once, but no more often: a system that refuses values all day is not asked for
 # its fields with every one of them.
 LOOK_AGAIN_SECONDS = 60
+LISTED = "listed "  # before what was odd about a field, see SchemaLook.odd: the system lists it all the same
 NOTHING_ODD: Mapping[str, str] = MappingProxyType({})
 
 Result = TypeVar("Result")
@@ -78,7 +79,7 @@ def noticed(session: Session, reading: Reading) -> dict[str, frozenset[str]]:
 
 
 def _odd(session: Session, side: str, records: Sequence[Record]) -> dict[str, str]:
-    """{path: "hidden" where the records name it as such, else "strange"}"""
+    """{path: "unshown" by every record, "hidden" where they name it as such, "strange" where it has another form}"""
     if not records:
         return {}
     still = session.compiled.still
@@ -91,8 +92,8 @@ def _odd(session: Session, side: str, records: Sequence[Record]) -> dict[str, st
             path for path, value in record.values.items() if path in kinds and not schema.fits(kinds[path], value)
         )
     hidden = frozenset[str]().union(*(record.unreadable for record in records))
-    odd = (set(session.paths(side)) - shown) | strange
-    return {path: "hidden" if path in hidden - shown else "strange" for path in odd}
+    unshown = set(session.paths(side)) - shown
+    return {path: "hidden" if path in hidden else "unshown" for path in unshown} | dict.fromkeys(strange, "strange")
 
 
 def refused(session: Session, side: str, paths: Collection[str]) -> None:
@@ -142,7 +143,7 @@ def suspect(session: Session, side: str, odd: Mapping[str, str] = NOTHING_ODD, s
     """
     looks = _looks(session)
     look, now = looks[side], timezone.now()
-    if odd and odd.keys() <= look.odd.keys():
+    if odd and all(_looked_into(look, path, how) for path, how in odd.items()):
         # Looked into before: the system lists them, and these records do not have them. ⚑ Or another mapping looked, or
         # a run that broke off, and what is listed now was not judged here.
         judge(session, looks)
@@ -156,6 +157,12 @@ def suspect(session: Session, side: str, odd: Mapping[str, str] = NOTHING_ODD, s
     session.lease.renew()
     judge(session, looks)
     return answered
+
+
+def _looked_into(look: SchemaLook, path: str, how: str) -> bool:
+    """⚑ A look because some records never had the field says nothing about one that is hidden now, or retyped."""
+    known = look.odd.get(path)
+    return known is not None and how in ("unshown", known.removeprefix(LISTED))
 
 
 def look_now(mapping: SyncMapping) -> bool:
@@ -255,8 +262,8 @@ def take_look(
     look.fields = [asdict(one) for one in found]
     look.digest = hashlib.sha256(json.dumps(look.fields, sort_keys=True).encode()).hexdigest()
     there = {one.path for one in found}
-    gone = {path: how for path, how in look.odd.items() if path not in there}
-    look.odd = {**gone, **{path: "listed" if path in there else how for path, how in odd.items()}}
+    gone = {path: how.removeprefix(LISTED) for path, how in look.odd.items() if path not in there}
+    look.odd = {**gone, **{path: LISTED + how if path in there else how for path, how in odd.items()}}
     look.looked_at, look.due_at = now, now + timedelta(seconds=LOOK_SECONDS)
     look.save(update_fields=["fields", "digest", "odd", "looked_at", "due_at"])
     return True

@@ -14,7 +14,7 @@ from sync.models import Link, SchemaLook
 from sync.session import Session
 from sync.tests.conftest import Pair, build_pair
 from sync.tests.engine_cases import live
-from sync.tests.schema_cases import entry, knowing, later, linked
+from sync.tests.schema_cases import entry, knowing, later, linked, much_later
 
 pytestmark = pytest.mark.django_db
 
@@ -84,3 +84,39 @@ def test_a_look_without_a_list_tells_nothing_and_the_edit_waits(
     known.left.hidden = set()
     live(known, rounds=1)
     assert known.right.value(ids["right"], "body") == "meanwhile", "no bell and no list tells of it again"
+
+
+def looked_into_for_a_bare_record(pair: Pair) -> str:
+    """Another pair than the one that is returned never had the field, and the list says that this is all."""
+    ids, _ = linked(pair)
+    bare = pair.left.add(title="Bare", ref="B1")
+    del pair.left.records[bare].values["body"]
+    pair.quiet()
+    later(pair)
+    pair.left.edit(bare, status="done")
+    pair.ring("left", bare)
+    live(pair)
+    later(pair)
+    return ids["left"]
+
+
+def test_an_edit_in_a_hidden_field_waits_although_a_look_found_that_other_records_lack_it(known: Pair) -> None:
+    edited = looked_into_for_a_bare_record(known)
+    known.left.hidden = {"body"}
+    known.left.edit(edited, body="meanwhile")
+    known.ring("left", edited)
+    live(known, rounds=1)
+    known.left.hidden = set()
+    much_later(known)
+    live(known)
+    assert known.right.value(Link.objects.get(left_id=edited).right_id or "", "body") == "meanwhile"
+
+
+def test_another_form_is_looked_into_although_a_look_found_that_other_records_lack_the_field(known: Pair) -> None:
+    edited = looked_into_for_a_bare_record(known)
+    known.left.change("body", kind="number")
+    known.left.edit(edited, body=5)
+    known.ring("left", edited)
+    live(known, rounds=1)
+    assert known.right.value(Link.objects.get(left_id=edited).right_id or "", "body") == "b"
+    assert entry(known).code == "type_changed"
