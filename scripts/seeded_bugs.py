@@ -57,6 +57,14 @@ BUGS = [
         (SCHEMA_LOOKS,),
     ),
     Bug(
+        "found-put-right-without-a-list",
+        "while the fields for a new scope are not listed, what was found ends, and a retyped field is written again",
+        "sync/schema_watch.py",
+        "else one.side not in lists_now)",
+        "else False)",
+        (SCHEMA_LOOKS,),
+    ),
+    Bug(
         "look-without-an-answer-believed",
         "a look that was not answered counts as one, and the hint of an edit in a hidden field goes",
         "sync/schema_watch.py",

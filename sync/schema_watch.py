@@ -288,9 +288,13 @@ def judge(session: Session, looks: Mapping[str, SchemaLook]) -> bool:
         return False
     lists_now = {side: fields_of(look) for side, look in looks.items() if look.digest}
     unreadable = {side: _hidden(look) for side, look in looks.items()}
-    kept = [one for one in session.findings if one.subject.startswith("scope:")]
-    if judged.partition("|")[0] != str(session.version.pk):
-        kept = []  # another version may filter otherwise
+    same_version = judged.partition("|")[0] == str(session.version.pk)
+    kept = [
+        one
+        for one in session.findings
+        # Another version may filter otherwise. ⚑ Of a side that was never listed like this nothing is put right.
+        if (same_version if one.subject.startswith("scope:") else one.side not in lists_now)
+    ]
     found = schema.compare(session.version.document, lists_now, unreadable)
     retry = _changed_sides(judged, mark)
     return _store(session, [*kept, *found], mark, retry)

@@ -24,6 +24,10 @@ def known(pair: Pair) -> Pair:
     return knowing(pair)
 
 
+def unanswered(*where: object) -> None:
+    raise Retry("no answer")
+
+
 def test_what_another_mapping_looked_into_is_judged_before_it_is_merged(known: Pair) -> None:
     other = build_pair("Other", known.left, World("Third"))
     other.approve()
@@ -69,9 +73,6 @@ def test_a_look_without_a_list_tells_nothing_and_the_edit_waits(
         found = looks(session)
         SchemaLook.objects.update(due_at=timezone.now() + timedelta(minutes=10))
         return found
-
-    def unanswered(*where: object) -> None:
-        raise Retry("no answer")
 
     with monkeypatch.context() as patch:
         if why == "not answered":
@@ -120,3 +121,24 @@ def test_another_form_is_looked_into_although_a_look_found_that_other_records_la
     live(known, rounds=1)
     assert known.right.value(Link.objects.get(left_id=edited).right_id or "", "body") == "b"
     assert entry(known).code == "type_changed"
+
+
+def test_what_was_found_stays_while_the_list_for_another_scope_is_not_answered(
+    known: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids, _ = linked(known)
+    known.left.change("body", kind="number")
+    much_later(known)
+    known.run()
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryConnector, "described", unanswered)
+        known.publish_as_is(left={**known.mapping.published.document["left"], "scope": {"ref": "R1"}})
+        known.right.edit(ids["right"], body="meanwhile", status="done")
+        for _ in range(2):
+            known.run()
+            assert entry(known).code == "type_changed"
+    assert known.left.value(ids["left"], "body") == "b" and known.left.value(ids["left"], "status") == "done"
+    known.left.change("body", kind="text")
+    much_later(known)
+    known.quiet()
+    assert known.left.value(ids["left"], "body") == "meanwhile" and not known.open_conflicts()
