@@ -65,6 +65,14 @@ BUGS = [
         (SCHEMA_LOOKS,),
     ),
     Bug(
+        "another-form-merged-before-the-look",
+        "a value of another form is merged where its field was looked at a moment ago, or the look is not answered",
+        "sync/schema_watch.py",
+        "            _cover(session, side, reading.records[side])\n",
+        "",
+        (SCHEMA_LOOKS,),
+    ),
+    Bug(
         "look-without-an-answer-believed",
         "a look that was not answered counts as one, and the hint of an edit in a hidden field goes",
         "sync/schema_watch.py",

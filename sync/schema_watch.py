@@ -12,7 +12,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -68,29 +68,47 @@ def idle(session: Session) -> bool:
 
 def noticed(session: Session, reading: Reading) -> dict[str, frozenset[str]]:
     """⚑ Before anything is decided from a read: a field that no record shows, or that has another form, is looked
-    into at once. Returns, by side, the paths that were looked into a moment ago and must wait for the next look: until
-    then nobody knows why they are not shown. Raises LeaseLost."""
+    into at once. Returns, by side, the paths that must wait for the next look, since the last one was a moment ago or
+    was not answered: until then nobody knows why they are not shown, and `reading` does not show what has another form.
+    Raises LeaseLost."""
     waiting: dict[str, frozenset[str]] = {}
     for side in SIDES:
         records = [record for record in reading.records[side].values() if not record.deleted]
         if (odd := _odd(session, side, records)) and not suspect(session, side, odd):
             waiting[side] = frozenset(odd)
+            _cover(session, side, reading.records[side])
     return waiting
+
+
+def _cover(session: Session, side: str, records: dict[str, Record]) -> None:
+    """⚑ Take out the values that have another form than their field's: they are not read, rather than merged."""
+    kinds = _kinds(session, side)
+    for external_id, record in records.items():
+        if strange := _strange(kinds, record):
+            shown = {path: value for path, value in record.values.items() if path not in strange}
+            records[external_id] = replace(record, values=shown, unreadable=record.unreadable | strange)
+
+
+def _kinds(session: Session, side: str) -> dict[str, str]:
+    """{path: kind} of the rules that do not stand still."""
+    still = session.compiled.still
+    return {rule.field(side).path: rule.field(side).kind for rule in session.compiled.rules if rule.id not in still}
+
+
+def _strange(kinds: Mapping[str, str], record: Record) -> set[str]:
+    return {path for path, value in record.values.items() if path in kinds and not schema.fits(kinds[path], value)}
 
 
 def _odd(session: Session, side: str, records: Sequence[Record]) -> dict[str, str]:
     """{path: "unshown" by every record, "hidden" where they name it as such, "strange" where it has another form}"""
     if not records:
         return {}
-    still = session.compiled.still
-    kinds = {rule.field(side).path: rule.field(side).kind for rule in session.compiled.rules if rule.id not in still}
+    kinds = _kinds(session, side)
     shown: set[str] = set()
     strange: set[str] = set()
     for record in records:
         shown.update(record.values)
-        strange.update(
-            path for path, value in record.values.items() if path in kinds and not schema.fits(kinds[path], value)
-        )
+        strange.update(_strange(kinds, record))
     hidden = frozenset[str]().union(*(record.unreadable for record in records))
     unshown = set(session.paths(side)) - shown
     return {path: "hidden" if path in hidden else "unshown" for path in unshown} | dict.fromkeys(strange, "strange")

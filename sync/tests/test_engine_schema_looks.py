@@ -142,3 +142,27 @@ def test_what_was_found_stays_while_the_list_for_another_scope_is_not_answered(
     much_later(known)
     known.quiet()
     assert known.left.value(ids["left"], "body") == "meanwhile" and not known.open_conflicts()
+
+
+@pytest.mark.parametrize("why", ["a moment ago", "not answered"])
+def test_a_value_of_another_form_waits_for_the_next_look(
+    known: Pair, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    ids, _ = linked(known)
+    known.left.change("body", kind="number")
+    known.left.edit(ids["left"], body=5, status="done")
+    with monkeypatch.context() as patch:
+        if why == "not answered":
+            patch.setattr(MemoryConnector, "described", unanswered)
+        else:
+            SchemaLook.objects.update(looked_at=timezone.now())
+        known.run()
+    assert known.right.value(ids["right"], "body") == "b" and known.right.value(ids["right"], "status") == "done"
+    later(known)
+    live(known)
+    assert known.right.value(ids["right"], "body") == "b" and entry(known).code == "type_changed"
+    known.left.change("body", kind="text")
+    known.left.edit(ids["left"], body="five")
+    much_later(known)
+    known.quiet()
+    assert known.right.value(ids["right"], "body") == "five" and not known.open_conflicts()
