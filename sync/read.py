@@ -287,6 +287,7 @@ def sweep(session: Session, side: str, between: Callable[[], None] = lambda: Non
     Cursor.objects.filter(mapping=session.mapping, side=side).update(swept_at=now)
     if ends["first"] is None:
         return 0
+    links = links.filter(pk__gte=ends["first"], pk__lte=ends["last"])  # others may become active meanwhile
     seen = bytearray((ends["last"] - ends["first"]) // 8 + 1)
     listed = 0
     try:
@@ -307,7 +308,7 @@ def sweep(session: Session, side: str, between: Callable[[], None] = lambda: Non
         raise SideEmpty(side, expected)
     doubtful, after = 0, ends["first"] - 1
     rows_of = links.order_by("pk").values_list("pk", column, f"deleted_{side}", "state")
-    while rows := list(rows_of.filter(pk__gt=after, pk__lte=ends["last"])[:SWEEP_CHUNK]):
+    while rows := list(rows_of.filter(pk__gt=after)[:SWEEP_CHUNK]):
         after = rows[-1][0]
         doubted = [
             external_id
