@@ -161,6 +161,22 @@ BUGS = [
         ("sync/tests/test_engine_listings.py::test_a_pair_that_becomes_active_during_a_listing_hides_no_deletion",),
     ),
     Bug(
+        "request-taken-for-answered",
+        "who asks for a run while the lists are read is forgotten when the next poll is noted",
+        "sync/polling.py",
+        "next_poll_at = CASE WHEN next_poll_at IS NULL THEN NULL ELSE %s END WHERE",
+        "next_poll_at = %s WHERE",
+        ("sync/tests/test_turns.py::test_a_run_asked_for_while_lists_are_read_reads_both_once_more",),
+    ),
+    Bug(
+        "request-forgotten-by-failure",
+        "a poll that somebody asked for and that failed is made again for one side only",
+        "sync/polling.py",
+        "SET next_poll_at = %s, left_poll_at = NULL, right_poll_at = NULL WHERE",
+        "SET next_poll_at = %s WHERE",
+        ("sync/tests/test_turns.py::test_a_poll_that_fails_leaves_both_sides_due_to_whoever_asked",),
+    ),
+    Bug(
         "hidden-read-as-empty",
         "a field that may not be read is taken for an empty one",
         "sync/plan.py",

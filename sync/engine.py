@@ -198,7 +198,7 @@ def _poll(session: Session, state: MappingState) -> None:
             raise StandsStill
 
     now = timezone.now()
-    sides = polling.sides_due(session, state, now)
+    sides = polling.begin(session, state, now)
     for side in sides:
         try:
             _read_lists(session, side, now, between_pages)
@@ -278,7 +278,7 @@ def _pause(mapping_id: int) -> None:
     until = timezone.now() + timedelta(seconds=PAUSE_SECONDS)
     MappingState.objects.filter(mapping_id=mapping_id).filter(
         Q(next_poll_at__isnull=True) | Q(next_poll_at__lt=until)
-    ).update(next_poll_at=until)
+    ).update(next_poll_at=until, left_poll_at=None, right_poll_at=None)  # both sides then: somebody may have asked
     ChangedRecord.objects.filter(mapping_id=mapping_id, not_before__lt=until).update(not_before=until)
 
 

@@ -18,16 +18,24 @@ def due(session: Session, state: MappingState) -> bool:
     return session.kind == Run.Kind.MANUAL or state.next_poll_at is None or state.next_poll_at <= timezone.now()
 
 
-def sides_due(session: Session, state: MappingState, now: datetime) -> list[str]:
-    """Both sides where somebody asked, or where deletions wait for a complete look; else those whose time has come."""
-    if session.kind == Run.Kind.MANUAL or state.next_poll_at is None or session.behind:
+def begin(session: Session, state: MappingState, now: datetime) -> list[str]:
+    """The sides to poll now: both where somebody asked, or where deletions wait for a complete look; else those whose
+    time has come. Whoever asks from here on asks anew, since a list may have been read before."""
+    asked = state.next_poll_at is None
+    if asked:
+        # Taken as what is due now, on both sides: a poll that fails leaves it so.
+        taken = (
+            "UPDATE sync_mappingstate SET next_poll_at = %s, left_poll_at = NULL, right_poll_at = NULL WHERE id = %s"
+        )
+        change(taken, now, state.pk)
+    if session.kind == Run.Kind.MANUAL or asked or session.behind:
         return list(SIDES)
     moments = {side: getattr(state, f"{side}_poll_at") for side in SIDES}
     return [side for side in SIDES if moments[side] is None or moments[side] <= now] or list(SIDES)
 
 
 def plan_next(session: Session, state: MappingState, polled: list[str], now: datetime) -> None:
-    """Note when the sides just polled are polled next."""
+    """Note when the sides just polled are polled next; where somebody asked meanwhile, both are polled now."""
     moments = {}
     for side in SIDES:
         known = getattr(state, f"{side}_poll_at")
@@ -35,10 +43,10 @@ def plan_next(session: Session, state: MappingState, polled: list[str], now: dat
             now + timedelta(seconds=_wait(session, state, side, now)) if side in polled or not known else known
         )
     polled_at = (
-        "UPDATE sync_mappingstate SET last_poll_at = %s, next_poll_at = %s, left_poll_at = %s, right_poll_at = %s "
-        "WHERE id = %s"
+        "UPDATE sync_mappingstate SET last_poll_at = %s, left_poll_at = %s, right_poll_at = %s, "
+        "next_poll_at = CASE WHEN next_poll_at IS NULL THEN NULL ELSE %s END WHERE id = %s"
     )
-    change(polled_at, now, min(moments.values()), moments["left"], moments["right"], state.pk)
+    change(polled_at, now, moments["left"], moments["right"], min(moments.values()), state.pk)
 
 
 def _wait(session: Session, state: MappingState, side: str, now: datetime) -> float:

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from connections.connectors.base import Hint, Retry
+from connections.connectors.base import ConnectorError, Hint, NotAllowed, Retry
 from connections.models import Connection
 from sync import jobs, schedule, turns
 from sync.models import ChangedRecord, Link, MappingState, Operation
 from sync.tests.conftest import Pair
-from sync.tests.engine_cases import live
+from sync.tests.engine_cases import live, once
 
 pytestmark = pytest.mark.django_db
 
@@ -96,6 +96,27 @@ def test_only_by_hand_means_only_by_hand(pair: Pair) -> None:
     for _ in range(4):
         ChangedRecord.objects.filter(attempts=0).update(not_before=timezone.now())
         pair.run("live")
+    assert pair.right.value(other, "body") == "new" and state().turn_at is None
+
+
+@pytest.mark.parametrize("polled", ["both sides", "what is due"])
+def test_a_run_asked_for_while_lists_are_read_reads_both_once_more(pair: Pair, polled: str) -> None:
+    one, other, _ = pair.linked(body="b")
+    closed(pair, BY_HAND)
+    pair.mapping.refresh_from_db()
+    turns.begin(pair.mapping)
+    if polled == "what is due":
+        MappingState.objects.update(next_poll_at=timezone.now())
+
+    def meanwhile() -> None:
+        pair.left.edit(one, body="new")  # after the left list was read
+        turns.begin(pair.mapping)
+
+    once(pair.right, "list", meanwhile)
+    for _ in range(6):
+        ChangedRecord.objects.filter(attempts=0).update(not_before=timezone.now())
+        if schedule.due_mappings():
+            pair.run("live")
     assert pair.right.value(other, "body") == "new" and state().turn_at is None
 
 
@@ -260,11 +281,23 @@ def test_a_version_from_before_there_was_an_idle_pace_is_polled_at_one(pair: Pai
     assert poll_times()[0] in (14, 15)
 
 
-def test_a_poll_that_fails_leaves_both_sides_due(pair: Pair) -> None:
-    def down(verb: str, ids: object) -> None:
-        raise Retry("No route.")
+@pytest.mark.parametrize("asked", ["before", "meanwhile"])
+@pytest.mark.parametrize("error", [Retry("No route."), NotAllowed("No such list.")])
+def test_a_poll_that_fails_leaves_both_sides_due_to_whoever_asked(
+    pair: Pair, error: ConnectorError, asked: str
+) -> None:
+    def fail() -> None:
+        if asked == "meanwhile":
+            turns.begin(pair.mapping)
+        raise error
 
-    MappingState.objects.update(next_poll_at=None)
-    pair.right.before = down
+    now = timezone.now()
+    due = None if asked == "before" else now
+    MappingState.objects.update(next_poll_at=due, left_poll_at=now + timedelta(hours=1), right_poll_at=now)
+    once(pair.right, "list", fail)
     assert pair.run("live").state == "failed"
-    assert state().next_poll_at is None
+    Connection.objects.update(state=Connection.State.OK, retry_after=None)
+    MappingState.objects.filter(next_poll_at__gt=timezone.now()).update(next_poll_at=timezone.now())  # a pause passes
+    pair.left.calls.clear()
+    pair.run("live")
+    assert [verb for verb, _ in pair.left.calls if verb == "list"]
