@@ -6,8 +6,9 @@ Pure: the time is an input. A window is a JSON object, recurring or once:
     {"id": "d4e5f6", "start": "2026-12-24T08:00:00+00:00", "end": "2026-12-26T08:00:00+00:00", "note": "upgrade"}
 
 `days`: weekdays on which it begins, 0 = Monday. One whose end is not after its beginning ends on the next day. On the
-night in which clocks go back it lasts until the later of the two readings of its end; a beginning that the clocks
-skip is as much later as they jump: a window is never shorter than somebody who reads the clock expects.
+night in which clocks go back it lasts until the later of the two readings of its end. Where they skip its beginning it
+begins as they jump and is at least as long as ever; an end that they skip is as much later as they jump: a window is
+never shorter than somebody who reads the clock expects.
 """
 
 from __future__ import annotations
@@ -124,10 +125,20 @@ def _spans(window: Window, now: datetime, ahead: timedelta) -> list[tuple[dateti
         day = first + timedelta(days=number)
         if day.weekday() not in window["days"]:
             continue
-        start = datetime.combine(day, begins, zone).astimezone(UTC)
+        said = datetime.combine(day, begins, zone)
+        start = _not_skipped(said)
         last = datetime.combine(day if ends > begins else day + timedelta(days=1), ends, zone)
-        found.append((start, max(last.replace(fold=fold).astimezone(UTC) for fold in (0, 1))))
+        readings = (last, last.replace(fold=1), last + (start - said))
+        found.append((start.astimezone(UTC), max(reading.astimezone(UTC) for reading in readings)))
     return found
+
+
+def _not_skipped(moment: datetime) -> datetime:
+    """The same time on the wall, or, where the clocks skip it, the one they jump to."""
+    # Of a time that is not there the reading by the offset from before the jump is the later one.
+    while moment.astimezone(UTC) > moment.replace(fold=1).astimezone(UTC):
+        moment = moment.replace(second=0) + timedelta(minutes=1)
+    return moment
 
 
 def _moment(text: str) -> datetime:

@@ -28,6 +28,8 @@ NIGHT = weekly([4], "22:00", "02:00")  # Friday night; 2026-11-27 is a Friday, B
 LUNCH = weekly([0, 1, 2, 3, 4], "12:00", "13:00", "America/New_York")
 SPRING = weekly(ALL_DAYS, "01:30", "02:30")  # 2026-03-29: 02:00 becomes 03:00
 SKIPPED = weekly(ALL_DAYS, "02:10", "02:40")  # does not exist on that night
+HALF = weekly(ALL_DAYS, "02:30", "03:30")  # its beginning does not
+WHOLLY = weekly(ALL_DAYS, "02:00", "03:00")  # the very hour
 AUTUMN = weekly(ALL_DAYS, "02:00", "02:30")  # 2026-10-25: 02:00 to 03:00 comes twice
 WHOLE = weekly([6], "00:00", "00:00")  # a Sunday
 XMAS = once("2026-12-24T08:00:00+00:00", "2026-12-26T08:00:00+00:00")
@@ -51,8 +53,13 @@ XMAS = once("2026-12-24T08:00:00+00:00", "2026-12-26T08:00:00+00:00")
         (SPRING, "2026-03-29T00:30", True, "2026-03-29T01:30"),
         (SPRING, "2026-03-29T01:30", False, "2026-03-29T23:30"),
         (SPRING, "2026-03-28T00:45", True, "2026-03-28T01:30"),
-        (SKIPPED, "2026-03-29T01:09", False, "2026-03-29T01:10"),
-        (SKIPPED, "2026-03-29T01:10", True, "2026-03-29T01:40"),
+        (SKIPPED, "2026-03-29T00:59", False, "2026-03-29T01:00"),
+        (SKIPPED, "2026-03-29T01:00", True, "2026-03-29T01:40"),
+        (SKIPPED, "2026-03-29T01:40", False, "2026-03-30T00:10"),
+        (HALF, "2026-03-29T00:59", False, "2026-03-29T01:00"),
+        (HALF, "2026-03-29T01:00", True, "2026-03-29T02:00"),
+        (HALF, "2026-03-29T02:00", False, "2026-03-30T00:30"),
+        (WHOLLY, "2026-03-29T01:00", True, "2026-03-29T02:00"),
         # clocks go back: from the first 2:00 to the second 2:30
         (AUTUMN, "2026-10-24T23:59", False, "2026-10-25T00:00"),
         (AUTUMN, "2026-10-25T00:00", True, "2026-10-25T01:30"),
