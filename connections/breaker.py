@@ -61,10 +61,10 @@ def unanswered(connection: Connection, message: str, calls: int = 1) -> bool:
 
 def answered(connections: Iterable[Connection]) -> None:
     """Their systems answered a run: failures are counted anew, and what was out of reach no longer is."""
-    troubled = Connection.objects.filter(
-        pk__in=[one.pk for one in connections], state=State.UNREACHABLE, down_since=None
-    )
-    troubled.update(failures=0, state=State.OK, state_reason="", state_since=timezone.now())
+    up = Connection.objects.filter(pk__in=[one.pk for one in connections], down_since=None)
+    up.filter(state=State.UNREACHABLE).update(failures=0, state=State.OK, state_reason="", state_since=timezone.now())
+    # A test may have set the state right, and not the number: hiccups of days would open it together.
+    up.filter(failures__gt=0).update(failures=0)
 
 
 def probe(connection: Connection, by_person: bool = False) -> bool | None:

@@ -228,7 +228,8 @@ def _read_lists(session: Session, side: str, now: datetime, between: Callable[[]
 
 def _answered(session: Session) -> None:
     """Both systems answered: an outage that was known when this run began is over."""
-    known = [row for side in SIDES if (row := session.connection(side)).state == Connection.State.UNREACHABLE]
+    rows = [session.connection(side) for side in SIDES]
+    known = [row for row in rows if row.state == Connection.State.UNREACHABLE or row.failures]
     if known:
         breaker.answered(known)
 

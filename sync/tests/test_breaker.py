@@ -12,6 +12,7 @@ from connections import breaker
 from connections.connectors.base import NeedsAuthorization, NotAllowed, RateLimited, Refused, Retry, Uncertain
 from connections.connectors.memory import MemoryConnector
 from connections.models import Connection
+from connections.pauses import note_state
 from sync import schedule
 from sync.models import AuditEntry, ChangedRecord, Operation
 from sync.tests.conftest import Pair
@@ -225,3 +226,14 @@ def test_a_pause_meanwhile_is_not_probed(pair: Pair, silent: list[str]) -> None:
     opened(pair)
     Connection.objects.update(state="paused", probe_at=timezone.now())
     assert breaker.probe(left()) is None and silent == ["down"]
+
+
+def test_hiccups_of_days_with_answers_in_between_open_nothing(pair: Pair) -> None:
+    """A test that was answered in between sets the state right, and not the number of failures."""
+    row = Connection.objects.get(name="Left")
+    for _ in range(breaker.OPEN_AFTER - 1):
+        breaker.unanswered(row, "no answer")
+    note_state(row, Connection.State.UNREACHABLE)
+    note_state(row, Connection.State.OK)
+    pair.run()
+    assert not breaker.unanswered(row, "one hiccup, days later")
