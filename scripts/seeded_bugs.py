@@ -1350,4 +1350,12 @@ BUGS = [
         "    if closing:",
         ("sync/tests/test_engine_deletions.py::test_a_twin_whose_closing_takes_steps_is_closed_to_the_end",),
     ),
+    Bug(
+        "edit-beside-a-record-out-of-scope-lost",
+        "a record returns to the scope by a field that is not mapped: what its twin said meanwhile never crosses",
+        "sync/look.py",
+        "asked = asked or bool(link.out_of_scope)",
+        "asked = asked or False",
+        ("sync/tests/test_engine_scope.py::test_an_edit_of_the_twin_made_meanwhile_crosses_when_the_record_returns",),
+    ),
 ]

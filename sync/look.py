@@ -145,6 +145,7 @@ def _read_counterparts(session: Session, reading: Reading, links: Sequence[Link]
         asked = link.pk in known.instructions
         if link.state not in (Link.State.HELD, Link.State.UNLINKED):  # there time stands still unless a person asks
             asked = asked or link.pk in known.conflicts or link.state != Link.State.ACTIVE
+            asked = asked or bool(link.out_of_scope)  # back by a field we do not map, it looks as it was agreed
         for side in SIDES:
             record, other = reading.get(side, link.record_id(side)), link.record_id(OTHER[side])
             if other is None or reading.get(OTHER[side], other) is not None:
