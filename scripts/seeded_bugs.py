@@ -1358,4 +1358,26 @@ BUGS = [
         "asked = asked or False",
         ("sync/tests/test_engine_scope.py::test_an_edit_of_the_twin_made_meanwhile_crosses_when_the_record_returns",),
     ),
+    Bug(
+        "gone-at-the-first-sighting",
+        "the wait beside a hidden record counts as a sighting of the twin, which is believed gone at its own first one",
+        "sync/decide.py",
+        "        error = BESIDE_UNREADABLE\n",
+        "        error = UNREADABLE\n",
+        (
+            "sync/tests/test_engine_sightings.py"
+            "::test_a_twin_that_waited_beside_a_hidden_record_is_not_gone_at_its_first_sighting",
+        ),
+    ),
+    Bug(
+        "sighting-of-a-record-that-was-there",
+        "a first sighting counts though the record was there since",
+        "sync/decide.py",
+        "    _found_again(session, links, reading, rung)\n",
+        "",
+        (
+            "sync/tests/test_engine_sightings.py"
+            "::test_a_record_that_was_there_between_two_looks_that_did_not_find_it_is_not_gone",
+        ),
+    ),
 ]

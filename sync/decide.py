@@ -43,6 +43,7 @@ NOT_FOUND = {
     "deleted_on_both": "not_found_on_both",
 }
 UNREADABLE = "This record cannot be read any more: deleted, or hidden from our account."
+BESIDE_UNREADABLE = "The other record of this pair cannot be read any more; this one waits until that is certain."
 OLDER = "The system showed an older state of this record than it did before. It is read again."
 
 
@@ -93,6 +94,7 @@ def decide(
     for hint in rung:
         if link := of_record.get((hint.side, hint.external_id)):
             hints_of.setdefault(link.pk, []).append(hint)
+    _found_again(session, links, reading, rung)
     parking.lift(known, session.compiled.rules)
     outside = _outside(session, links, reading)
     waiting = _without_twin(links, reading, outside)
@@ -269,6 +271,14 @@ def _may_return(look: Look, link: Link, side: str, mine: Sequence[ChangedRecord]
     return not _told_gone(look, link, side, mine) and (link.may_return or not believed_before)
 
 
+def _found_again(session: Session, links: Sequence[Link], reading: Reading, rung: Sequence[ChangedRecord]) -> None:
+    """⚑ A record that is there was not gone: that an earlier look did not find it is no first sighting any more."""
+    sure = {(hint.side, hint.external_id) for hint in rung if hint.error != UNREADABLE}
+    there = {side: [id for id in ids if reading.get(side, id)] for side, ids in both_ids(links).items()}
+    doubted = {side: [id for id in ids if (side, id) not in sure] for side, ids in there.items()}
+    hints.forget_error(session.mapping.pk, UNREADABLE, doubted)
+
+
 def _see_again(look: Look, link: Link, unsure: set[str], mine: Sequence[ChangedRecord]) -> None:
     """⚑ A first sighting is noted at the record itself; the link waits for the second one."""
     now = timezone.now()
@@ -276,13 +286,15 @@ def _see_again(look: Look, link: Link, unsure: set[str], mine: Sequence[ChangedR
         hints.mark(look.session.mapping.pk, side, [str(link.record_id(side))], hints.Lane.VERIFY)
     failed = []
     for hint in sorted(hints.of_link(link), key=lambda hint: hint.side not in unsure):  # listed is what is not there
+        error = BESIDE_UNREADABLE
         if hint.side in unsure:
+            error = UNREADABLE
             first = hint.first_rung_at if hint.error == UNREADABLE else now
             again = first + SECOND_SIGHTING if first + SECOND_SIGHTING > now else now + SECOND_SIGHTING
             ChangedRecord.objects.filter(pk=hint.pk).update(first_rung_at=first)
         else:
             again = now + SECOND_SIGHTING
-        failed.append(hints.Failed([hint], UNREADABLE, "unreadable", (again - now).total_seconds(), attempts=1))
+        failed.append(hints.Failed([hint], error, "unreadable", (again - now).total_seconds(), attempts=1))
     hints.fail_all(failed)
 
 

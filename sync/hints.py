@@ -126,6 +126,19 @@ def of_counterparts(mapping_id: int, ids: Mapping[str, Sequence[str]]) -> list[C
     return fetch(ChangedRecord, f"{DUE} AND {these}", *values)
 
 
+def forget_error(mapping_id: int, error: str, ids: Mapping[str, Sequence[str]]) -> None:
+    """What these records ({side: ids}) waited for with this error is over: they wait like any that never failed."""
+    if not any(ids.values()):
+        return
+    these = "(side = 'left' AND external_id IN %s OR side = 'right' AND external_id IN %s)"
+    values = (mapping_id, error, list(ids.get("left", ())), list(ids.get("right", ())))
+    if found := fetch(ChangedRecord, f"mapping_id = %s AND error = %s AND {these}", *values, only=("id",)):
+        with transaction.atomic():
+            lock(mapping_id)
+            waiting = ChangedRecord.objects.filter(pk__in=[hint.pk for hint in found], error=error)
+            waiting.update(error="", attempts=0, **NOT_LISTED)
+
+
 def of_link(link: Link) -> list[ChangedRecord]:
     """Every hint of the link's records, due or not."""
     these = Q(side="left", external_id=link.left_id or "") | Q(side="right", external_id=link.right_id or "")

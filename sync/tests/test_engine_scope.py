@@ -14,6 +14,7 @@ pytestmark = pytest.mark.django_db
 
 def scoped(pair: Pair, side: str, **more: Any) -> None:
     """Only records of owner x belong on this side; no rule maps the owner."""
+    assert pair.mapping.published
     pair.publish(**{side: {**pair.mapping.published.document[side], "scope": {"owner": "x"}, **more}})
 
 
