@@ -1380,4 +1380,20 @@ BUGS = [
             "::test_a_record_that_was_there_between_two_looks_that_did_not_find_it_is_not_gone",
         ),
     ),
+    Bug(
+        "twin-out-of-scope-deleted",
+        "a twin that left the scope is deleted or closed with its record, though time stands still for it",
+        "sync/plan_deletion.py",
+        "    elif outside and policy in",
+        "    elif False and policy in",
+        ("sync/tests/test_engine_scope.py::test_a_twin_out_of_scope_is_neither_deleted_nor_closed_unasked",),
+    ),
+    Bug(
+        "scope-of-a-twin-not-asked",
+        "beside a record that is not there it is not asked whether its twin left the scope, and it is deleted",
+        "sync/decide.py",
+        "    return [id in reading.absent[side] or reading.get(side, id) is not None for side, id in ids]\n",
+        "    return [reading.get(side, id) is not None for side, id in ids]\n",
+        ("sync/tests/test_engine_scope.py::test_a_twin_out_of_scope_is_asked_about_where_its_record_is_not_found",),
+    ),
 ]

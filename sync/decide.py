@@ -144,15 +144,17 @@ def max_hops() -> int:
 
 def _outside(session: Session, links: Sequence[Link], reading: Reading) -> dict[str, set[str]]:
     """Records that left the scope, of links about which there is something to decide."""
-    whole = [
-        link
-        for link in links
-        if link.state == Link.State.CREATING or all(reading.get(side, link.record_id(side)) for side in SIDES)
-    ]
+    whole = [link for link in links if link.state == Link.State.CREATING or all(_looked_for(link, reading))]
     return {
         side: outside_scope(session, side, [r for link in whole if (r := reading.get(side, link.record_id(side)))])
         for side in SIDES
     }
+
+
+def _looked_for(link: Link, reading: Reading) -> list[bool]:
+    """Of each side, whether it was read, also where its record is not there."""
+    ids = [(side, link.record_id(side)) for side in SIDES]
+    return [id in reading.absent[side] or reading.get(side, id) is not None for side, id in ids]
 
 
 def _decide_link(look: Look, link: Link, mine: Sequence[ChangedRecord]) -> Decided | None:
@@ -304,6 +306,10 @@ def _deletion(look: Look, link: Link, records: Records, gone: set[str]) -> Decid
     side = sorted(gone)[0]
     survivor = None if len(gone) == 2 else records[OTHER[side]]
     alive = survivor is not None and not survivor.deleted
+    if survivor is not None and survivor.external_id in look.outside[OTHER[side]]:
+        link.out_of_scope = OTHER[side]
+    elif link.out_of_scope == OTHER[side]:
+        link.out_of_scope = ""  # that the one which is gone had left it stays true
     one, compiled, view = Decided(link, LinkPlan(), records), look.session.compiled, link_view(link, look.known)
     release = asked.first_of(look.known, link, "delete_twin")
     seen = release.params.get("seen", {}) if release is not None else {}
@@ -315,7 +321,7 @@ def _deletion(look: Look, link: Link, records: Records, gone: set[str]) -> Decid
             merged.follow(look.session, one, *into)
             return one
         merge = merged.twin_of(merged.keeper(look.session, *into), *into)
-    plan = one.plan = plan_deletion(compiled, view, side, survivor, released, merge)
+    plan = one.plan = plan_deletion(compiled, view, side, survivor, released, merge, bool(link.out_of_scope))
     if release is not None and stale:
         plan.instructions[release.pk] = {"": "stale"}
     else:

@@ -19,11 +19,13 @@ def plan_deletion(
     survivor: Record | None,
     released: bool = False,
     merged: Mapping[str, str] | None = None,
+    outside: bool = False,
 ) -> LinkPlan:
     """Decide what the certain deletion of the record on side `gone` does to its twin, read again just now.
 
     `released`: a person asked to delete the twin. Deleted here and edited there always goes to a person, and so does
-    what was `merged` into a record that has a twin of its own: {"into", "twin"} for people to read.
+    what was `merged` into a record that has a twin of its own: {"into", "twin"} for people to read. `outside`: the
+    scope leaves the pair out, so that nothing is written there unasked.
     """
     other = OTHER[gone]
     plan = LinkPlan()
@@ -55,6 +57,8 @@ def plan_deletion(
         plan.conflicts.append(
             PlannedConflict("", "delete_update", "deleted_and_unread", {"side": gone, "fields": unread})
         )
+    elif outside and policy in ("delete", "close") and not released:
+        plan.conflicts.append(PlannedConflict("", "delete_update", "deleted_out_of_scope", {"side": gone}))
     elif policy == "review":
         plan.conflicts.append(PlannedConflict("", "delete_update", "deleted_ask", {"side": gone}))
     elif policy == "delete":

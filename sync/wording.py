@@ -69,6 +69,8 @@ SENTENCES: dict[str, str] = {
     "deleted_and_edited": "The record was deleted on the {side}, while the other side was edited.",
     "deleted_and_unread": "The record was deleted on the {side}. The other side does not show our account {fields}, "
     "so nobody can tell whether it was edited there.",
+    "deleted_out_of_scope": "The record was deleted on the {side}. The scope of the mapping leaves this pair out, so "
+    "what is left on the other side is neither deleted nor closed unasked.",
     "deleted_ask": "The record was deleted on the {side}. The mapping leaves what to do to you.",
     "merged_away": "The record was merged into {into} on the {side}, which is kept in agreement with {twin}.",
     "several_fit": "More than one record fits: {fit}.",

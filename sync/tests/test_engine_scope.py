@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from sync import instructions
 from sync.tests.conftest import Pair
 from sync.tests.engine_cases import live
+from sync.tests.test_engine_deletions import on_delete
 
 pytestmark = pytest.mark.django_db
 
@@ -34,3 +37,65 @@ def test_an_edit_of_the_twin_made_meanwhile_crosses_when_the_record_returns(pair
     link.refresh_from_db()
     assert link.out_of_scope == ""
     assert pair.both(left, right, "body") == ("meanwhile", "meanwhile")
+
+
+@pytest.mark.parametrize("policy", ["delete", "close"])
+def test_a_twin_out_of_scope_is_neither_deleted_nor_closed_unasked(pair: Pair, policy: str) -> None:
+    """Back in the scope, the deletion goes on."""
+    scoped(pair, "right", close_values={"status": "done"})
+    on_delete(pair, policy)
+    left, right, link = pair.linked(body="agreed", owner="x")
+    pair.right.edit(right, owner="y")
+    pair.left.remove(left)
+    pair.quiet()
+    link.refresh_from_db()
+    (asked,) = pair.open_conflicts()
+    assert (asked.code, link.out_of_scope, link.state) == ("deleted_out_of_scope", "right", "active")
+    assert right in pair.right.alive() and pair.right.value(right, "status") is None
+    pair.right.edit(right, owner="x")
+    pair.quiet()
+    link.refresh_from_db()
+    assert not pair.open_conflicts() and link.state == "deleted"
+    assert right not in pair.right.alive() or pair.right.value(right, "status") == "done"
+
+
+def test_a_twin_out_of_scope_is_asked_about_where_its_record_is_not_found(pair: Pair) -> None:
+    scoped(pair, "right")
+    on_delete(pair, "delete")
+    pair.left.capabilities = replace(pair.left.capabilities, not_found_means_gone=True)
+    left, right, _ = pair.linked(body="agreed", owner="x")
+    pair.right.edit(right, owner="y")
+    del pair.left.records[left]
+    pair.ring("left", left)
+    pair.quiet()
+    assert [one.code for one in pair.open_conflicts()] == ["deleted_out_of_scope"]
+    assert right in pair.right.alive()
+
+
+def test_a_twin_out_of_scope_is_deleted_once_a_person_says_so(pair: Pair, admin_user: Any) -> None:
+    scoped(pair, "right")
+    on_delete(pair, "delete")
+    left, right, link = pair.linked(body="agreed", owner="x")
+    pair.right.edit(right, owner="y")
+    pair.left.remove(left)
+    pair.quiet()
+    assert right in pair.right.alive()
+    instructions.ask(link, "delete_twin", {}, admin_user, {})
+    pair.quiet()
+    assert right not in pair.right.alive() and not pair.open_conflicts()
+
+
+def test_a_record_deleted_after_it_left_the_scope_leaves_its_twin_to_a_person(pair: Pair) -> None:
+    scoped(pair, "left")
+    on_delete(pair, "delete")
+    left, right, link = pair.linked(body="agreed", owner="x")
+    pair.left.edit(left, owner="y", body="theirs")
+    pair.ring("left", left)
+    pair.quiet()
+    link.refresh_from_db()
+    assert link.out_of_scope == "left"
+    pair.left.remove(left)
+    pair.ring("left", left, deleted=True)
+    pair.quiet()
+    assert [one.code for one in pair.open_conflicts()] == ["deleted_out_of_scope"]
+    assert right in pair.right.alive()

@@ -34,6 +34,8 @@ DELETED: Mapping[str, str] = {
     "deleted_and_edited": "It {how}, while it was edited in {kept}.",
     "deleted_and_unread": "It {how}. {kept} does not show our account {fields}, so nobody can tell whether it was "
     "edited there.",
+    "deleted_out_of_scope": "It {how}. The scope of the mapping leaves this pair out, so what is left in {kept} is "
+    "neither deleted nor closed unasked.",
     "deleted_ask": "It {how} and is still there in {kept}. The mapping leaves what to do to you.",
     "merged_away": "It was merged in {gone} into {into}, which is kept in agreement with {twin}. In {kept} both are "
     "still there: delete this one once {twin} holds all that you need of it, or let it be.",
