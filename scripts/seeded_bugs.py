@@ -1396,4 +1396,12 @@ BUGS = [
         "    return [reading.get(side, id) is not None for side, id in ids]\n",
         ("sync/tests/test_engine_scope.py::test_a_twin_out_of_scope_is_asked_about_where_its_record_is_not_found",),
     ),
+    Bug(
+        "waiting-out-of-scope-for-good",
+        "a version whose scope lets a record in again leaves what was written beside it where it is",
+        "sync/versions.py",
+        "        if _another_scope(session, state.version.document):\n",
+        "        if False:\n",
+        ("sync/tests/test_engine_scope.py::test_edits_that_waited_out_of_scope_cross_once_a_version_lets_them_in",),
+    ),
 ]

@@ -17,8 +17,9 @@ CHUNK = 1000
 
 
 def take_up(session: Session, state: MappingState) -> None:
-    """⚑ While a rule is off time stands still: once it is back, every pair is looked at, so that what people wrote
-    meanwhile is an ordinary edit. What waits on a rule that changed is tried again.
+    """⚑ While a rule is off or a record out of scope time stands still: once it is back, or the scope is another one,
+    the pairs are looked at, so that what people wrote meanwhile is an ordinary edit. What waits on a rule that changed
+    is tried again.
 
     Done again from the beginning where a run breaks off. Raises LeaseLost.
     """
@@ -27,6 +28,8 @@ def take_up(session: Session, state: MappingState) -> None:
     if state.version is not None:
         if _returned(session, state.version.document):
             look_at_all(session)
+        if _another_scope(session, state.version.document):
+            look_at_all(session, Link.State.CREATING, out_of_scope=True)
         if changed := parking.changed_rules(state.version.document, session.version.document):
             session.lease.renew()
             parking.unpark(session.mapping, changed, parking.VERSION_CHANGED)
@@ -67,10 +70,18 @@ def _returned(session: Session, before: dict[str, Any]) -> bool:
     return any(rule["id"] in new for document in older.iterator() for rule in document["rules"])
 
 
-def look_at_all(session: Session, *others: str) -> None:
-    """Mark both records of every pair, behind everything else. `others`: states beside the linked ones."""
+def _another_scope(session: Session, before: dict[str, Any]) -> bool:
+    return any(before[side].get("scope") != session.version.document[side].get("scope") for side in SIDES)
+
+
+def look_at_all(session: Session, *others: str, out_of_scope: bool = False) -> None:
+    """Mark both records of every pair, behind everything else. `others`: states beside the linked ones.
+
+    `out_of_scope`: of those alone that the scope left out.
+    """
     after = 0
     links = Link.objects.filter(mapping=session.mapping, state__in=[Link.State.ACTIVE, *others]).order_by("pk")
+    links = links.exclude(out_of_scope="") if out_of_scope else links
     while rows := list(links.filter(pk__gt=after).values_list("pk", "left_id", "right_id")[:CHUNK]):
         after = rows[-1][0]
         session.lease.renew()

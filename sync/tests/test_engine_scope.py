@@ -99,3 +99,20 @@ def test_a_record_deleted_after_it_left_the_scope_leaves_its_twin_to_a_person(pa
     pair.quiet()
     assert [one.code for one in pair.open_conflicts()] == ["deleted_out_of_scope"]
     assert right in pair.right.alive()
+
+
+def test_edits_that_waited_out_of_scope_cross_once_a_version_lets_them_in(pair: Pair) -> None:
+    scoped(pair, "left")
+    left, right, link = pair.linked(body="agreed", owner="x")
+    pair.left.edit(left, owner="y")
+    pair.right.edit(right, body="meanwhile")
+    pair.ring("right", right)
+    live(pair)
+    link.refresh_from_db()
+    assert link.out_of_scope == "left"
+    assert pair.mapping.published
+    pair.publish(left={**pair.mapping.published.document["left"], "scope": {}})
+    live(pair)
+    link.refresh_from_db()
+    assert link.out_of_scope == ""
+    assert pair.both(left, right, "body") == ("meanwhile", "meanwhile")
