@@ -186,17 +186,13 @@ class ConnectionForm(forms.Form):
                 settings[declared.name] = given
             elif given:
                 secrets[declared.name] = given
-        # Who may send to us says nothing of the sign-in: tokens and the last test stand.
-        before, after = (
-            {name: value for name, value in one.items() if name != SENDERS.name}
-            for one in (connection.settings, settings)
-        )
-        changed = after != before or bool(self.replaced_secrets)
-        changed = changed or data["address"] != connection.address
+        before = connection.signs_in_with
         connection.name = data["name"]
         connection.address = data["address"]
         connection.settings = settings
         connection.secrets = secrets
+        # Else tokens and the last test stand: who may send to us says nothing of the sign-in.
+        changed = connection.signs_in_with != before or bool(self.replaced_secrets)
         columns = ["name", "address", "settings", "secrets", "updated_at"]
         if changed:
             connection.tokens = {}  # they were got with what was replaced

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sync import instructions
+from sync.models import Link
 from sync.tests.conftest import Pair
 from sync.tests.engine_cases import live
 from sync.tests.test_engine_deletions import on_delete
@@ -21,7 +22,8 @@ def scoped(pair: Pair, side: str, **more: Any) -> None:
     pair.publish(**{side: {**pair.mapping.published.document[side], "scope": {"owner": "x"}, **more}})
 
 
-def test_an_edit_of_the_twin_made_meanwhile_crosses_when_the_record_returns(pair: Pair) -> None:
+def edited_beside(pair: Pair) -> tuple[str, str, Link]:
+    """A pair whose left record left the scope, and whose right one was edited since, which waits."""
     scoped(pair, "left")
     left, right, link = pair.linked(body="agreed", owner="x")
     pair.left.edit(left, owner="y")
@@ -31,6 +33,11 @@ def test_an_edit_of_the_twin_made_meanwhile_crosses_when_the_record_returns(pair
     link.refresh_from_db()
     assert link.out_of_scope == "left"
     assert pair.both(left, right, "body") == ("agreed", "meanwhile")
+    return left, right, link
+
+
+def test_an_edit_of_the_twin_made_meanwhile_crosses_when_the_record_returns(pair: Pair) -> None:
+    left, right, link = edited_beside(pair)
     pair.left.edit(left, owner="x")
     pair.ring("left", left)
     live(pair)
@@ -102,14 +109,7 @@ def test_a_record_deleted_after_it_left_the_scope_leaves_its_twin_to_a_person(pa
 
 
 def test_edits_that_waited_out_of_scope_cross_once_a_version_lets_them_in(pair: Pair) -> None:
-    scoped(pair, "left")
-    left, right, link = pair.linked(body="agreed", owner="x")
-    pair.left.edit(left, owner="y")
-    pair.right.edit(right, body="meanwhile")
-    pair.ring("right", right)
-    live(pair)
-    link.refresh_from_db()
-    assert link.out_of_scope == "left"
+    left, right, link = edited_beside(pair)
     assert pair.mapping.published
     pair.publish(left={**pair.mapping.published.document["left"], "scope": {}})
     live(pair)
