@@ -29,9 +29,9 @@ log = logging.getLogger("sync")
 
 # While a ring waits in the queue another one adds nothing. Shorter than the sweep, so a lost job costs no more.
 RING_SECONDS = 3
-# First runs and comparisons after a restore read everything in one job, a million records too: they keep no place to go
-# on from. Another worker takes over what died as soon as its lease ends; this only ends what hangs.
-LONGEST_SECONDS = {"bulk": 24 * 3600}
+# First runs, comparisons after a restore and complete listings read everything in one job, a million records too: they
+# keep no place to go on from. Another worker takes over what died as soon as its lease ends; this only ends what hangs.
+LONGEST_RUN_SECONDS = 24 * 3600
 # The first edit of a record goes at once; further ones within this time of our last look are looked at together.
 COLLECT = timedelta(seconds=1)
 
@@ -69,7 +69,7 @@ def enqueue(queue: str, function: str, *args: Any) -> None:
         target = django_rq.get_queue(queue)
         mark = f"rung:{function}:{':'.join(map(str, args))}"
         if target.connection.set(mark, 1, nx=True, ex=RING_SECONDS):
-            longest = LONGEST_SECONDS.get(queue)
+            longest = LONGEST_RUN_SECONDS if function == "sync.jobs.run_mapping" else None
             target.enqueue_call(function, args=args, timeout=longest, result_ttl=0, failure_ttl=86400)
     except (RedisError, OSError) as problem:
         log.warning("the queue %s cannot be reached: %s", queue, problem)
