@@ -60,7 +60,6 @@ class Column:
     type: str  # as describe says
     relationship: str | None = None  # for people: the name of the relationship in SOQL
     polymorphic: bool = False  # the person may be a queue as well
-    integral: bool = False
     filterable: bool = False
 
 
@@ -204,8 +203,6 @@ def plain_value(column: Column, raw: Any) -> Any:
     if raw is None or raw == "":
         return None  # Salesforce stores no empty text
     if kind == "number":
-        if column.integral and float(raw) == int(float(raw)):
-            return int(float(raw))
         return plain(raw if isinstance(raw, int | float) else float(raw))
     if kind == "datetime":
         return moment(raw)
@@ -298,7 +295,6 @@ def _column(raw: Mapping[str, Any]) -> Column | None:
         type_,
         relationship,
         polymorphic=len(targets) > 1,
-        integral=type_ in ("int", "long") or (kind == "number" and raw.get("scale") == 0),
         filterable=filterable,
     )
 

@@ -7,12 +7,14 @@ format, so that the same record would read differently tomorrow. Recorded rows: 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from connections.connectors import numbers
 from connections.connectors.base import Field, Option, Record, Values
 from connections.connectors.servicenow_query import is_id
 
@@ -342,10 +344,13 @@ def _boolean(raw: str) -> bool:
 
 
 def _number(raw: str, integral: bool) -> int | float:
-    number = float(raw.replace(",", ""))
-    if number != number or number in (float("inf"), float("-inf")):
+    text = raw.replace(",", "")
+    if text.removeprefix("-").isdecimal():
+        return int(text)  # a float would round what has more than fifteen digits
+    number = float(text)
+    if not math.isfinite(number):
         raise ValueError(raw)
-    return int(number) if integral or number == int(number) else number
+    return int(number) if integral else numbers.plain(number)
 
 
 def _column(row: Mapping[str, Any], type_: str, labels: Mapping[str, str], inactive: frozenset[str]) -> Column | None:

@@ -149,6 +149,7 @@ def test_what_has_no_common_form_is_left_out_and_journals_are_apart():
         ("integer", "5", 5),
         ("decimal", "2.50", 2.5),
         ("decimal", "1,234.5", 1234.5),
+        ("longint", "9,007,199,254,740,993", 9007199254740993),
         ("boolean", "false", False),
         ("boolean", "1", True),
         ("glide_date", "2026-02-03", "2026-02-03"),
