@@ -161,6 +161,14 @@ BUGS = [
         ("sync/tests/test_engine_listings.py::test_a_pair_that_becomes_active_during_a_listing_hides_no_deletion",),
     ),
     Bug(
+        "broken-listing-counts-as-made",
+        "a complete listing that broke off is not made again for an hour, and one that always does finds no deletion",
+        "sync/read.py",
+        "    _note_swept(session, side, now - SWEEP + SWEEP_AGAIN)  #",
+        "    _note_swept(session, side, now)  #",
+        ("sync/tests/test_engine_listings.py::test_a_listing_that_breaks_off_is_made_again_soon_but_not_by_every_run",),
+    ),
+    Bug(
         "request-taken-for-answered",
         "who asks for a run while the lists are read is forgotten when the next poll is noted",
         "sync/polling.py",

@@ -251,6 +251,8 @@ def noted_ids(mapping_id: int, side: str, ids: Sequence[str]) -> set[str]:
 
 # A complete listing is expensive; a deletion that no feed tells is found this late at most.
 SWEEP = timedelta(hours=1)
+# One that breaks off is made again this much later: what it would tell waits no hour, and not every run ends there.
+SWEEP_AGAIN = timedelta(minutes=5)
 # Links compared with the listing at once.
 SWEEP_CHUNK = 1000
 
@@ -263,7 +265,7 @@ def look_for_missed(session: Session, side: str, now: datetime, between: Callabl
     if side in session.behind or not session.connectors[side].capabilities.lists_deletions:
         sweep(session, side, between=between)
         return
-    Cursor.objects.filter(mapping=session.mapping, side=side).update(swept_at=now)
+    _note_swept(session, side, now)
     hidden = Link.objects.filter(
         mapping=session.mapping,
         state__in=(Link.State.ACTIVE, Link.State.DELETED),
@@ -284,9 +286,10 @@ def sweep(session: Session, side: str, between: Callable[[], None] = lambda: Non
         Q(state=Link.State.ACTIVE) | Q(state=Link.State.DELETED, **{f"deleted_{side}": True})
     )
     ends = links.aggregate(first=Min("pk"), last=Max("pk"))
-    Cursor.objects.filter(mapping=session.mapping, side=side).update(swept_at=now)
     if ends["first"] is None:
+        _note_swept(session, side, now)
         return 0
+    _note_swept(session, side, now - SWEEP + SWEEP_AGAIN)  # ⚑ it counts as made once its last link was compared
     links = links.filter(pk__gte=ends["first"], pk__lte=ends["last"])  # others may become active meanwhile
     seen = bytearray((ends["last"] - ends["first"]) // 8 + 1)
     listed = 0
@@ -304,7 +307,7 @@ def sweep(session: Session, side: str, between: Callable[[], None] = lambda: Non
     # Records that are known to be gone or out of the scope are not missed a second time.
     expected = 0 if listed else links.filter(out_of_scope="", **{f"deleted_{side}": False}).count()
     if expected and not _accepted(session, side):
-        Cursor.objects.filter(mapping=session.mapping, side=side).update(swept_at=None)  # a release looks again at once
+        _note_swept(session, side, None)  # a release looks again at once
         raise SideEmpty(side, expected)
     doubtful, after = 0, ends["first"] - 1
     rows_of = links.order_by("pk").values_list("pk", column, f"deleted_{side}", "state")
@@ -318,7 +321,12 @@ def sweep(session: Session, side: str, between: Callable[[], None] = lambda: Non
         hints.mark(session.mapping.pk, side, doubted, hints.Lane.VERIFY)
         doubtful += len(doubted)
         between()
+    _note_swept(session, side, now)
     return doubtful
+
+
+def _note_swept(session: Session, side: str, when: datetime | None) -> None:
+    Cursor.objects.filter(mapping=session.mapping, side=side).update(swept_at=when)
 
 
 def _accepted(session: Session, side: str) -> bool:

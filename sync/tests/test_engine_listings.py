@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
+from connections.connectors.base import Refused
 from sync.models import Cursor, Link
+from sync.read import SWEEP_AGAIN
 from sync.tests.conftest import Pair
 from sync.tests.engine_cases import once
 from sync.tests.test_engine_running import pairs, tells_of_no_deletions
@@ -24,3 +28,32 @@ def test_a_pair_that_becomes_active_during_a_listing_hides_no_deletion(pair: Pai
     once(pair.left, "list_ids", lambda: held.update(state=Link.State.ACTIVE))
     pair.quiet()
     assert [one.link_id for one in pair.open_conflicts()] == [links[gone].pk]
+
+
+def test_a_listing_that_breaks_off_is_made_again_soon_but_not_by_every_run(pair: Pair) -> None:
+    tells_of_no_deletions(pair)
+    (gone, _), _ = pairs(pair, 2)
+    del pair.left.records[gone]
+    Cursor.objects.filter(side="left").update(swept_at=None)
+    once(pair.left, "list_ids", refuse)
+    assert pair.run().state == "failed"
+    pair.quiet()
+    assert [verb for verb, _ in pair.left.calls].count("list_ids") == 1, "not by the runs after it"
+    assert not pair.open_conflicts()
+    pass_by(SWEEP_AGAIN)
+    pair.quiet()
+    assert [one.link.left_id for one in pair.open_conflicts()] == [gone]
+    pass_by(SWEEP_AGAIN)
+    pair.quiet()
+    assert [verb for verb, _ in pair.left.calls].count("list_ids") == 2, "a whole one lasts an hour"
+
+
+def refuse() -> None:
+    raise Refused("Not now.", {})
+
+
+def pass_by(time: timedelta) -> None:
+    """The left was listed that much longer ago."""
+    cursor = Cursor.objects.get(side="left")
+    assert cursor.swept_at is not None
+    Cursor.objects.filter(pk=cursor.pk).update(swept_at=cursor.swept_at - time)
