@@ -1405,6 +1405,25 @@ BUGS = [
         ("sync/tests/test_engine_scope.py::test_a_twin_out_of_scope_is_asked_about_where_its_record_is_not_found",),
     ),
     Bug(
+        "listed-again-stays-out-of-scope",
+        "a record that a complete listing shows in the scope again stands still until somebody edits it",
+        "sync/read.py",
+        "                gone or outside == side\n",
+        "                gone\n",
+        ("sync/tests/test_engine_scope.py::test_a_record_that_is_back_without_an_edit_resumes_once_all_is_listed",),
+    ),
+    Bug(
+        "out-of-scope-never-verified",
+        "a verification believes that what left the scope is still outside",
+        "sync/verify_walk.py",
+        "    if pair.returned:\n",
+        "    if False:\n",
+        (
+            "sync/tests/test_engine_scope.py"
+            "::test_a_record_that_is_back_without_an_edit_resumes_once_its_pair_is_verified",
+        ),
+    ),
+    Bug(
         "waiting-out-of-scope-for-good",
         "a version whose scope lets a record in again leaves what was written beside it where it is",
         "sync/versions.py",

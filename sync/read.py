@@ -278,8 +278,9 @@ def look_for_missed(session: Session, side: str, now: datetime, between: Callabl
 def sweep(session: Session, side: str, between: Callable[[], None] = lambda: None) -> int:
     """Hint linked records that a complete listing lacks for a direct read, since a list proves no deletion.
 
-    So are those it has although they were believed gone: edits of a hidden record ring for nobody. What was seen is one
-    bit a link, so that memory stays flat. Returns how many were hinted. Raises SideFailed, SideEmpty.
+    So are those it has although they were believed gone, or out of the scope: edits of a hidden record ring for nobody,
+    nor does what brings a record back without an edit. What was seen is one bit a link, so that memory stays flat.
+    Returns how many were hinted. Raises SideFailed, SideEmpty.
     """
     connector, column, now = session.connectors[side], f"{side}_id", timezone.now()
     links = Link.objects.filter(mapping=session.mapping, created_at__lt=now).filter(
@@ -310,13 +311,17 @@ def sweep(session: Session, side: str, between: Callable[[], None] = lambda: Non
         _note_swept(session, side, None)  # a release looks again at once
         raise SideEmpty(side, expected)
     doubtful, after = 0, ends["first"] - 1
-    rows_of = links.order_by("pk").values_list("pk", column, f"deleted_{side}", "state")
+    rows_of = links.order_by("pk").values_list("pk", column, f"deleted_{side}", "out_of_scope", "state")
     while rows := list(rows_of.filter(pk__gt=after)[:SWEEP_CHUNK]):
         after = rows[-1][0]
         doubted = [
             external_id
-            for pk, external_id, gone, state in rows
-            if (gone if seen[(pk - ends["first"]) // 8] & 1 << (pk - ends["first"]) % 8 else state == Link.State.ACTIVE)
+            for pk, external_id, gone, outside, state in rows
+            if (
+                gone or outside == side
+                if seen[(pk - ends["first"]) // 8] & 1 << (pk - ends["first"]) % 8
+                else state == Link.State.ACTIVE
+            )
         ]
         hints.mark(session.mapping.pk, side, doubted, hints.Lane.VERIFY)
         doubtful += len(doubted)

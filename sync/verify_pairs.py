@@ -44,10 +44,11 @@ class Caller(Protocol):
 
 @dataclass(slots=True)
 class Looked:
-    """One link with the verdict on it."""
+    """One link with the verdict on it. `returned`: the scope that its record had left lets it in again."""
 
     link: Link
     verdict: PairVerdict
+    returned: bool = False
 
 
 @dataclass(slots=True)
@@ -68,9 +69,20 @@ class Reading:
 def first_look(session: Session, links: Sequence[Link], call: Caller) -> list[Looked]:
     """The verdicts on these links; a doubtful one needs a second look. Raises SideFailed."""
     moving = [link for link in links if not stands_still(link)]
-    reading = read(session, moving, call)
+    aside = [link for link in links if stands_still(link) == "out_of_scope"]
+    reading = read(session, [*moving, *aside], call)
     verdicts = _verdicts(session, moving, reading)
-    return [Looked(link, verdicts.get(link.pk) or waits(stands_still(link))) for link in links]
+    outside = _outside(session, aside, reading, call)
+    returned = {link.pk for link in aside if _returned(link, reading, outside)}
+    return [
+        Looked(link, verdicts.get(link.pk) or waits(stands_still(link)), returned=link.pk in returned) for link in links
+    ]
+
+
+def _returned(link: Link, reading: Reading, outside: Mapping[str, set[str]]) -> bool:
+    side = link.out_of_scope
+    record = reading.records[side].get(link.record_id(side) or "")
+    return record is not None and not record.deleted and record.external_id not in outside[side]
 
 
 def second_look(session: Session, doubtful: Sequence[Looked], call: Caller) -> list[Looked]:
@@ -101,7 +113,7 @@ def second_look(session: Session, doubtful: Sequence[Looked], call: Caller) -> l
 
 
 def stands_still(link: Link) -> str:
-    """Why the pair need not be read: time stands still for it; "" if it must."""
+    """Why the pair is not compared: time stands still for it; "" if it is."""
     if link.state == Link.State.HELD:
         return "held"
     if link.state == Link.State.CREATING or not (link.left_id and link.right_id):
@@ -176,7 +188,7 @@ def what_waits(session: Session, links: Sequence[Link]) -> tuple[dict[int, str],
 
 
 def _outside(session: Session, links: Sequence[Link], reading: Reading, call: Caller) -> dict[str, set[str]]:
-    """Ids of records that left the scope since the link last knew."""
+    """Ids of their records that the scope leaves out now."""
     found: dict[str, set[str]] = {side: set() for side in SIDES}
     for side in SIDES:
         there = [r for link in links if (r := reading.records[side].get(link.record_id(side) or "")) and not r.deleted]

@@ -218,7 +218,8 @@ def _differences(one: Verification, pair: Looked) -> list[VerifiedDifference]:
 
 
 def _ring(walk: Walk, looked: list[Looked]) -> None:
-    """Edits and losses that no bell and no list told of are handed to the ordinary run, which decides about them."""
+    """What no bell and no list told of, edits, losses and returns to the scope, is handed to the ordinary run, which
+    decides about it."""
     if walk.one.mapping.state != Mapping.State.ACTIVE:
         return  # its next run reads the lists anyway
     for side in SIDES:
@@ -228,6 +229,8 @@ def _ring(walk: Walk, looked: list[Looked]) -> None:
 
 def _untold(pair: Looked, side: str) -> bool:
     verdict, bases = pair.verdict, pair.link.bases(side)
+    if pair.returned:
+        return side == pair.link.out_of_scope
     if verdict.kind == LACKING:
         return side in verdict.lacking
     edited = [one for one in verdict.fields if one.kind == "edited"] if verdict.doubtful else []

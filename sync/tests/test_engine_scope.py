@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from sync import instructions
-from sync.models import Link
+from sync.models import ChangedRecord, Cursor, Link
 from sync.tests.conftest import Pair
 from sync.tests.engine_cases import live
 from sync.tests.test_engine_deletions import on_delete
+from sync.tests.verify_cases import put, verified
 
 pytestmark = pytest.mark.django_db
 
@@ -106,6 +109,34 @@ def test_a_record_deleted_after_it_left_the_scope_leaves_its_twin_to_a_person(pa
     pair.quiet()
     assert [one.code for one in pair.open_conflicts()] == ["deleted_out_of_scope"]
     assert right in pair.right.alive()
+
+
+def test_a_record_that_is_back_without_an_edit_resumes_once_all_is_listed(pair: Pair) -> None:
+    """A scope may hang on more than the record: nothing rings when that changes, and no list of changes tells of it."""
+    pair.left.capabilities = replace(pair.left.capabilities, lists_deletions=False)
+    left, right, link = edited_beside(pair)
+    put(pair.left, left, owner="x")
+    Cursor.objects.update(watermark=soon(), deep_at=timezone.now(), swept_at=None)
+    pair.quiet()
+    link.refresh_from_db()
+    assert link.out_of_scope == ""
+    assert pair.both(left, right, "body") == ("meanwhile", "meanwhile")
+
+
+def soon() -> str:
+    """A watermark after everything that was edited yet."""
+    return (timezone.now() + timedelta(hours=1)).isoformat().replace("+00:00", "Z")
+
+
+def test_a_record_that_is_back_without_an_edit_resumes_once_its_pair_is_verified(pair: Pair) -> None:
+    left, right, link = edited_beside(pair)
+    assert verified(pair).counts["waits"] == {"out_of_scope": 1}
+    assert not ChangedRecord.objects.exists(), "it is out of scope still"
+    put(pair.left, left, owner="x")
+    verified(pair)
+    live(pair)
+    assert pair.both(left, right, "body") == ("meanwhile", "meanwhile")
+    assert verified(pair).counts["equal"] == 1
 
 
 def test_edits_that_waited_out_of_scope_cross_once_a_version_lets_them_in(pair: Pair) -> None:
