@@ -1424,10 +1424,21 @@ BUGS = [
         ),
     ),
     Bug(
+        "twin-waits-for-good",
+        "a twin that waited while a version made none is not made under the next one that does",
+        "sync/versions.py",
+        "        if _differ(session, before, *OF_TWINS):\n",
+        "        if False:\n",
+        (
+            "sync/tests/test_engine_versions.py"
+            "::test_a_twin_that_waited_while_no_twins_were_made_is_made_once_they_are_again",
+        ),
+    ),
+    Bug(
         "waiting-out-of-scope-for-good",
         "a version whose scope lets a record in again leaves what was written beside it where it is",
         "sync/versions.py",
-        "        if _another_scope(session, state.version.document):\n",
+        '        if _differ(session, before, "scope"):\n',
         "        if False:\n",
         ("sync/tests/test_engine_scope.py::test_edits_that_waited_out_of_scope_cross_once_a_version_lets_them_in",),
     ),

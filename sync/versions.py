@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from sync import audit, hints, parking
 from sync.models import Conflict, Link, MappingState
@@ -14,23 +15,28 @@ from sync.session import SIDES, Session
 
 # Links whose records are marked, and questions that end, at once.
 CHUNK = 1000
+# What of a side's settings says whether, and from what, a twin is made.
+OF_TWINS = ("scope", "create", "create_defaults")
 
 
 def take_up(session: Session, state: MappingState) -> None:
     """⚑ While a rule is off or a record out of scope time stands still: once it is back, or the scope is another one,
-    the pairs are looked at, so that what people wrote meanwhile is an ordinary edit. What waits on a rule that changed
-    is tried again.
+    the pairs are looked at, so that what people wrote meanwhile is an ordinary edit. So is what waits for its twin,
+    where a version may make it that an earlier one did not. What waits on a rule that changed is tried again.
 
     Done again from the beginning where a run breaks off. Raises LeaseLost.
     """
     if state.version_id == session.version.pk:
         return
     if state.version is not None:
-        if _returned(session, state.version.document):
+        before = state.version.document
+        if _returned(session, before):
             look_at_all(session)
-        if _another_scope(session, state.version.document):
-            look_at_all(session, Link.State.CREATING, out_of_scope=True)
-        if changed := parking.changed_rules(state.version.document, session.version.document):
+        if _differ(session, before, "scope"):
+            _look_at(session, _links(session, Link.State.ACTIVE).exclude(out_of_scope=""))
+        if _differ(session, before, *OF_TWINS):
+            _look_at(session, _links(session, Link.State.CREATING))
+        if changed := parking.changed_rules(before, session.version.document):
             session.lease.renew()
             parking.unpark(session.mapping, changed, parking.VERSION_CHANGED)
     _end_questions(session)
@@ -70,18 +76,24 @@ def _returned(session: Session, before: dict[str, Any]) -> bool:
     return any(rule["id"] in new for document in older.iterator() for rule in document["rules"])
 
 
-def _another_scope(session: Session, before: dict[str, Any]) -> bool:
-    return any(before[side].get("scope") != session.version.document[side].get("scope") for side in SIDES)
+def _differ(session: Session, before: dict[str, Any], *settings: str) -> bool:
+    """Whether one of these settings of a side is another one than in the version before."""
+    now = session.version.document
+    return any(before[side].get(name) != now[side].get(name) for side in SIDES for name in settings)
 
 
-def look_at_all(session: Session, *others: str, out_of_scope: bool = False) -> None:
-    """Mark both records of every pair, behind everything else. `others`: states beside the linked ones.
+def look_at_all(session: Session, *others: str) -> None:
+    """Mark both records of every pair, behind everything else. `others`: states beside the linked ones."""
+    _look_at(session, _links(session, Link.State.ACTIVE, *others))
 
-    `out_of_scope`: of those alone that the scope left out.
-    """
+
+def _links(session: Session, *states: str) -> QuerySet[Link]:
+    return Link.objects.filter(mapping=session.mapping, state__in=states)
+
+
+def _look_at(session: Session, links: QuerySet[Link]) -> None:
     after = 0
-    links = Link.objects.filter(mapping=session.mapping, state__in=[Link.State.ACTIVE, *others]).order_by("pk")
-    links = links.exclude(out_of_scope="") if out_of_scope else links
+    links = links.order_by("pk")
     while rows := list(links.filter(pk__gt=after).values_list("pk", "left_id", "right_id")[:CHUNK]):
         after = rows[-1][0]
         session.lease.renew()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from connections.connectors.base import Refused
+from connections.connectors.base import Refused, Retry
 from mappings import publish as publishing
 from mappings.models import ConflictPolicy, FieldMapping, Mapping
 from sync.models import AuditEntry, Conflict, Link
 from sync.tests.conftest import DEFAULT_RULES, Pair
+from sync.tests.engine_cases import live
 
 pytestmark = pytest.mark.django_db
 
@@ -154,6 +155,33 @@ def test_a_value_that_was_refused_under_a_removed_rule_is_no_longer_kept_back(pa
 def refuses(verb: str) -> None:
     if verb == "update":
         raise Refused("No.", {"body": "Not this."})
+
+
+def test_a_twin_that_waited_while_no_twins_were_made_is_made_once_they_are_again(pair: Pair) -> None:
+    pair.right.before = lambda verb, ids: busy(verb)
+    left = pair.left.add(title="One", ref="R1")
+    pair.ring("left", left)
+    pair.run("live")
+    assert Link.objects.get(left_id=left).state == "creating"
+    makes_twins(pair, False)
+    live(pair)
+    pair.right.before = lambda *_: None
+    live(pair)
+    assert not pair.right.alive()
+    makes_twins(pair, True)
+    live(pair)
+    assert Link.objects.get(left_id=left).state == "active" and len(pair.right.alive()) == 1
+
+
+def busy(verb: str) -> None:
+    if verb == "create":
+        raise Retry("busy")
+
+
+def makes_twins(pair: Pair, create: bool) -> None:
+    """Whether the right gets what is new on the left."""
+    assert pair.mapping.published
+    pair.publish(right={**pair.mapping.published.document["right"], "create": create})
 
 
 def test_a_new_rule_leaves_what_nobody_edits_as_it_is(pair: Pair) -> None:
