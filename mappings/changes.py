@@ -112,6 +112,12 @@ def diff_versions(before: Document | None, after: Document | None) -> list[Chang
     return changes
 
 
+def sides_to_list(before: Document, after: Document) -> list[str]:
+    """The sides of which records are to be found that the version before did not let in, or not match like this."""
+    matched_otherwise = before["match_keys"] != after["match_keys"]
+    return [side for side in ("left", "right") if matched_otherwise or before[side]["scope"] != after[side]["scope"]]
+
+
 def changed_rules(changes: list[Change]) -> set[str]:
     """Ids of the rules that differ."""
     return {change.rule_id for change in changes if change.rule_id}

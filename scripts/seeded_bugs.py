@@ -1435,6 +1435,50 @@ BUGS = [
         ),
     ),
     Bug(
+        "let-in-never-listed",
+        "what a wider scope lets in, or other match keys could match, is never found",
+        "sync/versions.py",
+        "        noting.begin(session, state, sides_to_list(before, session.version.document))\n",
+        "",
+        ("sync/tests/test_engine_noting.py",),
+    ),
+    Bug(
+        "matched-while-noting",
+        "while what a version lets in is still noted, a new record is bound to what happens to be noted already",
+        "sync/unlinked.py",
+        """    if rest and noting.under_way(session):
+        meeting.waiting += rest
+        return meeting
+""",
+        "",
+        ("sync/tests/test_engine_noting.py::test_nothing_is_matched_before_what_comes_in_was_listed_and_looked_at",),
+    ),
+    Bug(
+        "broken-listing-lets-all-in",
+        "a listing of what a version lets in counts as whole although it broke off",
+        "sync/noting.py",
+        "    connector = session.connectors[side]\n    try:\n",
+        "    connector = session.connectors[side]\n"
+        "    Cursor.objects.filter(mapping=session.mapping, side=side).update(to_note=False)\n    try:\n",
+        ("sync/tests/test_engine_noting.py",),
+    ),
+    Bug(
+        "one-unreadable-record-holds-all",
+        "a record that cannot be read keeps all others from being matched for good",
+        "sync/noting.py",
+        "        attempts__lt=hints.LISTED_AFTER,\n",
+        "",
+        ("sync/tests/test_engine_noting.py::test_a_record_that_cannot_be_read_keeps_no_other_waiting_for_good",),
+    ),
+    Bug(
+        "survey-of-another-version",
+        "what a first run noted counts as noted for a version that was published right after its approval",
+        "sync/first_run.py",
+        "            version=session.version,  # ⚑ what was noted is noted for this one\n",
+        "",
+        ("sync/tests/test_engine_noting.py",),
+    ),
+    Bug(
         "waiting-out-of-scope-for-good",
         "a version whose scope lets a record in again leaves what was written beside it where it is",
         "sync/versions.py",

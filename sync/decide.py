@@ -385,7 +385,7 @@ def _creating(look: Look, link: Link, records: Records) -> Decided | None:
     if asker is not None and refusal:
         one.plan.instructions[asker.pk] = refusal
     decision = look.twins.get(link.pk)
-    if decision is None:  # another link of the batch takes what would fit
+    if decision is None:  # another link of the batch takes what would fit, or not all that could is noted yet
         hints.postpone(look.hints_of.get(link.pk, []), NEXT_BATCH_SECONDS)
         return None
     if isinstance(decision, Bind):

@@ -22,7 +22,7 @@ from connections.connectors.base import Expired, Gone, NeedsAuthorization, NotAl
 from connections.models import Connection
 from connections.pauses import in_window, note_state
 from mappings.models import Mapping as SyncMapping
-from sync import after_restore, catch_up, first_run, hints, polling, recover, restored, schema_watch, turns
+from sync import after_restore, catch_up, first_run, hints, noting, polling, recover, restored, schema_watch, turns
 from sync.apply import carry_out
 from sync.brakes import STILL_READING, Halted, halt, halt_empty, passed
 from sync.commit import commit_links
@@ -223,6 +223,7 @@ def _read_lists(session: Session, side: str, now: datetime, between: Callable[[]
         catch_up.expired(session, side)
         poll(session, side, between=between)
     schema_watch.listed(session, side)
+    noting.list_side(session, side, between)
     look_for_missed(session, side, now, between)
 
 

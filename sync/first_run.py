@@ -42,6 +42,7 @@ def survey(session: Session) -> None:
     with transaction.atomic():
         session.lease.renew()
         MappingState.objects.filter(pk=state.pk).update(
+            version=session.version,  # ⚑ what was noted is noted for this one
             halt=MappingState.Halt.APPROVAL,
             halt_reason={"code": "waits_for_approval", "params": {"run": run.pk}},
             halted_at=timezone.now(),

@@ -111,7 +111,7 @@ def forget_keys(mapping_id: int, side: str, ids: Sequence[str]) -> None:
     nothing else would tell them."""
     of_mapping = MatchKey.objects.filter(mapping=mapping_id)
     gone = of_mapping.filter(side=side, external_id__in=list(ids))
-    digests_gone = list(gone.values_list("digest", flat=True))
+    digests_gone = list(gone.exclude(digest=side).values_list("digest", flat=True))  # see noting.UNSEEN
     gone.delete()
     if not digests_gone:
         return

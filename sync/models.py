@@ -146,6 +146,7 @@ class Cursor(models.Model):
     read_at = models.DateTimeField(null=True, blank=True)  # when a poll last came to its end
     # Changes may have been missed since then: no deletion is believed before a complete listing (catch_up.py)
     behind_since = models.DateTimeField(null=True, blank=True)
+    to_note = models.BooleanField(default=False)  # all is listed before anything is matched (noting.py)
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:

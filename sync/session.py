@@ -52,6 +52,7 @@ class Session:
     behind: set[str] = field(default_factory=set)
     unanswered: Counter[str] = field(default_factory=Counter)  # writes in a row that a side did not answer
     in_turn: bool = False  # a turn goes on, see turns.py: the hours of the schedule do not end this run
+    all_noted: bool = False  # what could be the same thing is noted: nothing keeps from matching, see noting.py
     listed_edits: bool = False  # a poll listed an edit that nobody had told of
     # When the batch began to read: what was rung later is news to its decisions.
     reading_since: datetime = field(default_factory=timezone.now)

@@ -15,7 +15,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from connections.connectors.base import Record
-from sync import audit, hints
+from sync import audit, hints, noting
 from sync.commit import operation_row
 from sync.creates_under_way import (
     WAITS_FOR_A_PERSON,
@@ -106,6 +106,10 @@ def meet(session: Session, records: Sequence[Unlinked]) -> Meeting:
             rest.append(one)
     for side in SIDES:
         note_match_keys(session, side, [one.record for one in rest if one.side == side])
+        noting.seen(session, side, [one.record.external_id for one in inside if one.side == side])
+    if rest and noting.under_way(session):
+        meeting.waiting += rest
+        return meeting
     fits = look_up(session, rest)
     taken: set[tuple[str, str]] = set()
     for one in rest:
@@ -393,6 +397,8 @@ def twins_of_links(session: Session, links: Iterable[tuple[Link, str, Record]]) 
             ids = (one.record.external_id, twin) if one.side == "left" else (twin, one.record.external_id)
             found[pk] = Bind(*ids, "correlation_key", thing=link.identity_id)
     rest = [one for pk, (_, one) in ones.items() if pk not in found]
+    if rest and noting.under_way(session):
+        return found  # the others wait
     fits = look_up(session, rest) if rest else {}
     taken: set[str] = set()
     for pk, (link, one) in ones.items():

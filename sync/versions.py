@@ -7,7 +7,8 @@ from typing import Any
 from django.db import transaction
 from django.db.models import QuerySet
 
-from sync import audit, hints, parking
+from mappings.changes import sides_to_list
+from sync import audit, hints, noting, parking
 from sync.models import Conflict, Link, MappingState
 from sync.questions import end_with_its_rule, save_questions
 from sync.rows import save_rows
@@ -22,7 +23,8 @@ OF_TWINS = ("scope", "create", "create_defaults")
 def take_up(session: Session, state: MappingState) -> None:
     """⚑ While a rule is off or a record out of scope time stands still: once it is back, or the scope is another one,
     the pairs are looked at, so that what people wrote meanwhile is an ordinary edit. So is what waits for its twin,
-    where a version may make it that an earlier one did not. What waits on a rule that changed is tried again.
+    where a version may make it that an earlier one did not. What waits on a rule that changed is tried again. What
+    another scope lets in, or other match keys could match, is listed and noted.
 
     Done again from the beginning where a run breaks off. Raises LeaseLost.
     """
@@ -34,6 +36,7 @@ def take_up(session: Session, state: MappingState) -> None:
             look_at_all(session)
         if _differ(session, before, "scope"):
             _look_at(session, _links(session, Link.State.ACTIVE).exclude(out_of_scope=""))
+        noting.begin(session, state, sides_to_list(before, session.version.document))
         if _differ(session, before, *OF_TWINS):
             _look_at(session, _links(session, Link.State.CREATING))
         if changed := parking.changed_rules(before, session.version.document):

@@ -672,6 +672,18 @@ class VersionsTest(PagesCase):
         ):
             self.assertContains(page, text)
 
+    def test_publish_page_says_which_systems_are_listed_for_another_scope_or_other_match_keys(self):
+        self.published()
+        self.rule("description", "Description")
+        self.assertNotContains(self.client.get(self.url("mapping-publish", "support")), "listed once")
+        self.mapping.left_scope = {"project": "SUP"}
+        self.mapping.save()
+        self.assertContains(self.client.get(self.url("mapping-publish", "support")), "<b>Jira</b> is listed once")
+        self.mapping.match_keys = [[{"left": "duedate", "right": "Due__c"}]]
+        self.mapping.save()
+        page = self.client.get(self.url("mapping-publish", "support"))
+        self.assertContains(page, "<b>Jira and Salesforce</b> are listed once")
+
     def test_publishing_from_the_page_makes_a_version_with_its_note(self):
         version = self.published()
         self.assertEqual((version.number, version.note, version.published_by), (1, "Go", self.admin))

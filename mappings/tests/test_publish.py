@@ -416,6 +416,17 @@ def test_changes_are_told_field_by_field_in_words(mapping):
     ]
 
 
+def test_another_scope_lists_its_side_and_other_match_keys_list_both(mapping):
+    before = document_of(mapping, LEFT_FIELDS, RIGHT_FIELDS)
+    mapping.left_scope = {"project": "SUP"}
+    other_scope = document_of(mapping, LEFT_FIELDS, RIGHT_FIELDS)
+    mapping.match_keys = [[{"left": "duedate", "right": "Due__c"}]]
+    other_keys = document_of(mapping, LEFT_FIELDS, RIGHT_FIELDS)
+    assert changes.sides_to_list(before, before) == []
+    assert changes.sides_to_list(before, other_scope) == ["left"]
+    assert changes.sides_to_list(other_scope, other_keys) == ["left", "right"]
+
+
 def test_a_field_that_changed_at_the_vendor_is_told(mapping):
     before = document_of(mapping, LEFT_FIELDS, RIGHT_FIELDS)
     fields = [Field("Due__c", "Due date", "datetime", required=True), *RIGHT_FIELDS[:1]]

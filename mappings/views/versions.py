@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST
 
 from connections.access import requires
 from connections.connectors.base import ConnectorError
-from mappings.changes import diff_versions, rule_label
+from mappings.changes import diff_versions, rule_label, sides_to_list
 from mappings.models import Mapping, MappingVersion
 from mappings.publish import DraftMoved, NotPublishable, fresh_rules, restore_draft, roll_back
 from mappings.publish import publish as publish_draft
@@ -57,8 +57,13 @@ def publish(request: HttpRequest, slug: str) -> HttpResponse:
             "links": _links(mapping),
             "fresh": [rule_label(rule) for rule in fresh_rules(mapping, state.document)],
             "first": mapping.published is None,
+            "listed": [mapping.connection(side) for side in _to_list(mapping, state.document)],
         },
     )
+
+
+def _to_list(mapping: Mapping, document: dict[str, Any]) -> list[str]:
+    return sides_to_list(mapping.published.document, document) if mapping.published else []
 
 
 def _links(mapping: Mapping) -> int:

@@ -11,6 +11,7 @@ from django.urls import reverse
 from mappings.models import Mapping as SyncMapping
 from sync.merge import OTHER
 from sync.models import ChangedRecord, Conflict, MappingState, MatchKey
+from sync.noting import UNSEEN
 from sync.session import SIDES
 from sync.views import _schema
 from sync.views._halts import Why, failed_look, for_its_run, halt_of, url_of
@@ -80,6 +81,7 @@ def _of_a_field(hint: ChangedRecord) -> Why | None:
 
 def _keys(mappings: QuerySet[SyncMapping], text: str) -> list[Why]:
     rows = MatchKey.objects.filter(Q(external_id=text) | Q(label=text), mapping__in=mappings)
+    rows = rows.exclude(alternative=UNSEEN)  # those wait to be looked at, as their hints say
     return [_key(row) for row in rows.select_related(*OF_MAPPING)[:MOST_SHOWN]]
 
 
