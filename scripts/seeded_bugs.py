@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 ANSWERED_CREATES = "sync/tests/test_engine_answered_creates.py"
 APPROVALS = "sync/tests/test_approvals.py"
+CIRCLES = "sync/tests/test_engine_circles.py"
 EDITED_CREATES = "sync/tests/test_engine_edited_creates.py"
 ENGINE = "sync/tests/test_engine.py"
 GUARDS = "sync/tests/test_engine_guards.py"
@@ -1046,7 +1047,7 @@ BUGS = [
         "first-that-rings-is-ours",
         "while a person is asked which of the records that carry our key is ours, the first one that rings is bound",
         "sync/unlinked.py",
-        "        elif thing and thing.pk in which and not isinstance(known, Wonder):\n",
+        "        elif thing and thing.pk in which[one.side] and not isinstance(known, Wonder):\n",
         "        elif False:\n",
         (
             "sync/tests/test_engine_matching.py"
@@ -1169,6 +1170,54 @@ BUGS = [
         "    if operation.external_id:\n",
         "    if False:\n",
         (f"{ANSWERED_CREATES}::test_the_pair_is_bound_by_the_id_and_nobody_is_asked",),
+    ),
+    Bug(
+        "asked-of-one-mapping-alone",
+        "while a person is asked whether a record was made, another mapping to the same system makes it",
+        "sync/creates_under_way.py",
+        " if link.mapping_id != session.mapping.pk]\n",
+        " if False]\n",
+        (f"{CIRCLES}::test_what_a_person_is_asked_about_is_neither_made_nor_copied_by_another_mapping",),
+    ),
+    Bug(
+        "unclear-of-one-mapping-alone",
+        "what an unanswered create of another mapping may have made is copied",
+        "sync/creates_under_way.py",
+        "        creates = _creates_into(session, side)\n        given_up",
+        "        creates = _creates_into(session, side).filter(mapping=session.mapping)\n        given_up",
+        (f"{CIRCLES}::test_what_a_person_is_asked_about_is_neither_made_nor_copied_by_another_mapping",),
+    ),
+    Bug(
+        "planned-before-asked",
+        "a create that was planned before a person was asked at another mapping's link is sent",
+        "sync/apply.py",
+        "            found |= {o.pk for o in creates if o.link.identity_id in asked and o.instruction_id is None}\n",
+        "",
+        (f"{CIRCLES}::test_a_create_planned_before_a_person_was_asked_is_not_sent",),
+    ),
+    Bug(
+        "planned-again-while-asked",
+        "a link whose twin is still to be made gets it while a person is asked at another mapping's link",
+        "sync/decide.py",
+        "        if elsewhere.state == Link.State.CREATING:\n",
+        "        if False:\n",
+        (CIRCLES,),
+    ),
+    Bug(
+        "left-unlinked-is-no-answer",
+        "a person who left a record unlinked counts as one who said that its twin was not made",
+        "sync/unlinked.py",
+        "            decision = may_have_a_twin(session, one.side, one.record, link)\n",
+        "            pass\n",
+        (f"{CIRCLES}::test_left_unlinked_without_an_answer_the_other_mapping_asks",),
+    ),
+    Bug(
+        "which-one-of-one-mapping-alone",
+        "while a person is asked which record is ours, another mapping binds the first one that rings",
+        "sync/creates_under_way.py",
+        "_without_answer(session, side, things) if link.state == Link.State.CREATING]\n",
+        "_without_answer(session, side, things) if link.mapping_id == session.mapping.pk]\n",
+        (f"{CIRCLES}::test_which_of_several_is_ours_no_other_mapping_decides",),
     ),
     Bug(
         "twin-of-what-we-make",

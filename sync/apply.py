@@ -31,6 +31,7 @@ from connections.connectors.base import (
     WriteResult,
 )
 from sync import late, schema_watch
+from sync.creates_under_way import asked_elsewhere
 from sync.identities import known_twins
 from sync.lease import RENEW_SECONDS, LeaseLost
 from sync.models import ChangedRecord, Operation
@@ -207,13 +208,16 @@ def claim(session: Session, operations: Sequence[Operation]) -> list[Operation]:
 
 
 def _made_meanwhile(session: Session, operations: Sequence[Operation]) -> set[int]:
-    """⚑ Creates whose thing has a record over there by now: another mapping was first, theirs is bound instead."""
+    """⚑ Creates whose thing has a record over there by now, or may have: another mapping was first, theirs is bound
+    instead, or waited for. A person who says that it is to be created knows that it is not there."""
     found: set[int] = set()
     for side in SIDES:
         creates = [o for o in operations if o.kind == Operation.Kind.CREATE and o.side == side]
         if creates:
-            twins = known_twins(session, side, [o.link.identity_id for o in creates if o.link.identity_id])
+            things = [o.link.identity_id for o in creates if o.link.identity_id]
+            twins, asked = known_twins(session, side, things), asked_elsewhere(session, side, things)
             found |= {o.pk for o in creates if o.link.identity_id in twins}
+            found |= {o.pk for o in creates if o.link.identity_id in asked and o.instruction_id is None}
     return found
 
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from connections.connectors.base import Record
 from sync import audit, hints
+from sync.creates_under_way import ring_others, unanswered
 from sync.decided import Decided, audit_entry, current, label_of, rule_of
 from sync.edit_times import pending_edits
 from sync.identities import forget_record, note_records
@@ -43,6 +44,8 @@ def commit_links(
         )
         _end_failures(decided)
         _take_up(decided, batch)
+        asked = [one for one in decided if one.link.pk in batch.unanswered]
+        ring_others(session, [one.link for one in asked if one.plan.state or unanswered(one.link) is None])
         for one in decided:
             entries += follow_plan(session, one, batch)
             entries += _instructions(session, one, batch)

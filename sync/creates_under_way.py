@@ -5,15 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Q, QuerySet
 
+from mappings.models import Mapping as SyncMapping
+from sync import hints
 from sync.matching import Unlinked
 from sync.merge import OTHER
-from sync.models import Conflict, Link, Operation
+from sync.models import Conflict, IdentityRecord, Link, Operation
 from sync.plan import PlannedConflict
 from sync.session import SIDES, Session
 
@@ -50,17 +54,27 @@ def open_creates(session: Session, texts: bool) -> dict[str, Creates]:
     """By side. `texts`: with those that were sent."""
     found = {side: Creates() for side in SIDES}
     for side in SIDES:
-        place = {"connection": session.connection(side), "object_type": session.object_type(side)}
-        into = Q()
-        for one in SIDES:
-            into |= Q(side=one, **{f"mapping__{one}_{name}": value for name, value in place.items()})
-        creates = Operation.objects.filter(into, kind=Operation.Kind.CREATE, state__in=Operation.OPEN)
+        creates = _creates_into(session, side).filter(state__in=Operation.OPEN)
         for pk, external_id in creates.values_list("link__identity_id", "external_id"):
             found[side].things.add(pk or 0)
             found[side].records.add(external_id)
         if texts:
             found[side].sent = _texts_of(creates)
     return found
+
+
+def _creates_into(session: Session, side: str) -> QuerySet[Operation]:
+    """The creates of any mapping in the place of this side."""
+    into = Q()
+    for one in SIDES:
+        into |= Q(side=one) & _place(session, side, one)
+    return Operation.objects.filter(into, kind=Operation.Kind.CREATE)
+
+
+def _place(session: Session, side: str, other: str) -> Q:
+    """Rows of mappings whose `other` side is the system and the kind of records of our `side`."""
+    place = {"connection": session.connection(side), "object_type": session.object_type(side)}
+    return Q(**{f"mapping__{other}_{name}": value for name, value in place.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,23 +90,73 @@ class Unclear:
 
 
 def unclear_creates(session: Session, texts: bool) -> dict[str, list[Unclear]]:
-    """By the side on which they may have made a record. `texts`: with those that were sent."""
-    creates = Operation.objects.filter(mapping=session.mapping, kind=Operation.Kind.CREATE)
-    given_up = creates.filter(state=Operation.State.DEAD, result__code="created_or_not").select_related("link")
-    places = {one.link: one.side for one in given_up if _is_unclear(one.link)}
-    sent: dict[int, Sent] = {}
-    for link_id, fields in creates.filter(link__in=places).values_list("link_id", "fields") if texts and places else ():
-        sent.setdefault(link_id, set()).update(_texts(fields))
+    """By the side on which they may have made a record, by any mapping. `texts`: with those that were sent."""
     found: dict[str, list[Unclear]] = {side: [] for side in SIDES}
-    for link, side in places.items():
-        label = getattr(link, f"{OTHER[side]}_key") or link.record_id(OTHER[side]) or "?"
-        found[side].append(Unclear(label, link.state == Link.State.CREATING, sent.get(link.pk, set())))
+    for side in SIDES:
+        creates = _creates_into(session, side)
+        given_up = creates.filter(state=Operation.State.DEAD, result__code="created_or_not").select_related("link")
+        links = {one.link: one.side for one in given_up if _is_unclear(one.link)}
+        sent: dict[int, Sent] = {}
+        for pk, fields in creates.filter(link__in=links).values_list("link_id", "fields") if texts and links else ():
+            sent.setdefault(pk, set()).update(_texts(fields))
+        for link, made_on in links.items():
+            asked = link.state == Link.State.CREATING
+            found[side].append(Unclear(label_of_twin(link, made_on), asked, sent.get(link.pk, set())))
     return found
+
+
+def label_of_twin(link: Link, side: str) -> str:
+    """What people call the record whose twin on `side` is still to be made."""
+    return getattr(link, f"{OTHER[side]}_key") or link.record_id(OTHER[side]) or "?"
 
 
 def _is_unclear(link: Link) -> bool:
     question = unanswered(link)
     return question is not None and question.code == "created_or_not"
+
+
+def asked_which(session: Session, side: str, things: Collection[int]) -> set[int]:
+    """⚑ The things of which a person is asked, by any mapping, which of several records that carry their key is theirs:
+    the first one that rings is not."""
+    links = [link for link in _without_answer(session, side, things) if link.state == Link.State.CREATING]
+    return {link.identity_id or 0 for link in links if (asked := unanswered(link)) and asked.code == "key_twice"}
+
+
+def asked_elsewhere(session: Session, side: str, things: Collection[int]) -> dict[int, Link]:
+    """⚑ {thing: link of another mapping at which nobody said yet what became of the create of its record on `side`}:
+    until then none is made here. One at which a person is asked comes before one that was left without an answer."""
+    theirs = [link for link in _without_answer(session, side, things) if link.mapping_id != session.mapping.pk]
+    return {link.identity_id or 0: link for link in sorted(theirs, key=lambda link: link.state == Link.State.CREATING)}
+
+
+def _without_answer(session: Session, side: str, things: Collection[int]) -> list[Link]:
+    if not things:
+        return []
+    there = Q()
+    for one in SIDES:
+        there |= Q(**{f"{one}_id": None}) & _place(session, side, one)
+    links = Link.objects.filter(there, identity__in=things).select_related("mapping").order_by("pk")
+    return [link for link in links if unanswered(link) is not None]
+
+
+def ring_others(session: Session, answered: Iterable[Link]) -> None:
+    """What a person was asked at these links has ended: other mappings look at the records of their things.
+
+    Each mapping is locked by itself, after our own commit; what a crash in between does not ring is looked at anyhow
+    once PERSON_WAIT_SECONDS have passed.
+    """
+    things = {link.identity_id for link in answered if link.identity_id}
+    if things:
+        transaction.on_commit(partial(_ring_others, session.mapping.pk, things), robust=True)
+
+
+def _ring_others(mapping_id: int, things: Collection[int]) -> None:
+    for row in IdentityRecord.objects.filter(identity__in=things):
+        for side in SIDES:
+            place = {f"{side}_connection": row.connection_id, f"{side}_object_type": row.object_type}
+            others = SyncMapping.objects.filter(**place, published__isnull=False).exclude(pk=mapping_id)
+            for pk in others.values_list("pk", flat=True):
+                hints.try_again(pk, side, [row.external_id])
 
 
 def _texts_of(creates: QuerySet[Operation]) -> Sent:

@@ -12,7 +12,7 @@ from django.utils import timezone
 from connections.connectors.base import ConnectorError, Record
 from mappings.models import Mapping as SyncMapping
 from sync import asked, hints, merged, parking, returned
-from sync.creates_under_way import unanswered
+from sync.creates_under_way import asked_elsewhere, unanswered
 from sync.decided import Decided, audit_entry
 from sync.edit_times import edit_times, exact_times, since_when
 from sync.lease import LeaseLost
@@ -26,7 +26,14 @@ from sync.read import Reading, SideFailed, outside_scope
 from sync.rows import select
 from sync.session import SIDES, Session
 from sync.state import Batch, both_ids, instruction_views, link_view, seconds_of
-from sync.unlinked import Decision, may_create, planned_create, twins_of_links
+from sync.unlinked import (
+    PERSON_WAIT_SECONDS,
+    Decision,
+    may_create,
+    may_have_a_twin,
+    planned_create,
+    twins_of_links,
+)
 
 log = logging.getLogger("sync")
 
@@ -61,6 +68,7 @@ class Look:
     outside: Mapping[str, set[str]]
     sent: Mapping[int, tuple[Instruction, asked.Outcome]]  # what people send with twins, by link
     twins: Mapping[int, Decision]
+    elsewhere: Mapping[int, Link]  # see creates_under_way.asked_elsewhere, by link
     hops: int
     _readable: dict[str, bool] = field(default_factory=dict)
 
@@ -95,6 +103,7 @@ def decide(
         if link := of_record.get((hint.side, hint.external_id)):
             hints_of.setdefault(link.pk, []).append(hint)
     _found_again(session, links, reading, rung)
+    known.unanswered = {link.pk for link in links if unanswered(link) is not None}
     parking.lift(known, session.compiled.rules)
     outside = _outside(session, links, reading)
     waiting = _without_twin(links, reading, outside)
@@ -104,7 +113,7 @@ def decide(
         if (answer := asked.send_with_twin(session, link, known, record)) is not None
     }
     twins = twins_of_links(session, waiting) if waiting else {}
-    look = Look(session, known, reading, hints_of, outside, sent, twins, max_hops())
+    look = Look(session, known, reading, hints_of, outside, sent, twins, _elsewhere(session, waiting), max_hops())
     decided: list[Decided] = []
     consumed: list[ChangedRecord] = []
     failed: list[hints.Failed] = []
@@ -374,6 +383,15 @@ def _without_twin(
     return waiting
 
 
+def _elsewhere(session: Session, waiting: Sequence[tuple[Link, str, Record]]) -> dict[int, Link]:
+    found: dict[int, Link] = {}
+    for side in SIDES:
+        mine = [link for link, own, _ in waiting if own == side]
+        asked = asked_elsewhere(session, OTHER[side], [link.identity_id for link in mine if link.identity_id])
+        found |= {link.pk: asked[link.identity_id] for link in mine if link.identity_id in asked}
+    return found
+
+
 def _creating(look: Look, link: Link, records: Records) -> Decided | None:
     one = Decided(link, LinkPlan(), records)
     if _left_scope(look, link):
@@ -384,7 +402,12 @@ def _creating(look: Look, link: Link, records: Records) -> Decided | None:
     asker, refusal = look.sent.get(link.pk) or (None, {})
     if asker is not None and refusal:
         one.plan.instructions[asker.pk] = refusal
-    decision = look.twins.get(link.pk)
+    decision, elsewhere = look.twins.get(link.pk), look.elsewhere.get(link.pk)
+    if isinstance(decision, MakeTwin) and again is None and elsewhere is not None and unanswered(link) is None:
+        if elsewhere.state == Link.State.CREATING:
+            hints.postpone(look.hints_of.get(link.pk, []), PERSON_WAIT_SECONDS)
+            return None
+        decision = may_have_a_twin(look.session, OTHER[decision.side], decision.source, elsewhere)
     if decision is None:  # another link of the batch takes what would fit, or not all that could is noted yet
         hints.postpone(look.hints_of.get(link.pk, []), NEXT_BATCH_SECONDS)
         return None

@@ -45,6 +45,7 @@ class Batch:
     instructions: dict[int, list[Instruction]] = field(default_factory=dict)
     asked_later: dict[int, set[str]] = field(default_factory=dict)  # link -> rules of choices that wait for others'
     own_writes: dict[tuple[str, str], dict[str, list[OwnWrite]]] = field(default_factory=dict)
+    unanswered: set[int] = field(default_factory=set)  # links that waited for a person's word on a create
     asked: list[Conflict] = field(default_factory=list)  # questions that the plans open, follow or close
     lifted: dict[int, int] = field(default_factory=dict)  # conflicts taken up again (see parking.lift) -> link
 

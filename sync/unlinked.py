@@ -6,7 +6,7 @@ itself. The intent (link, identity, operation) is committed before anything is s
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,8 +21,12 @@ from sync.creates_under_way import (
     WAITS_FOR_A_PERSON,
     Unclear,
     anonymous,
+    asked_elsewhere,
+    asked_which,
+    label_of_twin,
     may_be_made_by,
     open_creates,
+    ring_others,
     unanswered,
     unclear_creates,
 )
@@ -86,7 +90,9 @@ def meet(session: Session, records: Sequence[Unlinked]) -> Meeting:
     told_by_texts = any(anonymous(one) for one in inside)
     creating = open_creates(session, told_by_texts)
     unclear = unclear_creates(session, told_by_texts)
-    which = _asked_which(session, {thing.pk for thing in things.values()})
+    met = {side: {things[id(one)].pk for one in inside if one.side == side and id(one) in things} for side in SIDES}
+    which = {side: asked_which(session, side, met[side]) for side in SIDES}
+    elsewhere = {side: asked_elsewhere(session, OTHER[side], met[side]) for side in SIDES}
     rest = []
     for one in inside:
         thing = things.get(id(one))
@@ -94,7 +100,7 @@ def meet(session: Session, records: Sequence[Unlinked]) -> Meeting:
         under_way = creating[one.side]
         if (thing and thing.pk in under_way.things) or one.record.external_id in under_way.records:
             meeting.waiting.append(one)  # what our open create made: its own answer or its probe binds it
-        elif thing and thing.pk in which and not isinstance(known, Wonder):
+        elif thing and thing.pk in which[one.side] and not isinstance(known, Wonder):
             meeting.asked_about.append(one)
         elif known is not None:
             meeting.take(known, one)
@@ -120,6 +126,11 @@ def meet(session: Session, records: Sequence[Unlinked]) -> Meeting:
         decision = _decision(session, one, fits[id(one)])
         if isinstance(decision, MakeTwin) and id(one) not in things:
             decision = _may_be_a_twin(session, one, unclear[one.side]) or decision
+        elif isinstance(decision, MakeTwin) and (link := elsewhere[one.side].get(things[id(one)].pk)):
+            if link.state == Link.State.CREATING:
+                meeting.asked_about.append(one)
+                continue
+            decision = may_have_a_twin(session, one.side, one.record, link)
         if isinstance(decision, Bind):
             taken |= {("left", decision.left_id), ("right", decision.right_id)}
         meeting.take(decision, one)
@@ -137,6 +148,18 @@ def _may_be_a_twin(session: Session, one: Unlinked, unclear: Sequence[Unclear]) 
         told["of"] = twin_of[:MOST_NAMED]
         return Wonder(one.side, one.record.external_id, "duplicate", "may_be_made_by_us", told)
     return None
+
+
+def may_have_a_twin(session: Session, side: str, record: Record, link: Link) -> Wonder:
+    """⚑ The twin may be there: at this link of another mapping its record was left unlinked without an answer."""
+    told = {
+        "keys": [record.key or record.external_id],
+        "system": session.system(OTHER[side]),
+        "side": OTHER[side],
+        "mapping": link.mapping.name,
+        "of": [label_of_twin(link, "right" if link.left_id else "left")],
+    }
+    return Wonder(side, record.external_id, "duplicate", "may_have_a_twin", told)
 
 
 def _decision(session: Session, one: Unlinked, fits: Fits, link: Link | None = None) -> Decision:
@@ -180,14 +203,6 @@ def _twins(
     """{side: {thing: its record there}}"""
     keys = {things[id(one)].pk for one in records if id(one) in things}
     return {side: known_twins(session, side, keys) if keys else {} for side in SIDES}
-
-
-def _asked_which(session: Session, things: Collection[int]) -> set[int]:
-    """⚑ The things of which a person is asked which of several records that carry their key is theirs: the first one
-    that rings is not."""
-    links = Link.objects.filter(mapping=session.mapping, identity__in=things, state=Link.State.CREATING)
-    asked = ((link.identity_id, unanswered(link)) for link in (links if things else ()))
-    return {pk for pk, question in asked if pk and question is not None and question.code == "key_twice"}
 
 
 def _known_thing(one: Unlinked, thing: Identity, twins: Mapping[str, Mapping[int, str]]) -> Decision | None:
@@ -249,6 +264,7 @@ def _bind_all(session: Session, binds: Sequence[tuple[Bind, Unlinked]]) -> tuple
     taken_over: list[Link] = []
     waiting: list[Unlinked] = []
     told: list[tuple[Bind, Link]] = []
+    answered: list[Link] = []
     for bind, one in binds:
         pair = {"left": bind.left_id, "right": bind.right_id}
         there = {side: linked.get((side, external_id)) for side, external_id in pair.items()}
@@ -263,6 +279,7 @@ def _bind_all(session: Session, binds: Sequence[tuple[Bind, Unlinked]]) -> tuple
                 waiting.append(one)
                 continue
             link = creating
+            answered += [link] if unanswered(link) is not None else []
             setattr(link, f"{one.side}_id", one.record.external_id)
             setattr(link, f"{one.side}_key", (one.record.key or "")[:200])
             link.state, link.parked, link.typed = Link.State.ACTIVE, {}, {}
@@ -272,6 +289,7 @@ def _bind_all(session: Session, binds: Sequence[tuple[Bind, Unlinked]]) -> tuple
         for side, external_id in pair.items():
             linked[(side, external_id)] = link
         told.append((bind, link))
+    ring_others(session, answered)
     Link.objects.bulk_create(links)
     save_rows(taken_over, ["left_id", "right_id", "left_key", "right_key", "state", "parked", "typed"])
     Conflict.objects.filter(link__in=[link.pk for link in taken_over], state__in=("open", "resolving")).update(

@@ -133,6 +133,9 @@ SENTENCES: dict[str, str] = {
     "Say whose twin it is; it is not copied.",
     "may_be_made_by_us": "{keys} may be what a create of ours made for {of}: it was not answered, and nobody said what "
     "became of it. Say whose twin it is; it is not copied.",
+    "may_have_a_twin": "{keys} may have a twin in {system} already: a create of {mapping} for {of} was not answered, "
+    "and nobody said what became of it. Name that twin, or let {of} be matched again there and say so then; "
+    "none is made before.",
     "stood_still": "It stopped between two pages, because the mapping or a connection stands still. Nothing was lost; "
     "it is listed again afterwards.",
     "feed_not_read": "{system} was not read for {hours}, longer than it keeps its changes ({kept}): "

@@ -23,8 +23,8 @@ from sync.views._values import brief, last_part, system_names
 
 Kind = Conflict.Kind
 MOST_CANDIDATES = 20
-# Questions about a record that we may have made: a person knows of which one it is the twin.
-MAY_BE_A_TWIN = ("made_by_us", "may_be_made_by_us")
+# Questions about a record that we may have made, or whose twin we may have made: a person knows which one that is.
+MAY_BE_A_TWIN = ("made_by_us", "may_be_made_by_us", "may_have_a_twin")
 
 
 @dataclass(frozen=True, slots=True)
