@@ -15,6 +15,7 @@ ENGINE = "sync/tests/test_engine.py"
 GUARDS = "sync/tests/test_engine_guards.py"
 INBOX = "sync/tests/test_engine_inbox.py"
 NEWEST = "sync/tests/test_engine_newest.py"
+NOT_LOOKED_UP = "sync/tests/test_not_looked_up.py"
 RETEST = "sync/tests/test_retest.py"
 SCHEMA_LOOKS = "sync/tests/test_engine_schema_looks.py"
 MERGE_LAWS = "sync/tests/test_merge_properties.py"
@@ -1170,6 +1171,39 @@ BUGS = [
         "    if operation.external_id:\n",
         "    if False:\n",
         (f"{ANSWERED_CREATES}::test_the_pair_is_bound_by_the_id_and_nobody_is_asked",),
+    ),
+    Bug(
+        "not-looked-up-for-ever",
+        "a write that nobody may look up blocks its pair for ever, and nobody is told",
+        "sync/recover.py",
+        "    if looks < LOOKS_AT_LEAST or now",
+        "    if True or now",
+        (f"{NOT_LOOKED_UP}::test_a_person_is_told_why_nobody_can_look_and_nothing_is_sent_again",),
+    ),
+    Bug(
+        "not-looked-up-is-not-done",
+        "an update that nobody may look up counts as not done",
+        "sync/recover.py",
+        "        elif operation.kind == Operation.Kind.DELETE or not operation.fields:\n            # It says",
+        "        elif True:\n            # It says",
+        (NOT_LOOKED_UP,),
+    ),
+    Bug(
+        "create-not-looked-up-is-not-done",
+        "a create that nobody may look up counts as not done, and is made again",
+        "sync/recover.py",
+        "        if operation.kind == Operation.Kind.CREATE:\n            create_not_looked_up(",
+        "        if operation.kind == Operation.Kind.CREATE:\n            plan_again(session, operation)\n"
+        "        elif not message:\n            create_not_looked_up(",
+        (f"{NOT_LOOKED_UP}::test_a_create_becomes_the_question_whether_it_happened_and_is_not_sent_again",),
+    ),
+    Bug(
+        "named-and-given-up-copied",
+        "the record that a given up create's answer named is copied back once somebody edited it",
+        "sync/creates_under_way.py",
+        "        return one.record.external_id == self.named or may_be_made_by(session, one, self.sent)\n",
+        "        return may_be_made_by(session, one, self.sent)\n",
+        (f"{NOT_LOOKED_UP}::test_a_create_becomes_the_question_whether_it_happened_and_is_not_sent_again",),
     ),
     Bug(
         "asked-of-one-mapping-alone",

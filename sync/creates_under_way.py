@@ -87,6 +87,10 @@ class Unclear:
     label: str
     asked: bool
     sent: Sent
+    named: str  # the record that its answer named, if it named one
+
+    def may_have_made(self, session: Session, one: Unlinked) -> bool:
+        return one.record.external_id == self.named or may_be_made_by(session, one, self.sent)
 
 
 def unclear_creates(session: Session, texts: bool) -> dict[str, list[Unclear]]:
@@ -95,13 +99,13 @@ def unclear_creates(session: Session, texts: bool) -> dict[str, list[Unclear]]:
     for side in SIDES:
         creates = _creates_into(session, side)
         given_up = creates.filter(state=Operation.State.DEAD, result__code="created_or_not").select_related("link")
-        links = {one.link: one.side for one in given_up if _is_unclear(one.link)}
+        links = {one.link: one for one in given_up.order_by("pk") if _is_unclear(one.link)}
         sent: dict[int, Sent] = {}
         for pk, fields in creates.filter(link__in=links).values_list("link_id", "fields") if texts and links else ():
             sent.setdefault(pk, set()).update(_texts(fields))
-        for link, made_on in links.items():
-            asked = link.state == Link.State.CREATING
-            found[side].append(Unclear(label_of_twin(link, made_on), asked, sent.get(link.pk, set())))
+        for link, create in links.items():
+            label, asked = label_of_twin(link, create.side), link.state == Link.State.CREATING
+            found[side].append(Unclear(label, asked, sent.get(link.pk, set()), create.external_id))
     return found
 
 

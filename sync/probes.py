@@ -18,6 +18,8 @@ PROBE_AGAIN = timedelta(minutes=5)
 # A record that may only be hidden from our account is looked for again this long before its write is given up; then
 # the pair goes on without knowing what became of it.
 HIDDEN_AT_MOST = timedelta(hours=1)
+# One that cannot be looked up is not given up before so many looks failed, however long ago it was sent.
+LOOKS_AT_LEAST = 3
 
 
 def waits_for_hidden(session: Session, operation: Operation) -> bool:
@@ -36,9 +38,9 @@ def _may_be_hidden(session: Session, operation: Operation) -> bool:
     return not certain and not hints.told_deleted(session.mapping.pk, operation.side, operation.external_id)
 
 
-def plan_again(session: Session, operation: Operation) -> None:
-    """It did not happen: its pair is planned anew at once."""
+def plan_again(session: Session, operation: Operation, code: str = "not_applied") -> None:
+    """It did not happen, or may be sent again whether it did or not: its pair is planned anew at once."""
     with transaction.atomic():
         session.lease.renew()
-        supersede(session, [operation], "not_applied", again_in=0)
+        supersede(session, [operation], code, again_in=0)
         release(session, [operation.link])

@@ -34,10 +34,10 @@ from sync.lease import LeaseLost
 from sync.merge import MISSING, counterpart, unsure_of
 from sync.models import AuditEntry, Conflict, Instruction, Operation, Run
 from sync.overwritten import ask_about, edits_overwritten, entry_about, replaced_by
-from sync.probes import PROBE_AGAIN, plan_again, waits_for_hidden
+from sync.probes import HIDDEN_AT_MOST, LOOKS_AT_LEAST, PROBE_AGAIN, plan_again, waits_for_hidden
 from sync.questions import end_question, save_questions
 from sync.read import SideFailed
-from sync.recover_creates import probe_create
+from sync.recover_creates import create_not_looked_up, probe_create
 from sync.rows import save_rows, select
 from sync.session import Session
 from sync.setbacks import (
@@ -54,7 +54,7 @@ from sync.state import seconds_of
 # One whose system asked us to wait, no sooner than after this: less would ring the mapping without a pause.
 WAIT_AT_LEAST = timedelta(seconds=1)
 # Answers about one record; whatever is amiss with the system as a whole, the reads that follow find out.
-OF_THE_RECORD = (Refused, NotAllowed, Gone, RateLimited)
+OF_THE_RECORD = (Refused, NotAllowed, Gone)
 
 log = logging.getLogger("sync")
 
@@ -92,17 +92,43 @@ def leftovers(session: Session) -> None:
         try:
             _probe(session, operation)
         # ⚑ An operation whose fate cannot be looked up blocks only its own record.
+        except RateLimited as error:
+            log.warning("operation %s cannot be probed now: %s", pk, error)
+            wait = max(timedelta(seconds=error.after), WAIT_AT_LEAST)
+            Operation.objects.filter(pk=pk).update(not_before=timezone.now() + wait)
         except OF_THE_RECORD as error:
-            wait = max(timedelta(seconds=error.after), WAIT_AT_LEAST) if isinstance(error, RateLimited) else PROBE_AGAIN
-            log.warning("operation %s cannot be probed: %s", operation.pk, error)
-            Operation.objects.filter(pk=operation.pk).update(not_before=timezone.now() + wait)
+            log.warning("operation %s cannot be probed: %s", pk, error)
+            _not_looked_up(session, pk, error.message or error.__class__.__name__)
         except ConnectorError as error:
             raise SideFailed(operation.side, error) from error
         except (LeaseLost, SideFailed, OperationalError, InterfaceError):
             raise
-        except Exception:
-            log.exception("operation %s cannot be probed", operation.pk)
-            Operation.objects.filter(pk=operation.pk).update(not_before=now + PROBE_AGAIN)
+        except Exception as problem:
+            log.exception("operation %s cannot be probed", pk)
+            _not_looked_up(session, pk, f"{problem.__class__.__name__}: {problem}")
+
+
+def _not_looked_up(session: Session, pk: int, message: str) -> None:
+    """Look again later; ⚑ what fails for as long as a hidden record is waited for is told to a person, with the reason,
+    and holds neither its pair nor its turn up any more. Raises LeaseLost."""
+    operation = _ledger(session).get(pk=pk)  # as it was before the probe broke off
+    now, looks = timezone.now(), operation.result.get("looks", 0) + 1
+    again = {"not_before": now + PROBE_AGAIN, "result": {**operation.result, "looks": looks}}
+    Operation.objects.filter(pk=pk).update(**again)
+    if looks < LOOKS_AT_LEAST or now < (operation.claimed_at or operation.decided_at) + HIDDEN_AT_MOST:
+        return
+    try:
+        if operation.kind == Operation.Kind.CREATE:
+            create_not_looked_up(session, operation, message)
+        elif operation.kind == Operation.Kind.DELETE or not operation.fields:
+            # It says the same however often it is said; the plan reads both first, and what it cannot read is listed.
+            plan_again(session, operation, "planned_again")
+        else:
+            _ask_a_person(session, operation, Record(operation.external_id, version="", values={}), {}, message)
+    except (LeaseLost, OperationalError, InterfaceError):
+        raise
+    except Exception:
+        log.exception("nobody can be asked about operation %s", pk)
 
 
 def _ledger(session: Session) -> QuerySet[Operation]:
@@ -241,9 +267,11 @@ def _give_up(session: Session, operation: Operation) -> None:
         release(session, [operation.link])
 
 
-def _park_maybe_written(session: Session, operation: Operation, rule_id: str, sent: dict[str, Any]) -> None:
+def _park_maybe_written(
+    session: Session, operation: Operation, rule_id: str, sent: dict[str, Any], message: str = ""
+) -> None:
     before, rule = unsure_of(operation.link.parked.get(rule_id, {})), rule_of(session, rule_id)
-    park(session, operation, rule_id, sent, "maybe_written", "")
+    park(session, operation, rule_id, sent, "maybe_written", message)
     parked = operation.link.parked[rule_id]
     parked["params"]["value"] = sent["value"]
     if rule is not None and rule.is_set and before:
@@ -271,8 +299,10 @@ def _unclear(session: Session, operation: Operation, rule_id: str) -> AuditEntry
     )
 
 
-def _ask_a_person(session: Session, operation: Operation, record: Record, replaced: Mapping[str, Any]) -> None:
-    """We may have written these values: a person decides, nothing is sent again.
+def _ask_a_person(
+    session: Session, operation: Operation, record: Record, replaced: Mapping[str, Any], message: str = ""
+) -> None:
+    """We may have written these values: a person decides, nothing is sent again. `message`: why nobody could look.
 
     Fields of `record` that say what we sent are agreed, whoever wrote them, and questions about them answered.
     ⚑ `replaced`: others' edits that lie under ours, by path; they are asked about, whatever the field says.
@@ -289,15 +319,18 @@ def _ask_a_person(session: Session, operation: Operation, record: Record, replac
                 entries.append(write_entry(session, operation, rule_id, sent))
                 agreed.add(rule_id)
                 continue
-            _park_maybe_written(session, operation, rule_id, sent)
-            told = {"overwritten": overwritten[rule_id]} if rule_id in overwritten else {}
-            entries.append(refusal_conflict(session, operation, rule_id, "maybe_written", "", system, params=told))
-            if told:
-                entries.append(entry_about(session, operation, rule_id, told["overwritten"]))
+            _park_maybe_written(session, operation, rule_id, sent, message)
+            told = {"value": sent["value"]}
+            if rule_id in overwritten:
+                told["overwritten"] = overwritten[rule_id]
+                entries.append(entry_about(session, operation, rule_id, overwritten[rule_id]))
+            entries.append(refusal_conflict(session, operation, rule_id, "maybe_written", message, system, params=told))
         entries += _end_questions(session, operation, agreed - overwritten.keys())
         after = Aftermath.of(session, [operation], [])
         under = {rule_id: value for rule_id, value in overwritten.items() if rule_id in agreed}
         entries += ask_about(session, operation, under, after)
+        if message:
+            after.again(operation.link)  # once the record is shown, what it says may answer the question
         after.carry_out()
         chosen = operation.fields.keys() & (operation.instruction.choices if operation.instruction else ())
         done = bool(chosen) and chosen <= agreed

@@ -97,10 +97,16 @@ def _looks_like(operation: Operation, record: Record) -> bool:
     )
 
 
-def _create_unclear(session: Session, operation: Operation, code: str, keys: list[str]) -> None:
+def create_not_looked_up(session: Session, operation: Operation, message: str) -> None:
+    """`message`: why what became of it cannot be looked up."""
+    named = f"{operation.external_id}: " if operation.external_id else ""
+    _create_unclear(session, operation, "created_or_not", [], named + message)
+
+
+def _create_unclear(session: Session, operation: Operation, code: str, keys: list[str], message: str = "") -> None:
     with transaction.atomic():
         session.lease.renew()
-        entries = create_unclear(session, operation, code, keys)
+        entries = create_unclear(session, operation, code, keys, message=message)
         save_rows([operation], OPERATION_FIELDS)
         save_links([operation.link], [])
         audit.append(entries)

@@ -297,13 +297,21 @@ def _open_question(operation: Operation, rule_id: str, after: Aftermath | None) 
 
 
 def create_unclear(
-    session: Session, operation: Operation, code: str, keys: Sequence[str], after: Aftermath | None = None
+    session: Session,
+    operation: Operation,
+    code: str,
+    keys: Sequence[str],
+    after: Aftermath | None = None,
+    message: str = "",
 ) -> list[AuditEntry]:
-    """⚑ Never a second create: a person says whether the record exists, or which one it is."""
+    """⚑ Never a second create: a person says whether the record exists, or which one it is.
+
+    `message`: why nobody could look, if so.
+    """
     system = session.system(operation.side)
     finish(operation, Operation.State.DEAD, code, system=system, count=len(keys), keys=list(keys))
-    told = {"side": operation.side, "count": len(keys), "keys": list(keys)}
-    entry = refusal_conflict(session, operation, "", code, "", system, WAITS_FOR_A_PERSON[code], told, after)
+    told = {"side": operation.side, "count": len(keys), "keys": list(keys), "message": message}
+    entry = refusal_conflict(session, operation, "", code, message, system, WAITS_FOR_A_PERSON[code], told, after)
     operation.link.parked[""] = {"code": code, "params": told}
     tell_asker([operation], Instruction.State.REFUSED)
     return [entry]

@@ -12,17 +12,21 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 
 from mappings import schedules
 from mappings.models import Mapping as SyncMapping
 from sync.models import ChangedRecord, MappingState, Operation
+from sync.probes import LOOKS_AT_LEAST
 
 # A hint that comes due within this belongs to what goes on: further edits of a record, or one that was planned again.
 SOON = timedelta(seconds=2)
 # A turn ends after this long although new edits keep coming: they are for the next one.
 LONGEST = timedelta(minutes=30)
+# Nor does a write hold it that was sent this long ago and is not about to be given up: its system cannot be asked now,
+# and the next turn looks again.
+LOOKED_UP_WITHIN = timedelta(hours=2)
 
 
 def off_schedule(schedule: Mapping[str, Any] | None, state: MappingState, now: datetime) -> bool:
@@ -66,9 +70,13 @@ def end(state: MappingState) -> None:
         return
     now = timezone.now()
     waiting = ChangedRecord.objects.filter(mapping=state.mapping_id, attempts=0, not_before__lte=now + SOON)
+    under_way = Operation.objects.filter(mapping=state.mapping_id, state__in=Operation.OPEN)
     if now - state.turn_at > LONGEST:
         waiting = waiting.filter(first_rung_at__lte=state.turn_at)
-    if waiting.exists() or Operation.objects.filter(mapping=state.mapping_id, state__in=Operation.OPEN).exists():
+        sent_lately = Q(claimed_at__gt=now - LOOKED_UP_WITHIN)
+        about_to_be_told = Q(result__looks__lt=LOOKS_AT_LEAST)
+        under_way = under_way.filter(Q(state=Operation.State.PLANNED) | sent_lately | about_to_be_told)
+    if waiting.exists() or under_way.exists():
         return
     MappingState.objects.filter(pk=state.pk, turn_at=state.turn_at).update(turn_at=None)
 

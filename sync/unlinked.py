@@ -106,7 +106,7 @@ def meet(session: Session, records: Sequence[Unlinked]) -> Meeting:
             meeting.take(known, one)
         elif under_way.things and may_be_made_by(session, one, under_way.sent):
             meeting.waiting.append(one)
-        elif any(create.asked and may_be_made_by(session, one, create.sent) for create in unclear[one.side]):
+        elif any(create.asked and create.may_have_made(session, one) for create in unclear[one.side]):
             meeting.asked_about.append(one)
         else:
             rest.append(one)
@@ -143,7 +143,7 @@ def _may_be_a_twin(session: Session, one: Unlinked, unclear: Sequence[Unclear]) 
     told: dict[str, Any] = {"keys": [one.record.key or one.record.external_id]}
     if one.record.correlation_key and one.record.created_by == session.connection(one.side).account_id:
         return Wonder(one.side, one.record.external_id, "duplicate", "made_by_us", told)
-    twin_of = [create.label for create in unclear if may_be_made_by(session, one, create.sent)]
+    twin_of = [create.label for create in unclear if create.may_have_made(session, one)]
     if twin_of:
         told["of"] = twin_of[:MOST_NAMED]
         return Wonder(one.side, one.record.external_id, "duplicate", "may_be_made_by_us", told)

@@ -64,6 +64,8 @@ SENTENCES: dict[str, str] = {
     "cut_short": "{system} kept only a part of what we sent: the beginning of a text, or fewer decimals of a number.",
     "maybe_written": "{system} did not answer our write, and the field now says something else. "
     "We may have written “{value}”.",
+    "maybe_written_unseen": "{system} did not answer our write, and what became of it could not be looked up: "
+    "{message} We may have written “{value}”.",
     "overwrote_an_edit": "Somebody changed this in {system} between our last look and our write, "
     "and our write replaced it. Their value is kept here and can be restored.",
     "deleted_and_edited": "The record was deleted on the {side}, while the other side was edited.",
@@ -78,6 +80,8 @@ SENTENCES: dict[str, str] = {
     "fits_a_linked_record": "It fits a record that is already linked to another one.",
     "key_twice": "Our key was found on {count} records: {keys}.",
     "created_or_not": "{system} did not answer our create, and we could not find out whether it happened.",
+    "created_or_not_unseen": "{system} did not answer our create, and what became of it could not be looked up: "
+    "{message}",
     "too_many_hops": "Our own writes went around in a circle ({hops} hops).",
     "flip_flop": "We wrote this field {writes} times in {minutes} minutes, and keep coming back to the same values.",
     "delete_refused": "{system} refused to delete the twin: {message}",
@@ -269,6 +273,10 @@ SENTENCES: dict[str, str] = {
 }
 
 
+# What is said of a write whose fate is not known where the system told why it could not be looked up.
+UNSEEN: Mapping[str, str] = {"maybe_written": "maybe_written_unseen", "created_or_not": "created_or_not_unseen"}
+
+
 class _Gentle(dict[str, Any]):
     def __missing__(self, key: str) -> str:
         return "?"
@@ -281,6 +289,7 @@ def sentence(code: str, params: Mapping[str, Any] | None = None) -> str:
         for key, value in (params or {}).items()
     }
     message = str(shown.get("message") or "").rstrip()
-    if message and message[-1] not in ".!?":
-        shown["message"] = message + "."  # a system's own words, followed by ours
+    if message:
+        shown["message"] = message if message[-1] in ".!?" else message + "."  # a system's own words, followed by ours
+        code = UNSEEN.get(code, code)
     return SENTENCES.get(code, code.replace("_", " ").capitalize() + ".").format_map(_Gentle(shown))

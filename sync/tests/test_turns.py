@@ -141,6 +141,24 @@ def test_a_turn_waits_for_what_a_write_without_an_answer_led_to(pair: Pair) -> N
     assert state().turn_at is None
 
 
+@pytest.mark.parametrize(
+    ("looks", "sent", "goes_on"),
+    [(0, timedelta(minutes=5), True), (0, timedelta(days=3), False), (1, timedelta(days=3), True)],
+    ids=["sent lately", "never looked up", "about to be told"],
+)
+def test_a_write_that_cannot_be_looked_up_keeps_no_turn_open_for_ever(
+    pair: Pair, looks: int, sent: timedelta, goes_on: bool
+) -> None:
+    _, _, link = pair.linked(body="b")
+    closed(pair, BY_HAND)
+    now = timezone.now()
+    MappingState.objects.update(turn_at=now - timedelta(days=4))
+    told = {"state": "uncertain", "claimed_at": now - sent, "result": {"looks": looks} if looks else {}}
+    Operation.objects.create(mapping=pair.mapping, version=pair.mapping.published, link=link, side="right", **told)
+    turns.end(state())
+    assert (state().turn_at is not None) == goes_on
+
+
 def test_a_turn_ends_though_people_go_on_editing(pair: Pair) -> None:
     one, _, _ = pair.linked(body="b")
     closed(pair, BY_HAND)
