@@ -39,11 +39,17 @@ def off_schedule(schedule: Mapping[str, Any] | None, state: MappingState, now: d
 
 
 def begin_due() -> None:
-    """Begin the turns whose time has come, and note when those of a new schedule do. Each by a conditional UPDATE."""
+    """Begin the turns whose time has come, and note when those of a new schedule do. Each by a conditional UPDATE.
+
+    What was noted of a schedule is forgotten with it: the same one in force again begins no turn of a time in between.
+    """
     now, zone = timezone.now(), settings.TIME_ZONE
     rows = SyncMapping.objects.filter(state=SyncMapping.State.ACTIVE, published__document__schedule__kind__isnull=False)
     columns = ("pk", "published__document__schedule")
     found = {pk: schedule for pk, schedule in rows.values_list(*columns) if schedules.takes_turns(schedule)}
+    out_of_force = MappingState.objects.filter(mapping__state=SyncMapping.State.ACTIVE).exclude(turn_rule="")
+    if over := list(out_of_force.exclude(mapping__in=found).values_list("pk", flat=True)):
+        MappingState.objects.filter(pk__in=over).update(turn_rule="", next_turn_at=None)
     for state in MappingState.objects.filter(mapping__in=found):
         schedule = found[state.mapping_id]
         rule = json.dumps([schedule, zone], sort_keys=True)[:200]

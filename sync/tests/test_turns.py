@@ -213,6 +213,28 @@ def test_a_new_schedule_takes_the_place_of_the_old_one(pair: Pair) -> None:
     assert schedule.due_mappings(), "live again"
 
 
+def test_a_schedule_that_was_in_force_before_begins_no_turn_of_a_time_in_between(pair: Pair) -> None:
+    yearly = {"kind": "cron", "expression": "0 3 1 1 *"}
+    closed(pair, yearly)
+    pair.publish(schedule={})
+    turns.begin_due()
+    assert (state().turn_rule, state().next_turn_at) == ("", None)
+    MappingState.objects.filter(next_turn_at__isnull=False).update(next_turn_at=timezone.now() - timedelta(hours=9))
+    pair.publish(schedule=yearly)
+    turns.begin_due()
+    turns.begin_due()
+    assert state().turn_at is None and state().next_turn_at > timezone.now()
+
+
+def test_a_pause_forgets_no_turn(pair: Pair) -> None:
+    closed(pair, {"kind": "cron", "expression": "0 3 1 1 *"})
+    noted = state().next_turn_at
+    pair.mapping.state = "paused"
+    pair.mapping.save()
+    turns.begin_due()
+    assert state().next_turn_at == noted is not None
+
+
 # The pace of polls. ----------------------------------------------------------------------------------------------
 
 
