@@ -1173,6 +1173,25 @@ BUGS = [
         (f"{ANSWERED_CREATES}::test_the_pair_is_bound_by_the_id_and_nobody_is_asked",),
     ),
     Bug(
+        "asked-about-and-deleted",
+        "a bell that tells of the deletion of a record about which a person is asked is thrown away",
+        "sync/jobs.py",
+        "        if link is None and hint.deleted and hint.external_id not in noted:\n",
+        "        if link is None and hint.deleted:\n",
+        ("sync/tests/test_engine_matching.py::test_a_question_ends_when_its_record_is_deleted_whoever_tells",),
+    ),
+    Bug(
+        "asked-about-and-hidden",
+        "a complete listing that lacks a record which may only be hidden ends the question about it",
+        "sync/read.py",
+        "    if not session.connectors[side].capabilities.not_found_means_gone:\n        return set()\n    asked",
+        "    asked",
+        (
+            "sync/tests/test_engine_matching.py"
+            "::test_a_record_that_a_listing_lacks_and_that_may_be_hidden_stays_asked_about",
+        ),
+    ),
+    Bug(
         "not-looked-up-for-ever",
         "a write that nobody may look up blocks its pair for ever, and nobody is told",
         "sync/recover.py",

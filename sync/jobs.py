@@ -21,6 +21,7 @@ from mappings.models import Mapping
 from sync import audit, hints
 from sync.echo import ECHO_SECONDS, proves_echo, told_by
 from sync.models import Link, MappingState, Operation, Run
+from sync.read import noted_ids
 from sync.rows import fetch
 from sync.session import SIDES
 from sync.standing import reads_everything
@@ -168,12 +169,17 @@ def _mark(mapping: Mapping, side: str, rung: Sequence[Hint]) -> list[float]:
     links = {link.record_id(side): link for link in theirs}
     own = {hint.external_id for hint in rung if told_by(hint)}
     written = _last_written(side, [link.pk for external_id, link in links.items() if external_id in own])
+    noted = noted_ids(
+        mapping.pk, side, [hint.external_id for hint in rung if hint.deleted and hint.external_id not in links]
+    )
     now = timezone.now()
     kinds: dict[tuple[int, bool, bool], dict[str, Any]] = {}
     until = now  # when the second is over for those that wait: they go together
     for hint in rung:
         link = links.get(hint.external_id)
-        if (link is None and hint.deleted) or (link is not None and _echo(link, side, hint, written)):
+        if link is None and hint.deleted and hint.external_id not in noted:
+            continue  # it concerns nobody
+        if link is not None and _echo(link, side, hint, written):
             continue
         lane = hints.Lane.LIVE if link is not None else hints.Lane.BACKFILL
         read_at: datetime | None = getattr(link, f"{side}_read_at", None)

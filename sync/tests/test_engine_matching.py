@@ -9,12 +9,22 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from connections.connectors.base import Refused, Retry, Uncertain, WriteResult
+from connections.connectors.base import Hint, Refused, Retry, Uncertain, WriteResult
 from connections.connectors.memory import US, MemoryConnector, World
-from sync import instructions
-from sync.models import ChangedRecord, Conflict, Identity, IdentityRecord, Link, MatchKey, Operation
+from sync import instructions, jobs
+from sync.models import (
+    ChangedRecord,
+    Conflict,
+    Cursor,
+    Identity,
+    IdentityRecord,
+    Link,
+    MatchKey,
+    Operation,
+)
 from sync.tests.conftest import DEFAULT_RULES, Pair, rule
 from sync.tests.engine_cases import no_answer, once
+from sync.tests.test_engine_deletions import AN_HOUR_AGO
 
 pytestmark = pytest.mark.django_db
 
@@ -128,6 +138,43 @@ def test_a_question_about_who_is_meant_ends_when_the_others_are_gone(pair: Pair)
     pair.right.remove(first)
     pair.quiet()
     assert not pair.open_conflicts() and Link.objects.get().left_id == left
+
+
+def listed_no_more(pair: Pair) -> None:
+    """Lists of changes show none of the records that are there; complete ones are due."""
+    for world in (pair.left, pair.right):
+        world.records = {key: replace(record, updated_at=AN_HOUR_AGO) for key, record in world.records.items()}
+    Cursor.objects.update(swept_at=None)
+
+
+@pytest.mark.parametrize("told", ["a bell", "a complete listing"])
+def test_a_question_ends_when_its_record_is_deleted_whoever_tells(pair: Pair, told: str) -> None:
+    """Where lists of changes tell of no deletions."""
+    pair.left.capabilities = replace(
+        pair.left.capabilities, lists_deletions=False, not_found_means_gone=told != "a bell"
+    )
+    one, other = (pair.left.add(title=title, ref="R1", body="a") for title in ("One", "Two"))
+    right = pair.right.add(title="One", ref="R1", body="b")
+    pair.quiet()
+    assert pair.open_conflicts() and not Link.objects.exists()
+    del pair.left.records[other]
+    listed_no_more(pair)
+    if told == "a bell":
+        jobs.bell(pair.mapping.left_connection_id, [Hint("thing", other, deleted=True, verified=True)])
+    pair.quiet()
+    assert Link.objects.get().left_id == one and Link.objects.get().right_id == right
+    assert not [asked for asked in pair.open_conflicts() if asked.link is None]
+
+
+def test_a_record_that_a_listing_lacks_and_that_may_be_hidden_stays_asked_about(pair: Pair) -> None:
+    pair.left.capabilities = replace(pair.left.capabilities, lists_deletions=False, not_found_means_gone=False)
+    _, other = (pair.left.add(title=title, ref="R1") for title in ("One", "Two"))
+    pair.right.add(title="One", ref="R1")
+    pair.quiet()
+    del pair.left.records[other]
+    listed_no_more(pair)
+    pair.quiet()
+    assert len(pair.open_conflicts()) == 3 and not Link.objects.exists()
 
 
 def test_two_new_records_that_fit_the_same_unlisted_one_are_left_to_a_person(pair: Pair) -> None:
