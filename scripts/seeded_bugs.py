@@ -1173,6 +1173,14 @@ BUGS = [
         (f"{ANSWERED_CREATES}::test_the_pair_is_bound_by_the_id_and_nobody_is_asked",),
     ),
     Bug(
+        "believed-gone-once-is-for-good",
+        "a record that was believed gone, was back, and is not found once counts as gone, and its twin is deleted",
+        "sync/sightings.py",
+        '            save_rows(back, ["deleted_left", "deleted_right"])\n',
+        "            pass\n",
+        ("sync/tests/test_engine_sightings.py::test_one_that_was_there_beside_a_hidden_twin_is_not_gone_any_more",),
+    ),
+    Bug(
         "asked-about-and-deleted",
         "a bell that tells of the deletion of a record about which a person is asked is thrown away",
         "sync/jobs.py",
@@ -1471,7 +1479,7 @@ BUGS = [
     Bug(
         "gone-at-the-first-sighting",
         "the wait beside a hidden record counts as a sighting of the twin, which is believed gone at its own first one",
-        "sync/decide.py",
+        "sync/sightings.py",
         "        error = BESIDE_UNREADABLE\n",
         "        error = UNREADABLE\n",
         (
@@ -1483,7 +1491,7 @@ BUGS = [
         "sighting-of-a-record-that-was-there",
         "a first sighting counts though the record was there since",
         "sync/decide.py",
-        "    _found_again(session, links, reading, rung)\n",
+        "    found_again(session, links, reading, rung)\n",
         "",
         (
             "sync/tests/test_engine_sightings.py"

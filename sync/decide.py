@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 from django.utils import timezone
 
@@ -25,6 +24,7 @@ from sync.plan_unlinked import Bind, MakeTwin, Wonder
 from sync.read import Reading, SideFailed, outside_scope
 from sync.rows import select
 from sync.session import SIDES, Session
+from sync.sightings import SECOND_SIGHTING, UNREADABLE, found_again, see_again
 from sync.state import Batch, both_ids, instruction_views, link_view, seconds_of
 from sync.unlinked import (
     PERSON_WAIT_SECONDS,
@@ -37,8 +37,6 @@ from sync.unlinked import (
 
 log = logging.getLogger("sync")
 
-# ⚑ Where a 404 may mean hidden, the second sighting must be this much later.
-SECOND_SIGHTING = timedelta(hours=1)
 # Two links that fit the same record: the second one sees what became of the first.
 NEXT_BATCH_SECONDS = 1.0
 # A deletion told of before a complete listing was made; the listing ends within one run.
@@ -49,8 +47,6 @@ NOT_FOUND = {
     "deletion_noted": "not_found_noted",
     "deleted_on_both": "not_found_on_both",
 }
-UNREADABLE = "This record cannot be read any more: deleted, or hidden from our account."
-BESIDE_UNREADABLE = "The other record of this pair cannot be read any more; this one waits until that is certain."
 OLDER = "The system showed an older state of this record than it did before. It is read again."
 
 
@@ -102,7 +98,7 @@ def decide(
     for hint in rung:
         if link := of_record.get((hint.side, hint.external_id)):
             hints_of.setdefault(link.pk, []).append(hint)
-    _found_again(session, links, reading, rung)
+    found_again(session, links, reading, rung)
     known.unanswered = {link.pk for link in links if unanswered(link) is not None}
     parking.lift(known, session.compiled.rules)
     outside = _outside(session, links, reading)
@@ -187,7 +183,7 @@ def _decide_link(look: Look, link: Link, mine: Sequence[ChangedRecord]) -> Decid
         hints.postpone(mine, BEHIND_SECONDS)
         return None
     if unsure:
-        _see_again(look, link, unsure, mine)
+        see_again(look.session, link, unsure)
         return None
     if gone and link.state == Link.State.HELD:
         return Decided(link, LinkPlan(), records)  # a wish lets one field move, nothing else about the pair
@@ -199,8 +195,6 @@ def _decide_link(look: Look, link: Link, mine: Sequence[ChangedRecord]) -> Decid
     if any(records[side] is None for side in SIDES):
         # The side that was read equals its bases: our own write coming back, or a field we do not map.
         return Decided(link, LinkPlan(settled=True), records)
-    for side in SIDES:
-        setattr(link, f"deleted_{side}", False)
     if _left_scope(look, link):
         return Decided(link, LinkPlan(), records)
     return Decided(link, _plan_pair(look, link, records), records)
@@ -280,33 +274,6 @@ def _may_return(look: Look, link: Link, side: str, mine: Sequence[ChangedRecord]
     """Whether what is gone may only be hidden: nobody told of the deletion, now or when it was first believed."""
     believed_before = bool(getattr(link, f"deleted_{side}"))
     return not _told_gone(look, link, side, mine) and (link.may_return or not believed_before)
-
-
-def _found_again(session: Session, links: Sequence[Link], reading: Reading, rung: Sequence[ChangedRecord]) -> None:
-    """⚑ A record that is there was not gone: that an earlier look did not find it is no first sighting any more."""
-    sure = {(hint.side, hint.external_id) for hint in rung if hint.error != UNREADABLE}
-    there = {side: [id for id in ids if reading.get(side, id)] for side, ids in both_ids(links).items()}
-    doubted = {side: [id for id in ids if (side, id) not in sure] for side, ids in there.items()}
-    hints.forget_error(session.mapping.pk, UNREADABLE, doubted)
-
-
-def _see_again(look: Look, link: Link, unsure: set[str], mine: Sequence[ChangedRecord]) -> None:
-    """⚑ A first sighting is noted at the record itself; the link waits for the second one."""
-    now = timezone.now()
-    for side in unsure:
-        hints.mark(look.session.mapping.pk, side, [str(link.record_id(side))], hints.Lane.VERIFY)
-    failed = []
-    for hint in sorted(hints.of_link(link), key=lambda hint: hint.side not in unsure):  # listed is what is not there
-        error = BESIDE_UNREADABLE
-        if hint.side in unsure:
-            error = UNREADABLE
-            first = hint.first_rung_at if hint.error == UNREADABLE else now
-            again = first + SECOND_SIGHTING if first + SECOND_SIGHTING > now else now + SECOND_SIGHTING
-            ChangedRecord.objects.filter(pk=hint.pk).update(first_rung_at=first)
-        else:
-            again = now + SECOND_SIGHTING
-        failed.append(hints.Failed([hint], error, "unreadable", (again - now).total_seconds(), attempts=1))
-    hints.fail_all(failed)
 
 
 def _deletion(look: Look, link: Link, records: Records, gone: set[str]) -> Decided:

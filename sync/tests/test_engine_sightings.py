@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from django.utils import timezone
 
-from sync.models import ChangedRecord
+from connections.connectors.base import Record
+from sync import instructions
+from sync.models import ChangedRecord, Link
 from sync.tests.conftest import Pair
+from sync.tests.engine_cases import live
 from sync.tests.test_engine_deletions import later, on_delete
 
 pytestmark = pytest.mark.django_db
@@ -64,3 +69,52 @@ def test_a_record_that_was_there_between_two_looks_that_did_not_find_it_is_not_g
     later(pair, 1.1)
     pair.run("live")
     assert right not in pair.right.alive(), "not found a second time, an hour later"
+
+
+@pytest.fixture
+def believed_gone(hiding: Pair) -> tuple[str, str, Link, Record]:
+    """A pair whose left record was not found twice, its id, its twin's, and what it said: a person is asked."""
+    pair = hiding
+    on_delete(pair, "review", on_delete="review")
+    left, right, link = pair.linked(body="b")
+    said = pair.left.records.pop(left)
+    pair.ring("left", left)
+    pair.run("live")
+    later(pair, 1.1)
+    pair.run("live")
+    link.refresh_from_db()
+    assert link.deleted_left and [one.code for one in pair.open_conflicts()] == ["deleted_ask"]
+    return left, right, link, said
+
+
+def test_one_that_was_there_beside_a_hidden_twin_is_not_gone_any_more(
+    hiding: Pair, believed_gone: tuple[str, str, Link, Record], admin_user: Any
+) -> None:
+    pair, (left, right, link, said) = hiding, believed_gone
+    pair.left.records[left] = said
+    twin = pair.right.records.pop(right)
+    pair.ring("left", left)
+    pair.run("live")
+    pair.right.records[right] = twin
+    del pair.left.records[left]
+    [question] = pair.open_conflicts()
+    instructions.ask(link, "delete_twin", {}, admin_user, {"seen": question.right_value})
+    ChangedRecord.objects.update(not_before=timezone.now())
+    pair.run("live")
+    assert right in pair.right.alive(), "nor is its twin deleted at the first look that does not find it again"
+
+
+def test_one_that_was_there_while_its_pair_was_held_is_not_gone_any_more(
+    hiding: Pair, believed_gone: tuple[str, str, Link, Record]
+) -> None:
+    pair, (left, right, link, said) = hiding, believed_gone
+    Link.objects.filter(pk=link.pk).update(state=Link.State.HELD)
+    pair.left.records[left] = said
+    pair.ring("left", left)
+    pair.run("live")
+    Link.objects.filter(pk=link.pk).update(state=Link.State.ACTIVE)
+    on_delete(pair, "delete", on_delete="delete")
+    del pair.left.records[left]
+    pair.ring("left", left)
+    live(pair)
+    assert right in pair.right.alive()
