@@ -13,6 +13,7 @@ CIRCLES = "sync/tests/test_engine_circles.py"
 EDITED_CREATES = "sync/tests/test_engine_edited_creates.py"
 ENGINE = "sync/tests/test_engine.py"
 GUARDS = "sync/tests/test_engine_guards.py"
+HIDDEN_KEYS = "sync/tests/test_engine_hidden_keys.py"
 INBOX = "sync/tests/test_engine_inbox.py"
 NEWEST = "sync/tests/test_engine_newest.py"
 NOT_LOOKED_UP = "sync/tests/test_not_looked_up.py"
@@ -57,6 +58,22 @@ BUGS = [
         '    return known is not None and how in ("unshown", known.removeprefix(LISTED))\n',
         "    return known is not None\n",
         (SCHEMA_LOOKS,),
+    ),
+    Bug(
+        "new-record-decided-before-its-field-is-known",
+        "a new record whose match field is hidden for a moment is copied although its twin is there",
+        "sync/look.py",
+        "        new = [one for one in unlinked if _lacks(reading, waiting, {one.side: one.record.external_id})]\n",
+        "        new: list[Unlinked] = []\n",
+        (f"{HIDDEN_KEYS}::test_a_new_record_is_neither_matched_nor_copied_while_nobody_knows_why_it_lacks_a_field",),
+    ),
+    Bug(
+        "create-repeated-before-its-field-is-known",
+        "a create is sent again while the match field of its record is hidden for a moment, although its twin is there",
+        "sync/look.py",
+        "        later = [link for link in links if link.state in TO_MATCH and _lacks(reading, waiting, _ids(link))]\n",
+        "        later: list[Link] = []\n",
+        (f"{HIDDEN_KEYS}::test_a_create_is_not_repeated_while_nobody_knows_why_its_record_lacks_the_match_field",),
     ),
     Bug(
         "found-put-right-without-a-list",

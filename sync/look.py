@@ -26,6 +26,8 @@ BUSY_SECONDS = 1.0
 UNCLEAR_SECONDS = 5.0
 # An edit whose field the other record does not show is looked at again as often as a failure that somebody must mend.
 UNREAD_SECONDS = 900.0
+# Links of which it is looked up which record over there is the same thing, or told that one is.
+TO_MATCH = (Link.State.CREATING, Link.State.DELETED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,13 @@ def look(session: Session, rung: list[ChangedRecord]) -> Looked:
         for hint in rung
         if (hint.side, hint.external_id) not in of_record and hint not in [u.hint for u in unlinked]
     ]
+    if waiting:
+        # ⚑ Whatever the field: a match key that is hidden for a moment would count as empty, and a copy lack the value.
+        later = [link for link in links if link.state in TO_MATCH and _lacks(reading, waiting, _ids(link))]
+        new = [one for one in unlinked if _lacks(reading, waiting, {one.side: one.record.external_id})]
+        links, unlinked = [x for x in links if x not in later], [one for one in unlinked if one not in new]
+        unsure = [hint for hint in rung if of_record.get((hint.side, hint.external_id)) in later]
+        hints.postpone([*unsure, *(one.hint for one in new if one.hint)], schema_watch.LOOK_AGAIN_SECONDS)
     decided, consumed = decide(session, links, known, reading, rung, of_record)
     # ⚑ Nothing rings when a record shows a field again: the hint of an edit that could not be carried there stays.
     unread = {one.link.pk for one in decided if one.plan.unread}
@@ -116,7 +125,9 @@ def look(session: Session, rung: list[ChangedRecord]) -> Looked:
         hints.postpone(kept, UNREAD_SECONDS)
     if waiting:
         looked_at = [*consumed, *kept]
-        unseen = [hint for hint in looked_at if _lacks(of_record[(hint.side, hint.external_id)], reading, waiting)]
+        unseen = [
+            hint for hint in looked_at if _lacks(reading, waiting, _ids(of_record[(hint.side, hint.external_id)]))
+        ]
         consumed = [hint for hint in consumed if hint not in unseen]
         hints.postpone(unseen, schema_watch.LOOK_AGAIN_SECONDS)
     # What took the place of a merged record is no newcomer.
@@ -126,16 +137,20 @@ def look(session: Session, rung: list[ChangedRecord]) -> Looked:
     return Looked(rung, known, of_record, decided, consumed, vanished, meeting)
 
 
-def _lacks(link: Link, reading: Reading, waiting: Mapping[str, frozenset[str]]) -> bool:
-    """Whether a record of the link lacks a field of which it is not known yet why.
+def _lacks(reading: Reading, waiting: Mapping[str, frozenset[str]], ids: Mapping[str, str | None]) -> bool:
+    """Whether one of these records, by side, lacks a field of which it is not known yet why.
 
     ⚑ Its hint stays: if the field was hidden for a moment only, nothing else would tell of an edit made meanwhile.
     """
-    for side, paths in waiting.items():
-        record = reading.get(side, link.record_id(side))
-        if record is not None and not record.deleted and not paths <= record.values.keys():
+    for side, external_id in ids.items():
+        record = reading.get(side, external_id)
+        if record is not None and not record.deleted and not waiting.get(side, frozenset()) <= record.values.keys():
             return True
     return False
+
+
+def _ids(link: Link) -> dict[str, str | None]:
+    return {side: link.record_id(side) for side in SIDES}
 
 
 def _read_counterparts(session: Session, reading: Reading, links: Sequence[Link], known: Batch) -> None:
