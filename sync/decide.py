@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from connections.connectors.base import ConnectorError, Record
 from mappings.models import Mapping as SyncMapping
-from sync import asked, hints, merged, parking, returned
+from sync import asked, held_back, hints, merged, parking, returned
 from sync.creates_under_way import asked_elsewhere, unanswered
 from sync.decided import Decided, audit_entry
 from sync.edit_times import edit_times, exact_times, since_when
@@ -20,7 +20,7 @@ from sync.merge import OTHER, EditTime
 from sync.models import ChangedRecord, Instruction, Link
 from sync.plan import LinkPlan, PlannedConflict, plan_link
 from sync.plan_deletion import moved_since, plan_deletion
-from sync.plan_unlinked import Bind, MakeTwin, Wonder
+from sync.plan_unlinked import Bind, Hold, MakeTwin, Wonder
 from sync.read import Reading, SideFailed, outside_scope
 from sync.rows import select
 from sync.session import SIDES, Session
@@ -172,7 +172,7 @@ def _decide_link(look: Look, link: Link, mine: Sequence[ChangedRecord]) -> Decid
     if link.state == Link.State.UNLINKED or (link.state == Link.State.HELD and not wishes):
         return Decided(link, LinkPlan(), records)  # on purpose: time stands still, the hint is consumed
     if link.state == Link.State.DELETED:
-        return _tombstone(look, link, records)
+        return _tombstone(look, link, records, mine)
     if any(_stale(link, side, records[side]) for side in SIDES):
         hints.fail_all([hints.Failed(mine, OLDER, "older")])
         return None
@@ -310,7 +310,7 @@ def _deletion(look: Look, link: Link, records: Records, gone: set[str]) -> Decid
     return one
 
 
-def _tombstone(look: Look, link: Link, records: Records) -> Decided:
+def _tombstone(look: Look, link: Link, records: Records, mine: Sequence[ChangedRecord]) -> Decided | None:
     """⚑ A tombstone resumes only when both records are there again and still are the same thing."""
     one = Decided(link, LinkPlan(), records)
     left, right = records["left"], records["right"]
@@ -320,7 +320,11 @@ def _tombstone(look: Look, link: Link, records: Records) -> Decided:
     told = {"side": "left" if link.deleted_left else "right"}
     if look.session.compiled.matching_waits:
         return one  # whether they still are the same thing cannot be told now
-    if same_thing(look.session, link, left, right):
+    same = same_thing(look.session, link, left, right)
+    if same is None:
+        hints.fail_all([held_back.told(held_back.RETURNED, mine, _version(records))])
+        return None
+    if same:
         for side in SIDES:
             setattr(link, f"deleted_{side}", False)
         if not _left_scope(look, link):
@@ -377,6 +381,9 @@ def _creating(look: Look, link: Link, records: Records) -> Decided | None:
         decision = may_have_a_twin(look.session, OTHER[decision.side], decision.source, elsewhere)
     if decision is None:  # another link of the batch takes what would fit, or not all that could is noted yet
         hints.postpone(look.hints_of.get(link.pk, []), NEXT_BATCH_SECONDS)
+        return None
+    if isinstance(decision, Hold) and decision.code in held_back.SAYS:
+        hints.fail_all([held_back.told(decision.code, look.hints_of.get(link.pk, []), _version(records))])
         return None
     if isinstance(decision, Bind):
         side = "right" if link.left_id else "left"

@@ -194,8 +194,9 @@ LISTED_AFTER = 3
 class Failed:
     """Hints of one record or pair that could not be decided, and why.
 
-    `code`: not_planned, not_read, unreadable or older; see sync/remedies.py. `after`: seconds until the next try at
-    least; `attempts`: how often it failed by now, where somebody else counts; `version`: of the record as it was read.
+    `code`: not_planned, not_read, unreadable, key_hidden or older; see sync/remedies.py. `after`: seconds until the
+    next try at least; `attempts`: how often it failed by now, where somebody else counts; `version`: of the record as
+    it was read.
     """
 
     hints: Sequence[ChangedRecord]

@@ -12,6 +12,7 @@ from sync import hints, schema_watch
 from sync.brakes import SAMPLES
 from sync.decide import decide
 from sync.decided import Decided
+from sync.held_back import UNREAD_SECONDS
 from sync.matching import Unlinked
 from sync.merge import OTHER
 from sync.models import ChangedRecord, Link
@@ -24,8 +25,6 @@ from sync.unlinked import Meeting, meet
 BUSY_SECONDS = 1.0
 # One whose write was not answered waits for the probe, which rings.
 UNCLEAR_SECONDS = 5.0
-# An edit whose field the other record does not show is looked at again as often as a failure that somebody must mend.
-UNREAD_SECONDS = 900.0
 # Links of which it is looked up which record over there is the same thing, or told that one is.
 TO_MATCH = (Link.State.CREATING, Link.State.DELETED)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from connections.connectors.base import ConnectorError, Record
 from connections.open import cached_fields
 from sync import hints
 from sync.identities import key_of
+from sync.match_keys import digests, unread_ways
 from sync.merge import OTHER
 from sync.models import ChangedRecord, Conflict, Link, MatchKey
 from sync.plan_unlinked import BY_KEY, Candidate
@@ -44,28 +44,17 @@ class Fits:
     bound: bool = False  # a record that fits is linked already
 
 
-def match_text(value: Any) -> str:
-    """A match value without what people do not mean: case and white space."""
-    return " ".join(str(value).split()).casefold() if value is not None else ""
-
-
-def digests(session: Session, side: str, record: Record) -> dict[int, str]:
-    """{alternative: digest} of the record's match keys; an alternative with an empty part does not count."""
-    index = 0 if side == "left" else 1
-    found = {}
-    for number, pairs in enumerate(session.compiled.match_keys):
-        texts = [match_text(record.values.get(pair[index])) for pair in pairs]
-        if all(texts):
-            found[number] = hashlib.sha256("\x1f".join(texts).encode()).hexdigest()
-    return found
-
-
-def same_thing(session: Session, link: Link, left: Record, right: Record) -> bool:
-    """Whether two records that were linked once still are the same thing: by our key or by their match keys."""
+def same_thing(session: Session, link: Link, left: Record, right: Record) -> bool | None:
+    """Whether two records that were linked once still are the same thing: by our key or by their match keys. None
+    where one of them hides what would tell."""
     if link.identity and link.identity.key in (left.correlation_key, right.correlation_key):
         return True
-    ours, theirs = digests(session, "left", left), digests(session, "right", right)
-    return not session.compiled.match_keys or any(theirs.get(number) == digest for number, digest in ours.items())
+    mapping = session.compiled
+    ours, theirs = digests(mapping, "left", left), digests(mapping, "right", right)
+    if not mapping.match_keys or any(theirs.get(number) == digest for number, digest in ours.items()):
+        return True
+    hidden = unread_ways(mapping, "left", left) | unread_ways(mapping, "right", right)
+    return None if hidden else False
 
 
 # What is noted. --------------------------------------------------------------------------------------------------
@@ -74,7 +63,8 @@ def same_thing(session: Session, link: Link, left: Record, right: Record) -> boo
 def note_match_keys(session: Session, side: str, records: Sequence[Record]) -> None:
     """Remember the match keys of unlinked records, so that the other side's records can find them.
 
-    ⚑ While a match field is gone, what was noted before stays: a key that is not shown is not empty.
+    ⚑ While a match field is gone, or a record hides its own, what was noted before stays: a key that is not shown is
+    not empty.
     """
     if not records or session.compiled.matching_waits:
         return
@@ -88,10 +78,13 @@ def note_match_keys(session: Session, side: str, records: Sequence[Record]) -> N
             label=(record.key or record.external_id)[:200],
         )
         for record in records
-        for alternative, digest in {**digests(session, side, record), **_carried(record)}.items()
+        for alternative, digest in {**digests(session.compiled, side, record), **_carried(record)}.items()
     ]
+    unread = {record.external_id: unread_ways(session.compiled, side, record) for record in records}
+    before = _of(session, side, [external_id for external_id, ways in unread.items() if ways])
     with transaction.atomic():
-        _of(session, side, [record.external_id for record in records]).delete()
+        kept = [row.pk for row in before if row.alternative in unread[row.external_id]]
+        _of(session, side, list(unread)).exclude(pk__in=kept).delete()
         MatchKey.objects.bulk_create(rows, ignore_conflicts=True)
 
 
@@ -168,7 +161,7 @@ def look_up(session: Session, records: Sequence[Unlinked]) -> Mapping[int, Fits]
 
 def _wanted(session: Session, records: Sequence[Unlinked]) -> dict[int, dict[int, str]]:
     """{id of each: {way to match: digest}}; a record that carries no key would have given its own to a twin."""
-    return {id(one): {**digests(session, one.side, one.record), BY_KEY: _key(session, one)} for one in records}
+    return {id(one): {**digests(session.compiled, one.side, one.record), BY_KEY: _key(session, one)} for one in records}
 
 
 def _key(session: Session, one: Unlinked) -> str:
@@ -272,7 +265,7 @@ def _compare(
         if mine is None or (fits.candidates and fits.candidates[0].alternative != number):
             continue
         for record in there:
-            if digests(session, target, record).get(number) != mine:
+            if digests(session.compiled, target, record).get(number) != mine:
                 continue
             if record.external_id in linked:
                 fits.bound = True

@@ -196,7 +196,7 @@ class ChangedRecord(models.Model):
     fingerprint = models.CharField(max_length=16, blank=True)
     failing_since = models.DateTimeField(null=True, blank=True)
     failed_at = models.DateTimeField(null=True, blank=True)  # the last failure
-    failed_code = models.CharField(max_length=20, blank=True)  # not_planned, not_read, unreadable, older
+    failed_code = models.CharField(max_length=20, blank=True)  # see hints.Failed
     failed_version = models.CharField(max_length=200, blank=True)  # of the record at the last failure
     link = models.ForeignKey("Link", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     ignored = models.ForeignKey(Ignoring, null=True, blank=True, on_delete=models.SET_NULL, related_name="hints")

@@ -12,6 +12,7 @@ from typing import Any
 
 from connections.connectors.base import Record
 from mappings.compiled import CompiledMapping, CompiledRule
+from sync.match_keys import unread_ways
 from sync.merge import OTHER, Ask, Field, Write, carry
 from sync.plan import PlannedField
 
@@ -20,6 +21,9 @@ NOTHING: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 # ⚑ Our correlation key as a way to match, before all match keys: a record that carries a key which this database does
 # not know was made by us and forgotten with a restore.
 BY_KEY = 32_000
+
+# Why a record is held: a match field is gone for all; the record itself hides one.
+GONE, UNREAD = "match_field_gone", "match_field_unread"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,9 @@ def plan_unlinked(
         return Wonder(side, record.external_id, "duplicate", "fits_a_linked_record", {})
     target = OTHER[side]
     if mapping.matching_waits:
-        return Hold("match_field_gone")  # ⚑ it may exist over there: neither copied nor counted as alone
+        return Hold(GONE)  # ⚑ it may exist over there: neither copied nor counted as alone
+    if unread_ways(mapping, side, record):
+        return Hold(UNREAD)
     if not mapping.side(target).create:
         return Leave("creation_off")
     return plan_creation(mapping, side, record, parked, typed)

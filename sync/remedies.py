@@ -184,6 +184,12 @@ BY_CODE: Mapping[str, Remedy] = {
         "If it was deleted, there is nothing to do: we look again in an hour. If it is hidden, let our account see it.",
         "connection",
     ),
+    "key_hidden": Remedy(
+        "A field by which records are recognised is hidden from our account",
+        "Let our account see it in both systems, or publish a version with other match keys. Until then such a record "
+        "is neither linked nor copied; we look again every 15 minutes.",
+        "connection",
+    ),
     "older": Remedy(
         "{system} shows an older state than before",
         "A copy of {system} lags behind. It is read again by itself; if it stays, ask its administrator.",

@@ -15,7 +15,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from connections.connectors.base import Record
-from sync import audit, hints, noting
+from sync import audit, held_back, hints, noting
 from sync.commit import operation_row
 from sync.creates_under_way import (
     WAITS_FOR_A_PERSON,
@@ -45,8 +45,6 @@ from sync.session import SIDES, Session
 OWN_CREATE_WAIT_SECONDS = 2.0
 # While a person is asked whether a create happened, our own unlinked records wait; the answer rings at once.
 PERSON_WAIT_SECONDS = 300.0
-# While a field stands in the way of a create or of matching: what puts it right rings at once.
-HOLD_SECONDS = 3600.0
 # In a question that could be about any of several records.
 MOST_NAMED = 5
 
@@ -64,7 +62,7 @@ class Meeting:
     outside: list[Unlinked] = field(default_factory=list)  # deleted or out of scope: nobody may be linked to them
     waiting: list[Unlinked] = field(default_factory=list)
     asked_about: list[Unlinked] = field(default_factory=list)  # may be what a person is asked about
-    held: list[Unlinked] = field(default_factory=list)  # a field is not what the version knows
+    held: list[tuple[Hold, Unlinked]] = field(default_factory=list)  # a field is not what the version knows
 
     def take(self, decision: Decision, one: Unlinked) -> None:
         if isinstance(decision, Bind):
@@ -74,7 +72,7 @@ class Meeting:
         elif isinstance(decision, Wonder):
             self.questions.append((decision, one))
         elif isinstance(decision, Hold):
-            self.held.append(one)
+            self.held.append((decision, one))
         else:
             self.left_alone.append(one)
 
@@ -237,7 +235,7 @@ def commit_meeting(session: Session, meeting: Meeting) -> list[Operation]:
         hints.consume([one.hint for one in every if one.hint])
         hints.postpone([one.hint for one in [*meeting.waiting, *waiting] if one.hint], OWN_CREATE_WAIT_SECONDS)
         hints.postpone([one.hint for one in meeting.asked_about if one.hint], PERSON_WAIT_SECONDS)
-        hints.postpone([one.hint for one in meeting.held if one.hint], HOLD_SECONDS)
+        held_back.wait(meeting.held)
     return operations
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
 import pytest
 from django.utils import timezone
 
-from connections.connectors.base import Retry
-from sync.models import ChangedRecord, Link, Operation, SchemaLook
+from connections.connectors.base import Record, Retry
+from connections.connectors.memory import MemoryConnector
+from sync import failures
+from sync.models import ChangedRecord, Link, MatchKey, Operation, SchemaLook
 from sync.tests.conftest import Pair
 from sync.tests.engine_cases import live, once
-from sync.tests.schema_cases import knowing, linked
+from sync.tests.schema_cases import knowing, later, linked
 
 pytestmark = pytest.mark.django_db
 
@@ -87,3 +92,107 @@ def test_a_create_is_not_repeated_while_nobody_knows_why_its_record_lacks_the_ma
     known.left.hidden = set()
     live(known)
     assert Link.objects.get(left_id=new).right_id == twin and len(known.right.alive()) == 2
+
+
+# One record alone hides it. --------------------------------------------------------------------------------------
+
+Hide = Callable[..., None]
+
+
+@pytest.fixture
+def hide(monkeypatch: pytest.MonkeyPatch) -> Hide:
+    """hide(*ids): from now on these records hide their match field, and no others do."""
+    seen, hiding = MemoryConnector._seen, set[str]()
+
+    def told(connector: MemoryConnector, record: Record, fields: Sequence[str]) -> Record:
+        found = seen(connector, record, fields)
+        if record.external_id not in hiding or "ref" not in fields:
+            return found
+        values = {path: value for path, value in found.values.items() if path != "ref"}
+        return replace(found, values=values, unreadable=found.unreadable | {"ref"})
+
+    def hidden(*ids: str) -> None:
+        hiding.clear()
+        hiding.update(ids)
+
+    monkeypatch.setattr(MemoryConnector, "_seen", told)
+    return hidden
+
+
+def no_creates(pair: Pair) -> None:
+    document = pair.mapping.published.document
+    pair.publish(**{side: {**document[side], "create": False} for side in ("left", "right")})
+
+
+def told() -> list[str]:
+    """Why records wait, as the page of failures lists it."""
+    return [row.failed_code for row in failures.standing().records]
+
+
+def shown_again(pair: Pair, hide: Hide) -> None:
+    hide()
+    live(pair)
+    assert not told()
+
+
+@pytest.mark.parametrize("creates", [True, False])
+def test_a_record_that_hides_its_match_field_waits_until_it_shows_it(pair: Pair, hide: Hide, creates: bool) -> None:
+    twin = pair.right.add(title="New", ref="N1")
+    if not creates:
+        no_creates(pair)
+        pair.quiet()
+    new = pair.left.add(title="New", ref="N1")
+    other = pair.left.add(title="Other", ref="N2")
+    hide(new)
+    pair.ring("left", new)
+    pair.ring("left", other)
+    live(pair, rounds=1)
+    assert told() == ["key_hidden"] and not Link.objects.filter(left_id=new).exists()
+    assert Link.objects.filter(left_id=other).exists() is creates, "others go on"
+    shown_again(pair, hide)
+    assert Link.objects.get(left_id=new).right_id == twin
+
+
+def test_a_record_that_hides_one_match_field_is_linked_by_another(pair: Pair, hide: Hide) -> None:
+    ways = [[{"left": path, "right": path}] for path in ("ref", "title")]
+    pair.publish(match_keys=ways)
+    twin, new = pair.right.add(title="New", ref="N1"), pair.left.add(title="New", ref="N1")
+    hide(new)
+    pair.quiet()
+    assert Link.objects.get(left_id=new).right_id == twin and not told()
+
+
+def test_what_was_noted_of_a_record_stays_while_it_hides_its_match_field(pair: Pair, hide: Hide) -> None:
+    no_creates(pair)
+    alone = pair.right.add(title="Same", ref="S1")
+    pair.quiet()
+    hide(alone)
+    later(pair)
+    rung_alone(pair, "right", alone)
+    assert MatchKey.objects.filter(external_id=alone).exists() and told() == ["key_hidden"]
+
+
+def test_a_create_is_not_repeated_while_its_record_hides_the_match_field(known: Pair, hide: Hide) -> None:
+    new = create_failed(known)
+    twin = known.right.add(title="Made by hand", ref="N1")
+    hide(new)
+    later(known)
+    rung_alone(known, "left", new)
+    assert told() == ["key_hidden"] and len(known.right.alive()) == 1
+    shown_again(known, hide)
+    assert Link.objects.get(left_id=new).right_id == twin and len(known.right.alive()) == 1
+
+
+def test_a_pair_that_is_back_waits_while_one_hides_what_tells_that_it_is_the_same(pair: Pair, hide: Hide) -> None:
+    pair.publish(left={**pair.mapping.published.document["left"], "on_delete": "ignore"})
+    left, _, link = pair.linked()
+    pair.left.remove(left)
+    pair.quiet()
+    pair.left.records[left] = replace(pair.left.records[left], deleted=False, updated_at=pair.left.stamp())
+    hide(left)
+    later(pair)
+    rung_alone(pair, "left", left)
+    assert Link.objects.get(pk=link.pk).state == "deleted" and told() == ["key_hidden"]
+    shown_again(pair, hide)
+    link.refresh_from_db()
+    assert link.state == "active" and not link.parked
