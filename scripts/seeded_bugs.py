@@ -1443,7 +1443,7 @@ BUGS = [
     Bug(
         "double-by-an-edited-key",
         "the match key that a person sends with a twin is not looked up: a second record is made",
-        "sync/unlinked.py",
+        "sync/without_twin.py",
         "    return found | _fits_what_was_sent(session, {",
         "    return found or _fits_what_was_sent(session, {",
         (f"{EDITED_CREATES}::test_a_match_key_that_is_sent_is_looked_up",),

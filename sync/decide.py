@@ -26,14 +26,8 @@ from sync.rows import select
 from sync.session import SIDES, Session
 from sync.sightings import SECOND_SIGHTING, UNREADABLE, found_again, see_again
 from sync.state import Batch, both_ids, instruction_views, link_view, seconds_of
-from sync.unlinked import (
-    PERSON_WAIT_SECONDS,
-    Decision,
-    may_create,
-    may_have_a_twin,
-    planned_create,
-    twins_of_links,
-)
+from sync.unlinked import PERSON_WAIT_SECONDS, Decision, may_have_a_twin, planned_create
+from sync.without_twin import may_create, twins_of_links
 
 log = logging.getLogger("sync")
 
