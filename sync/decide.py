@@ -316,7 +316,7 @@ def _tombstone(look: Look, link: Link, records: Records, mine: Sequence[ChangedR
         return one  # whether they still are the same thing cannot be told now
     same = same_thing(look.session, link, left, right)
     if same is None:
-        hints.fail_all([held_back.told(held_back.RETURNED, mine, _version(records))])
+        held_back.keep(held_back.RETURNED, mine, _version(records))
         return None
     if same:
         for side in SIDES:
@@ -376,8 +376,8 @@ def _creating(look: Look, link: Link, records: Records) -> Decided | None:
     if decision is None:  # another link of the batch takes what would fit, or not all that could is noted yet
         hints.postpone(look.hints_of.get(link.pk, []), NEXT_BATCH_SECONDS)
         return None
-    if isinstance(decision, Hold) and decision.code in held_back.SAYS:
-        hints.fail_all([held_back.told(decision.code, look.hints_of.get(link.pk, []), _version(records))])
+    mine = look.hints_of.get(link.pk, [])
+    if isinstance(decision, Hold) and held_back.keep(decision.code, mine, _version(records)):
         return None
     if isinstance(decision, Bind):
         side = "right" if link.left_id else "left"

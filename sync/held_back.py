@@ -8,7 +8,8 @@ from types import MappingProxyType
 from sync import hints
 from sync.matching import Unlinked
 from sync.models import ChangedRecord
-from sync.plan_unlinked import UNREAD, Hold
+from sync.plan_unlinked import TWIN_UNREAD, UNREAD, UNSURE, Hold
+from sync.schema_watch import LOOK_AGAIN_SECONDS
 
 # While a field stands in the way of a create or of matching: what puts it right rings at once.
 HOLD_SECONDS = 3600.0
@@ -20,6 +21,7 @@ RETURNED = "returned_unread"  # of a pair that may resume
 SAYS: Mapping[str, str] = MappingProxyType(
     {
         UNREAD: "This record does not show our account a field by which it is recognised on the other side.",
+        TWIN_UNREAD: "A record on the other side that may be the same does not show our account the field that tells.",
         RETURNED: "Both records are back, and one does not show our account a field that tells whether they belong "
         "together.",
     }
@@ -29,10 +31,20 @@ SAYS: Mapping[str, str] = MappingProxyType(
 def wait(held: Sequence[tuple[Hold, Unlinked]]) -> None:
     """Keep the hints of these records."""
     kept = [(hold.code, one.hint, one.record.version) for hold, one in held if one.hint]
-    hints.postpone([hint for code, hint, _ in kept if code not in SAYS], HOLD_SECONDS)
-    hints.fail_all([told(code, [hint], version) for code, hint, version in kept if code in SAYS])
+    hints.postpone([hint for code, hint, _ in kept if code == UNSURE], LOOK_AGAIN_SECONDS)
+    hints.postpone([hint for code, hint, _ in kept if code != UNSURE and code not in SAYS], HOLD_SECONDS)
+    hints.fail_all([_told(code, [hint], version) for code, hint, version in kept if code in SAYS])
 
 
-def told(code: str, waiting: Sequence[ChangedRecord], version: str) -> hints.Failed:
+def keep(code: str, waiting: Sequence[ChangedRecord], version: str) -> bool:
+    """Keep the hints of a pair for which nothing else rings once this hold ends; returns whether it is such a one."""
+    if code == UNSURE:
+        hints.postpone(waiting, LOOK_AGAIN_SECONDS)
+    elif code in SAYS:
+        hints.fail_all([_told(code, waiting, version)])
+    return code == UNSURE or code in SAYS
+
+
+def _told(code: str, waiting: Sequence[ChangedRecord], version: str) -> hints.Failed:
     """⚑ Nothing rings when a record shows a field again: its hint stays, and people are told why it waits."""
     return hints.Failed(waiting, SAYS[code], "key_hidden", UNREAD_SECONDS, attempts=1, version=version[:200])

@@ -10,6 +10,7 @@ from typing import Any
 
 from connections.connectors.base import Record
 from mappings.compiled import CompiledMapping
+from sync.merge import OTHER
 
 
 def match_text(value: Any) -> str:
@@ -35,9 +36,23 @@ def digests(mapping: CompiledMapping, side: str, record: Record) -> dict[int, st
 
 def unread_ways(mapping: CompiledMapping, side: str, record: Record) -> frozenset[int]:
     """Alternatives of which the record hides a part and shows no other one empty."""
-    hidden = record.unreadable | mapping.missing.get(side, frozenset())
+    hidden = _hidden(mapping, side, record)
     return frozenset(
         number
         for number, paths in enumerate(ways(mapping, side))
         if not hidden.isdisjoint(paths) and all(path in hidden or match_text(record.values.get(path)) for path in paths)
     )
+
+
+def may_fit(mapping: CompiledMapping, number: int, side: str, record: Record, other: Record) -> bool:
+    """Whether `other`, of the other side, says what `record` says in every part of the alternative that it shows."""
+    hidden = _hidden(mapping, OTHER[side], other)
+    pairs = zip(ways(mapping, side)[number], ways(mapping, OTHER[side])[number], strict=True)
+    return all(
+        theirs in hidden or match_text(record.values.get(ours)) == match_text(other.values.get(theirs))
+        for ours, theirs in pairs
+    )
+
+
+def _hidden(mapping: CompiledMapping, side: str, record: Record) -> frozenset[str]:
+    return record.unreadable | mapping.missing.get(side, frozenset())

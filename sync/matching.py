@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
@@ -12,12 +12,12 @@ from django.utils import timezone
 
 from connections.connectors.base import ConnectorError, Record
 from connections.open import cached_fields
-from sync import hints
+from sync import hints, schema_watch
 from sync.identities import key_of
-from sync.match_keys import digests, unread_ways
+from sync.match_keys import digests, may_fit, unread_ways, ways
 from sync.merge import OTHER
 from sync.models import ChangedRecord, Conflict, Link, MatchKey
-from sync.plan_unlinked import BY_KEY, Candidate
+from sync.plan_unlinked import BY_KEY, TWIN_UNREAD, UNSURE, Candidate
 from sync.read import Reading, SideFailed, outside_scope, read_into
 from sync.session import SIDES, Session
 
@@ -42,6 +42,32 @@ class Fits:
     candidates: Sequence[Candidate] = ()
     rivals: int = 0  # other unlinked records of its own side that fit the same candidates
     bound: bool = False  # a record that fits is linked already
+    unread: str = ""  # why nobody can tell whether another one fits, as Hold.code
+
+
+@dataclass
+class Unread:
+    """⚑ What records hide of their match keys: one that may fit is never taken for something else."""
+
+    ways: dict[tuple[str, str], frozenset[int]] = field(default_factory=dict)  # by side and id
+    unsure: set[str] = field(default_factory=set)  # the sides where nobody knows yet why
+
+    def look_into(self, session: Session, reading: Reading) -> None:
+        """Raises LeaseLost."""
+        paths = {side: set().union(*ways(session.compiled, side)) for side in SIDES}
+        self.unsure |= schema_watch.noticed(session, reading, paths).keys()
+        for side in SIDES:
+            self.add(session, side, reading.records[side].values())
+
+    def add(self, session: Session, side: str, records: Iterable[Record]) -> None:
+        for record in records:
+            self.ways[(side, record.external_id)] = unread_ways(session.compiled, side, record)
+
+    def hides(self, side: str, external_id: str, alternative: int) -> bool:
+        return alternative in self.ways.get((side, external_id), ())
+
+    def why(self, side: str) -> str:
+        return UNSURE if side in self.unsure else TWIN_UNREAD
 
 
 def same_thing(session: Session, link: Link, left: Record, right: Record) -> bool | None:
@@ -81,7 +107,7 @@ def note_match_keys(session: Session, side: str, records: Sequence[Record]) -> N
         for alternative, digest in {**digests(session.compiled, side, record), **_carried(record)}.items()
     ]
     unread = {record.external_id: unread_ways(session.compiled, side, record) for record in records}
-    before = _of(session, side, [external_id for external_id, ways in unread.items() if ways])
+    before = _of(session, side, [external_id for external_id, hidden in unread.items() if hidden])
     with transaction.atomic():
         kept = [row.pk for row in before if row.alternative in unread[row.external_id]]
         _of(session, side, list(unread)).exclude(pk__in=kept).delete()
@@ -139,23 +165,30 @@ def noted(session: Session, records: Sequence[Unlinked]) -> Mapping[int, Fits]:
     """For each record, by `id()`: what could be its twin, as far as it was noted earlier. Reads the database only."""
     wanted = _wanted(session, records)
     rows = _rows(session, wanted)
-    return {id(one): _noted(one, wanted[id(one)], rows) for one in records}
+    return {id(one): _noted(one, wanted[id(one)], rows, Unread()) for one in records}
 
 
 def look_up(session: Session, records: Sequence[Unlinked]) -> Mapping[int, Fits]:
     """⚑ For each record, by `id()`: what could be its twin, in the database and in the other system itself.
 
-    What was noted earlier is read afresh. Raises SideFailed.
+    What was noted earlier is read afresh. Raises SideFailed, LeaseLost.
     """
     wanted = _wanted(session, records)
     rows = _rows(session, wanted)
-    if _correct(session, records, rows):
+    unread = Unread()
+    if _correct(session, records, rows, unread):
         rows = _rows(session, wanted)
-    found = {id(one): _noted(one, wanted[id(one)], rows) for one in records}
-    lonely = [one for one in records if not found[id(one)].candidates and session.compiled.side(OTHER[one.side]).create]
+    for one in records:
+        unread.add(session, one.side, [one.record])
+    found = {id(one): _noted(one, wanted[id(one)], rows, unread) for one in records}
+    lonely = [
+        one
+        for one in records
+        if not (found[id(one)].candidates or found[id(one)].unread) and session.compiled.side(OTHER[one.side]).create
+    ]
     if session.compiled.matching_waits:
         return found  # nothing is made now, and a field that is gone cannot be asked by
-    _ask_over_there(session, lonely, wanted, rows, found)
+    _ask_over_there(session, lonely, wanted, rows, found, unread)
     return found
 
 
@@ -180,7 +213,7 @@ def _rows(session: Session, wanted: Mapping[int, Mapping[int, str]]) -> Rows:
     return rows
 
 
-def _correct(session: Session, records: Sequence[Unlinked], rows: Rows) -> bool:
+def _correct(session: Session, records: Sequence[Unlinked], rows: Rows, unread: Unread) -> bool:
     """Read what was noted earlier once more: it may be gone, outside, linked, or say something else by now."""
     fresh = {(one.side, one.record.external_id) for one in records}
     noted = {(row.side, row.external_id) for group in rows.values() for row in group} - fresh
@@ -189,6 +222,7 @@ def _correct(session: Session, records: Sequence[Unlinked], rows: Rows) -> bool:
     ids = {side: [external_id for one, external_id in noted if one == side] for side in SIDES}
     reading = Reading()
     read_into(session, reading, ids)
+    unread.look_into(session, reading)
     for side in SIDES:
         there = [record for record in reading.records[side].values() if not record.deleted]
         outside = outside_scope(session, side, there)
@@ -206,18 +240,21 @@ def _linked(session: Session, side: str, ids: Iterable[str]) -> set[str]:
     return set(links.values_list(column, flat=True))
 
 
-def _noted(one: Unlinked, mine: Mapping[int, str], rows: Rows) -> Fits:
+def _noted(one: Unlinked, mine: Mapping[int, str], rows: Rows, unread: Unread) -> Fits:
     for alternative, digest in sorted(mine.items(), key=lambda way: (way[0] != BY_KEY, way[0])):
         fit = rows.get((OTHER[one.side], alternative, digest), [])
         if fit:  # a stronger key that fits outweighs all weaker ones
-            candidates = [Candidate(row.external_id, alternative, row.label) for row in fit]
-            return Fits(candidates, _rivals(one, alternative, digest, rows))
+            rivals = _rivals(one, alternative, digest, rows)
+            hiding = [row for row in [*fit, *rivals] if unread.hides(row.side, row.external_id, alternative)]
+            if hiding:  # what they said when they were noted may be true no more
+                return Fits(unread=unread.why(hiding[0].side))
+            return Fits([Candidate(row.external_id, alternative, row.label) for row in fit], len(rivals))
     return Fits()
 
 
-def _rivals(one: Unlinked, alternative: int, digest: str, rows: Rows) -> int:
+def _rivals(one: Unlinked, alternative: int, digest: str, rows: Rows) -> list[MatchKey]:
     same = rows.get((one.side, alternative, digest), [])
-    return sum(1 for row in same if row.external_id != one.record.external_id)
+    return [row for row in same if row.external_id != one.record.external_id]
 
 
 def _ask_over_there(
@@ -226,26 +263,69 @@ def _ask_over_there(
     wanted: Mapping[int, Mapping[int, str]],
     rows: Rows,
     found: dict[int, Fits],
+    unread: Unread,
 ) -> None:
-    """Ask the other system itself: it may know a record that no list has shown us yet. One call per match key."""
+    """Ask the other system itself: it may know a record that no list has shown us yet. One call per match key; where
+    what is found hides that field, one per record, so that only those wait that it may fit."""
     for side in SIDES:
         target, index = OTHER[side], 0 if side == "left" else 1
         these = [one for one in records if one.side == side]
         if not these:
             continue
-        connector, object_type, scope = session.connectors[target], session.object_type(target), session.scope(target)
         try:
-            fields = cached_fields(session.connection(target), object_type, scope)
-            matchable = {spec.path for spec in fields if spec.matchable}
+            searchable = _searchable(session, target)
             for number, pairs in enumerate(session.compiled.match_keys):
                 own, theirs = pairs[0][index], pairs[0][1 - index]
-                values = [one.record.values[own] for one in these if number in wanted[id(one)]]
-                if theirs not in matchable or not values:
-                    continue
-                there = connector.find_by_values(object_type, theirs, values, session.paths(target), scope)
-                _compare(session, these, number, target, there, wanted, rows, found)
+                asking = [one for one in these if number in wanted[id(one)]]
+                if session.compiled.matching_waits:
+                    return
+                if theirs not in searchable:
+                    for one in asking:
+                        if not found[id(one)].candidates:
+                            found[id(one)].unread = UNSURE
+                elif searchable[theirs] and asking:
+                    for those, there in _found_by(session, number, target, own, theirs, asking, unread):
+                        _compare(session, those, number, target, there, wanted, rows, found, unread)
         except ConnectorError as error:
             raise SideFailed(target, error) from error
+
+
+def _searchable(session: Session, target: str) -> dict[str, bool]:
+    """{field over there: whether records can be asked for by it}. Raises ConnectorError."""
+    fields = cached_fields(session.connection(target), session.object_type(target), session.scope(target))
+    found = {spec.path: spec.matchable for spec in fields}
+    if all(path in found for way in ways(session.compiled, target) for path in way):
+        return found
+    # ⚑ What a list from a while ago lacks may be hidden no more.
+    return {spec.path: spec.matchable for spec in schema_watch.fields_now(session, target)} | found
+
+
+def _found_by(
+    session: Session, number: int, target: str, own: str, theirs: str, asking: Sequence[Unlinked], unread: Unread
+) -> Iterator[tuple[Sequence[Unlinked], Sequence[Record]]]:
+    """Some of those that ask, and the records over there that hold what they say. Raises ConnectorError, LeaseLost."""
+    there = _find(session, target, own, theirs, asking, unread)
+    hidden = any(unread.hides(target, record.external_id, number) for record in there)
+    known = target not in unread.unsure and not session.compiled.matching_waits
+    if not hidden or not known or len(asking) == 1:
+        yield asking, there
+        return
+    for one in asking:
+        session.lease.renew()
+        yield [one], _find(session, target, own, theirs, [one], unread)
+
+
+def _find(
+    session: Session, target: str, own: str, theirs: str, asking: Sequence[Unlinked], unread: Unread
+) -> Sequence[Record]:
+    """The records over there whose field `theirs` holds what these say in `own`. Raises ConnectorError, LeaseLost."""
+    connector, object_type, scope = session.connectors[target], session.object_type(target), session.scope(target)
+    values = [one.record.values[own] for one in asking]
+    found = connector.find_by_values(object_type, theirs, values, session.paths(target), scope)
+    reading = Reading()
+    reading.records[target] = {record.external_id: record for record in found}
+    unread.look_into(session, reading)
+    return list(reading.records[target].values())
 
 
 def _compare(
@@ -257,14 +337,18 @@ def _compare(
     wanted: Mapping[int, Mapping[int, str]],
     rows: Rows,
     found: dict[int, Fits],
+    unread: Unread,
 ) -> None:
     linked = _linked(session, target, [record.external_id for record in there])
     note_match_keys(session, target, [record for record in there if record.external_id not in linked])
     for one in these:
         mine, fits = wanted[id(one)].get(number), found[id(one)]
-        if mine is None or (fits.candidates and fits.candidates[0].alternative != number):
+        if mine is None or fits.unread or (fits.candidates and fits.candidates[0].alternative != number):
             continue
         for record in there:
+            hidden = unread.hides(target, record.external_id, number)
+            if hidden and may_fit(session.compiled, number, one.side, one.record, record):
+                fits.unread = unread.why(target)
             if digests(session.compiled, target, record).get(number) != mine:
                 continue
             if record.external_id in linked:
@@ -274,4 +358,4 @@ def _compare(
                     *fits.candidates,
                     Candidate(record.external_id, number, record.key or record.external_id),
                 ]
-                fits.rivals = _rivals(one, number, mine, rows)
+                fits.rivals = len(_rivals(one, number, mine, rows))

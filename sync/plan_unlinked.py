@@ -22,8 +22,9 @@ NOTHING: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 # not know was made by us and forgotten with a restore.
 BY_KEY = 32_000
 
-# Why a record is held: a match field is gone for all; the record itself hides one.
-GONE, UNREAD = "match_field_gone", "match_field_unread"
+# Why a record is held: a match field is gone for all; the record itself hides one; one over there that may fit does;
+# or nobody knows yet why it does.
+GONE, UNREAD, TWIN_UNREAD, UNSURE = "match_field_gone", "match_field_unread", "twin_unread", "match_field_unsure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +93,16 @@ def plan_unlinked(
     bound_elsewhere: bool = False,
     parked: Mapping[str, Mapping[str, Any]] = NOTHING,
     typed: Mapping[str, Mapping[str, Any]] = NOTHING,
+    unread: str = "",
 ) -> Bind | MakeTwin | Wonder | Leave | Hold:
     """Decide about a record that has no link, or whose link has no twin yet.
 
     `candidates`: unlinked records of the other side with an equal match key; `rivals`: other unlinked records of
     the *same* side that fit the candidate equally well; `bound_elsewhere`: a fitting record is linked already;
-    `parked`, `typed`: see plan_creation.
+    `parked`, `typed`: see plan_creation; `unread`: why nobody can tell whether a record over there fits, or "".
     """
+    if unread:
+        return Hold(GONE if mapping.matching_waits else unread)
     best = [c for c in candidates if c.alternative == min(other.alternative for other in candidates)]
     if len(best) == 1 and not rivals:
         ids = (record.external_id, best[0].external_id)

@@ -66,27 +66,32 @@ def idle(session: Session) -> bool:
     return judge(session, looks)
 
 
-def noticed(session: Session, reading: Reading) -> dict[str, frozenset[str]]:
+def noticed(
+    session: Session, reading: Reading, only: Mapping[str, Collection[str]] | None = None
+) -> dict[str, frozenset[str]]:
     """⚑ Before anything is decided from a read: a field that no record shows, or that has another form, is looked
     into at once. Returns, by side, the paths that must wait for the next look, since the last one was a moment ago or
-    was not answered: until then nobody knows why they are not shown, and `reading` does not show what has another form.
-    Raises LeaseLost."""
+    was not answered: until then nobody knows why they are not shown, and in `reading` they are unreadable, also where
+    they have another form. `only`: by side, the paths that matter. Raises LeaseLost."""
     waiting: dict[str, frozenset[str]] = {}
     for side in SIDES:
         records = [record for record in reading.records[side].values() if not record.deleted]
-        if (odd := _odd(session, side, records)) and not suspect(session, side, odd):
+        odd = {path: how for path, how in _odd(session, side, records).items() if only is None or path in only[side]}
+        if odd and not suspect(session, side, odd):
             waiting[side] = frozenset(odd)
-            _cover(session, side, reading.records[side])
+            _cover(session, side, reading.records[side], odd.keys())
     return waiting
 
 
-def _cover(session: Session, side: str, records: dict[str, Record]) -> None:
-    """⚑ Take out the values that have another form than their field's: they are not read, rather than merged."""
+def _cover(session: Session, side: str, records: dict[str, Record], odd: Collection[str]) -> None:
+    """⚑ Take out the values that have another form than their field's: they are not read, rather than merged. Nor is
+    what nobody shows: it is not empty."""
     kinds = _kinds(session, side)
     for external_id, record in records.items():
-        if strange := _strange(kinds, record):
-            shown = {path: value for path, value in record.values.items() if path not in strange}
-            records[external_id] = replace(record, values=shown, unreadable=record.unreadable | strange)
+        strange = _strange(kinds, record)
+        shown = {path: value for path, value in record.values.items() if path not in strange}
+        hidden = record.unreadable | strange | (set(odd) - shown.keys())
+        records[external_id] = replace(record, values=shown, unreadable=hidden)
 
 
 def _kinds(session: Session, side: str) -> dict[str, str]:
@@ -285,6 +290,11 @@ def take_look(
     look.looked_at, look.due_at = now, now + timedelta(seconds=LOOK_SECONDS)
     look.save(update_fields=["fields", "digest", "odd", "looked_at", "due_at"])
     return True
+
+
+def fields_now(session: Session, side: str) -> list[Field]:
+    """What the last look found."""
+    return fields_of(_looks(session)[side])
 
 
 def fields_of(look: SchemaLook) -> list[Field]:

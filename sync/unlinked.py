@@ -163,7 +163,7 @@ def decision_about(session: Session, one: Unlinked, fits: Fits, link: Link | Non
     """`link`: of a twin that was to be made before, with what was refused and what a person sends instead."""
     parked, typed = (link.parked, link.typed) if link is not None else (NOTHING, NOTHING)
     return plan_unlinked(
-        session.compiled, one.side, one.record, fits.candidates, fits.rivals, fits.bound, parked, typed
+        session.compiled, one.side, one.record, fits.candidates, fits.rivals, fits.bound, parked, typed, fits.unread
     )
 
 

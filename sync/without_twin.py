@@ -13,7 +13,7 @@ from sync.identities import known_twins
 from sync.matching import Unlinked, look_up
 from sync.merge import OTHER
 from sync.models import Link
-from sync.plan_unlinked import Bind, MakeTwin, Wonder
+from sync.plan_unlinked import Bind, Hold, MakeTwin, Wonder
 from sync.session import SIDES, Session
 from sync.unlinked import Decision, decision_about
 
@@ -46,7 +46,7 @@ def twins_of_links(session: Session, links: Iterable[tuple[Link, str, Record]]) 
     return found | _fits_what_was_sent(session, {pk: (one, found.get(pk)) for pk, (_, one) in ones.items()})
 
 
-def _fits_what_was_sent(session: Session, twins: Mapping[int, tuple[Unlinked, Decision | None]]) -> dict[int, Wonder]:
+def _fits_what_was_sent(session: Session, twins: Mapping[int, tuple[Unlinked, Decision | None]]) -> dict[int, Decision]:
     """⚑ Twins that would have the match key of a record that is there, since a person sends another value with them:
     asked about, not made, and not linked either, since the record itself does not fit. Raises SideFailed."""
     sent = {}
@@ -54,8 +54,11 @@ def _fits_what_was_sent(session: Session, twins: Mapping[int, tuple[Unlinked, De
         if isinstance(twin, MakeTwin) and (values := _keys_sent(session, one, twin)):
             sent[pk] = Unlinked(one.side, replace(one.record, values={**one.record.values, **values}))
     fits = look_up(session, list(sent.values())) if sent else {}
-    found = {}
+    found: dict[int, Decision] = {}
     for pk, one in sent.items():
+        if fits[id(one)].unread:
+            found[pk] = Hold(fits[id(one)].unread)
+            continue
         names = [candidate.label or candidate.external_id for candidate in fits[id(one)].candidates]
         if fits[id(one)].bound and not names:
             names = ["a record that is linked already"]

@@ -14,7 +14,7 @@ from sync import failures
 from sync.models import ChangedRecord, Link, MatchKey, Operation, SchemaLook
 from sync.tests.conftest import Pair
 from sync.tests.engine_cases import live, once
-from sync.tests.schema_cases import knowing, later, linked
+from sync.tests.schema_cases import knowing, later, linked, much_later
 
 pytestmark = pytest.mark.django_db
 
@@ -45,10 +45,11 @@ def create_failed(pair: Pair) -> str:
     return new
 
 
-def rung_alone(pair: Pair, side: str, external_id: str) -> None:
-    """One look at this record, of which no list has told yet."""
+def rung_alone(pair: Pair, side: str, *ids: str) -> None:
+    """One look at these records, of which no list has told yet."""
     ChangedRecord.objects.all().delete()
-    pair.ring(side, external_id)
+    for external_id in ids:
+        pair.ring(side, external_id)
     live(pair, rounds=1)
 
 
@@ -81,12 +82,13 @@ def test_a_new_record_is_not_copied_with_a_value_of_another_form(known: Pair) ->
     assert known.right.value(Link.objects.get(left_id=new).right_id or "", "body") == "five"
 
 
-def test_a_create_is_not_repeated_while_nobody_knows_why_its_record_lacks_the_match_field(known: Pair) -> None:
+@pytest.mark.parametrize("hidden", ["ref", "body"])
+def test_a_create_is_not_repeated_while_nobody_knows_why_its_record_lacks_a_field(known: Pair, hidden: str) -> None:
     linked(known)
     new = create_failed(known)
     twin = known.right.add(title="Made by hand", ref="N1")
     looked_a_moment_ago(known)
-    known.left.hidden = {"ref"}
+    known.left.hidden = {hidden}
     rung_alone(known, "left", new)
     assert Link.objects.get(left_id=new).state == "creating" and len(known.right.alive()) == 2
     known.left.hidden = set()
@@ -144,9 +146,7 @@ def test_a_record_that_hides_its_match_field_waits_until_it_shows_it(pair: Pair,
     new = pair.left.add(title="New", ref="N1")
     other = pair.left.add(title="Other", ref="N2")
     hide(new)
-    pair.ring("left", new)
-    pair.ring("left", other)
-    live(pair, rounds=1)
+    rung_alone(pair, "left", new, other)
     assert told() == ["key_hidden"] and not Link.objects.filter(left_id=new).exists()
     assert Link.objects.filter(left_id=other).exists() is creates, "others go on"
     shown_again(pair, hide)
@@ -196,3 +196,87 @@ def test_a_pair_that_is_back_waits_while_one_hides_what_tells_that_it_is_the_sam
     shown_again(pair, hide)
     link.refresh_from_db()
     assert link.state == "active" and not link.parked
+
+
+# The record over there hides it. ---------------------------------------------------------------------------------
+
+
+def not_answered(*where: object) -> None:
+    raise Retry("no answer")
+
+
+def right_alone(pair: Pair, noted: bool) -> str:
+    """A right record that waits for its twin, which nobody makes on the left; `noted`: a list has shown it."""
+    pair.publish(left={**pair.mapping.published.document["left"], "create": False})
+    linked(pair)
+    twin = pair.right.add(title="New", ref="N1")
+    if noted:
+        pair.quiet()
+    later(pair)
+    return twin
+
+
+@pytest.mark.parametrize("noted", [True, False])
+@pytest.mark.parametrize("looked", ["a while ago", "a moment ago"])
+def test_nothing_is_copied_while_what_it_may_fit_hides_the_match_field(known: Pair, noted: bool, looked: str) -> None:
+    twin = right_alone(known, noted)
+    if looked == "a moment ago":
+        looked_a_moment_ago(known)
+    known.right.hidden = {"ref"}
+    new = known.left.add(title="New", ref="N1")
+    rung_alone(known, "left", new)
+    assert not Link.objects.filter(left_id=new).exists() and len(known.right.alive()) == 2
+    assert MatchKey.objects.filter(external_id=twin).exists() is noted
+    known.right.hidden = set()
+    much_later(known)
+    live(known)
+    assert Link.objects.get(left_id=new).right_id == twin and len(known.right.alive()) == 2
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_only_what_may_fit_a_record_that_hides_its_match_field_waits(known: Pair, hide: Hide, noted: bool) -> None:
+    twin = right_alone(known, noted)
+    hide(twin)
+    new, other = known.left.add(title="New", ref="N1"), known.left.add(title="Other", ref="N2")
+    rung_alone(known, "left", new, other)
+    assert told() == ["key_hidden"] and not Link.objects.filter(left_id=new).exists()
+    assert Link.objects.get(left_id=other).right_id not in (None, twin)
+    shown_again(known, hide)
+    assert Link.objects.get(left_id=new).right_id == twin
+
+
+def test_a_create_is_not_repeated_while_what_it_may_fit_hides_the_match_field(known: Pair, hide: Hide) -> None:
+    new = create_failed(known)
+    twin = known.right.add(title="Made by hand", ref="N1")
+    hide(twin)
+    later(known)
+    rung_alone(known, "left", new)
+    assert told() == ["key_hidden"] and len(known.right.alive()) == 1
+    shown_again(known, hide)
+    assert Link.objects.get(left_id=new).right_id == twin
+
+
+def test_nothing_is_copied_while_no_list_has_the_field_by_which_it_would_be_found(
+    known: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twin = right_alone(known, noted=False)
+    new = known.left.add(title="New", ref="N1")
+    known.right.hidden = {"ref"}
+    right = SchemaLook.objects.filter(connection=known.mapping.connection("right"))
+    right.update(fields=[], digest="", looked_at=None)
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryConnector, "described", not_answered)
+        rung_alone(known, "left", new)
+    assert not Link.objects.filter(left_id=new).exists() and len(known.right.alive()) == 2
+    known.right.hidden = set()
+    much_later(known)
+    live(known)
+    assert Link.objects.get(left_id=new).right_id == twin
+
+
+def test_a_record_that_the_list_says_is_without_the_field_fits_nobody(known: Pair) -> None:
+    twin = right_alone(known, noted=True)
+    del known.right.records[twin].values["ref"]
+    new = known.left.add(title="New", ref="N1")
+    rung_alone(known, "left", new)
+    assert Link.objects.get(left_id=new).right_id not in (None, twin)
