@@ -211,6 +211,23 @@ class Settling(ReviewCase):
         self.assertIn('value="many"', page, "what was typed is still there")
         self.assertFalse(Instruction.objects.exists())
 
+    def test_a_value_that_cannot_be_read_costs_no_other_choice(self) -> None:
+        """Unless its values moved meanwhile: the choice was about others."""
+        amount = self.conflict(path="amount", left=1, right=2)
+        assert amount.link is not None
+        self.pair.left.edit(amount.link.left_id or "", body="L")
+        self.pair.right.edit(amount.link.right_id or "", body="R")
+        self.pair.quiet()
+        body = Conflict.objects.get(rule_id="body")
+        self.as_("reviewer")
+        seen = self.seen(self.url("conflict", amount.pk))
+        answers = {f"take-{amount.pk}": "value", f"value-{amount.pk}": "many", f"take-{body.pk}": "left"}
+        for chosen in (True, False):
+            page = self.client.post(self.url("conflict", amount.pk), {"seen": seen, **answers}).content.decode()
+            self.assertEqual(f'name="take-{body.pk}" value="left" checked' in page, chosen)
+            self.assertIn(f'name="take-{amount.pk}" value="value" checked', page)
+            Conflict.objects.filter(pk=body.pk).update(left_value="L2")
+
     def test_two_fields_of_one_record_are_saved_together(self) -> None:
         left, right, link = self.linked(body="b")
         self.pair.left.edit(left, body="L", status="Low")

@@ -193,18 +193,18 @@ def conflict(request: HttpRequest, pk: int) -> HttpResponse:
     one = _find(request, pk, "review.read")
     if _schema.is_schema(one):
         return _schema_entry(request, one)
-    typed_before: dict[int, Question] = {}
+    answered: dict[int, Question] = {}
     if request.method == "POST":
         check(request.user, "review.settle", one.mapping)
         saved = _settle(request, one)
         if isinstance(saved, HttpResponse):
             return saved
-        typed_before = saved
+        answered = saved
     names = system_names(one.mapping)
     may_settle = can(request.user, "review.settle", one.mapping)
     waiting = _together(one)
     document = _document(one.mapping)
-    shown = [typed_before.get(other.pk) or question(other, document, names, may_settle) for other in waiting]
+    shown = [answered.get(other.pk) or question(other, document, names, may_settle) for other in waiting]
     context = {
         "one": one,
         "names": names,
@@ -327,7 +327,8 @@ def progress(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _settle(request: HttpRequest, one: Conflict) -> HttpResponse | dict[int, Question]:
-    """Ask for what was chosen; where something typed cannot be read, the questions with what is wrong."""
+    """Ask for what was chosen; where something typed cannot be read, the questions as they were answered, with what is
+    wrong. A choice between values that moved meanwhile is not kept: it would be about others."""
     seen = _seen(request)
     if not seen:
         messages.error(
@@ -337,7 +338,7 @@ def _settle(request: HttpRequest, one: Conflict) -> HttpResponse | dict[int, Que
     waiting = {other.pk: other for other in _together(one) if other.state == Conflict.State.OPEN}
     names, document = system_names(one.mapping), _document(one.mapping)
     choices: dict[str, dict[str, Any]] = {}
-    wrong: dict[int, Question] = {}
+    again: dict[int, Question] = {}
     for other in waiting.values():
         take = request.POST.get(f"take-{other.pk}", "")
         if str(other.pk) not in seen:
@@ -346,19 +347,21 @@ def _settle(request: HttpRequest, one: Conflict) -> HttpResponse | dict[int, Que
         if not back and take not in TAKES:
             continue
         choice: dict[str, Any] = {"take": take, "seen": seen[str(other.pk)], **back}
+        shown = question(other, document, names)
+        if _values(other) == seen[str(other.pk)]:
+            shown.taken = take
         if take == "value":
-            shown = question(other, document, names)
             text = request.POST.get(f"value-{other.pk}", "")
+            shown.control = replace(shown.control, text=text) if shown.control else None
             try:
                 choice |= {"in": shown.typed_side, "value": _typed(shown, text)}
             except CannotRead as problem:
                 shown.error, shown.taken = str(problem), take
-                shown.control = replace(shown.control, text=text) if shown.control else None
-                wrong[other.pk] = shown
+        again[other.pk] = shown
         choices[other.rule_id] = choice
-    if wrong:
+    if any(shown.error for shown in again.values()):
         messages.error(request, "A value cannot be read. · Nothing was written. · Correct it, then save again.")
-        return wrong
+        return again
     if one.state != Conflict.State.OPEN:
         messages.warning(request, "Somebody else was first. · Nothing of yours was written. · See what was decided.")
         return redirect("conflict", pk=one.pk)
