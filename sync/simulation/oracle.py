@@ -8,61 +8,18 @@ over it, or it lies in the audit log beside the question or the named policy tha
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
-from connections.connectors.memory import US, LogLine
+from connections.connectors.memory import US
+from sync.simulation.evidence import DIFFER, TEXTS, Case, Entry, Evidence, parts, words
 from sync.simulation.remote import SimulatedWorld
 
-TEXTS = ("title", "body", "amount", "note")
-ONE_WAY = "Note"  # its label
 BOTH_WAYS = ("title", "body", "amount", "labels")
-# Writes that by their nature replace what nobody agreed to lose: only an older value may go that way.
-PLAIN_WRITES = frozenset({"edited", "kept_apart", "created", "initial_fill", "initial_union"})
 BY_REQUEST = frozenset({"resolved", "undone", "retried", "repaired"})
 MAYBE_WRITTEN = frozenset({"maybe_written", "gone_unanswered"})
 ASKED_OF_BOTH = frozenset({"both_changed", "times_overlap", "edits_touch"})
-DIFFER = frozenset(
-    {
-        "agreed_to_differ",
-        "made_of_it",
-        "kept_apart",
-        "one_way_target_kept",
-        "direction_keeps",
-        "one_way_source_empty",
-        "retried",  # sent to one side alone
-    }
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What the oracle reads of an audit line."""
-
-    action: str
-    code: str
-    label: str  # "L00001 = R00001"
-    field: str
-    before: Any
-    after: Any
-    at_line: int  # accepted writes before it
-    why: str = ""  # of a write that may have happened: the code of its decision
-
-
-@dataclass
-class Evidence:
-    worlds: Sequence[SimulatedWorld]
-    journal: Sequence[tuple[SimulatedWorld, LogLine]]
-    moments: Sequence[datetime]  # when each line of the journal was accepted, on one right clock
-    began: Sequence[int]  # for each line of the journal: those before the call that wrote it
-    writers: Sequence[int]  # for each line of the journal: the mapping that wrote it; -1: people
-    reads: Sequence[tuple[int, str, frozenset[str], int]]  # (accepted writes before it, system, records read, mapping)
-    entries: Sequence[Entry]
-    typed: Mapping[str, tuple[str, str]]  # words that people typed here, for a field of the pair of a record
-    pairs: Sequence[tuple[int, int]]  # systems that mappings join
-    published: Sequence[int]  # versions of mappings: accepted writes before each
 
 
 @dataclass
@@ -71,173 +28,18 @@ class Verdict:
     undetectable: int = 0  # overwritten, or deleted, where no system could tell
 
 
-def words(value: Any) -> set[str]:
-    """Every word in a value of any shape."""
-    if isinstance(value, str):
-        return {part.strip() for part in value.split("\n") if part.strip()}
-    if isinstance(value, dict):
-        return set().union(*(words(one) for one in value.values()), set())
-    if isinstance(value, list):
-        return set().union(*(words(one) for one in value), set())
-    return set()
-
-
-def parts(path: str, value: Any) -> dict[str, str]:
-    """What of a value can be followed on its own: a text's lines."""
-    if not isinstance(value, str):
-        return {path: ""} if path != "body" else {}
-    lines = value.split("\n") if path == "body" else [value]
-    return {f"{path}.{number}": line.strip() for number, line in enumerate(lines)}
-
-
 def judge(evidence: Evidence) -> Verdict:
     verdict = Verdict()
-    case = _Case(evidence)
+    case = Case(evidence)
     for check in CHECKS:
         check(case, verdict)
     return verdict
 
 
-class _Case:
-    """The evidence put in order."""
-
-    def __init__(self, evidence: Evidence) -> None:
-        self.evidence = evidence
-        self.thing: dict[tuple[str, str], str] = {}  # (system, record) -> ref
-        self.refs: dict[str, str] = {}  # the same by record alone: no two systems share an id
-        for world, line in evidence.journal:
-            if line.field == "ref":
-                ref = str(line.after)
-                if ref in evidence.typed:  # somebody sent a twin under another one: it is of the same thing
-                    ref = self.refs.get(evidence.typed[ref][0], ref)
-                self.thing[(world.name, line.external_id)] = self.refs[line.external_id] = ref
-        self.said: dict[str, set[tuple[str, str]]] = defaultdict(set)  # word -> (ref, field) that people wrote it to
-        self.older: dict[str, set[str]] = defaultdict(set)  # word -> words that its writer saw gone
-        self.by_people: dict[str, tuple[SimulatedWorld, str]] = {}  # word -> where somebody wrote it first
-        self.removed: dict[str, tuple[SimulatedWorld, str]] = {}  # labels that people took away, and where
-        for world, line in evidence.journal:
-            if line.by != US:
-                self._follow(world, line)
-        for word, (record, path) in evidence.typed.items():
-            self.said[word].add((self.refs.get(record, record), path))
-        self.deleted_by_people = {
-            (world.name, line.external_id)
-            for world, line in evidence.journal
-            if line.field == "" and line.after == "deleted" and line.by != US
-        }
-        self.told: dict[str, list[Entry]] = defaultdict(list)  # by field
-        for entry in evidence.entries:
-            self.told[entry.field].append(entry)
-        self.kept = self._kept()
-        brought_back = (words(entry.after) for entry in evidence.entries if entry.code == "undone")
-        self.undone: set[str] = set().union(*brought_back)  # words
-        self.chosen: set[str] = set()  # words that a person's answer put somewhere, such as what was agreed before
-        for entry in evidence.entries:
-            if (entry.action, entry.code) == ("write", "resolved"):
-                self.chosen |= words(entry.after)
-        # Several ways lead from one system to another: an edit meets itself, later, on its other way.
-        self.circle = len(evidence.pairs) >= len(evidence.worlds)
-
-    def place(self, line: LogLine) -> tuple[str, str]:
-        """(ref, field) of what was written."""
-        return self.refs.get(line.external_id, line.external_id), line.field
-
-    def _follow(self, world: SimulatedWorld, line: LogLine) -> None:
-        where = (world, line.external_id)
-        if line.field in (*TEXTS, "labels"):
-            for word in words(line.after) - words(line.before):
-                self.said[word].add(self.place(line))
-        if line.field == "labels":
-            before, after = set(line.before or ()), set(line.after or ())
-            self.removed |= dict.fromkeys(before - after, where)
-            for word in after - before:
-                self.by_people.setdefault(word, where)
-        elif line.field in TEXTS:
-            before_parts = parts(line.field, line.before)
-            for name, word in parts(line.field, line.after).items():
-                old = before_parts.get(name, "")
-                if word and word != old:
-                    self.by_people.setdefault(word, where)
-                    self.older[word] |= {old, *self.older.get(old, ())} - {"", word}
-
-    def _kept(self) -> set[str]:
-        """Words that the audit log holds beside an answer, a policy, or a question that stands.
-
-        ⚑ A question that nobody answered, and that values settled, keeps nothing: what it held must be there.
-        """
-        kept: set[str] = set()
-        asked: dict[tuple[str, str], set[str]] = defaultdict(set)
-        offered: dict[tuple[str, str], set[str]] = defaultdict(set)  # by record and field
-        for entry in self.evidence.entries:
-            place = (entry.label, entry.field)
-            if entry.action == "conflict" and not entry.field:
-                for name, value in (entry.after or {}).items():  # what the create said that was refused
-                    for record in entry.label.split(" = "):
-                        offered[record, name.title()] |= words(value)
-            elif entry.action == "conflict":
-                asked[place] |= words(entry.before) | words(entry.after)
-                if entry.why and entry.why not in PLAIN_WRITES:  # decided against, whether or not the write arrived
-                    kept |= words(entry.before)
-            elif entry.action == "unclear" and entry.why not in PLAIN_WRITES:
-                kept |= words(entry.before)
-            elif (entry.action, entry.code) == ("conflict_closed", "moved"):
-                asked.pop(place, None)
-            elif entry.action == "resolve" or (entry.action == "agree" and entry.code in DIFFER):
-                kept |= words(entry.before) | words(entry.after) | asked.pop(place, set())
-            elif entry.action == "write" and entry.code not in PLAIN_WRITES:
-                kept |= words(entry.before)
-                if entry.code == "retried":  # what it was sent instead of
-                    kept = kept.union(*(offered[record, entry.field] for record in entry.label.split(" = ")))
-            elif entry.action == "delete" and isinstance(entry.before, dict):
-                kept |= words(entry.before.get(ONE_WAY))  # what nobody carries over goes with its record
-        kept = kept.union(*asked.values())
-        return kept.union(*(self.older.get(word, set()) for word in kept))
-
-    def last_values(self) -> Iterator[tuple[SimulatedWorld, str, dict[str, Any], bool]]:
-        """(system, record, values, alive) of every record that people left as it is."""
-        for world in self.evidence.worlds:
-            for external_id, record in world.records.items():
-                if not record.deleted or (world.name, external_id) in self.deleted_by_people:
-                    yield world, external_id, dict(record.values), not record.deleted
-
-    def read_before(self, index: int, by_any: bool = False) -> int:
-        """Lines of the journal before the last look at its record that preceded the call of this line; -1: none did.
-
-        A worker that stood still in the middle of a call made it before what others read meanwhile. `by_any`: looks of
-        other mappings count, too.
-        """
-        world, line = self.evidence.journal[index]
-        looks = self.looks_at(world, line.external_id, None if by_any else self.evidence.writers[index])
-        return max((at for at in looks if at <= self.evidence.began[index]), default=-1)
-
-    def looks_at(self, world: SimulatedWorld, external_id: str, mapping: int | None = None) -> Iterator[int]:
-        """Lines of the journal before each look at the record, by one mapping or by all."""
-        return (
-            at
-            for at, name, ids, by in self.evidence.reads
-            if name == world.name and external_id in ids and mapping in (None, by)
-        )
-
-    def slept(self, index: int) -> bool:
-        """Whether others looked at the record between the call of this line and its acceptance: the write came after
-        they had found nothing and given it up, and reads like somebody's own."""
-        world, line = self.evidence.journal[index]
-        return any(self.evidence.began[index] < at <= index for at in self.looks_at(world, line.external_id))
-
-    def entries_of(self, records: Sequence[str], path: str) -> list[Entry]:
-        """Lines about a field of what has these records; those from before a twin was made name one of them and "?"."""
-        wanted, found = {*records}, []
-        for entry in self.told[path.title()]:
-            named = {*entry.label.split(" = ")}
-            if wanted <= named or ("?" in named and named & wanted):
-                found.append(entry)
-        return found
-
-
 # The checks. -----------------------------------------------------------------------------------------------------
 
 
-def nothing_is_lost(case: _Case, verdict: Verdict) -> None:
+def nothing_is_lost(case: Case, verdict: Verdict) -> None:
     there: dict[str, set[str]] = defaultdict(set)  # ref -> words that are there or were seen gone
     for world, external_id, values, _ in case.last_values():
         found = there[case.thing.get((world.name, external_id), external_id)]
@@ -258,13 +60,13 @@ def nothing_is_lost(case: _Case, verdict: Verdict) -> None:
         verdict.findings.append(f"lost: {word} of {ref}, written to {world.name} {external_id}")
 
 
-def _gone_with_its_record(case: _Case, world: SimulatedWorld, external_id: str) -> bool:
+def _gone_with_its_record(case: Case, world: SimulatedWorld, external_id: str) -> bool:
     """Whether somebody deleted the record before we knew what became of our write to it, and the log says that."""
     told = (entry for entry in case.evidence.entries if entry.action == "unclear" and external_id in entry.label)
     return (world.name, external_id) in case.deleted_by_people and any(told)
 
 
-def _nobody_could_tell(case: _Case, word: str) -> bool:
+def _nobody_could_tell(case: Case, word: str) -> bool:
     """Whether we overwrote the word between our last read and our write, in a system without versions and history, or
     deleted the record it was written to: no system takes a condition with that."""
     for index, (world, line) in enumerate(case.evidence.journal):
@@ -287,7 +89,7 @@ def _nobody_could_tell(case: _Case, word: str) -> bool:
     return False
 
 
-def sets_are_merged(case: _Case, verdict: Verdict) -> None:
+def sets_are_merged(case: Case, verdict: Verdict) -> None:
     """What somebody took away stays away, unless the record it was taken from is gone, or nobody could tell, or a
     person's undo brought it back."""
     for world, external_id, values, alive in case.last_values():
@@ -306,7 +108,7 @@ def sets_are_merged(case: _Case, verdict: Verdict) -> None:
             verdict.findings.append(f"resurrected: label {word} on {world.name} {external_id}")
 
 
-def _cut_off(case: _Case, world: SimulatedWorld, external_id: str) -> bool:
+def _cut_off(case: Case, world: SimulatedWorld, external_id: str) -> bool:
     """Whether people deleted every twin of the record: what is done to it goes no further, and its pairs ask."""
     systems = case.evidence.worlds
     here = systems.index(world)
@@ -316,7 +118,7 @@ def _cut_off(case: _Case, world: SimulatedWorld, external_id: str) -> bool:
     return bool(twins) and twins <= case.deleted_by_people
 
 
-def _removal_overwritten(case: _Case, word: str, world: SimulatedWorld, external_id: str) -> bool:
+def _removal_overwritten(case: Case, word: str, world: SimulatedWorld, external_id: str) -> bool:
     """Whether we put the word back between our last read and our write, in a system without versions and history."""
     nature = world.nature
     if nature.history or (nature.conditional and nature.exact_version):
@@ -333,7 +135,7 @@ def _removal_overwritten(case: _Case, word: str, world: SimulatedWorld, external
     return False
 
 
-def _met_in_a_circle(case: _Case, word: str, world: SimulatedWorld, external_id: str) -> bool:
+def _met_in_a_circle(case: Case, word: str, world: SimulatedWorld, external_id: str) -> bool:
     """Whether the label was taken away in a circle before each of its pairs had it: the last one met it as new."""
     evidence = case.evidence
     if not case.circle:
@@ -352,7 +154,7 @@ def _met_in_a_circle(case: _Case, word: str, world: SimulatedWorld, external_id:
     return len(met) < len(evidence.pairs)
 
 
-def _carried_by_one_that_slept(case: _Case, word: str, world: SimulatedWorld, external_id: str) -> bool:
+def _carried_by_one_that_slept(case: Case, word: str, world: SimulatedWorld, external_id: str) -> bool:
     """Whether a worker that had sent the label to a twin before it was taken away stood still meanwhile: its write came
     after others had looked there, found nothing and given it up, so that it reads like somebody's own."""
     evidence, removed_at = case.evidence, _removed_at(case, word, world, external_id)
@@ -367,7 +169,7 @@ def _carried_by_one_that_slept(case: _Case, word: str, world: SimulatedWorld, ex
     return False
 
 
-def _removed_at(case: _Case, word: str, world: SimulatedWorld, external_id: str) -> int:
+def _removed_at(case: Case, word: str, world: SimulatedWorld, external_id: str) -> int:
     """Where in the journal somebody took the label away there for the last time."""
     return max(
         index
@@ -378,7 +180,7 @@ def _removed_at(case: _Case, word: str, world: SimulatedWorld, external_id: str)
     )
 
 
-def both_sides_agree_or_say_why(case: _Case, verdict: Verdict) -> None:
+def both_sides_agree_or_say_why(case: Case, verdict: Verdict) -> None:
     records: dict[str, dict[str, tuple[str, dict[str, Any]]]] = defaultdict(dict)
     for world, external_id, values, alive in case.last_values():
         if alive:
@@ -396,7 +198,7 @@ def both_sides_agree_or_say_why(case: _Case, verdict: Verdict) -> None:
                     )
 
 
-def _explained(case: _Case, records: Sequence[str], path: str) -> bool:
+def _explained(case: Case, records: Sequence[str], path: str) -> bool:
     """A question about the field stands, or the last word of the audit log about it says why it may differ."""
     told = case.entries_of(records, path)
     asking = ("conflict", "resolve", "conflict_closed")
@@ -410,7 +212,7 @@ def _explained(case: _Case, records: Sequence[str], path: str) -> bool:
     return last.action == "conflict" or last.code in DIFFER or last.code == "undone"
 
 
-def nothing_is_there_twice(case: _Case, verdict: Verdict) -> None:
+def nothing_is_there_twice(case: Case, verdict: Verdict) -> None:
     made_by_people = {
         (world.name, line.external_id)
         for world, line in case.evidence.journal
@@ -426,7 +228,7 @@ def nothing_is_there_twice(case: _Case, verdict: Verdict) -> None:
                 verdict.findings.append(f"duplicated: {ref} in {world.name}: {ids}")
 
 
-def nothing_comes_back_to_life(case: _Case, verdict: Verdict) -> None:
+def nothing_comes_back_to_life(case: Case, verdict: Verdict) -> None:
     """What somebody deleted stays away, unless nobody of us ever knew that it was made: its create had no answer."""
     known = {external_id for entry in case.evidence.entries for external_id in entry.label.split(" = ")}
     ours: set[tuple[str, str]] = set()
@@ -446,7 +248,7 @@ def nothing_comes_back_to_life(case: _Case, verdict: Verdict) -> None:
             verdict.undetectable += 1
 
 
-def nothing_flips_back_and_forth(case: _Case, verdict: Verdict) -> None:
+def nothing_flips_back_and_forth(case: Case, verdict: Verdict) -> None:
     """v2 → v1 → v2 by us, though nobody wrote v1 anew; a sleeper's write reads like somebody's."""
     ours: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     undone = {str(entry.after) for entry in case.evidence.entries if entry.code in ("undone", "resolved")}
@@ -479,7 +281,7 @@ def nothing_flips_back_and_forth(case: _Case, verdict: Verdict) -> None:
         ours[key].append(value)
 
 
-def _let_differ(case: _Case) -> set[tuple[str | None, str]]:
+def _let_differ(case: Case) -> set[tuple[str | None, str]]:
     """(thing, field) that somebody let differ in one of its pairs."""
     agreed = [entry for entry in case.evidence.entries if (entry.action, entry.code) == ("agree", "agreed_to_differ")]
     return {(case.refs.get(entry.label.split(" = ")[0]), entry.field.lower()) for entry in agreed}
@@ -490,7 +292,7 @@ def _both(told: Any) -> list[Any]:
     return [told.get("left"), told.get("right")] if isinstance(told, dict) else []
 
 
-def _answers_that_may_have_arrived(case: _Case) -> Iterator[str]:
+def _answers_that_may_have_arrived(case: Case) -> Iterator[str]:
     """What somebody asked for in a pair, undo or answer, and a system took without telling: asked of a person again."""
     instructed: set[str] = set()
     for entry in case.evidence.entries:
@@ -500,7 +302,7 @@ def _answers_that_may_have_arrived(case: _Case) -> Iterator[str]:
             yield str(entry.after)
 
 
-def nothing_is_invented(case: _Case, verdict: Verdict) -> None:
+def nothing_is_invented(case: Case, verdict: Verdict) -> None:
     """What we write into a field, people wrote into this field of this thing, in one of its systems or here."""
     for world, line in case.evidence.journal:
         if line.by != US or line.field not in (*TEXTS, "labels"):
@@ -511,14 +313,14 @@ def nothing_is_invented(case: _Case, verdict: Verdict) -> None:
             verdict.findings.append(f"invented: {sorted(strange)} in {line.field} of {world.name} {line.external_id}")
 
 
-def what_only_reads_is_never_written(case: _Case, verdict: Verdict) -> None:
+def what_only_reads_is_never_written(case: Case, verdict: Verdict) -> None:
     targets = {case.evidence.worlds[right].name for _, right in case.evidence.pairs}
     for world, line in case.evidence.journal:
         if line.by == US and line.field == "note" and line.before is not None and world.name not in targets:
             verdict.findings.append(f"written against the direction: note of {world.name} {line.external_id}")
 
 
-def every_write_is_audited(case: _Case, verdict: Verdict) -> None:
+def every_write_is_audited(case: Case, verdict: Verdict) -> None:
     """The log names what we write at this field of this thing."""
     told: dict[tuple[str, str], set[str]] = defaultdict(set)  # by ref and field
     for entry in case.evidence.entries:
@@ -539,7 +341,7 @@ def every_write_is_audited(case: _Case, verdict: Verdict) -> None:
             )
 
 
-def nobody_is_asked_needlessly(case: _Case, verdict: Verdict) -> None:
+def nobody_is_asked_needlessly(case: Case, verdict: Verdict) -> None:
     """Where both are said to have edited, both did, since they last said the same."""
     if case.circle:
         return  # in a circle one system's two edits may meet each other on their two ways: asked, and nothing lost
@@ -582,7 +384,7 @@ def nobody_is_asked_needlessly(case: _Case, verdict: Verdict) -> None:
             verdict.findings.append(f"needless question: {path} of {entry.label}, edited only in {sorted(edited)}")
 
 
-def no_question_comes_back_unchanged(case: _Case, verdict: Verdict) -> None:
+def no_question_comes_back_unchanged(case: Case, verdict: Verdict) -> None:
     last: dict[tuple[str, str], Entry] = {}
     requests: Counter[str] = Counter()  # by pair
     answered: Counter[tuple[str, str]] = Counter()  # questions about what was sent by request
@@ -613,7 +415,7 @@ def no_question_comes_back_unchanged(case: _Case, verdict: Verdict) -> None:
             verdict.findings.append(f"asked again unchanged: {entry.field} of {entry.label} ({entry.code})")
 
 
-def the_newer_edit_wins(case: _Case, verdict: Verdict) -> None:
+def the_newer_edit_wins(case: Case, verdict: Verdict) -> None:
     """Where the policy let the newest decide, no edit that we had read was newer than the one it lost to."""
     journal, moments = case.evidence.journal, case.evidence.moments
     for entry in case.evidence.entries:

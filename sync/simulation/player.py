@@ -26,7 +26,7 @@ from sync.models import AuditEntry, ChangedRecord, Conflict, Link, MappingState,
 from sync.simulation import setting
 from sync.simulation.clock import VirtualClock, installed
 from sync.simulation.crash import Killed, Killer, one_thread
-from sync.simulation.oracle import Entry, Evidence
+from sync.simulation.evidence import Entry, Evidence
 from sync.simulation.remote import SimulatedWorld
 from sync.simulation.script import CRASHES, EDITS, FAULTS, FIRST_POLICIES, TEXT_POLICIES, Script, Step, faults_of
 

@@ -14,7 +14,7 @@ import pytest
 from connections.connectors.memory import US, LogLine
 from sync.simulation import oracle
 from sync.simulation.clock import START
-from sync.simulation.oracle import Entry, Evidence
+from sync.simulation.evidence import Entry, Evidence
 from sync.simulation.remote import SimulatedWorld
 from sync.simulation.script import Nature
 
