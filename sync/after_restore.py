@@ -14,8 +14,9 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from mappings.changes import sides_to_list
 from mappings.models import Mapping
-from sync import hints
+from sync import hints, noting
 from sync.commit import commit_links
 from sync.lease import Lease
 from sync.look import Looked, look
@@ -76,6 +77,9 @@ def compare(session: Session) -> None:
     """
     run = session.ensure_run()
     session.progress(phase="read")
+    state = MappingState.objects.select_related("version").get(mapping=session.mapping)
+    if state.version is not None:  # ⚑ what is linked by another version's keys must see all that it could be
+        noting.begin(session, state, sides_to_list(state.version.document, session.version.document))
     empty = [side for side in SIDES if not _list(session, side)]
     session.progress(phase="match", total=_waiting(session).count(), done=0)
     agreed, linked, compared = 0, 0, 0
@@ -117,7 +121,7 @@ def compare(session: Session) -> None:
     }
     with transaction.atomic():
         session.lease.renew()
-        state = MappingState.objects.get(mapping=session.mapping)
+        state.refresh_from_db()
         params = {**(state.halt_reason.get("params") or {}), "run": run.pk}
         MappingState.objects.filter(pk=state.pk).update(
             compared_at=timezone.now(), halt_reason={**state.halt_reason, "params": params}
@@ -149,6 +153,7 @@ def _list(session: Session, side: str) -> bool:
     Cursor.objects.filter(mapping=session.mapping, side=side).update(watermark=None)
     poll(session, side, hints.Lane.BACKFILL, between=lambda: _still_on(session))
     try:
+        noting.list_side(session, side, between=lambda: _still_on(session))
         sweep(session, side, between=lambda: _still_on(session))
     except SideEmpty:
         return False
@@ -192,7 +197,7 @@ def _take_over(session: Session, looked: Looked, found: _Found, asking: bool) ->
         for twin, unlinked in meeting.twins:
             found.create[twin.side] += 1
             found.name("create", unlinked.record.key or unlinked.record.external_id)
-        found.alone += len(meeting.twins)
+        found.alone += len(meeting.twins) + len(meeting.noted)
         meeting.twins = []  # their hints stay
         ours = [asked for asked in meeting.questions if asked[0].code == "made_by_us"]
         found.ours += len(ours)

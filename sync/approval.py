@@ -254,7 +254,7 @@ def _hold_new(mapping: Mapping, side: str) -> Iterator[list[Link]]:
     while rows := list(waiting.new(mapping, side).filter(pk__gt=after)[:HOLD_CHUNK]):
         after = rows[-1].pk
         ids = [row.external_id for row in rows]
-        noted = MatchKey.objects.filter(mapping=mapping, side=side, external_id__in=ids)
+        noted = MatchKey.objects.filter(mapping=mapping, side=side, external_id__in=ids).exclude(label="")
         labels = dict(noted.values_list("external_id", "label"))
         forget_keys(mapping.pk, side, ids)
         held = Link.objects.bulk_create(

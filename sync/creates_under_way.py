@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
+from connections.connectors.base import Record
 from mappings.models import Mapping as SyncMapping
 from sync import hints
 from sync.matching import Unlinked
@@ -20,8 +22,12 @@ from sync.merge import OTHER
 from sync.models import Conflict, IdentityRecord, Link, Operation
 from sync.plan import PlannedConflict
 from sync.session import SIDES, Session
+from sync.state import seconds_of
 
 Sent = set[tuple[str, str]]  # {(field, text)}
+
+# Clock difference allowed for when looking through the other system's own records of the time of our write.
+CLOCK_SLACK_SECONDS = 120
 
 # ⚑ Whether a create happened is not known, for which reason, and the kind of question: never a second one until a
 # person says so.
@@ -88,9 +94,12 @@ class Unclear:
     asked: bool
     sent: Sent
     named: str  # the record that its answer named, if it named one
+    since: datetime  # nothing was sent before
 
     def may_have_made(self, session: Session, one: Unlinked) -> bool:
-        return one.record.external_id == self.named or may_be_made_by(session, one, self.sent)
+        if one.record.external_id == self.named:
+            return True
+        return not made_before(session, one.side, one.record, self.since) and may_be_made_by(session, one, self.sent)
 
 
 def unclear_creates(session: Session, texts: bool) -> dict[str, list[Unclear]]:
@@ -105,8 +114,16 @@ def unclear_creates(session: Session, texts: bool) -> dict[str, list[Unclear]]:
             sent.setdefault(pk, set()).update(_texts(fields))
         for link, create in links.items():
             label, asked = label_of_twin(link, create.side), link.state == Link.State.CREATING
-            found[side].append(Unclear(label, asked, sent.get(link.pk, set()), create.external_id))
+            found[side].append(Unclear(label, asked, sent.get(link.pk, set()), create.external_id, link.created_at))
     return found
+
+
+def made_before(session: Session, side: str, record: Record, moment: datetime) -> bool:
+    """Whether the record was there before this moment of ours, as its system tells."""
+    if record.created_at is None:
+        return False
+    offset = session.connection(side).clock_offset or 0.0
+    return seconds_of(record.created_at) - offset + CLOCK_SLACK_SECONDS < moment.timestamp()
 
 
 def label_of_twin(link: Link, side: str) -> str:

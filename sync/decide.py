@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from connections.connectors.base import ConnectorError, Record
 from mappings.models import Mapping as SyncMapping
-from sync import asked, held_back, hints, merged, parking, returned
+from sync import asked, held_back, hints, merged, noting, parking, returned
 from sync.creates_under_way import asked_elsewhere, unanswered
 from sync.decided import Decided, audit_entry
 from sync.edit_times import edit_times, exact_times, since_when
@@ -373,10 +373,13 @@ def _creating(look: Look, link: Link, records: Records) -> Decided | None:
             hints.postpone(look.hints_of.get(link.pk, []), PERSON_WAIT_SECONDS)
             return None
         decision = may_have_a_twin(look.session, OTHER[decision.side], decision.source, elsewhere)
-    if decision is None:  # another link of the batch takes what would fit, or not all that could is noted yet
-        hints.postpone(look.hints_of.get(link.pk, []), NEXT_BATCH_SECONDS)
-        return None
     mine = look.hints_of.get(link.pk, [])
+    if decision is None and noting.under_way(look.session):
+        noting.wait(mine)
+        return None
+    if decision is None:  # another link of the batch takes what would fit
+        hints.postpone(mine, NEXT_BATCH_SECONDS)
+        return None
     if isinstance(decision, Hold) and held_back.keep(decision.code, mine, _version(records)):
         return None
     if isinstance(decision, Bind):

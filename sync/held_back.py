@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from django.utils import timezone
+
 from sync import hints
 from sync.matching import Unlinked
 from sync.models import ChangedRecord
@@ -13,8 +15,9 @@ from sync.schema_watch import LOOK_AGAIN_SECONDS
 
 # While a field stands in the way of a create or of matching: what puts it right rings at once.
 HOLD_SECONDS = 3600.0
-# What one record does not show is looked at again as often as a failure that somebody must mend.
-UNREAD_SECONDS = 900.0
+# What one record does not show is looked at again as often as a failure that somebody must mend: after as long as it
+# has waited yet, so that very many of them leave time for others.
+UNREAD_SECONDS, UNREAD_AT_MOST = 900.0, 3600.0
 
 RETURNED = "returned_unread"  # of a pair that may resume
 # What is said of a hold that nothing but a look at the record ends: it is listed as a failure.
@@ -47,4 +50,7 @@ def keep(code: str, waiting: Sequence[ChangedRecord], version: str) -> bool:
 
 def _told(code: str, waiting: Sequence[ChangedRecord], version: str) -> hints.Failed:
     """⚑ Nothing rings when a record shows a field again: its hint stays, and people are told why it waits."""
-    return hints.Failed(waiting, SAYS[code], "key_hidden", UNREAD_SECONDS, attempts=1, version=version[:200])
+    now = timezone.now()
+    waited = max((now - (hint.failing_since or now)).total_seconds() for hint in waiting) if waiting else 0.0
+    again = min(max(waited, UNREAD_SECONDS), UNREAD_AT_MOST)
+    return hints.Failed(waiting, SAYS[code], "key_hidden", again, attempts=1, version=version[:200])

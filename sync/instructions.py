@@ -240,7 +240,7 @@ def _labels(mapping_id: int, ids: Mapping[str, str]) -> dict[str, str]:
     """What people call these unlinked records, by side, as far as their match keys tell."""
     found = {}
     for side, external_id in ids.items():
-        rows = MatchKey.objects.filter(mapping=mapping_id, side=side, external_id=external_id)
+        rows = MatchKey.objects.filter(mapping=mapping_id, side=side, external_id=external_id).exclude(label="")
         found[side] = rows.values_list("label", flat=True).first() or ""
     return found
 

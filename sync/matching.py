@@ -346,7 +346,7 @@ def _compare(
         if mine is None or fits.unread or (fits.candidates and fits.candidates[0].alternative != number):
             continue
         for record in there:
-            hidden = unread.hides(target, record.external_id, number)
+            hidden = unread.hides(target, record.external_id, number) and record.external_id not in linked
             if hidden and may_fit(session.compiled, number, one.side, one.record, record):
                 fits.unread = unread.why(target)
             if digests(session.compiled, target, record).get(number) != mine:

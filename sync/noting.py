@@ -9,20 +9,24 @@ noted at all, and no list of changes will ever tell of it. So both are done as a
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
 
 from connections.connectors.base import ConnectorError
 from sync import hints
 from sync.models import ChangedRecord, Cursor, Link, MappingState, MatchKey
-from sync.read import SideFailed, cursor_of
+from sync.read import SideEmpty, SideFailed, cursor_of, missed_if_none
 from sync.session import SIDES, Session
 
 # In the place of a match key: the record was listed, and is to be noted. No digest of another row equals its own.
 UNSEEN = 31_999
 # Listed records marked with one commit.
 CHUNK = 1000
+# What is noted already waits this long for the rest: less, and reading it again and again would take the rest's turn.
+WAIT = timedelta(minutes=1)
 
 
 def begin(session: Session, state: MappingState, sides: Collection[str]) -> None:
@@ -35,15 +39,16 @@ def begin(session: Session, state: MappingState, sides: Collection[str]) -> None
 
 
 def list_side(session: Session, side: str, between: Callable[[], None]) -> None:
-    """Mark all records of the side that no link knows, where a version asks for it. Raises SideFailed.
+    """Mark all records of the side that no link knows, where a version asks for it. Raises SideFailed, SideEmpty.
 
-    One that breaks off is made again by the next poll.
+    One that breaks off is made again by the next poll; ⚑ so is one that shows nothing while records are linked.
     """
     if not cursor_of(session, side).to_note:
         return
-    connector = session.connectors[side]
+    connector, listed = session.connectors[side], 0
     try:
         for page in connector.list_ids(session.object_type(side), session.scope(side)):
+            listed += len(page)
             for start in range(0, len(page), CHUNK):
                 with transaction.atomic():
                     session.lease.renew()
@@ -51,6 +56,8 @@ def list_side(session: Session, side: str, between: Callable[[], None]) -> None:
             between()
     except ConnectorError as error:
         raise SideFailed(side, error) from error
+    if not listed and (missed := missed_if_none(session, side)):
+        raise SideEmpty(side, missed)
     session.lease.renew()
     Cursor.objects.filter(mapping=session.mapping, side=side).update(to_note=False)
 
@@ -61,15 +68,23 @@ def _mark(session: Session, side: str, ids: Sequence[str]) -> None:
     linked = set(links.values_list(column, flat=True))
     new = [external_id for external_id in ids if external_id not in linked]
     MatchKey.objects.bulk_create(
-        [
-            MatchKey(
-                mapping=session.mapping, side=side, external_id=one, alternative=UNSEEN, digest=side, label=one[:200]
-            )
-            for one in new
-        ],
+        [MatchKey(mapping=session.mapping, side=side, external_id=one, alternative=UNSEEN, digest=side) for one in new],
         ignore_conflicts=True,
     )
     hints.mark(session.mapping.pk, side, new, hints.Lane.BACKFILL)
+    # Also what waits for something else: all others wait for it.
+    waiting = ChangedRecord.objects.filter(mapping=session.mapping, side=side, external_id__in=new)
+    waiting.filter(not_before__gt=timezone.now()).update(not_before=timezone.now())
+
+
+def wait(noted: Sequence[ChangedRecord]) -> None:
+    """⚑ Keep these hints behind those of what is still to be noted: in a better lane they would take its turn."""
+    if noted:
+        with transaction.atomic():
+            hints.lock(noted[0].mapping_id)
+            ChangedRecord.objects.filter(pk__in=[hint.pk for hint in noted]).update(
+                lane=hints.Lane.BACKFILL, not_before=timezone.now() + WAIT
+            )
 
 
 def seen(session: Session, side: str, ids: Collection[str]) -> None:
@@ -80,19 +95,44 @@ def seen(session: Session, side: str, ids: Collection[str]) -> None:
         ).delete()
 
 
+def to_be_noted(mapping_id: int) -> bool:
+    """Whether a side of the mapping is still to be listed, or something that was listed to be looked at."""
+    unseen = MatchKey.objects.filter(mapping=mapping_id, digest__in=SIDES, alternative=UNSEEN)
+    return Cursor.objects.filter(mapping=mapping_id, to_note=True).exists() or unseen.exists()
+
+
 def under_way(session: Session) -> bool:
     """Whether matching has to wait: a side is still to be listed, or a record that was listed to be looked at.
 
-    ⚑ One that fails and fails blocks only itself: it is as unknown as any new record that cannot be read.
+    ⚑ One that fails and fails blocks only itself: it is as unknown as any new record that cannot be read. One that was
+    linked since, such as what an open create of ours made, is nobody's twin.
     """
     if session.all_noted:
         return False
+    if Cursor.objects.filter(mapping=session.mapping, to_note=True).exists():
+        return True
+    unseen = MatchKey.objects.filter(mapping=session.mapping, digest__in=SIDES, alternative=UNSEEN)
+    if unseen.exists():
+        if unseen.filter(_looked_at_soon(session)).exclude(_linked(session)).exists():
+            return True
+        unseen.delete()
+    session.all_noted = True
+    return False
+
+
+def _looked_at_soon(session: Session) -> Q:
     waits = ChangedRecord.objects.filter(
         mapping=session.mapping,
         side=OuterRef("side"),
         external_id=OuterRef("external_id"),
         attempts__lt=hints.LISTED_AFTER,
     )
-    unseen = MatchKey.objects.filter(Exists(waits), mapping=session.mapping, digest__in=SIDES, alternative=UNSEEN)
-    session.all_noted = not (Cursor.objects.filter(mapping=session.mapping, to_note=True).exists() or unseen.exists())
-    return not session.all_noted
+    return Q(Exists(waits))
+
+
+def _linked(session: Session) -> Q:
+    linked = Q()
+    for side in SIDES:
+        links = Link.objects.filter(**{f"{side}_id": OuterRef("external_id")}, mapping=session.mapping)
+        linked |= Q(side=side) & Q(Exists(links))
+    return linked

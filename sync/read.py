@@ -253,7 +253,7 @@ def noted_ids(mapping_id: int, side: str, ids: Sequence[str]) -> set[str]:
 # A complete listing is expensive; a deletion that no feed tells is found this late at most.
 SWEEP = timedelta(hours=1)
 # One that breaks off is made again this much later: what it would tell waits no hour, and not every run ends there.
-SWEEP_AGAIN = timedelta(minutes=5)
+SWEEP_AGAIN = timedelta(minutes=15)
 # Links compared with the listing at once.
 SWEEP_CHUNK = 1000
 
@@ -309,8 +309,7 @@ def sweep(session: Session, side: str, between: Callable[[], None] = lambda: Non
     except ConnectorError as error:
         raise SideFailed(side, error) from error
     # Records that are known to be gone or out of the scope are not missed a second time.
-    expected = 0 if listed else links.filter(out_of_scope="", **{f"deleted_{side}": False}).count()
-    if expected and not _accepted(session, side):
+    if not listed and (expected := missed_if_none(session, side)):
         _note_swept(session, side, None)  # a release looks again at once
         raise SideEmpty(side, expected)
     hints.mark(session.mapping.pk, side, unlisted, hints.Lane.VERIFY)
@@ -349,11 +348,13 @@ def _asked_about(session: Session, side: str) -> set[str]:
     return {subject.removeprefix(f"{side}:") for subject in subjects}
 
 
-def _accepted(session: Session, side: str) -> bool:
-    """Whether a person said that it is true: the side lists nothing any more."""
-    return Allowance.objects.filter(
+def missed_if_none(session: Session, side: str) -> int:
+    """How many linked records a listing that shows none would lack; 0 where a person said that it is true."""
+    said = Allowance.objects.filter(
         mapping=session.mapping, side=OTHER[side], kind="delete", expires_at__gt=timezone.now()
-    ).exists()
+    )
+    there = Link.objects.filter(mapping=session.mapping, state=Link.State.ACTIVE, out_of_scope="")
+    return 0 if said.exists() else there.filter(**{f"deleted_{side}": False}).count()
 
 
 class SideEmpty(Exception):

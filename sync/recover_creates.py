@@ -13,6 +13,7 @@ from django.utils import timezone
 from connections.connectors.base import Record
 from sync import audit
 from sync.commit import save_links
+from sync.creates_under_way import CLOCK_SLACK_SECONDS, made_before
 from sync.earlier_creates import as_found
 from sync.models import Operation
 from sync.probes import plan_again, waits_for_hidden
@@ -20,10 +21,6 @@ from sync.rows import save_rows
 from sync.session import Session
 from sync.setbacks import OPERATION_FIELDS, create_unclear
 from sync.settle import settle
-from sync.state import seconds_of
-
-# Clock difference allowed for when looking through the other system's own records of the time of our write.
-CLOCK_SLACK_SECONDS = 120
 
 
 def probe_create(session: Session, operation: Operation) -> None:
@@ -84,10 +81,7 @@ def _take_what_was_made(session: Session, operation: Operation) -> None:
 def _is_older(session: Session, operation: Operation, record: Record) -> bool:
     """⚑ Whether the record was there before the key was made: then somebody copied the key."""
     identity = operation.link.identity
-    if identity is None or record.created_at is None:
-        return False
-    offset = session.connection(operation.side).clock_offset or 0.0
-    return seconds_of(record.created_at) - offset + CLOCK_SLACK_SECONDS < identity.created_at.timestamp()
+    return identity is not None and made_before(session, operation.side, record, identity.created_at)
 
 
 def _looks_like(operation: Operation, record: Record) -> bool:

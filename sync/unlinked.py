@@ -35,7 +35,7 @@ from sync.matching import Fits, Unlinked, close_subjects, forget, look_up, note_
 from sync.merge import OTHER
 from sync.models import AuditEntry, Conflict, Identity, Link, MatchKey, Operation
 from sync.plan import PlannedOperation
-from sync.plan_unlinked import NOTHING, Bind, Hold, Leave, MakeTwin, Wonder, plan_unlinked
+from sync.plan_unlinked import GONE, NOTHING, Bind, Hold, Leave, MakeTwin, Wonder, plan_unlinked
 from sync.read import outside_scope
 from sync.rows import add_rows_with_keys, save_rows
 from sync.session import SIDES, Session
@@ -60,6 +60,7 @@ class Meeting:
     left_alone: list[Unlinked] = field(default_factory=list)
     outside: list[Unlinked] = field(default_factory=list)  # deleted or out of scope: nobody may be linked to them
     waiting: list[Unlinked] = field(default_factory=list)
+    noted: list[Unlinked] = field(default_factory=list)  # not all that could fit them is, see noting.py
     asked_about: list[Unlinked] = field(default_factory=list)  # may be what a person is asked about
     held: list[tuple[Hold, Unlinked]] = field(default_factory=list)  # a field is not what the version knows
 
@@ -111,7 +112,10 @@ def meet(session: Session, records: Sequence[Unlinked]) -> Meeting:
         note_match_keys(session, side, [one.record for one in rest if one.side == side])
         noting.seen(session, side, [one.record.external_id for one in inside if one.side == side])
     if rest and noting.under_way(session):
-        meeting.waiting += rest
+        if session.compiled.matching_waits:  # nothing is noted before a person mends that
+            meeting.held += [(Hold(GONE), one) for one in rest]
+        else:
+            meeting.noted += rest
         return meeting
     fits = look_up(session, rest)
     taken: set[tuple[str, str]] = set()
@@ -234,6 +238,7 @@ def commit_meeting(session: Session, meeting: Meeting) -> list[Operation]:
         hints.consume([one.hint for one in every if one.hint])
         hints.postpone([one.hint for one in [*meeting.waiting, *waiting] if one.hint], OWN_CREATE_WAIT_SECONDS)
         hints.postpone([one.hint for one in meeting.asked_about if one.hint], PERSON_WAIT_SECONDS)
+        noting.wait([one.hint for one in meeting.noted if one.hint])
         held_back.wait(meeting.held)
     return operations
 

@@ -13,7 +13,7 @@ from sync.identities import known_twins
 from sync.matching import Unlinked, look_up
 from sync.merge import OTHER
 from sync.models import Link
-from sync.plan_unlinked import Bind, Hold, MakeTwin, Wonder
+from sync.plan_unlinked import GONE, Bind, Hold, MakeTwin, Wonder
 from sync.session import SIDES, Session
 from sync.unlinked import Decision, decision_about
 
@@ -34,8 +34,8 @@ def twins_of_links(session: Session, links: Iterable[tuple[Link, str, Record]]) 
             ids = (one.record.external_id, twin) if one.side == "left" else (twin, one.record.external_id)
             found[pk] = Bind(*ids, "correlation_key", thing=link.identity_id)
     rest = [one for pk, (_, one) in ones.items() if pk not in found]
-    if rest and noting.under_way(session):
-        return found  # the others wait
+    if rest and noting.under_way(session):  # the others wait
+        return found | {pk: Hold(GONE) for pk in ones if pk not in found and session.compiled.matching_waits}
     fits = look_up(session, rest) if rest else {}
     taken: set[str] = set()
     for pk, (link, one) in ones.items():

@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 from django.utils import timezone
 
-from connections.connectors.memory import MemoryConnector, World
+from connections.connectors.memory import US, MemoryConnector, World
 from sync import instructions
 from sync.models import ChangedRecord, Link, Operation
 from sync.tests.conftest import Pair, build_pair
@@ -84,6 +84,18 @@ def test_what_a_person_is_asked_about_is_neither_made_nor_copied_by_another_mapp
     asked.look()
     assert asked.numbers() == (1, 1, 1)
     assert not Link.objects.filter(mapping=asked.other.mapping).exists() and not asked.other.open_conflicts()
+
+
+@pytest.mark.parametrize("made", ["long before", "meanwhile"])
+def test_only_what_was_made_since_may_be_what_is_asked_about(asked: Circle, made: str) -> None:
+    """Our account may have made very many records before, and others do with it."""
+    right = asked.asks.right
+    old = right.add(title="Made by our account")
+    at = "2020-01-01T00:00:00Z" if made == "long before" else right.records[old].created_at
+    right.records[old] = replace(right.records[old], created_by=US, created_at=at, correlation_key=None)
+    asked.other.ring("right", old)
+    asked.look()
+    assert Link.objects.filter(mapping=asked.other.mapping, right_id=old).exists() == (made == "long before")
 
 
 def test_a_create_planned_before_a_person_was_asked_is_not_sent(asked: Circle) -> None:

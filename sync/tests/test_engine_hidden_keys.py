@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from django.utils import timezone
@@ -243,6 +244,30 @@ def test_only_what_may_fit_a_record_that_hides_its_match_field_waits(known: Pair
     assert Link.objects.get(left_id=other).right_id not in (None, twin)
     shown_again(known, hide)
     assert Link.objects.get(left_id=new).right_id == twin
+
+
+def test_a_linked_record_that_hides_a_part_of_its_key_keeps_no_other_waiting(known: Pair, hide: Hide) -> None:
+    known.publish(match_keys=[[{"left": "title", "right": "title"}, {"left": "ref", "right": "ref"}]])
+    ids, _ = linked(known, title="Same")
+    hide(ids["right"])
+    new = known.left.add(title="Same", ref="N1")
+    known.ring("left", new)
+    live(known)
+    later(known)
+    ChangedRecord.objects.update(not_before=timezone.now())
+    live(known)
+    assert Link.objects.get(left_id=new).state == "active"
+
+
+def test_a_record_that_hides_its_match_field_is_looked_at_more_and_more_rarely(pair: Pair, hide: Hide) -> None:
+    """Very many of them would take the time of others."""
+    new = pair.left.add(title="New", ref="N1")
+    hide(new)
+    for waited, minutes in ((0, 15), (30, 30), (600, 60)):
+        hint = ChangedRecord.objects.filter(external_id=new)
+        hint.update(failing_since=timezone.now() - timedelta(minutes=waited), not_before=timezone.now())
+        pair.run()
+        assert round((hint.get().not_before - timezone.now()).total_seconds() / 60) == minutes
 
 
 def test_a_create_is_not_repeated_while_what_it_may_fit_hides_the_match_field(known: Pair, hide: Hide) -> None:

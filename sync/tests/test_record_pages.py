@@ -14,7 +14,17 @@ from django.utils import timezone
 from connections.connectors.base import Retry
 from connections.models import Connection
 from sync import instructions
-from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, MappingState, MatchKey, Operation
+from sync.models import (
+    AuditEntry,
+    ChangedRecord,
+    Conflict,
+    Cursor,
+    Instruction,
+    Link,
+    MappingState,
+    MatchKey,
+    Operation,
+)
 from sync.tests.pair_cases import RULES, PairCase
 from sync.tests.verify_cases import SAMPLE, document, verified
 from sync.views import records
@@ -149,6 +159,11 @@ class Search(RecordCase):
         self.pair.mapping.state = "paused"
         self.pair.mapping.save()
         self.assert_waits("Nothing moves: Pair is paused until somebody resumes it.")
+
+    def test_a_new_record_waits_while_a_version_has_its_side_listed(self) -> None:
+        self.waiting()
+        Cursor.objects.update_or_create(mapping=self.pair.mapping, side="right", defaults={"to_note": True})
+        self.assert_waits("The records of Pair are listed once for its newest version.")
 
     def test_a_failing_look_at_an_unlinked_record_says_when_it_is_tried_next_and_leads_to_the_cause(self) -> None:
         self.waiting(attempts=3, error="Too odd.", fingerprint="abc", failing_since=timezone.now())

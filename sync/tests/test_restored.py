@@ -12,9 +12,9 @@ import pytest
 from django.utils import timezone
 
 from connections.connectors.base import Uncertain
-from sync import instructions, restored, schedule
+from sync import after_restore, instructions, restored, schedule
 from sync.approval import NotWaiting, approve, approve_restored
-from sync.models import Allowance, AuditEntry, ChangedRecord, Conflict, Link, MappingState, Operation, Run
+from sync.models import Allowance, AuditEntry, ChangedRecord, Conflict, Cursor, Link, MappingState, Operation, Run
 from sync.tests.conftest import Pair, build_pair
 from sync.tests.test_engine_running import once, pairs
 from sync.tests.time_warp import Backup
@@ -152,6 +152,27 @@ def test_what_nobody_had_seen_yet_is_counted_and_created_once_after_the_approval
     assert found["create"] == {"left": 0, "right": 1} and found["names"]["create"]
     go_on(pair)
     one_to_one(pair, 2)
+
+
+@pytest.mark.parametrize("listing", ["under way", "asked for by a version since"])
+def test_what_is_noted_for_a_version_is_noted_before_anything_is_linked_or_counted(
+    pair: Pair, listing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backup may be of the time when a side was listed for a version; and one is published while it is compared."""
+    monkeypatch.setattr(after_restore, "BATCH", 1)
+    pair.linked()
+    pair.left.add(title="New", ref="N1")
+    Cursor.objects.update(to_note=listing == "under way")
+    backup = Backup()
+    if listing == "asked for by a version since":
+        assert pair.mapping.published
+        alone = {side: {**pair.mapping.published.document[side], "create": False} for side in ("left", "right")}
+        pair.publish(match_keys=[[{"left": "title", "right": "title"}]], **alone)
+    for world in (pair.left, pair.left if listing == "under way" else pair.right, pair.right):
+        world.add(title="Same", ref="N2")
+    found = warp(pair, lambda: None, backup)
+    assert found["create"] == {"left": 0, "right": 1 if listing == "under way" else 0}
+    assert {one.kind for one in pair.open_conflicts()} == {"ambiguous_match"} and Link.objects.count() == 1
 
 
 def test_a_record_with_a_key_that_cannot_be_traced_is_asked_about_and_never_copied(pair: Pair) -> None:

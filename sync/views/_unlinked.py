@@ -11,7 +11,7 @@ from django.urls import reverse
 from mappings.models import Mapping as SyncMapping
 from sync.merge import OTHER
 from sync.models import ChangedRecord, Conflict, MappingState, MatchKey
-from sync.noting import UNSEEN
+from sync.noting import UNSEEN, to_be_noted
 from sync.session import SIDES
 from sync.views import _schema
 from sync.views._halts import Why, failed_look, for_its_run, halt_of, url_of
@@ -62,6 +62,7 @@ def _why_it_waits(hint: ChangedRecord) -> Why:
         halt_of(mapping, state)
         or (failed_look(hint, mapping, state, hint.fingerprint) if hint.error else None)
         or _of_a_field(hint)
+        or _of_a_version(hint)
         or for_its_run(mapping, state, "It waits for a run")
         or Why("info", "It was noticed and is looked at next")
     )
@@ -77,6 +78,14 @@ def _of_a_field(hint: ChangedRecord) -> Why | None:
         return None
     url = reverse("conflict", args=[one.pk])
     return Why("warn", _schema.title(one), f"{_schema.what(one)} {_schema.meaning(one)}", url, "See what to do")
+
+
+def _of_a_version(hint: ChangedRecord) -> Why | None:
+    """Another scope, or other match keys: nothing new is linked or made before all that may fit is known."""
+    if not to_be_noted(hint.mapping_id):
+        return None
+    text = "Another scope, or other ways to find the same thing, bring in more. Nothing new is linked or made before."
+    return Why("info", f"The records of {hint.mapping} are listed once for its newest version", text)
 
 
 def _keys(mappings: QuerySet[SyncMapping], text: str) -> list[Why]:
