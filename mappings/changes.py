@@ -211,4 +211,6 @@ def _words(key: str, value: Any) -> str:
         )
     if isinstance(value, str):
         return WORDS.get(key, {}).get(value) or shown(value)
+    if isinstance(value, Mapping) and value:
+        return "; ".join(f"{name}: {shown(one)}" for name, one in sorted(value.items()))
     return shown(value)

@@ -407,7 +407,7 @@ def test_changes_are_told_field_by_field_in_words(mapping):
     after = document_of(mapping, LEFT_FIELDS, RIGHT_FIELDS)
     assert told(before, after) == [
         ("changed", "Mapping", "Seconds between polls", "15", "60"),
-        ("changed", "Left side", "Scope", "empty", '{"project": "SUP"}'),
+        ("changed", "Left side", "Scope", "empty", "project: SUP"),
         ("changed", "Right side", "Create records here", "yes", "no"),
         ("removed", "Summary ↔ Subject", "", "Both ways, same, Ask a person", ""),
         ("changed", "Due date ↔ Due date", "Direction", "Both ways", "Left to right"),
