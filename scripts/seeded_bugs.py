@@ -1686,8 +1686,8 @@ BUGS = [
         "noted-takes-the-turn",
         "what is noted already is read again and again before what is not",
         "sync/noting.py",
-        "                lane=hints.Lane.BACKFILL, not_before=timezone.now() + WAIT\n",
-        "                not_before=timezone.now() + WAIT / 60\n",
+        "    hints.postpone(noted, WAIT_SECONDS, hints.Lane.BACKFILL)\n",
+        "    hints.postpone(noted, WAIT_SECONDS / 60)\n",
         ("sync/tests/test_engine_noting_waits.py::test_what_is_noted_takes_no_turn_of_what_is_not",),
     ),
     Bug(

@@ -367,13 +367,13 @@ def _creating(look: Look, link: Link, records: Records) -> Decided | None:
     asker, refusal = look.sent.get(link.pk) or (None, {})
     if asker is not None and refusal:
         one.plan.instructions[asker.pk] = refusal
+    mine = look.hints_of.get(link.pk, [])
     decision, elsewhere = look.twins.get(link.pk), look.elsewhere.get(link.pk)
     if isinstance(decision, MakeTwin) and again is None and elsewhere is not None and unanswered(link) is None:
         if elsewhere.state == Link.State.CREATING:
-            hints.postpone(look.hints_of.get(link.pk, []), PERSON_WAIT_SECONDS)
+            hints.postpone(mine, PERSON_WAIT_SECONDS)
             return None
         decision = may_have_a_twin(look.session, OTHER[decision.side], decision.source, elsewhere)
-    mine = look.hints_of.get(link.pk, [])
     if decision is None and noting.under_way(look.session):
         noting.wait(mine)
         return None

@@ -85,13 +85,13 @@ RUNG_AGAIN = """(mapping_id, side, external_id) DO UPDATE SET
     proof = NULL"""
 
 
-def try_again(mapping_id: int, side: str, ids: Sequence[str]) -> None:
-    """Look at these records now, behind live edits, also where a failed look made them wait: a person asks, or what
-    they failed for is gone."""
+def try_again(mapping_id: int, side: str, ids: Sequence[str], lane: int = Lane.RETRY) -> None:
+    """Look at these records now, behind live edits, also where a failed look made them wait: a person asks, what they
+    failed for is gone, or others wait for them."""
     if not ids:
         return
     with transaction.atomic():
-        mark(mapping_id, side, ids, Lane.RETRY)
+        mark(mapping_id, side, ids, lane)
         now = timezone.now()
         waiting = ChangedRecord.objects.filter(mapping_id=mapping_id, side=side, external_id__in=list(ids))
         waiting.filter(not_before__gt=now).update(not_before=now)
@@ -167,14 +167,15 @@ def consume(hints: Sequence[ChangedRecord]) -> None:
         change_each(same, [(hint.pk, hint.counter) for hint in hints])
 
 
-def postpone(hints: Sequence[ChangedRecord], seconds: float) -> None:
-    """Look again later; not a failure."""
+def postpone(hints: Sequence[ChangedRecord], seconds: float, lane: int | None = None) -> None:
+    """Look again later; not a failure. `lane`: where they wait from now on."""
     if not hints:
         return
     when = timezone.now() + timedelta(seconds=seconds)
     with transaction.atomic():
         lock(hints[0].mapping_id)
-        ChangedRecord.objects.filter(pk__in=[hint.pk for hint in hints]).update(not_before=when)
+        moved = {} if lane is None else {"lane": lane}
+        ChangedRecord.objects.filter(pk__in=[hint.pk for hint in hints]).update(not_before=when, **moved)
 
 
 # After a failure: quick first, since most are hiccups; then rarely, since somebody must act. Seconds.

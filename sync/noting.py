@@ -9,11 +9,9 @@ noted at all, and no list of changes will ever tell of it. So both are done as a
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q
-from django.utils import timezone
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from connections.connectors.base import ConnectorError
 from sync import hints
@@ -26,7 +24,7 @@ UNSEEN = 31_999
 # Listed records marked with one commit.
 CHUNK = 1000
 # What is noted already waits this long for the rest: less, and reading it again and again would take the rest's turn.
-WAIT = timedelta(minutes=1)
+WAIT_SECONDS = 60.0
 
 
 def begin(session: Session, state: MappingState, sides: Collection[str]) -> None:
@@ -71,20 +69,13 @@ def _mark(session: Session, side: str, ids: Sequence[str]) -> None:
         [MatchKey(mapping=session.mapping, side=side, external_id=one, alternative=UNSEEN, digest=side) for one in new],
         ignore_conflicts=True,
     )
-    hints.mark(session.mapping.pk, side, new, hints.Lane.BACKFILL)
     # Also what waits for something else: all others wait for it.
-    waiting = ChangedRecord.objects.filter(mapping=session.mapping, side=side, external_id__in=new)
-    waiting.filter(not_before__gt=timezone.now()).update(not_before=timezone.now())
+    hints.try_again(session.mapping.pk, side, new, hints.Lane.BACKFILL)
 
 
 def wait(noted: Sequence[ChangedRecord]) -> None:
     """⚑ Keep these hints behind those of what is still to be noted: in a better lane they would take its turn."""
-    if noted:
-        with transaction.atomic():
-            hints.lock(noted[0].mapping_id)
-            ChangedRecord.objects.filter(pk__in=[hint.pk for hint in noted]).update(
-                lane=hints.Lane.BACKFILL, not_before=timezone.now() + WAIT
-            )
+    hints.postpone(noted, WAIT_SECONDS, hints.Lane.BACKFILL)
 
 
 def seen(session: Session, side: str, ids: Collection[str]) -> None:
@@ -97,8 +88,16 @@ def seen(session: Session, side: str, ids: Collection[str]) -> None:
 
 def to_be_noted(mapping_id: int) -> bool:
     """Whether a side of the mapping is still to be listed, or something that was listed to be looked at."""
-    unseen = MatchKey.objects.filter(mapping=mapping_id, digest__in=SIDES, alternative=UNSEEN)
-    return Cursor.objects.filter(mapping=mapping_id, to_note=True).exists() or unseen.exists()
+    return _to_list(mapping_id) or _unseen(mapping_id).exists()
+
+
+def _to_list(mapping_id: int) -> bool:
+    return Cursor.objects.filter(mapping=mapping_id, to_note=True).exists()
+
+
+def _unseen(mapping_id: int) -> QuerySet[MatchKey]:
+    """All of them, found by digest: there is an index on that."""
+    return MatchKey.objects.filter(mapping=mapping_id, digest__in=SIDES, alternative=UNSEEN)
 
 
 def under_way(session: Session) -> bool:
@@ -109,9 +108,9 @@ def under_way(session: Session) -> bool:
     """
     if session.all_noted:
         return False
-    if Cursor.objects.filter(mapping=session.mapping, to_note=True).exists():
+    if _to_list(session.mapping.pk):
         return True
-    unseen = MatchKey.objects.filter(mapping=session.mapping, digest__in=SIDES, alternative=UNSEEN)
+    unseen = _unseen(session.mapping.pk)
     if unseen.exists():
         if unseen.filter(_looked_at_soon(session)).exclude(_linked(session)).exists():
             return True
