@@ -1036,6 +1036,14 @@ BUGS = [
         ("sync/tests/test_engine_overwritten.py",),
     ),
     Bug(
+        "answered-by-the-call",
+        "who answered about one field is told to have answered about every field of the same call",
+        "sync/settle.py",
+        "        answer = instruction if over else _asked_for(operation, conflict.rule_id)\n",
+        "        answer = instruction\n",
+        ("sync/tests/test_engine_instructions.py",),
+    ),
+    Bug(
         "overwritten-edit-taken-over",
         "a rule that comes to a standstill takes a refusal over, and the overwritten edit in its question with it",
         "sync/schema_entries.py",

@@ -64,7 +64,7 @@ def follow_plan(session: Session, one: Decided, batch: Batch) -> list[AuditEntry
     for planned in one.plan.conflicts:
         if planned.rule not in known or planned.rule not in later:
             entries += open_conflict(session, one, planned, known.get(planned.rule), batch)
-    written = {rule: planned.instruction for planned in one.plan.operations for rule in _rules(planned)}
+    written = {rule: asked for planned in one.plan.operations for rule, asked in _rules(planned).items()}
     over = one.plan.state in (Link.State.DELETED, Link.State.UNLINKED)
     asked = {planned.rule for planned in one.plan.conflicts}
     for rule_id, conflict in known.items():
@@ -84,10 +84,12 @@ def follow_plan(session: Session, one: Decided, batch: Batch) -> list[AuditEntry
     return entries
 
 
-def _rules(planned: PlannedOperation) -> list[str]:
-    """What the call answers, once confirmed: the rules it sends, and the record as a whole where it is about that."""
+def _rules(planned: PlannedOperation) -> dict[str, int | None]:
+    """What the call answers, once confirmed, and by whose instruction: the rules it sends, and the record as a whole
+    where it is about that. What nobody asked for may go in the same call as what somebody did."""
     whole = planned.kind in ("create", "delete") or not planned.fields
-    return [*(f.rule for f in planned.fields), *([""] if whole else [])]
+    found = {f.rule: planned.instruction if whole or f.params.get("by") else None for f in planned.fields}
+    return found | ({"": planned.instruction} if whole else {})
 
 
 def open_conflict(

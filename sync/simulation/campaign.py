@@ -64,7 +64,7 @@ def findings_of(script: Script) -> tuple[Played, list[str], int]:
     """Play and judge: what was played, what is wrong with it, overwritten edits that nobody could tell of."""
     played = Player(script).play()
     verdict = judge(played.evidence)
-    return played, [*verdict.findings, *([played.loop] if played.loop else [])], verdict.undetectable
+    return played, [*verdict.findings, *filter(None, (played.loop, played.short))], verdict.undetectable
 
 
 def run(seeds: Iterable[int]) -> Result:

@@ -54,6 +54,16 @@ class Killer:
             self.dead = False
 
     @contextmanager
+    def short_work(self, statements: int | None) -> Iterator[None]:
+        """As at_work, for a process that dies at this statement alone, if it comes so far: None: at none."""
+        armed, self.armed = self.armed, [] if statements is None else [statements]
+        try:
+            with self.at_work():
+                yield
+        finally:
+            self.armed = armed
+
+    @contextmanager
     def others_act(self) -> Iterator[None]:
         """What happens here is done by another process."""
         self._others += 1

@@ -6,7 +6,7 @@ Every value a person writes is a word that occurs once, so that its way can be f
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -43,6 +43,7 @@ class Entry:
     after: Any
     at_line: int  # accepted writes before it
     why: str = ""  # of a write that may have happened: the code of its decision
+    mapping: str = ""
 
 
 @dataclass
@@ -57,6 +58,8 @@ class Evidence:
     typed: Mapping[str, tuple[str, str]]  # words that people typed here, for a field of the pair of a record
     pairs: Sequence[tuple[int, int]]  # systems that mappings join
     published: Sequence[int]  # versions of mappings: accepted writes before each
+    named: Set[tuple[str, str, str]]  # (mapping, field, policy) that some version of the mapping named
+    asked: Sequence[tuple[int, str, str, str]]  # what people asked for: accepted writes before it, what, record, field
 
 
 def words(value: Any) -> set[str]:
@@ -105,6 +108,9 @@ class Case:
             for world, line in evidence.journal
             if line.field == "" and line.after == "deleted" and line.by != US
         }
+        self.lines: dict[tuple[str, str], list[tuple[int, LogLine]]] = defaultdict(list)  # by record and field
+        for index, (_, line) in enumerate(evidence.journal):
+            self.lines[line.external_id, line.field].append((index, line))
         self.told: dict[str, list[Entry]] = defaultdict(list)  # by field
         for entry in evidence.entries:
             self.told[entry.field].append(entry)

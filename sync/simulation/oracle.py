@@ -17,6 +17,7 @@ from sync.simulation.evidence import DIFFER, TEXTS, Case, Entry, Evidence, parts
 from sync.simulation.remote import SimulatedWorld
 
 BOTH_WAYS = ("title", "body", "amount", "labels")
+ALL = (*BOTH_WAYS, "note")
 BY_REQUEST = frozenset({"resolved", "undone", "retried", "repaired"})
 MAYBE_WRITTEN = frozenset({"maybe_written", "gone_unanswered"})
 ASKED_OF_BOTH = frozenset({"both_changed", "times_overlap", "edits_touch"})
@@ -147,6 +148,7 @@ def _met_in_a_circle(case: Case, word: str, world: SimulatedWorld, external_id: 
         entry.label
         for entry in evidence.entries
         if entry.field == "Labels"
+        and entry.action in ("write", "agree")  # what was refused in a pair has not come to it
         and entry.at_line <= removed_at
         and word in words(entry.after)
         and records & set(entry.label.split(" = "))
@@ -191,8 +193,10 @@ def both_sides_agree_or_say_why(case: Case, verdict: Verdict) -> None:
             if not all(name in by_world for name in names):
                 continue
             (left_id, ours), (right_id, theirs) = (by_world[name] for name in names)
-            for path in BOTH_WAYS:
-                if words(ours.get(path)) != words(theirs.get(path)) and not _explained(case, [left_id, right_id], path):
+            for path in ALL:
+                if words(ours.get(path)) == words(theirs.get(path)) or _explained(case, [left_id, right_id], path):
+                    continue
+                if path in BOTH_WAYS or not _nothing_to_carry(case, left_id, path):
                     verdict.findings.append(
                         f"unequal: {path} of {ref}: {left_id} {ours.get(path)!r}, {right_id} {theirs.get(path)!r}"
                     )
@@ -205,11 +209,82 @@ def _explained(case: Case, records: Sequence[str], path: str) -> bool:
     if next((one.action for one in reversed(told) if one.action in asking), "") == "conflict":
         return True
     last = next((one for one in reversed(told) if one.action in ("conflict", "agree", "write", "resolve")), None)
-    if last is None:
+    if last is None or _changed_since(case, records, path, last.at_line):
         return False
     if last.action == "resolve":
         return any(one.code in (*DIFFER, "undone") for one in told[-3:])
     return last.action == "conflict" or last.code in DIFFER or last.code == "undone"
+
+
+def _nothing_to_carry(case: Case, source: str, path: str) -> bool:
+    """Whether the source of a one-way rule never said anything there."""
+    return not any(words(line.after) for _, line in case.lines[source, path])
+
+
+def _changed_since(case: Case, records: Sequence[str], path: str, at_line: int) -> bool:
+    """Whether the field of one of the records says something else than when the log was written last: what was said
+    then explains nothing now."""
+    for record in records:
+        lines = case.lines[record, path]
+        then = next((line.after for index, line in reversed(lines) if index < at_line), None)
+        if lines and words(lines[-1][1].after) != words(then):
+            return True
+    return False
+
+
+def every_record_has_its_twin(case: Case, verdict: Verdict) -> None:
+    """What somebody made on one side is on the other, or was deleted there, or a question about it stands."""
+    there: dict[tuple[str, str], str] = {}  # (system, thing) -> record
+    for world, external_id, _, alive in case.last_values():
+        if alive:
+            there[world.name, case.thing.get((world.name, external_id), external_id)] = external_id
+    for left, right in case.evidence.pairs:
+        for here, other in ((left, right), (right, left)):
+            names = [case.evidence.worlds[side].name for side in (here, other)]
+            for (name, ref), external_id in there.items():
+                if name != names[0] or (names[1], ref) in there:
+                    continue
+                twins = {
+                    (world, record)
+                    for (world, record), thing in case.thing.items()
+                    if (world, thing) == (names[1], ref)
+                }
+                if twins & case.deleted_by_people or _asked_about(case, external_id):
+                    continue
+                verdict.findings.append(f"not copied: {ref}, {external_id} in {name}, to {names[1]}")
+
+
+def _asked_about(case: Case, record: str) -> bool:
+    """Whether a question about the record stands."""
+    about = [entry for entry in case.evidence.entries if record in entry.label.split(" = ")]
+    asking = [entry for entry in about if entry.action in ("conflict", "resolve", "conflict_closed")]
+    return bool(asking) and asking[-1].action == "conflict"
+
+
+def only_what_was_named_decides(case: Case, verdict: Verdict) -> None:
+    """A policy decided where a version of the mapping names it for the field, and a request where somebody asked."""
+    for entry in case.evidence.entries:
+        if entry.action not in ("write", "agree", "conflict", "unclear"):
+            continue
+        code = entry.code if entry.action in ("write", "agree") else entry.why
+        if code.startswith(("policy_", "initial_")) and (entry.mapping, entry.field, code) not in case.evidence.named:
+            verdict.findings.append(f"decided by {code}, which nobody named: {entry.field} of {entry.label}")
+
+
+def nobody_answered_for_a_person(case: Case, verdict: Verdict) -> None:
+    """What the log tells as somebody's answer, undo or second try, somebody asked for: of this pair and field."""
+    for entry in case.evidence.entries:
+        code = entry.code if entry.action in ("write", "resolve") else entry.why
+        if code not in BY_REQUEST:
+            continue
+        # A question ends by whatever somebody asked for about its field.
+        fitting = BY_REQUEST if entry.action == "resolve" else {code}
+        places = {(record, entry.field) for record in entry.label.split(" = ")}
+        if not any(
+            at <= entry.at_line and what in fitting and (record, path) in places
+            for at, what, record, path in case.evidence.asked
+        ):
+            verdict.findings.append(f"nobody asked: {entry.action} {code} of {entry.field} of {entry.label}")
 
 
 def nothing_is_there_twice(case: Case, verdict: Verdict) -> None:
@@ -450,6 +525,9 @@ CHECKS = (
     nothing_is_lost,
     sets_are_merged,
     both_sides_agree_or_say_why,
+    every_record_has_its_twin,
+    only_what_was_named_decides,
+    nobody_answered_for_a_person,
     nothing_is_there_twice,
     nothing_comes_back_to_life,
     nothing_flips_back_and_forth,

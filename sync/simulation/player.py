@@ -6,7 +6,7 @@ import hashlib
 import logging
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,7 +20,8 @@ from django.db import connection as database
 from connections.connectors.base import Hint, NeedsAuthorization, NotAllowed, RateLimited, Refused, Retry, Uncertain
 from connections.connectors.memory import US, LogLine, World
 from connections.models import Connection
-from mappings.models import Mapping
+from mappings.models import Mapping as SyncMapping
+from mappings.models import MappingVersion
 from sync import approval, engine, failures, instructions, jobs, retrying
 from sync.models import AuditEntry, ChangedRecord, Conflict, Link, MappingState, Operation
 from sync.simulation import setting
@@ -28,8 +29,19 @@ from sync.simulation.clock import VirtualClock, installed
 from sync.simulation.crash import Killed, Killer, one_thread
 from sync.simulation.evidence import Entry, Evidence
 from sync.simulation.remote import SimulatedWorld
-from sync.simulation.script import CRASHES, EDITS, FAULTS, FIRST_POLICIES, TEXT_POLICIES, Script, Step, faults_of
+from sync.simulation.script import (
+    CRASHES,
+    EDITS,
+    FAULTS,
+    FIRST_POLICIES,
+    LONGEST_REQUEST,
+    TEXT_POLICIES,
+    Script,
+    Step,
+    faults_of,
+)
 
+BY_THEMSELVES = ("initial_fill", "initial_union")  # of what one side alone says, whatever the policy
 WRITES = ("create", "update", "delete")
 BULK_WRITES = ("create", "update")
 # Seconds from one look to the next once people have stopped: past leases, time-outs, settle times, second sightings.
@@ -37,6 +49,7 @@ CALM = (40.0, 130.0, 1000.0, 4000.0, 4000.0, 4000.0)
 LAST_RUNS = 12  # to let what is armed happen
 MOST_ROUNDS = 40  # more would be a loop
 QUIET_ROUNDS = 2  # in a row, without a write of ours
+BELLS_KILLED = 25  # every so many bells kill who notes them, if it takes statements enough
 PAUSED_RUNS = 2  # runs that meet a pause, or a lost sign-in, before somebody ends it
 RELEASED = 20  # writes that go on after a brake; some crowds pass one more than once
 UNSEEN_SECONDS = 1500.0  # shorter than the second sighting of a missing record
@@ -52,6 +65,7 @@ class Played:
     trace: list[str]
     mix: Counter[str]
     loop: str = ""  # why it did not become quiet
+    short: str = ""  # what it met less of than it must, although all that was kept ready was played
     spared: int = 0  # spare steps that were needed
 
     def hash(self) -> str:
@@ -96,6 +110,7 @@ class Player:
         self.trace: list[str] = []
         self.mix: Counter[str] = Counter()
         self.typed: dict[str, tuple[str, str]] = {}  # word -> (record, field) of the pair it was typed for
+        self.asked: list[tuple[int, str, str, str]] = []  # journal lines before it, what, record, field
         self.published: list[int] = []  # journal lines before each new version of a mapping
         self.frames: list[_Frame] = []
         self.faults: list[tuple[str, SimulatedWorld]] = []
@@ -103,6 +118,7 @@ class Player:
         self.told = 0  # journal lines whose bells were dealt with
         self.bells: dict[int, str] = {}  # by the journal line of an edit: when its bell comes; else at once
         self.late: dict[int, list[Hint]] = defaultdict(list)
+        self.rung = 0  # bells
         self.hidden_until = 0.0
         self.paused_runs = 0  # runs that still find a mapping paused
         World.registry.clear()
@@ -130,21 +146,28 @@ class Player:
             self._build()
             for step in self.script.steps:
                 self._do(step)
-            spared = self._make_up()
+            spared, short = self._make_up()
             self._finish_what_is_armed()
             loop = self._calm_down()
-        return Played(self._evidence(), self.trace, self.mix, loop, spared)
+        return Played(self._evidence(), self.trace, self.mix, loop, short, spared)
 
-    def _make_up(self) -> int:
-        """Go on until each history has met what it must. Returns the number of spare steps it took."""
+    def _make_up(self) -> tuple[int, str]:
+        """Go on until each history has met what it must. Returns the number of spare steps it took, and what is missing
+        after all of them; a script without spare steps is a part of one, from which nothing is wanted."""
         crowd = self.script.crowd
         must = {"edits inside": EDITS * crowd, "asked": crowd, "crashes": CRASHES}
         must["faults met"] = FAULTS * faults_of(crowd)
-        for number, step in enumerate(self.script.spare):
-            if all(self.mix[kind] >= times for kind, times in must.items()):
-                return number
+        number = 0
+        for step in self.script.spare:
+            if not self._missing(must):
+                break
+            number += 1
             self._do(step)
-        return len(self.script.spare)
+        return number, self._missing(must) if self.script.spare else ""
+
+    def _missing(self, must: Mapping[str, int]) -> str:
+        missing = [f"{self.mix[kind]} {kind} of {times}" for kind, times in must.items() if self.mix[kind] < times]
+        return f"too little happened: {', '.join(missing)}" if missing else ""
 
     def _evidence(self) -> Evidence:
         entries = []
@@ -161,6 +184,7 @@ class Player:
                     values.get("after"),
                     bisect_right(self.moments, row.at),
                     str(row.params.get("why", "")),
+                    row.mapping_name,
                 )
             )
         return Evidence(
@@ -174,7 +198,21 @@ class Player:
             self.typed,
             self.script.mappings,
             self.published,
+            self._named(),
+            self.asked,
         )
+
+    def _named(self) -> set[tuple[str, str, str]]:
+        """The policies that versions of the mappings name for their fields, as the log tells them."""
+        named = set()
+        for version in MappingVersion.objects.select_related("mapping"):
+            for rule in version.document["rules"]:
+                mapping, field = version.mapping.name, rule["left"]["label"]
+                kinds = {f"policy_{rule['policy']['kind']}", f"initial_{rule['initial']}", *BY_THEMSELVES}
+                if rule["direction"] != "both":
+                    kinds.add("initial_one_way")
+                named |= {(mapping, field, kind) for kind in kinds}
+        return named
 
     def _finish_what_is_armed(self) -> None:
         """Crashes and faults that found no moment so far."""
@@ -303,7 +341,7 @@ class Player:
             self._engine_run(self.running, poll=True)
 
     def _do_change(self, step: Step) -> None:
-        mapping = Mapping.objects.get(pk=self.mappings[step.args["mapping"]])
+        mapping = SyncMapping.objects.get(pk=self.mappings[step.args["mapping"]])
         assert mapping.published is not None
         document = mapping.published.document
         path, what, kind = step.args["field"], step.args["what"], step.args["policy"]
@@ -322,14 +360,24 @@ class Player:
         setting.publish(mapping, rules=[*rules, changed])
 
     def _do_pause(self, step: Step) -> None:
-        Mapping.objects.filter(pk=self.mappings[step.args["mapping"]]).update(state=Mapping.State.PAUSED)
+        SyncMapping.objects.filter(pk=self.mappings[step.args["mapping"]]).update(state=SyncMapping.State.PAUSED)
         self.paused_runs = PAUSED_RUNS
 
     def _do_instruct(self, step: Step) -> None:
+        try:
+            with self.killer.short_work(step.args.get("kill")):
+                self._instruct(step)
+        except Killed:
+            self._say("killed while asking")
+            self.mix["requests killed"] += 1
+
+    def _instruct(self, step: Step) -> None:
         take, word = step.args["take"], step.args["word"]
         if take == "undo":
             written = Operation.objects.filter(kind="update", state="confirmed").exclude(fields={}).order_by("-pk")
             if done := written.first():
+                for rule_id in done.fields:
+                    self._note("undone", done.link, rule_id)
                 instructions.undo(done, PERSON)
                 self.mix["asked"] += 1
             return
@@ -349,8 +397,14 @@ class Player:
         choice: dict[str, Any] = {"take": take, "seen": {"left": one.left_value, "right": one.right_value}}
         if take == "value":
             choice |= {"value": self._type(one.link, one.rule_id, word), "in": "left"}
+        self._note("resolved", one.link, one.rule_id)
         instructions.resolve(one, choice, PERSON)
         self.mix["asked"] += 1
+
+    def _note(self, what: str, link: Link | None, path: str) -> None:
+        """Somebody asked for this about a field of a pair."""
+        assert link is not None
+        self.asked.append((len(self.journal), what, link.left_id or link.right_id or "", path.title()))
 
     def _type(self, link: Link | None, path: str, word: str) -> Any:
         """A value that a person writes here, for a field of a pair."""
@@ -376,6 +430,7 @@ class Player:
             rule_id = sent[step.args["which"] % len(sent)]
             seen = dict.fromkeys(seen, create.fields[rule_id]["source"])
             self.mix["creates edited"] += 1
+        self._note("retried", one.link, rule_id)
         retrying.edit(
             one.link, rule_id, one.params["side"], self._type(one.link, rule_id, step.args["word"]), seen, PERSON
         )
@@ -383,21 +438,15 @@ class Player:
         self.mix["edited and sent"] += 1
 
     def _do_fault(self, step: Step) -> None:
-        world = self.worlds[step.args["system"]]
-        if step.args["kind"] == "unseen":
-            alive = sorted(world.alive())
-            if alive and not world.nature.gone_means_gone:
-                world.unseen.add(alive[0])
-                self.mix["faults met"] += 1
-                self.hidden_until = self.clock.monotonic() + UNSEEN_SECONDS
-            return
-        self.faults.append((step.args["kind"], world))
+        world, kind = self.worlds[step.args["system"]], step.args["kind"]
+        if kind != "unseen" or not world.nature.gone_means_gone:
+            self.faults.append((kind, world))
 
     def _do_kill(self, step: Step) -> None:
         self.kills.append(step.args["when"])
 
     def _resume(self) -> None:
-        Mapping.objects.filter(state=Mapping.State.PAUSED).update(state=Mapping.State.ACTIVE)
+        SyncMapping.objects.filter(state=SyncMapping.State.PAUSED).update(state=SyncMapping.State.ACTIVE)
         signed_out = Connection.objects.filter(state=Connection.State.SIGN_IN)
         signed_out.update(state=Connection.State.OK, state_reason="", state_since=self.clock.now())
 
@@ -437,7 +486,7 @@ class Player:
     def _release(self, mapping: int) -> None:
         """What a brake stopped is meant: somebody releases it."""
         if MappingState.objects.filter(mapping=mapping, halt=MappingState.Halt.BRAKE).exists():
-            approval.release(Mapping.objects.get(pk=mapping), RELEASED, "so many are meant", PERSON)
+            approval.release(SyncMapping.objects.get(pk=mapping), RELEASED, "so many are meant", PERSON)
             self.mix["released"] += 1
 
     # Inside a run. -----------------------------------------------------------------------------------------------
@@ -478,7 +527,11 @@ class Player:
                 self.mix["faults met"] += 1
                 if kind == "signed out":
                     self.paused_runs = PAUSED_RUNS
-                raise _error(kind)
+                if kind != "unseen":
+                    raise _error(kind)
+                world.unseen.add(min(ids))
+                self.hidden_until = self.clock.monotonic() + UNSEEN_SECONDS
+                return
 
     # Bells. ------------------------------------------------------------------------------------------------------
 
@@ -506,7 +559,19 @@ class Player:
             if how in ("late", "twice"):
                 self.late[connection].append(self._hint(lines))
         for connection, hints in now.items():
-            jobs.bell(connection, hints)
+            self._bell(connection, hints)
+
+    def _bell(self, connection: int, hints: list[Hint]) -> None:
+        """Some of those who note what a bell says die over it: it is told once more, later."""
+        self.rung += 1
+        dies = (self.rung // BELLS_KILLED) % LONGEST_REQUEST if self.rung % BELLS_KILLED == 0 else None
+        try:
+            with self.killer.short_work(dies):
+                jobs.bell(connection, hints)
+        except Killed:
+            self._say("killed over a bell")
+            self.mix["bells killed"] += 1
+            self.late[connection] += hints
 
     def _hint(self, lines: Sequence[LogLine]) -> Hint:
         first = lines[0]
@@ -525,7 +590,7 @@ class Player:
     def _deliver_late(self) -> None:
         late, self.late = self.late, defaultdict(list)
         for connection, hints in late.items():
-            jobs.bell(connection, hints)
+            self._bell(connection, hints)
 
     # The end. ----------------------------------------------------------------------------------------------------
 
@@ -534,7 +599,7 @@ class Player:
         self._show_all()
         self._resume()
         for pk in self.mappings:
-            mapping = Mapping.objects.get(pk=pk)
+            mapping = SyncMapping.objects.get(pk=pk)
             assert mapping.published is not None
             present = {one["id"] for one in mapping.published.document["rules"]}
             missing = [one for one in self._rules() if one["id"] not in present]
@@ -563,6 +628,8 @@ def _fits(kind: str, verb: str, when: str) -> bool:
         return writing and when == "after"
     if kind in ("never arrived", "part"):
         return writing and when == "before"
+    if kind == "unseen":  # one of the records that are read is hidden from then on
+        return verb == "get" and when == "before"
     if kind == "refused":
         return verb in BULK_WRITES and when == "before"
     return when == "before"

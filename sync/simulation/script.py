@@ -26,6 +26,8 @@ SOME = ("still", "create", "delete", "hide", "pause")  # what only some worlds m
 EXTRA = 4  # more of what happens, drawn from all of it
 LONGEST_RUN = 9  # remote calls into a run at which something may happen; most runs are shorter
 LONGEST_KILL = 80  # statements into a run at which a worker may die
+LONGEST_REQUEST = 12  # statements into what a person asks, or a bell says, at which the process may die
+KILLED_REQUESTS = 0.1  # share of requests that meet that
 # Turns kept ready for histories that met less than they must: edits left over by short runs, answers to no question.
 SPARE_TURNS = 60
 EARLY = 4  # remote calls into a spare run at which edits happen: nearly every run makes so many
@@ -238,7 +240,10 @@ class _Writer:
 
     def _instruct(self) -> Step:
         take = self.dice.choice(("left", "right", "value", "ignore", "base", "undo", "send", "retry"))
-        return Step("instruct", {"which": self.dice.randrange(8 * self.crowd), "take": take, "word": self._word()})
+        args: dict[str, Any] = {"which": self.dice.randrange(8 * self.crowd), "take": take, "word": self._word()}
+        if self.dice.random() < KILLED_REQUESTS:
+            args["kill"] = self.dice.randrange(LONGEST_REQUEST)
+        return Step("instruct", args)
 
     def _run(self, what: str, longest: int = 0) -> Step:
         """One run; edits happen within its first `longest` remote calls, by themselves all over a long run."""

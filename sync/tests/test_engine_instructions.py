@@ -140,6 +140,25 @@ def test_an_undo_of_one_field_leaves_what_was_asked_about_another(pair: Pair, ad
     assert pair.both(left, right, "status") == ("SL", "SL")
 
 
+def test_what_goes_in_the_same_call_as_an_answer_is_not_told_as_answered_by_its_person(pair: Pair) -> None:
+    pair.publish(rules=[{**one, "policy": {"kind": "review"}} for one in pair.mapping.published.document["rules"]])
+    left, right, link = pair.linked(body="b", status="s")
+    pair.left.edit(left, body="L", status="SL")
+    pair.right.edit(right, body="R", status="SR")
+    pair.quiet()
+    pair.right.edit(right, body="b")  # of the two edits of the text one is left
+    instructions.ask(link, "resolve", {"status": {"take": "left", "seen": {"left": "SL", "right": "SR"}}}, "rita")
+    pair.quiet()
+    write = Operation.objects.get(state="confirmed")
+    assert {*write.fields} == {"body", "status"}, "one call"
+    told = {one.field_label: one for one in AuditEntry.objects.filter(action__in=("resolve", "conflict_closed"))}
+    assert (told["Status"].action, told["Status"].actor) == ("resolve", "rita")
+    assert (told["Body"].action, told["Body"].code, told["Body"].actor) == ("conflict_closed", "moved", "")
+    assert Conflict.objects.get(rule_id="body").closed_by == ""
+    written = {one.field_label: one.request_id for one in AuditEntry.objects.filter(action="write")}
+    assert written["Status"] and not written["Body"]
+
+
 def test_including_a_held_pair_is_not_undone_by_a_run_that_looks_at_it(pair: Pair, admin_user: Any) -> None:
     left, right, link = pair.linked(body="b")
     Link.objects.update(state="held")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -26,3 +27,9 @@ def test_a_history_loses_doubles_and_invents_nothing(seed: int) -> None:
     versions = MappingVersion.objects.order_by("mapping", "number")
     changed = [one for before, one in pairwise(versions) if one.number > 1 and one.document != before.document]
     assert len(changed) >= played.mix["change"], "none of them changed nothing"
+
+
+def test_a_history_that_met_too_little_counts_as_failed() -> None:
+    script = write_script(4)
+    _, findings, _ = findings_of(replace(script, steps=script.steps[:1], spare=script.spare[:1]))
+    assert [one for one in findings if one.startswith("too little happened: ")]

@@ -45,6 +45,8 @@ class Scene:
         self.reads: list[tuple[int, str, frozenset[str], int]] = []
         self.entries: list[Entry] = []
         self.typed: dict[str, tuple[str, str]] = {}
+        self.named: set[tuple[str, str, str]] = set()
+        self.asked: list[tuple[int, str, str, str]] = []
 
     def add(self, world: SimulatedWorld, by: str = "ana", **values: Any) -> str:
         external_id = world.add(by, **values)
@@ -86,6 +88,8 @@ class Scene:
             typed=self.typed,
             pairs=[(0, 1)],
             published=[],
+            named=self.named,
+            asked=self.asked,
         )
         return oracle.judge(evidence).findings
 
@@ -106,6 +110,7 @@ def test_nothing_is_said_of_an_edit_that_crossed_and_is_in_the_log(scene: Scene)
 def test_a_twin_that_a_person_sent_under_another_reference_is_of_the_same_thing(scene: Scene) -> None:
     left = scene.add(scene.left, ref="R1", title="a")
     scene.typed["R1 typed"] = (left, "ref")
+    scene.asked.append((len(scene.journal), "retried", left, "Ref"))
     right = scene.add(scene.right, US, ref="R1 typed", title="a")
     label = f"{left} = {right}"
     scene.tell("write", "created", label, "Title", None, "a")
@@ -135,6 +140,45 @@ def two_values_without_a_word(scene: Scene) -> str:
     left, _ = scene.pair(title="a")
     scene.edit(scene.left, left, title="b")
     return "unequal: title of R1"
+
+
+def a_one_way_value_that_did_not_cross(scene: Scene) -> str:
+    left, _ = scene.pair(title="a")
+    scene.edit(scene.left, left, note="n")
+    return "unequal: note of R1"
+
+
+def an_edit_after_what_was_let_differ(scene: Scene) -> str:
+    left, right = scene.pair(title="a")
+    scene.edit(scene.left, left, title="b")
+    scene.tell("agree", "agreed_to_differ", f"{left} = {right}", "Title", "a", {"left": "b", "right": "a"})
+    scene.edit(scene.left, left, title="c")
+    return "unequal: title of R1"
+
+
+def a_new_record_that_was_not_copied(scene: Scene) -> str:
+    left = scene.add(scene.left, ref="R1", title="a")
+    return f"not copied: R1, {left} in Left, to Right"
+
+
+def a_policy_that_nobody_named(scene: Scene) -> str:
+    left, right = scene.pair(title="a")
+    scene.edit(scene.left, left, title="b")
+    scene.edit(scene.right, right, title="c")
+    scene.edit(scene.right, right, US, title="b")
+    scene.named.add(("", "Title", "policy_review"))
+    scene.tell("write", "policy_left", f"{left} = {right}", "Title", "c", "b")
+    return "decided by policy_left, which nobody named: Title"
+
+
+def an_answer_that_nobody_gave(scene: Scene) -> str:
+    left, right = scene.pair(title="a")
+    scene.edit(scene.left, left, title="b")
+    scene.edit(scene.right, right, title="c")
+    scene.edit(scene.right, right, US, title="b")
+    scene.asked.append((len(scene.journal), "resolved", left, "Body"))
+    scene.tell("write", "resolved", f"{left} = {right}", "Title", "c", "b")
+    return "nobody asked: write resolved of Title"
 
 
 def a_second_record_of_one_thing(scene: Scene) -> str:
@@ -245,6 +289,11 @@ SCENES: tuple[tuple[Callable[..., None], Callable[[Scene], str]], ...] = (
     (oracle.nothing_is_lost, an_edit_written_over),
     (oracle.sets_are_merged, a_label_left_where_it_was_not_taken_off),
     (oracle.both_sides_agree_or_say_why, two_values_without_a_word),
+    (oracle.both_sides_agree_or_say_why, a_one_way_value_that_did_not_cross),
+    (oracle.both_sides_agree_or_say_why, an_edit_after_what_was_let_differ),
+    (oracle.every_record_has_its_twin, a_new_record_that_was_not_copied),
+    (oracle.only_what_was_named_decides, a_policy_that_nobody_named),
+    (oracle.nobody_answered_for_a_person, an_answer_that_nobody_gave),
     (oracle.nothing_is_there_twice, a_second_record_of_one_thing),
     (oracle.nothing_comes_back_to_life, a_deleted_record_made_again),
     (oracle.nothing_flips_back_and_forth, a_value_of_ours_that_goes_and_comes),
