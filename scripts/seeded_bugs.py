@@ -937,12 +937,45 @@ BUGS = [
         "404-as-gone",
         "a record that may only be hidden is believed deleted at once",
         "sync/decide.py",
-        """    if look.session.connectors[side].capabilities.not_found_means_gone:
+        """    if able(look.session, side).not_found_means_gone:
         return True
 """,
         "    return True\n",
         (
             "sync/tests/test_engine_deletions.py::test_a_record_that_may_be_hidden_is_believed_gone_after_a_second_look_an_hour_later",
+        ),
+    ),
+    Bug(
+        "left-a-view-as-gone",
+        "a row that left its view, or that its database hides, is believed deleted after a second look",
+        "sync/decide.py",
+        """    if able(look.session, side).not_found_tells_nothing:
+        return False
+""",
+        "",
+        ("sync/tests/test_engine_scope.py::test_one_that_was_looked_for_before_is_not_believed_gone_by_a_second_look",),
+    ),
+    Bug(
+        "view-as-table",
+        "a row that its view lacks is as good as deleted, like one that its table lacks",
+        "connections/connectors/sql_shape.py",
+        "        return self.is_view or self.row_security\n",
+        "        return self.row_security\n",
+        (
+            "sync/tests/test_engine_sql_files.py::test_a_row_that_its_view_shows_no_longer_is_not_taken_for_deleted",
+            "connections/tests/test_connector_sql.py"
+            "::test_a_row_that_a_view_lacks_may_be_there_and_one_that_its_table_lacks_is_gone",
+        ),
+    ),
+    Bug(
+        "row-security-known-of-old",
+        "a row that policies hide since a moment ago is told as deleted, since the table was described before",
+        "connections/connectors/sql_database.py",
+        "        if len(found) < len(distinct):\n            self._look_what_hides(object_type)\n",
+        "",
+        (
+            "connections/tests/test_connector_sql.py::test_a_row_that_row_security_hides_is_not_told_as_deleted",
+            "connections/tests/test_connector_sql.py::test_a_row_that_row_security_hides_may_be_there",
         ),
     ),
     Bug(
@@ -1289,7 +1322,7 @@ BUGS = [
         "asked-about-and-hidden",
         "a complete listing that lacks a record which may only be hidden ends the question about it",
         "sync/read.py",
-        "    if not session.connectors[side].capabilities.not_found_means_gone:\n        return set()\n    asked",
+        "    if not able(session, side).not_found_means_gone:\n        return set()\n    asked",
         "    asked",
         (
             "sync/tests/test_engine_matching.py"

@@ -21,7 +21,7 @@ from sync.models import ChangedRecord, Instruction, Link
 from sync.plan import LinkPlan, PlannedConflict, plan_link
 from sync.plan_deletion import moved_since, plan_deletion
 from sync.plan_unlinked import Bind, Hold, MakeTwin, Wonder
-from sync.read import Reading, SideFailed, outside_scope
+from sync.read import Reading, SideFailed, able, outside_scope
 from sync.rows import select
 from sync.session import SIDES, Session
 from sync.sightings import SECOND_SIGHTING, UNREADABLE, found_again, see_again
@@ -176,9 +176,12 @@ def _decide_link(look: Look, link: Link, mine: Sequence[ChangedRecord]) -> Decid
         # ⚑ What was missed may explain it: nothing is believed deleted before the complete listing.
         hints.postpone(mine, BEHIND_SECONDS)
         return None
-    if unsure:
-        see_again(look.session, link, unsure)
+    not_shown = {side for side in unsure if able(look.session, side).not_found_tells_nothing}
+    if unsure - not_shown:
+        see_again(look.session, link, unsure - not_shown)
         return None
+    if not_shown:
+        return _not_shown(look, link, records, not_shown, gone, mine)
     if gone and link.state == Link.State.HELD:
         return Decided(link, LinkPlan(), records)  # a wish lets one field move, nothing else about the pair
     if gone:
@@ -246,6 +249,8 @@ def _gone(look: Look, link: Link, side: str, mine: Sequence[ChangedRecord]) -> b
         return False
     if getattr(link, f"deleted_{side}"):
         return True  # believed before, and not found since
+    if able(look.session, side).not_found_tells_nothing:
+        return False
     late = timezone.now() - SECOND_SIGHTING
     told = [hint for hint in mine if hint.side == side]
     return any(hint.error == UNREADABLE and hint.first_rung_at <= late for hint in told) and look.readable(side)
@@ -259,9 +264,22 @@ def _told_gone(look: Look, link: Link, side: str, mine: Sequence[ChangedRecord])
         return record.deleted
     if external_id is None or external_id not in look.reading.absent[side]:
         return False
-    if look.session.connectors[side].capabilities.not_found_means_gone:
+    if able(look.session, side).not_found_means_gone:
         return True
     return any(hint.side == side and hint.deleted for hint in mine)
+
+
+def _not_shown(
+    look: Look, link: Link, records: Records, sides: set[str], gone: set[str], mine: Sequence[ChangedRecord]
+) -> Decided:
+    """⚑ A record that left a view, or that its database hides, is absent like one that is gone: it counts as out of
+    scope, and time stands still. That its twin is `gone` waits as well: what that would touch cannot be read."""
+    link.out_of_scope = min(sides)
+    if gone:
+        link.may_return = any(_may_return(look, link, side, mine) for side in gone)
+    for side in gone:
+        setattr(link, f"deleted_{side}", True)
+    return Decided(link, LinkPlan(), records)
 
 
 def _may_return(look: Look, link: Link, side: str, mine: Sequence[ChangedRecord]) -> bool:

@@ -34,7 +34,7 @@ def waits_for_hidden(session: Session, operation: Operation) -> bool:
 def _may_be_hidden(session: Session, operation: Operation) -> bool:
     """Whether a record that is not found may be there: its system does not tell hidden from gone, and did not tell of a
     deletion either. The plan that follows believes the same hint (see decide.py)."""
-    certain = session.connectors[operation.side].capabilities.not_found_means_gone
+    certain = session.able(operation.side).not_found_means_gone
     return not certain and not hints.told_deleted(session.mapping.pk, operation.side, operation.external_id)
 
 

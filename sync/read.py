@@ -13,7 +13,7 @@ from django.db.models import Max, Min, Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from connections.connectors.base import Connector, ConnectorError, Record
+from connections.connectors.base import Capabilities, Connector, ConnectorError, Record
 from sync import hints, polling
 from sync.lease import RENEW_SECONDS
 from sync.merge import OTHER
@@ -90,6 +90,14 @@ def _read_side(
     except ConnectorError as error:
         raise SideFailed(side, error) from error
     return found
+
+
+def able(session: Session, side: str) -> Capabilities:
+    """What holds for the object type of `side`. Raises SideFailed."""
+    try:
+        return session.able(side)
+    except ConnectorError as error:
+        raise SideFailed(side, error) from error
 
 
 def outside_scope(session: Session, side: str, records: Sequence[Record]) -> set[str]:
@@ -263,7 +271,8 @@ def look_for_missed(session: Session, side: str, now: datetime, between: Callabl
     swept_at = cursor_of(session, side).swept_at
     if side not in session.behind and swept_at is not None and now - swept_at < SWEEP:
         return
-    if side in session.behind or not session.connectors[side].capabilities.lists_deletions:
+    limits = able(session, side)
+    if side in session.behind or not limits.lists_deletions or limits.not_found_tells_nothing:
         sweep(session, side, between=between)
         return
     _note_swept(session, side, now)
@@ -341,7 +350,7 @@ def _asked_about(session: Session, side: str) -> set[str]:
     """Unlinked records of which a person is asked, and that are gone where they are not found. Others that were noted
     are read again before anything is matched with them; ⚑ one that may be hidden would not ring when it is shown again.
     """
-    if not session.connectors[side].capabilities.not_found_means_gone:
+    if not able(session, side).not_found_means_gone:
         return set()
     asked = Conflict.objects.filter(mapping=session.mapping, link=None, state=Conflict.State.OPEN)
     subjects = asked.filter(subject__startswith=f"{side}:").values_list("subject", flat=True)

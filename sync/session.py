@@ -81,12 +81,15 @@ class Session:
         here, there = self._able(side), self._able(OTHER[side])
         return min(here.bulk_read, there.bulk_read, LARGEST_LIVE_BATCH) if there.bulk_write > 1 else 1
 
+    def able(self, side: str) -> Capabilities:
+        """What holds for the object type of `side`. Raises ConnectorError."""
+        return self.connectors[side].capabilities_of(self.object_type(side))
+
     def _able(self, side: str) -> Capabilities:
-        connector = self.connectors[side]
         try:
-            return connector.capabilities_of(self.object_type(side))
+            return self.able(side)
         except ConnectorError:
-            return connector.capabilities  # what is wrong is told by the read that follows
+            return self.connectors[side].capabilities  # what is wrong is told by the read that follows
 
     def paths(self, side: str) -> list[str]:
         return self.compiled.paths(side)

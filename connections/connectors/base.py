@@ -135,6 +135,7 @@ class Capabilities:
     settle_seconds: float = 60.0  # else: how long until the look-up can be believed
     lists_lag: bool = False  # changed_since may miss recent writes: it gives ids only, records are read by id
     not_found_means_gone: bool = False  # a 404 on a direct read is a deletion
+    not_found_tells_nothing: bool = False  # nor is it one ever, however often: only who tells of the deletion does
     lists_changes: bool = True  # False: changed_since lists all every time, and equal versions are equal records
     lists_deletions: bool = False  # changed_since also yields deleted records
     write_returns_record: bool = False
@@ -413,6 +414,7 @@ class Connector:
     schemes: ClassVar[Sequence[str]] = ("https", "http")  # how an address may begin
     capabilities: Capabilities  # of the kind; where they depend on the connection, an instance has its own
     scope_help: ClassVar[str] = ""
+    hides_by: ClassVar[str] = ""  # what beside the scope may leave a record out, in words: see not_found_tells_nothing
     watches: ClassVar[bool] = False  # changes are told completely only where we installed something, see `watch`
     hidden: ClassVar[bool] = False  # not offered in the UI
     # Object types, in words, of whose writes nobody tells what they replaced, though of others somebody does.

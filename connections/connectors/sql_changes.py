@@ -121,9 +121,17 @@ class Listing:
 
 
 def by_outbox(
-    db: Database, listing: Listing, watermark: str | None, read_rows: ReadRows, swept: Callable[[Database], None]
+    db: Database,
+    listing: Listing,
+    watermark: str | None,
+    read_rows: ReadRows,
+    hides_rows: Callable[[], bool],
+    swept: Callable[[Database], None],
 ) -> Iterator[Page]:
-    """Pages by the outbox; all rows first, where there is no position yet. Raises NotAllowed, Expired."""
+    """Pages by the outbox; all rows first, where there is no position yet. Raises NotAllowed, Expired.
+
+    hides_rows: whether a row that is not found may be there, asked after a read that did not find one.
+    """
     shape = listing.shape
     position = Outbox.read(watermark) if watermark else None
     if position is None or position.after:
@@ -137,7 +145,7 @@ def by_outbox(
             reached = Outbox(at=read.now, place=read.horizon, seen=read.now)
         elif not _held(reached, after, db.dialect):
             reached = replace(reached, place=read.horizon)
-        records = _records(read.lines, read_rows)
+        records = _records(read.lines, read_rows, hides_rows)
         if read.top is None:
             yield Page(records, reached.text(), server_time=read.now, last=True)
             swept(db)
@@ -155,14 +163,19 @@ def _held(reached: Outbox, after: tuple[int, int] | None, dialect: str) -> bool:
     return dialect == "postgresql" or (after is not None and (reached.place or 0) <= after[1])
 
 
-def _records(lines: Sequence[outbox.Line], read_rows: ReadRows) -> list[Record]:
-    """The rows that lines tell of, each once: as it is now, or as deleted."""
+def _records(lines: Sequence[outbox.Line], read_rows: ReadRows, hides_rows: Callable[[], bool]) -> list[Record]:
+    """The rows that lines tell of, each once: as it is now, or as deleted.
+
+    ⚑ Where rows may be hidden only the line of the deletion itself tells of one.
+    """
     told = {line.row_key: line for line in lines if line.row_key}
     rows = read_rows(list(told)) if told else {}
     found = []
     for external_id, line in told.items():
         row = rows.get(external_id)
         if row is None:
+            if line.op != "D" and hides_rows():
+                continue
             by = line.by_user or None
             gone = f"deleted {line.at}"
             found.append(Record(external_id, gone, {}, updated_at=line.at, updated_by=by, deleted=True))

@@ -36,9 +36,13 @@ def account_of(session: sa.Connection) -> str:
 
 
 def check(
-    session: sa.Connection, place: Place, tables: Sequence[str], missing: Callable[[str], Sequence[str]]
+    session: sa.Connection,
+    place: Place,
+    tables: Sequence[str],
+    missing: Callable[[str], Sequence[str]],
+    hides: Callable[[str], str],
 ) -> CheckResult:
-    """tables: those the admin or mappings name. missing: the triggers a table lacks."""
+    """tables: those the admin or mappings name. missing: the triggers a table lacks. hides: why it may hide rows."""
     asked = datetime.now(UTC)
     told = datetime.fromisoformat(clock.now(session))
     offset = (told - asked).total_seconds()
@@ -49,7 +53,7 @@ def check(
         missing=_missing_rights(session, tables),
         clock_offset=offset,
         rate_limit="A database has no limit of its own; we keep to ours, so that its other users do not wait.",
-        notes=_notes(session, place, tables, missing),
+        notes=[*_notes(session, place, tables, missing), *filter(None, map(hides, tables))],
         tenant=f"{place.database} at {_server(session, place)}",
     )
 

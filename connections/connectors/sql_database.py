@@ -102,7 +102,11 @@ class SqlDatabase(Connector):
             help="One condition a line, all must hold: status = open, waiting · amount >= 10 · closed_at is empty.",
         ),
     )
-    scope_help = "Conditions on columns. What needs more than that is a view in the database."
+    scope_help = (
+        "Conditions on columns. What needs more than that is a view in the database; a view does not tell a row that "
+        "it leaves out from one that was deleted, so where deletions have to cross, map the table."
+    )
+    hides_by = "a view or the row security of the database"
     watches = True
     capabilities = CAPABILITIES
 
@@ -127,8 +131,15 @@ class SqlDatabase(Connector):
     # What is known of a table -----------------------------------------------------------------------------------------
 
     def capabilities_of(self, object_type: str) -> Capabilities:
-        """What holds for one table: a digest of its rows is the old one again after an edit back."""
-        return replace(self.capabilities, version_comes_back=version_comes_back(self.shape(object_type)))
+        """What holds for one table: a digest of its rows is the old one again after an edit back, and a row that is not
+        found need not be gone where it may be hidden."""
+        shape = self.shape(object_type)
+        return replace(
+            self.capabilities,
+            version_comes_back=version_comes_back(shape),
+            not_found_means_gone=not shape.hides_rows,
+            not_found_tells_nothing=shape.hides_rows,
+        )
 
     @property
     def db(self) -> Database:
@@ -215,8 +226,22 @@ class SqlDatabase(Connector):
                 self.place,
                 named,
                 lambda name: install.missing_triggers(session, self._read_shape(session, name)),
+                lambda name: self._what_hides(session, name),
             )
         )
+
+    def _what_hides(self, session: sa.Connection, name: str) -> str:
+        """Why a row of this table that is not found may be there, and what follows; "" where it is gone."""
+        try:
+            shape = self._read_shape(session, name)
+        except ConnectorError:
+            return ""  # a table that cannot be read is told of otherwise
+        if shape.is_view:
+            return f"{name} is a view: a row that it leaves out counts as out of scope, deleted or not."
+        if not shape.row_security:
+            return ""
+        told = "its deletion is told by triggers" if self.place.triggers else "deleted or not"
+        return f"Row security hides rows of {name} from our account: such a row counts as out of scope, {told}."
 
     def object_types(self) -> Sequence[ObjectType]:
         there = self.db.read(shapes.names)
@@ -261,7 +286,12 @@ class SqlDatabase(Connector):
             return
         self._kept(f"triggers {object_type}", lambda: self.db.read(lambda s: self._all_there(s, shape)))
         yield from changes.by_outbox(
-            self.db, listing, watermark, lambda ids: self._rows(object_type, ids, fields, scope), self._sweep
+            self.db,
+            listing,
+            watermark,
+            lambda ids: self._rows(object_type, ids, fields, scope),
+            lambda: self.shape(object_type).hides_rows,
+            self._sweep,
         )
 
     def _all_there(self, session: sa.Connection, shape: Shape) -> bool:
@@ -303,7 +333,17 @@ class SqlDatabase(Connector):
             self._moved(lambda: (self.shape(object_type), self._keys_table()))
             rows = self._moved(lambda: self.db.read(lambda session: read(session, part)))  # noqa: B023
             found |= {row.record.external_id: row for row in rows if row.record.external_id in part}
+        if len(found) < len(distinct):
+            self._look_what_hides(object_type)
         return found
+
+    def _look_what_hides(self, object_type: str) -> None:
+        """⚑ A row is missing: whether it may be hidden must not be told by what was known before."""
+        shape = self.shape(object_type)
+        if self.db.dialect != "postgresql" or shape.is_view:
+            return
+        if self.db.read(lambda session: shapes.row_security(session, shape.table)) != shape.row_security:
+            self.forget()
 
     def get_many(self, object_type: str, ids: Sequence[str], fields: Sequence[str]) -> Mapping[str, Record]:
         return {id_: row.record for id_, row in self._rows(object_type, ids, fields).items()}

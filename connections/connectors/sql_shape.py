@@ -43,6 +43,7 @@ class Shape:
     is_view: bool
     people: PeopleShape | None = None
     why_fixed: str = ""
+    row_security: bool = False  # the database shows our account those rows alone that its policies let it see
 
     def column(self, name: str) -> Column | None:
         return self.columns.get(name)
@@ -50,6 +51,11 @@ class Shape:
     @property
     def changed(self) -> Column | None:
         return self.columns.get(self.declared.changed)
+
+    @property
+    def hides_rows(self) -> bool:
+        """Whether a row that is not found may be there all the same."""
+        return self.is_view or self.row_security
 
 
 @dataclass(frozen=True)
@@ -70,11 +76,32 @@ def split(object_type: str) -> tuple[str | None, str]:
 def names(session: sa.Connection) -> list[tuple[str, bool]]:
     """(name, whether it is a view) of every table and view of the default schema."""
     inspector = sa.inspect(session)
-    views = [*inspector.get_view_names()]
-    if session.dialect.name == "postgresql":
-        views += inspector.get_materialized_view_names()
-    found = [(name, False) for name in inspector.get_table_names()] + [(name, True) for name in views]
+    found = [(name, False) for name in inspector.get_table_names()]
+    found += [(name, True) for name in _views(inspector, None)]
     return sorted((name, view) for name, view in found if name not in OWN_TABLES)
+
+
+def _views(inspector: Any, schema: str | None) -> list[str]:
+    views = [*inspector.get_view_names(schema)]
+    if inspector.dialect.name == "postgresql":
+        views += inspector.get_materialized_view_names(schema)
+    return views
+
+
+def _is_view(inspector: Any, name: str, schema: str | None) -> bool:
+    views = _views(inspector, schema)
+    if inspector.dialect.name in ("postgresql", "oracle"):
+        return name in views
+    return name.casefold() in {view.casefold() for view in views}  # to the others names in any case are one
+
+
+def row_security(session: sa.Connection, table: sa.Table) -> bool:
+    """Whether policies decide which rows of a table our account is shown. Only PostgreSQL tells."""
+    if session.dialect.name != "postgresql":
+        return False
+    full = session.dialect.identifier_preparer.format_table(table)
+    question = sa.text("SELECT row_security_active(CAST(:t AS regclass))")
+    return bool(session.execute(question, {"t": full}).scalar())
 
 
 def read_shape(
@@ -90,7 +117,7 @@ def read_shape(
             f"There is no table {object_type}, or our account may not see it. Nothing was read. Choose another one "
             "in the mapping, or give our account the right."
         ) from None
-    is_view = not inspector.has_table(name, schema) or name in inspector.get_view_names(schema)
+    is_view = not inspector.has_table(name, schema) or _is_view(inspector, name, schema)
     key_names = _key_names(inspector, object_type, declared, schema, name)
     table = sa.Table(
         name,
@@ -129,6 +156,7 @@ def read_shape(
         is_view=is_view,
         people=person,
         why_fixed=why,
+        row_security=not is_view and row_security(session, table),
     )
 
 

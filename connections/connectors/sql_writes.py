@@ -94,7 +94,7 @@ class Writer:
         for one in updates:
             row = locked.get(one.external_id)
             if row is None:
-                results.append(gone(self.shape))
+                results.append(gone(session, self.shape))
             elif one.expected_version is not None and row.record.version != one.expected_version:
                 results.append(VersionMismatch("The row changed meanwhile. Nothing was written; it is read again."))
             else:
@@ -111,7 +111,7 @@ class Writer:
         for number, one in enumerate(updates):
             if results[number] is None:
                 back = again.get(one.external_id)
-                results[number] = self._result(back, one.values) if back else gone(self.shape)
+                results[number] = self._result(back, one.values) if back else gone(session, self.shape)
         return [result for result in results if result is not None]
 
     def _count_up(self, session: sa.Connection, rows: Sequence[Row], paths: Sequence[str]) -> dict[str, Row]:
@@ -274,7 +274,7 @@ class Writer:
         def act(session: sa.Connection) -> None:
             row = self._rows(session, [external_id], [], lock=True).get(external_id)
             if row is None:
-                raise gone(self.shape)
+                raise gone(session, self.shape)
             session.execute(sa.delete(self.shape.table).where(keys.where(self.shape.key, [row.key])))
             if self.keys_table:
                 session.execute(
@@ -288,7 +288,7 @@ class Writer:
         def act(session: sa.Connection) -> None:
             row = self._rows(session, [external_id], [], lock=True).get(external_id)
             if row is None:
-                raise gone(self.shape)
+                raise gone(session, self.shape)
             if self.shape.declared.correlation:
                 column = self.shape.table.c[self.shape.declared.correlation]
                 there = keys.where(self.shape.key, [row.key])
@@ -412,8 +412,10 @@ class Writer:
         return {row.record.external_id: row for row in read if row.record.external_id in wanted}
 
 
-def gone(shape: Shape) -> Gone:
-    return Gone(f"There is no such row in {shape.name} (any more). Nothing was written.")
+def gone(session: sa.Connection, shape: Shape) -> Gone:
+    """⚑ Asked for now: a row that policies hide since a moment ago is not gone."""
+    hidden = shapes.row_security(session, shape.table)
+    return Gone(f"There is no such row in {shape.name} (any more). Nothing was written.", certain=not hidden)
 
 
 def script(session: sa.Connection, shape: Shape) -> str:

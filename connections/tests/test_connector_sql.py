@@ -15,6 +15,7 @@ from connections.connectors.base import (
     ConnectorError,
     Creation,
     Expired,
+    Gone,
     NeedsAuthorization,
     NotAllowed,
     Record,
@@ -28,7 +29,7 @@ from connections.connectors.sql_engine import engines
 from connections.connectors.sql_writes import Writer
 from connections.tests.contract_vendor import outcome
 from connections.tests.sql_servers import PASSWORD, needs_mariadb
-from connections.tests.sql_world import DATABASE, State, World, uninstall
+from connections.tests.sql_world import DATABASE, USER, State, World, uninstall
 from syncadmin.bench.postgresql import free_port
 
 KINDS = ["sqlite", "postgresql", pytest.param("mysql", marks=needs_mariadb)]
@@ -247,6 +248,67 @@ def test_without_a_place_for_the_key_nothing_is_created(make: MakeWorld):
     world = make("sqlite", "", changes="column")
     with pytest.raises(NotAllowed, match="correlation"):
         world.connector.create("tickets", {"subject": "New"}, "key-1", {})
+
+
+# Rows that are not shown. ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_row_that_a_view_lacks_may_be_there_and_one_that_its_table_lacks_is_gone(make: MakeWorld, kind: str):
+    name = "OPEN_TICKETS" if kind == "sqlite" else "open_tickets"  # to SQLite the same name
+    world = make(kind, "", changes="column", tables=f"tickets:\n{name}: key=id")
+    table, view = (world.connector.capabilities_of(one) for one in ("tickets", name))
+    assert table.not_found_means_gone and not table.not_found_tells_nothing
+    assert view.not_found_tells_nothing and not view.not_found_means_gone
+    assert f"{name} is a view" in " ".join(world.connector.check().notes)
+
+
+def test_a_materialized_view_is_a_view(make: MakeWorld):
+    world = make("postgresql", "", tables="old_tickets: key=id")
+    world.run("CREATE MATERIALIZED VIEW old_tickets AS SELECT id, subject FROM tickets")
+    try:
+        world.run(f"GRANT SELECT ON old_tickets TO {USER}")
+        assert world.connector.capabilities_of("old_tickets").not_found_tells_nothing
+        assert not any(field.writable for field in world.connector.fields("old_tickets", {}))
+    finally:
+        world.run("DROP MATERIALIZED VIEW old_tickets")
+
+
+@pytest.fixture
+def hiding(make: MakeWorld) -> Iterator[tuple[World, str]]:
+    """A world that was read before somebody let a policy decide which rows we are shown, and a row that it hides."""
+    world = make("postgresql")
+    ticket(world, team="ours")
+    _, watermark = poll(world, None)
+    world.run("CREATE POLICY ours ON tickets USING (team IS DISTINCT FROM 'theirs')")
+    world.run("ALTER TABLE tickets ENABLE ROW LEVEL SECURITY")
+    world.run("ALTER TABLE tickets FORCE ROW LEVEL SECURITY")  # the table is ours
+    world.run("UPDATE tickets SET team = 'theirs'")
+    yield world, watermark
+    world.run("DROP POLICY ours ON tickets")
+    world.run("ALTER TABLE tickets NO FORCE ROW LEVEL SECURITY")
+    world.run("ALTER TABLE tickets DISABLE ROW LEVEL SECURITY")
+
+
+def test_a_row_that_row_security_hides_is_not_told_as_deleted(hiding: tuple[World, str]):
+    """⚑ Nor by what was known of the table a moment before."""
+    world, watermark = hiding
+    assert poll(world, watermark)[0] == {}
+    world.run("DELETE FROM tickets")
+    told, _ = poll(world, watermark)
+    assert [record.deleted for record in told.values()] == [True], "its trigger tells of the deletion"
+
+
+def test_a_row_that_row_security_hides_may_be_there(hiding: tuple[World, str]):
+    world, _ = hiding
+    [(row,)] = world.run("SELECT id FROM tickets")
+    assert world.connector.get_many("tickets", [str(row)], []) == {}
+    assert "Row security hides rows of tickets" in " ".join(world.connector.check().notes)
+    able = world.connector.capabilities_of("tickets")
+    assert able.not_found_tells_nothing and not able.not_found_means_gone
+    with pytest.raises(Gone) as told:
+        world.connector.update("tickets", str(row), {"subject": "New"}, None, [])
+    assert not told.value.certain
 
 
 # Triggers. -----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from sync import instructions
 from sync.models import ChangedRecord, Cursor, Link
 from sync.tests.conftest import Pair
 from sync.tests.engine_cases import live
-from sync.tests.test_engine_deletions import on_delete
+from sync.tests.test_engine_deletions import later, on_delete
 from sync.tests.verify_cases import put, verified
 
 pytestmark = pytest.mark.django_db
@@ -148,3 +148,80 @@ def test_edits_that_waited_out_of_scope_cross_once_a_version_lets_them_in(pair: 
     link.refresh_from_db()
     assert link.out_of_scope == ""
     assert pair.both(left, right, "body") == ("meanwhile", "meanwhile")
+
+
+@pytest.fixture
+def veiled(pair: Pair) -> Pair:
+    """The left system shows a part of its records, and one that is not found may be there all the same."""
+    pair.left.capabilities = replace(pair.left.capabilities, not_found_means_gone=False, not_found_tells_nothing=True)
+    pair.left.add(title="Stays", ref="R2")
+    return pair
+
+
+def look_again(pair: Pair, hours: float = 1.1) -> None:
+    """That much later all is listed, and what waits is due."""
+    Cursor.objects.update(swept_at=None)
+    later(pair, hours)
+    ChangedRecord.objects.update(not_before=timezone.now())
+    pair.run()
+    live(pair)
+
+
+@pytest.mark.parametrize("policy", ["delete", "close", "unlink", "ignore", "review"])
+def test_a_record_that_is_not_shown_any_more_is_never_taken_for_deleted(veiled: Pair, policy: str) -> None:
+    pair = veiled
+    on_delete(pair, policy, close_values={"status": "done"})
+    left, right, link = pair.linked(body="b")
+    hidden = pair.left.records.pop(left)
+    for _ in range(3):
+        look_again(pair)
+    link.refresh_from_db()
+    assert (link.state, link.out_of_scope, link.deleted_left) == ("active", "left", False)
+    assert right in pair.right.alive() and pair.right.value(right, "status") is None
+    assert not pair.open_conflicts() and not ChangedRecord.objects.exists()
+    pair.right.edit(right, body="meanwhile")
+    pair.quiet()
+    pair.left.records[left] = hidden
+    look_again(pair)
+    link.refresh_from_db()
+    assert link.out_of_scope == "" and pair.both(left, right, "body") == ("meanwhile", "meanwhile")
+
+
+def test_one_that_was_looked_for_before_is_not_believed_gone_by_a_second_look(veiled: Pair) -> None:
+    """What was found under the rule for hidden records ends with it."""
+    pair, able = veiled, veiled.left.capabilities
+    on_delete(pair, "delete")
+    left, right, link = pair.linked(body="b")
+    del pair.left.records[left]
+    pair.left.capabilities = replace(able, not_found_tells_nothing=False)
+    pair.ring("left", left)
+    pair.run("live")
+    pair.left.capabilities = able
+    look_again(pair)
+    link.refresh_from_db()
+    assert right in pair.right.alive() and (link.out_of_scope, link.deleted_left) == ("left", False)
+
+
+def test_a_deletion_that_is_told_of_is_believed_though_absence_tells_nothing(veiled: Pair) -> None:
+    pair = veiled
+    on_delete(pair, "delete")
+    left, right, _ = pair.linked(body="b")
+    del pair.left.records[left]
+    pair.ring("left", left, deleted=True)
+    live(pair)
+    assert right not in pair.right.alive()
+
+
+def test_the_deletion_of_its_twin_waits_until_the_record_is_shown(veiled: Pair) -> None:
+    pair = veiled
+    on_delete(pair, "review", on_delete="delete")
+    left, right, link = pair.linked(body="b")
+    hidden = pair.left.records.pop(left)
+    pair.right.remove(right)
+    pair.quiet()
+    link.refresh_from_db()
+    assert (link.state, link.out_of_scope, link.deleted_right) == ("active", "left", True)
+    pair.left.records[left] = hidden
+    look_again(pair)
+    link.refresh_from_db()
+    assert left not in pair.left.alive() and link.state == "deleted"

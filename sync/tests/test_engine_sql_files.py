@@ -16,7 +16,7 @@ from connections.connectors.sql_database import SqlDatabase
 from connections.models import Connection
 from connections.open import open_connector
 from mappings.models import Mapping
-from sync.models import ChangedRecord, MappingState, Operation
+from sync.models import ChangedRecord, Cursor, Link, MappingState, Operation
 from sync.simulation.setting import side
 from sync.tests.conftest import Pair, rule
 
@@ -56,7 +56,7 @@ def folder(by_hand: None, tmp_path: Path, settings: Any) -> Iterator[Path]:
     yield tmp_path
 
 
-def mapped(left: File, right: File) -> Pair:
+def mapped(left: File, right: File, direction: str = "both", on_delete: str = "review") -> Pair:
     mapping = Mapping.objects.create(
         name="Things",
         slug="things",
@@ -68,13 +68,13 @@ def mapped(left: File, right: File) -> Pair:
     pair = Pair(None, None, mapping)  # type: ignore[arg-type]  # no worlds in memory
     what = {"object_type": "things", "object_label": "things", "kind": "sqlite"}
     pair.publish_as_is(
-        left=side(left.connection, **what),
-        right=side(right.connection, **what),
+        left=side(left.connection, **what, on_delete=on_delete),
+        right=side(right.connection, **what, close_values={"notes": "closed"}),
         match_keys=[[{"left": "name", "right": "name"}]],
         initial="fill_empty",
         poll_seconds=15,
         brakes={},
-        rules=[rule("name", "name"), rule("notes", "notes")],
+        rules=[rule("name", "name", direction=direction), rule("notes", "notes", direction=direction)],
     )
     pair.approve()
     return pair
@@ -164,3 +164,38 @@ def test_a_row_with_the_id_of_a_deleted_one_is_not_written_over_its_twin(folder:
     left.run("INSERT INTO things (name, notes) VALUES ('Two', 'of Two')")
     poll(pair)
     assert right.rows() == [("One", "all that is known of One")]
+
+
+VIEW = "CREATE VIEW things AS SELECT id, name, notes FROM everything WHERE shown"
+
+
+@pytest.mark.parametrize("policy", ["delete", "close", "review"])
+def test_a_row_that_its_view_shows_no_longer_is_not_taken_for_deleted(folder: Path, policy: str):
+    """An absent row may have left the view or be gone: a view cannot tell, and the twin stays as it is."""
+    everything = PLAIN.replace("things", "everything") + ", shown BOOLEAN DEFAULT 1)"
+    left = File(folder, "Left", everything, changes="column", tables="things: key=id")
+    left.run(VIEW)
+    right = File(folder, "Right", f"{PLAIN})")
+    pair = mapped(left, right, direction="to_right", on_delete=policy)
+    right.watch()
+    left.run("INSERT INTO everything (name, notes) VALUES ('One', 'agreed'), ('Two', 'stays')")
+    poll(pair)
+    left.run("UPDATE everything SET shown = 0 WHERE name = 'One'")
+    for _ in range(3):
+        all_listed_an_hour_later(pair)
+    link = Link.objects.get(title="One")
+    assert right.rows() == [("One", "agreed"), ("Two", "stays")] and not pair.open_conflicts()
+    assert (link.state, link.out_of_scope, link.deleted_left) == ("active", "left", False)
+    left.run("UPDATE everything SET shown = 1, notes = 'edited' WHERE name = 'One'")
+    all_listed_an_hour_later(pair)
+    link.refresh_from_db()
+    assert link.out_of_scope == "" and right.rows() == [("One", "edited"), ("Two", "stays")]
+
+
+def all_listed_an_hour_later(pair: Pair) -> None:
+    for hint in ChangedRecord.objects.all():
+        hint.first_rung_at -= timedelta(hours=1, minutes=5)
+        hint.save()
+    Cursor.objects.update(swept_at=None)
+    ChangedRecord.objects.update(not_before=timezone.now())
+    poll(pair)

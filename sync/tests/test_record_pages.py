@@ -297,6 +297,12 @@ class Answer(RecordCase):
         Link.objects.update(out_of_scope="left")
         self.assertIn("the scope of the mapping leaves it out in Left", self.answer())
 
+    def test_a_row_that_a_database_shows_no_longer_says_that_it_may_be_deleted(self) -> None:
+        Link.objects.update(out_of_scope="left")
+        Connection.objects.filter(name="Left").update(kind="postgresql")
+        self.assertIn("or a view or the row security of the database, leaves it out in PostgreSQL", self.answer())
+        self.assertIn("One that is not shown may have been deleted", self.html(self.at))
+
     def test_a_failed_look_names_the_next_try(self) -> None:
         ChangedRecord.objects.create(
             mapping=self.pair.mapping, side="left", external_id=self.left, attempts=3, error="No route."

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from django.db.models import Q
 from django.urls import reverse
 
+from connections.connectors import connector_class
 from mappings.compiled import CompiledMapping, CompiledRule
 from mappings.models import Mapping as SyncMapping
 from sync.compare import DRIFT, compare_bases
@@ -127,16 +128,27 @@ def _decision(one: Conflict, names: Mapping[str, str], more: int = 0) -> Why:
 def _of_the_record(link: Link, known: Known, names: Mapping[str, str]) -> Why | None:
     if link.out_of_scope:
         stays = "Its twin is not made." if link.state == Link.State.CREATING else "Both records stay as they are."
+        by, untold = "the scope of the mapping", ""
+        if hides_by := _hides_by(link.mapping.connection(link.out_of_scope).kind):
+            by = f"{by}, or {hides_by},"
+            untold = " One that is not shown may have been deleted, which nobody tells: then unlink the pair."
         return Why(
             "info",
-            f"Not synced: the scope of the mapping leaves it out in {names[link.out_of_scope]}",
-            f"{stays} It follows again with the first look after it is back in the scope.",
+            f"Not synced: {by} leaves it out in {names[link.out_of_scope]}",
+            f"{stays} It follows again with the first look after it is back in the scope.{untold}",
             url_of("mapping-settings", link.mapping.slug),
             "See the scope",
         )
     if known.conflicts and link.state != Link.State.CREATING:  # a twin is made without the fields that wait
         return _decision(known.conflicts[0], names, len(known.conflicts) - 1)
     return _of_a_write(link, known) or _of_a_look(link, known)
+
+
+def _hides_by(kind: str) -> str:
+    try:
+        return connector_class(kind).hides_by
+    except KeyError:
+        return ""
 
 
 def _of_a_write(link: Link, known: Known) -> Why | None:
