@@ -13,6 +13,7 @@ REFUSED = "The system refuses our write where the record was edited after our re
 HISTORY = "The system's history tells of an edit that our write replaced"
 ASKED = "A person is asked about it, with the overwritten value and one click to restore it."
 LEFT_OUT = "In other fields it cannot be detected here."
+JUST_THEN = "What is edited there between that look and the write cannot be detected here."
 REPLACED = (
     "Our write replaces it, and nobody is asked. We read right before each write, so the moment is short; a rule that "
     "only reads here replaces nothing."
@@ -27,10 +28,13 @@ class Detection:
     meaning: str
 
 
-def detection(able: Capabilities) -> Detection:
-    """What a system with these capabilities lets us notice."""
+def detection(able: Capabilities, looks_at: str = "") -> Detection:
+    """What a system with these capabilities lets us notice. `looks_at`: see `Connector`."""
     covered = "" if able.complete_history else ", in the fields it covers"
     asked = ASKED if able.complete_history else f"{ASKED} {LEFT_OUT}"
+    if looks_at:
+        covered = f", in all fields but {looks_at}, which we look at right before the write"
+        asked = f"{ASKED} {JUST_THEN}"
     if able.conditional_write:
         close = f"less than {able.conditional_resolution:g} s away"
         if not able.conditional_resolution:
@@ -43,9 +47,9 @@ def detection(able: Capabilities) -> Detection:
     return Detection(BLIND, REPLACED)
 
 
-def detection_in(able: Capabilities, blind_in: Mapping[str, str], object_type: str) -> Detection:
+def detection_in(able: Capabilities, blind_in: Mapping[str, str], object_type: str, looks_at: str = "") -> Detection:
     """The same for one object type. `blind_in`: see `Connector`."""
-    return Detection(BLIND, REPLACED) if object_type in blind_in else detection(able)
+    return Detection(BLIND, REPLACED) if object_type in blind_in else detection(able, looks_at)
 
 
 def over_others(changes: Sequence[Change], field: str, account: str) -> Change | None:

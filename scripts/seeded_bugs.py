@@ -775,6 +775,22 @@ BUGS = [
         ("sync/tests/test_engine_github_left_out.py",),
     ),
     Bug(
+        "not-looked-at-after-a-write",
+        "an edit of a title or of labels made between our read and our write to GitHub is replaced, and nobody is told",
+        "connections/connectors/github_writes.py",
+        "        replaced = {**replaced, **_overwritten(site, repository, issue, answer.json, told_after, me)}\n",
+        "        _overwritten(site, repository, issue, answer.json, told_after, me)\n",
+        ("connections/tests/test_overwrites.py", "sync/tests/test_engine_github.py"),
+    ),
+    Bug(
+        "replaced-by-an-earlier-write",
+        "what an earlier write of ours replaced at GitHub is asked about again by one that changed nothing",
+        "connections/connectors/github_history.py",
+        "for path, over in found.items() if over.after == now.get(path)}",
+        "for path, over in found.items()}",
+        ("connections/tests/test_overwrites.py",),
+    ),
+    Bug(
         "profile-asked-for-after-the-write",
         "who is on an issue is looked up after the write: if that fails, nobody is asked about the text it replaced",
         "connections/connectors/github_writes.py",

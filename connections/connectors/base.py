@@ -419,6 +419,8 @@ class Connector:
     hidden: ClassVar[bool] = False  # not offered in the UI
     # Object types, in words, of whose writes nobody tells what they replaced, though of others somebody does.
     blind_in: ClassVar[Mapping[str, str]] = {}
+    # Fields, in words, of which its history does not tell what was replaced, and that are looked at before a write.
+    looks_at: ClassVar[str] = ""
     proof: ClassVar[proofs.Proof | None] = None  # how webhook requests prove their sender; None: they cannot
 
     def __init__(self, context: Context) -> None:

@@ -88,6 +88,7 @@ class GitHub(Connector):
         ),
     )
     scope_help = "Pull requests are never taken for issues."
+    looks_at = "descriptions, reasons for closing and comments"
     capabilities = Capabilities(
         settle_seconds=120.0,
         # Lists come from copies of GitHub's database that may be behind: the issue itself is read.

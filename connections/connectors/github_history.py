@@ -22,8 +22,12 @@ from connections.connectors.github_values import (
     label_names,
     login,
     named,
+    people_in,
     stamp,
+    told,
+    values_of,
 )
+from connections.overwrites import over_others
 
 TOLD = ("title", "state", "labels", "milestone", "assignee", "assignees", "type")
 # {event: (what it adds to, what it takes from)}
@@ -57,18 +61,47 @@ def of_issue(site: Site, repository: str, number: int, fields: Sequence[str], si
         events = [event for page in site.pages(repository, "issues", number, "events", one=one) for event in page]
     except Gone:
         return None
+    return [change for change in _changes(site, issue, events, wanted) if change.at >= since[:19]]
+
+
+def overwritten(
+    site: Site, repository: str, number: int, issue: Mapping[str, Any], fields: Sequence[str], account: str
+) -> dict[str, Any]:
+    """{field: value} that others wrote and the last write by `account` replaced. issue: as that write was answered.
+
+    What came after our last event is left out, so that the way back from the answer fits. ⚑ A change of ours that led
+    to something else is of an earlier write: what that one replaced was told then.
+    """
+    one = f"issue {repository}#{number}"
+    events = _in_order(site.newest(repository, "issues", number, "events", one=one))
+    while events and account_id(events[-1].get("actor")) != account:
+        events.pop()
+    changes = _changes(site, issue, events, fields)
+    found = {path: over for path in fields if (over := over_others(changes, path, account))}
+    now = _changed_to(site, issue, list(found))
+    return {path: over.before for path, over in found.items() if over.after == now.get(path)}
+
+
+def _changed_to(site: Site, issue: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
+    return told(values_of(issue, people.values(site, people_in(issue, fields))), fields)[0]
+
+
+def _changes(
+    site: Site, issue: Mapping[str, Any], events: Sequence[Mapping[str, Any]], wanted: Sequence[str]
+) -> list[Change]:
+    """Oldest first. issue: as it is after all of the events."""
     if not wanted:
         return []
     groups = _groups(events)
     _single_values(groups)
     _sets(groups, issue)
-    accounts = [one for event in events if is_account(one := event.get("assignee"))]
+    accounts: list[Any] = [one for event in events if is_account(one := event.get("assignee"))]
     names = people.values(site, accounts if {"assignee", "assignees"} & set(wanted) else [])
     found = []
     for group in groups:
         for path in wanted:
             before, after = _of(group, path, names)
-            if (before, after) != (group, group) and group.at >= since[:19]:
+            if (before, after) != (group, group):
                 found.append(Change(path, group.at, account_id(group.by), login(group.by), before, after))
     return found
 
@@ -90,13 +123,18 @@ def _of(group: Group, path: str, names: Mapping[str, str]) -> tuple[Any, Any]:
     return next(iter(valued[0]), None), next(iter(valued[1]), None)
 
 
-def _groups(events: Sequence[Mapping[str, Any]]) -> list[Group]:
+def _in_order(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     known = [event for event in events if stamp(event.get("created_at"))]
     known.sort(key=lambda event: (str(stamp(event["created_at"])), event["id"] if type(event.get("id")) is int else 0))
-    return [
-        Group(at, (those := list(run))[0].get("actor"), those)
-        for (at, _), run in groupby(known, key=lambda e: (str(stamp(e["created_at"])), account_id(e.get("actor"))))
-    ]
+    return known
+
+
+def _groups(events: Sequence[Mapping[str, Any]]) -> list[Group]:
+    def moment(event: Mapping[str, Any]) -> tuple[str, str | None]:
+        return str(stamp(event["created_at"])), account_id(event.get("actor"))
+
+    runs = [(at, list(run)) for (at, _), run in groupby(_in_order(events), key=moment)]
+    return [Group(at, run[0].get("actor"), run) for at, run in runs]
 
 
 def _single_values(groups: Sequence[Group]) -> None:

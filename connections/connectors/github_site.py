@@ -21,6 +21,7 @@ from connections.connectors.github_values import is_account, number_of
 from connections.connectors.http import Answer
 
 PAGE_ROWS = 100  # the most GitHub gives
+END_ROWS = 30  # of a list's end: what somebody and we wrote within some seconds; a shorter last page is not enough
 COMMENTS = "comments"
 # A repository's settings, labels and types are taken up after this long; a mapping editor asks afresh.
 DESCRIBE_SECONDS = 600.0
@@ -32,7 +33,7 @@ MOVED = (301, 302, 307, 308)
 UNKNOWN_FORM = "GitHub answered in a form we do not know."
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+")
-_NEXT = re.compile(r'<([^<>]+)>;\s*rel="next"')
+_NEXT, _LAST, _PREVIOUS = (re.compile(rf'<([^<>]+)>;\s*rel="{rel}"') for rel in ("next", "last", "prev"))
 
 _memory: dict[tuple[str, ...], dict[str, Any]] = {}
 _answers: OrderedDict[tuple[str, ...], tuple[str, Any, str]] = OrderedDict()  # (ETag, JSON, Link)
@@ -151,9 +152,26 @@ class Site:
             if not rows:
                 raise Retry("GitHub's list has no end: it goes on with empty pages. Nothing was taken over.")
             seen.add(following)
-            answer = self.call("GET", following, one=one)
-            if answer.status in MOVED:
-                raise self.moved("")
+            answer = self._listed(following, one)
+
+    def newest(self, repository: str, *parts: str | int, one: str = "") -> list[Any]:
+        """The end of a list that begins with the oldest: some rows at least, where there are as many."""
+        query = {"per_page": str(PAGE_ROWS)}
+        first = self._there(repository, parts, lambda path: self.read(path, params=query, one=one), one)
+        last = _LAST.search(first.headers.get("Link", ""))
+        if last is None:
+            return rows_in(first)
+        answer = self._listed(last[1], one)
+        rows, before = rows_in(answer), _PREVIOUS.search(answer.headers.get("Link", ""))
+        if len(rows) >= END_ROWS or before is None:
+            return rows
+        return [*rows_in(self._listed(before[1], one)), *rows]
+
+    def _listed(self, address: str, one: str) -> Answer:
+        answer = self.call("GET", address, one=one)
+        if answer.status in MOVED:
+            raise self.moved("")
+        return answer
 
     def issue(self, repository: str, number: int) -> tuple[Mapping[str, Any], str]:
         """An issue as GitHub tells it, and the repository it is in now: it may have been transferred.

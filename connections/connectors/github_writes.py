@@ -11,6 +11,7 @@ from typing import Any
 
 from connections.connectors import github_auth as auth
 from connections.connectors import github_fields as described
+from connections.connectors import github_history as history
 from connections.connectors import github_people as people
 from connections.connectors.base import Gone, NotAllowed, Record, Refused, Uncertain, Values, WriteResult
 from connections.connectors.github_site import Site, graphql_address, unknown
@@ -86,13 +87,15 @@ def update(site: Site, repository: str, external_id: str, values: Values, fields
     paths = [*dict.fromkeys([*fields, *values])]
     one = f"issue {repository}#{issue}"
     replaced: Values = {}
+    # ⚑ All that has to be asked for is asked now: what fails after the write would tell of it as if it were not.
+    told_after = [path for path in values if path in history.TOLD]
+    me = site.my_id() if told_after else ""
     if LOOK_FIRST & set(values):
         before = _now(site, repository, issue)
         _reason(before, values, body)
         _only_assignee(before, values)
         if "body" in values:
             body["body"] = marked(values["body"], unmarked(before.get("body"))[1])
-        # ⚑ All that has to be asked for is asked now: what fails after the write would tell of it as if it were not.
         replaced = told(values_of(before, people.values(site, people_in(before, paths))), list(values))[0]
     answer = site.write("PATCH", repository, "issues", issue, json=body, one=one, sent=list(values))
     if number_of(answer.json) != issue or version_of(answer.json) == UNREADABLE:
@@ -101,6 +104,8 @@ def update(site: Site, repository: str, external_id: str, values: Values, fields
     missing = _left_out(answer.json, values, body)
     if missing and len(missing) == len(values):
         raise Refused(LEFT_OUT, dict.fromkeys(missing, LEFT_OUT))
+    if told_after:
+        replaced = {**replaced, **_overwritten(site, repository, issue, answer.json, told_after, me)}
     return WriteResult(record, on_the_way=_still(record, missing), replaced=replaced)
 
 
@@ -315,9 +320,24 @@ def _still(record: Record, missing: Sequence[str]) -> Values:
     return {path: record.values[path] for path in missing if path in record.values}
 
 
+def _overwritten(
+    site: Site, repository: str, number: int, issue: Mapping[str, Any], paths: Sequence[str], me: str
+) -> dict[str, Any]:
+    """What others wrote and this write replaced. A look that fails leaves the write in doubt: whoever finds out what
+    became of it asks the history as well."""
+    try:
+        return history.overwritten(site, repository, number, issue, paths, me)
+    except Exception as error:
+        raise _taken_and_then(error) from error
+
+
+def _taken_and_then(error: Exception) -> Uncertain:
+    return Uncertain(f"GitHub took the write, and then {error} We look before anything is sent again.")
+
+
 def _record(site: Site, repository: str, issue: Mapping[str, Any], paths: Sequence[str]) -> Record:
     """The read-back. The write is done: what fails now must not look as if it were not."""
     try:
         return issue_record(repository, issue, paths, people.values(site, people_in(issue, paths)))
     except Exception as error:
-        raise Uncertain(f"GitHub took the write, and then {error} We look before anything is sent again.") from error
+        raise _taken_and_then(error) from error

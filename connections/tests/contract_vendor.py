@@ -196,6 +196,7 @@ class WiredVendor(Vendor):
     writing: Mapping[str, Answered]  # the writing call behind "create", "update", "delete"
     # Calls of one bulk write: more than one where the system queues it as a job and tells later how it went.
     bulk_write_calls = 1
+    looks_after_a_write = 0  # calls that ask the system's history what an update replaced
     odd_answers: Sequence[Any] = ()  # JSON of the vendor's kind with parts missing or of another type
     secret: str  # what our account signs in with
     _asked = 0  # faults asked for, each as often as it is to be met

@@ -31,6 +31,7 @@ class GitHubVendor(WiredVendor):
     unknown_id = "999999"
     lines = "body"
     children = f"{REPOSITORY}/comments"
+    looks_after_a_write = 1
     everything = Answered("", "^/api/")
     writing = {
         "create": Answered("POST", r"/issues$"),

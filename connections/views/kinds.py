@@ -19,12 +19,21 @@ class Kind:
     capabilities: Capabilities
     watches: bool
     blind_in: Mapping[str, str]
+    looks_at: str
 
 
 def described(connector: type[Connector], settings: Mapping[str, Any] | None = None) -> Kind:
     """What a connector can do: for any connection, or for one with these settings."""
     able = connector.capabilities if settings is None else connector.capabilities_for(settings)
-    return Kind(connector.kind, connector.label, connector.address_help, able, connector.watches, connector.blind_in)
+    return Kind(
+        connector.kind,
+        connector.label,
+        connector.address_help,
+        able,
+        connector.watches,
+        connector.blind_in,
+        connector.looks_at,
+    )
 
 
 def kind_of(connection: Connection) -> Kind | None:

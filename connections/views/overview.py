@@ -76,7 +76,7 @@ def show(request: HttpRequest, pk: int) -> HttpResponse:
         "window_words": [words(one) for one in connection.windows if not is_over(one, timezone.now())],
         "findings": findings(connection),
         "able": able,
-        "behaviour": behaviour(able, kind.blind_in) if kind and able else [],
+        "behaviour": behaviour(able, kind.blind_in, kind.looks_at) if kind and able else [],
         "secrets": stored_secrets(connection),
         "calls": calls_last_hour(uses),
         "spent": spent_of(connection, able.rate_per_second) if able else None,
@@ -181,7 +181,7 @@ def findings(connection: Connection) -> list[Finding]:
     return sorted(lines, key=lambda line: ("bad", "warn", "ok").index(line.kind))
 
 
-def behaviour(able: Capabilities, blind_in: Mapping[str, str]) -> list[tuple[str, str]]:
+def behaviour(able: Capabilities, blind_in: Mapping[str, str], looks_at: str = "") -> list[tuple[str, str]]:
     """The declared capabilities, in words."""
     bells = {"webhook": "it calls our webhook", "stream": "we listen to its change stream", "none": "polling alone"}
     deletions = {
@@ -189,7 +189,7 @@ def behaviour(able: Capabilities, blind_in: Mapping[str, str]) -> list[tuple[str
         "stream": "told by its change stream, and looked for in a complete listing every hour",
         "none": "looked for in a complete listing every hour",
     }
-    overwrite = detection(able)
+    overwrite = detection(able, looks_at)
     writes = f"; writes {able.writes_per_second:g} a second" if able.writes_per_second else ""
     return [
         ("Live changes", bells[able.bell]),

@@ -13,6 +13,7 @@ from django.utils import timezone
 from connections import open as opening
 from connections.connectors.memory import World as Memory
 from connections.models import Connection
+from connections.sandbox.base import Response
 from connections.tests.github_world import REPOSITORY, SECRET, TOKEN, World, world
 from mappings.models import Mapping
 from sync import hints, jobs
@@ -176,6 +177,35 @@ def test_an_edit_that_lay_under_our_text_is_asked_about_with_its_value(
     assert (question.kind, question.params["overwritten"]) == ("clobber", "Ana's own")
 
 
+@pytest.mark.parametrize("seen", [True, False])
+def test_an_edit_that_lay_under_our_title_is_asked_about_once_its_events_are_seen(
+    between: Between, monkeypatch: pytest.MonkeyPatch, seen: bool
+) -> None:
+    """`seen`: at once, or only when it is found out what became of the write."""
+    issue, thing = between.linked()
+    between.memory.edit(thing, title="Ours")
+    real, raced = type(between.w.app).handle, list[str]()
+
+    def handle(app: Any, request: Any) -> Any:
+        if request.method == "PATCH" and not raced:
+            raced.append(issue)
+            between.w.records.edit(REPOSITORY, issue, "ana-ruiz", {"title": "Ana's own"})
+        if request.path.endswith("/events") and not seen:
+            return Response(502, {"message": "Server Error"})
+        return real(app, request)
+
+    monkeypatch.setattr(type(between.w.app), "handle", handle)
+    between.live("right", thing)
+    assert raced == [issue] and between.w.stored(issue)["title"] == "Ours"
+    if not seen:
+        assert not between.pair.open_conflicts()
+        seen, ago = True, timezone.now() - timedelta(minutes=5)
+        Operation.objects.filter(state="uncertain").update(claimed_at=ago, not_before=ago)
+        between.pair.run()
+    [question] = between.pair.open_conflicts()
+    assert (question.kind, question.params["overwritten"]) == ("clobber", "Ana's own")
+
+
 def test_a_transferred_issue_leaves_its_twin_alone_and_a_deleted_one_asks(between: Between) -> None:
     between.w.records.repository("acme/other")
     moved, kept = between.linked()
@@ -218,16 +248,17 @@ def test_what_changes_cost(between: Between, monkeypatch: pytest.MonkeyPatch) ->
     )
     later = moving_on(3600, between.w.app)
     told = costs(between.pair, "left", issues, in_bulk(between.memory), between.w.calls, between.quiet, later)
-    # There is no bulk: one read by id for each, and one write. An idle poll lists here what was made within minutes.
+    # There is no bulk: one read by id for each, one write, and a look at what it replaced. An idle poll lists here what
+    # was made within minutes.
     assert_at_most(
         told,
         idle=3,
         live_from=1,
-        live_to=2,
+        live_to=3,
         create_from=1.03,
         poll_from=1.03,
         update_from=1.03,
         create_to=1.03,
-        poll_to=2.03,
-        update_to=2.03,
+        poll_to=3.03,
+        update_to=3.03,
     )

@@ -129,7 +129,7 @@ def overwrites_of(one: Verification) -> list[tuple[str, str, Detection]]:
         (side, system, kind_of(one.mapping.connection(side))) for side, system in system_names(one.mapping).items()
     ]
     return [
-        (side, system, detection_in(kind.capabilities, kind.blind_in, one.mapping.object_type(side)))
+        (side, system, detection_in(kind.capabilities, kind.blind_in, one.mapping.object_type(side), kind.looks_at))
         for side, system, kind in found
         if kind is not None
     ]
