@@ -37,7 +37,7 @@ def database_work(owner: int) -> Iterator[None]:
 
 
 class State:
-    """What the connector keeps, in Connection.facts. Each `put` changes one key under the row's lock."""
+    """What the connector keeps, in Connection.facts. Each `put` or `change` is of one key, under the row's lock."""
 
     def __init__(self, connection_id: int, owner: int) -> None:
         self._id = connection_id
@@ -49,8 +49,12 @@ class State:
         return (facts or {}).get(STATE, {}).get(key, default)
 
     def put(self, key: str, value: Any) -> None:
+        self.change(key, lambda former: value)
+
+    def change(self, key: str, act: Callable[[Any], Any]) -> None:
         with database_work(self._owner), _locked(self._id, "facts") as row:
-            row.facts = {**row.facts, STATE: {**row.facts.get(STATE, {}), key: value}}
+            state = row.facts.get(STATE, {})
+            row.facts = {**row.facts, STATE: {**state, key: act(state.get(key))}}
             row.save(update_fields=["facts"])
 
 
@@ -156,6 +160,9 @@ class Passing:
 
     def put(self, key: str, value: Any) -> None:
         self._facts[key] = value
+
+    def change(self, key: str, act: Callable[[Any], Any]) -> None:
+        self._facts[key] = act(self._facts.get(key))
 
 
 @contextlib.contextmanager

@@ -775,6 +775,14 @@ BUGS = [
         ("sync/tests/test_engine_github_left_out.py",),
     ),
     Bug(
+        "job-of-another-worker-dropped",
+        "a job that another worker notes at Zendesk meanwhile is forgotten, and its creates may be sent again",
+        "connections/connectors/zendesk_jobs.py",
+        "    desk.context.state.change(STATE, noted)\n",
+        "    desk.context.state.put(STATE, noted(desk.context.state.get(STATE)))\n",
+        ("connections/tests/test_connector_zendesk.py::test_a_job_that_another_worker_notes_meanwhile_stays_noted",),
+    ),
+    Bug(
         "not-looked-at-after-a-write",
         "an edit of a title or of labels made between our read and our write to GitHub is replaced, and nobody is told",
         "connections/connectors/github_writes.py",

@@ -376,6 +376,10 @@ class StateStore(Protocol):
 
     def put(self, key: str, value: Any) -> None: ...
 
+    def change(self, key: str, act: Callable[[Any], Any]) -> None:
+        """Put what `act` makes of the value (None where there is none); no other worker changes it meanwhile."""
+        ...
+
 
 class Calls(Protocol):
     """The rate budget and the count of remote calls, for a connector whose calls do not go through `http`."""

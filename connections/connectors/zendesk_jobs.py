@@ -1,12 +1,12 @@
 """Bulk writes as Zendesk does them: a job is queued, looked after, and tells what became of each record.
 
-The job's id is kept before it is asked about. A worker that dies meanwhile, or stops waiting, leaves it behind: whoever
-has to find out what became of a write (see sync/recover.py) is told to wait as long as the job may still do it.
+The job's id is kept before it is asked about, ⚑ beside those of other workers. A worker that dies meanwhile, or stops
+waiting, leaves it behind: whoever has to find out what became of a write (see sync/recover.py) is told to wait as long
+as the job may still do it.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -22,11 +22,9 @@ DONE, FAILED = "completed", ("failed", "killed")
 FIRST_LOOK, PATIENCE = 0.3, 20.0
 # Zendesk forgets what became of jobs; one this old is no longer in its queue.
 KEPT_SECONDS = 3600.0
-# Tries to note a job where another worker notes one at the same moment.
-NOTES = 3
 AGAIN_SECONDS = 10.0
 
-_guard = threading.Lock()
+Jobs = dict[str, dict[str, Any]]  # {id: when it was noted, and the names of its records}
 
 
 def run(
@@ -119,22 +117,18 @@ def _unknown_fate(what: str) -> Uncertain:
 
 
 def _note(desk: Desk, id: str, names: Sequence[str]) -> None:
-    with _guard:
-        for _ in range(NOTES):
-            kept = desk.context.state.get(STATE, {})
-            now = time.time()
-            recent = {key: one for key, one in kept.items() if now - one["at"] < KEPT_SECONDS}
-            desk.context.state.put(STATE, {**recent, id: {"at": now, "names": list(names)}})
-            if id in desk.context.state.get(STATE, {}):
-                return
+    now = time.time()
+
+    def noted(kept: Jobs | None) -> Jobs:
+        recent = {key: one for key, one in (kept or {}).items() if now - one["at"] < KEPT_SECONDS}
+        return {**recent, id: {"at": now, "names": list(names)}}
+
+    desk.context.state.change(STATE, noted)
 
 
 def _drop(desk: Desk, ids: Collection[str]) -> None:
-    with _guard:
-        kept = desk.context.state.get(STATE, {})
-        left = {key: one for key, one in kept.items() if key not in ids}
-        if left != kept:
-            desk.context.state.put(STATE, left)
+    if ids:
+        desk.context.state.change(STATE, lambda kept: {key: one for key, one in (kept or {}).items() if key not in ids})
 
 
 def pause(seconds: float) -> None:

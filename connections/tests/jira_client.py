@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -60,6 +60,9 @@ class Memory:
 
     def put(self, key: str, value: Any) -> None:
         self.kept[key] = value
+
+    def change(self, key: str, act: Callable[[Any], Any]) -> None:
+        self.kept[key] = act(self.kept.get(key))
 
     def current(self) -> None:
         return None

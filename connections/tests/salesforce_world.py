@@ -43,6 +43,9 @@ class State:
     def put(self, key: str, value: Any) -> None:
         self.kept[key] = json.loads(json.dumps(value))
 
+    def change(self, key: str, act: Callable[[Any], Any]) -> None:
+        self.put(key, act(self.kept.get(key)))
+
 
 class Recording(SalesforceStandin):
     """Keeps every request as it came, for the strict check against the vendor's description."""

@@ -6,7 +6,7 @@ The application stamps its rows by the clock in its own table `app_clock`, and s
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,9 @@ class State:
 
     def put(self, key: str, value: Any) -> None:
         self.kept[key] = value
+
+    def change(self, key: str, act: Callable[[Any], Any]) -> None:
+        self.kept[key] = act(self.kept.get(key))
 
 
 def schema(kind: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +30,7 @@ from connections.connectors.base import (
 )
 from connections.connectors.zendesk_fields import record_of, shape_of
 from connections.tests.evidence import EVIDENCE, needs_evidence, payload, payload_body
+from connections.tests.salesforce_world import State
 from connections.tests.zendesk_world import BEARER, TOKEN, World, check_all_requests, world
 
 FIELDS = ["subject", "status", "priority", "assignee_id", "group_id", "tags"]
@@ -557,6 +559,43 @@ def test_a_job_is_noted_before_it_is_asked_about_and_forgotten_when_done(w, look
     [noted] = looks[0].values()
     assert noted["names"] == [update.external_id for update in updates] and len(looks) == 4
     assert w.state.get(jobs.STATE) == {}
+
+
+class Busy(State):
+    """Another worker notes a job of its own after each look at what is kept, and before each change of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.others: set[str] = set()
+
+    def other(self) -> None:
+        id = f"V3-other-{len(self.others)}"
+        self.others.add(id)
+        self.put(jobs.STATE, {**self.kept.get(jobs.STATE, {}), id: {"at": time.time(), "names": ["of another"]}})
+
+    def get(self, key: str, default: Any = None) -> Any:
+        told = super().get(key, default)
+        if key == jobs.STATE:
+            self.other()
+        return told
+
+    def change(self, key: str, act: Callable[[Any], Any]) -> None:
+        self.other()
+        super().change(key, act)
+
+
+def test_a_job_that_another_worker_notes_meanwhile_stays_noted(w, monkeypatch):
+    """⚑ What is not noted could be sent again while it waits in Zendesk's queue."""
+    monkeypatch.setattr(jobs, "pause", lambda seconds: None)
+    w.state = busy = Busy()
+    updates = many(w)
+    results = w.open().update_many("ticket", updates, ["subject"])
+    assert {type(result) for result in results} == {WriteResult}
+    w.app.jobs.held = True
+    assert {type(r) for r in w.open().update_many("ticket", updates, [])} == {Uncertain}
+    kept = busy.kept[jobs.STATE]
+    [own] = kept.keys() - busy.others
+    assert busy.others <= kept.keys() and kept[own]["names"] == [update.external_id for update in updates]
 
 
 def test_each_record_of_a_job_has_its_own_end(w, clock, looks):

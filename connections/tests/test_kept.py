@@ -6,6 +6,8 @@ import threading
 import time
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from connections import kept
 from connections.connectors.base import NeedsAuthorization, Retry
@@ -25,6 +27,18 @@ def test_facts_are_kept_key_by_key(row):
     State(row.pk, threading.get_ident()).put("b", 2)
     state = State(row.pk, threading.get_ident())
     assert (state.get("a"), state.get("b"), state.get("c", "none")) == ({"x": 1}, 2, "none")
+
+
+def test_a_change_of_a_fact_is_made_from_what_it_is_under_the_lock(row):
+    """⚑ Two workers that each add something must not drop what the other added."""
+    state = State(row.pk, threading.get_ident())
+    state.put("jobs", {"a": 1})
+    with CaptureQueriesContext(connection) as asked:
+        state.change("jobs", lambda jobs: {**(jobs or {}), "b": 2})
+    state.change("new", lambda nothing: [nothing])
+    assert (state.get("jobs"), state.get("new")) == ({"a": 1, "b": 2}, [None])
+    [read] = [query["sql"] for query in asked if query["sql"].startswith("SELECT")]
+    assert "FOR NO KEY UPDATE" in read or not connection.features.has_select_for_update
 
 
 def tokens_of(row):
