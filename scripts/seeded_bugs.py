@@ -509,6 +509,25 @@ BUGS = [
         (f"{GUARDS}::test_small_portions_pass_no_brake",),
     ),
     Bug(
+        "release-counted-in-hints",
+        "a release is cut to so many records, although each takes two writes: nothing of it is written",
+        "sync/engine.py",
+        "        if brake.room and (fitting := looked.fitting(brake.side, brake.kind, brake.room)):\n",
+        "        if (fitting := looked.rung[: brake.room]) and len(fitting) < len(looked.rung):\n",
+        ("sync/tests/test_engine_brakes.py::test_a_release_lets_through_the_records_of_which_all_writes_fit",),
+    ),
+    Bug(
+        "most-released-counted-in-records",
+        "what the page says lets through whatever waits is half of the writes that wait",
+        "sync/views/_brake.py",
+        "max(self.planned, self.waiting * self.calls)",
+        "max(self.planned, self.waiting)",
+        (
+            "sync/tests/test_brake_pages.py"
+            "::test_more_than_all_that_waits_can_be_released_where_a_record_takes_two_writes",
+        ),
+    ),
+    Bug(
         "clears-not-braked",
         "emptying filled fields counts as ordinary updates",
         "sync/plan.py",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -99,17 +99,23 @@ def _moment(seconds: float) -> datetime:
 # Halting. --------------------------------------------------------------------------------------------------------
 
 
-def halt(session: Session, brake: Brake, sample: Sequence[str], looked: int, told: bool) -> None:
+def halt(
+    session: Session, brake: Brake, sample: Sequence[str], looked: int, needs: Collection[int], told: bool
+) -> None:
     """Nothing of the plan is written; the hints stay, and a person releases or holds.
 
-    The plan is one batch: `looked` of the hints that wait. `told`: it is about records that their hints say are gone.
+    The plan is one batch: `looked` of the hints that wait. `needs`: the writes that each of its records takes; `told`:
+    it is about records that their hints say are gone.
     """
     params = {
         "side": brake.side,
         "kind": brake.kind,
         "planned": brake.planned,
+        "records": len(needs),
+        "least": min(needs),
         "already": brake.already,
         "limit": brake.limit,
+        "room": brake.room,
         "sample": list(sample),
         "looked": looked,
         "told": told,

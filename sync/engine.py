@@ -347,11 +347,12 @@ def _look_at(session: Session, rung: list[ChangedRecord]) -> list[Operation]:
     """Read what these hints name and whatever belongs to it, decide, commit. Returns what is to be sent."""
     looked = look(session, rung)
     brake = passed(session, looked.planned())
-    if brake is not None and 0 < brake.room < len(looked.rung):
-        return _look_at(session, looked.rung[: brake.room])  # so many were released: they go, the next batch halts
     if brake is not None:
+        if brake.room and (fitting := looked.fitting(brake.side, brake.kind, brake.room)):
+            return _look_at(session, fitting)  # so much was released: it goes, the next batch halts
+        needs = looked.needs(brake.side, brake.kind).values()
         told = looked.told(brake.side, brake.kind)
-        halt(session, brake, looked.sample(brake.side, brake.kind), len(looked.rung), told)
+        halt(session, brake, looked.sample(brake.side, brake.kind), len(looked.rung), needs, told)
         raise Halted
     with transaction.atomic():  # one transaction per batch
         operations = commit_links(session, looked.known, looked.decided, [*looked.consumed, *looked.vanished])

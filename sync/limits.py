@@ -24,7 +24,7 @@ class Brake:
     planned: int
     already: int  # in the last hour
     limit: int
-    room: int = 0  # how many a release still lets through
+    room: int = 0  # how many writes a release still lets through
 
 
 @dataclass(frozen=True, slots=True)

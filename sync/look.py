@@ -16,6 +16,8 @@ from sync.held_back import UNREAD_SECONDS
 from sync.matching import Unlinked
 from sync.merge import OTHER
 from sync.models import ChangedRecord, Link
+from sync.plan import PlannedOperation
+from sync.plan_unlinked import MakeTwin
 from sync.read import Reading, read_into
 from sync.session import SIDES, Session
 from sync.state import Batch, both_ids, differs_from_bases, load
@@ -45,38 +47,57 @@ class Looked:
         """{(side, kind): number} of the writes, as the brakes count them."""
         planned: Counter[tuple[str, str]] = Counter()
         for one in self.decided:
-            for operation in one.plan.operations:
-                planned[(operation.side, "delete" if operation.clears() else operation.kind)] += 1
-        for twin, _ in self.meeting.twins if self.meeting else ():
-            planned[(twin.side, "create")] += 1
+            planned.update(_counted_as(operation) for operation in one.plan.operations)
+        planned.update((twin.side, "create") for twin, _ in self._twins())
         return planned
+
+    def needs(self, side: str, kind: str) -> Counter[Link | ChangedRecord]:
+        """{link, or hint of a new record: number} of the writes that `planned` counts under (side, kind)."""
+        needs: Counter[Link | ChangedRecord] = Counter()
+        for one in self.decided:
+            if number := sum(_counted_as(operation) == (side, kind) for operation in one.plan.operations):
+                needs[one.link] = number
+        if kind == "create":
+            needs.update(new.hint for twin, new in self._twins() if twin.side == side and new.hint)
+        return needs
+
+    def fitting(self, side: str, kind: str, room: int) -> list[ChangedRecord]:
+        """The hints to look at again, where `room` of the writes under (side, kind) are let through.
+
+        ⚑ All writes of a record go or none does: half of an edit is nobody's. [] where no record that needs any fits.
+        """
+        needs = self.needs(side, kind)
+        goes: dict[Link | ChangedRecord, bool] = {}
+        fitting = []
+        for hint in self.rung:
+            one = self.of_record.get((hint.side, hint.external_id), hint)
+            if one not in goes:  # a pair of which both records changed has two hints
+                goes[one] = needs[one] <= room
+                room -= needs[one] if goes[one] else 0
+            if goes[one]:
+                fitting.append(hint)
+        return fitting if any(needs[one] for one in goes if goes[one]) else []
 
     def sample(self, side: str, kind: str) -> list[str]:
         """A few of the records that `planned` counts under (side, kind), by name."""
-        names = [str(link) for link in self._counted(side, kind)]
-        if kind == "create" and self.meeting:
-            names += [
-                unlinked.record.key or unlinked.record.external_id
-                for twin, unlinked in self.meeting.twins
-                if twin.side == side
-            ]
+        names = [str(one) for one in self.needs(side, kind) if isinstance(one, Link)]
+        if kind == "create":
+            names += [new.record.key or new.record.external_id for twin, new in self._twins() if twin.side == side]
         return names[:SAMPLES]
 
     def told(self, side: str, kind: str) -> bool:
         """Whether (side, kind) is all about records that their own hints report as deleted."""
         gone = {hint.external_id for hint in self.rung if hint.deleted and hint.side == OTHER[side]}
-        return kind == "delete" and all(link.record_id(OTHER[side]) in gone for link in self._counted(side, kind))
+        links = [one for one in self.needs(side, kind) if isinstance(one, Link)]
+        return kind == "delete" and all(link.record_id(OTHER[side]) in gone for link in links)
 
-    def _counted(self, side: str, kind: str) -> list[Link]:
-        """The links whose writes `planned` counts under (side, kind)."""
-        return [
-            one.link
-            for one in self.decided
-            if any(
-                operation.side == side and kind == ("delete" if operation.clears() else operation.kind)
-                for operation in one.plan.operations
-            )
-        ]
+    def _twins(self) -> Sequence[tuple[MakeTwin, Unlinked]]:
+        return self.meeting.twins if self.meeting else ()
+
+
+def _counted_as(operation: PlannedOperation) -> tuple[str, str]:
+    """(side, kind): a write that empties a field counts with the deletions."""
+    return operation.side, "delete" if operation.clears() else operation.kind
 
 
 def look(session: Session, rung: list[ChangedRecord]) -> Looked:

@@ -14,8 +14,14 @@ from sync.session import SIDES
 
 
 def changes(mapping: Mapping) -> int:
-    """Records that may have changed and are not decided yet; a release of that many lets through what waits."""
+    """Records that may have changed and are not decided yet."""
     return ChangedRecord.objects.filter(mapping=mapping).count()
+
+
+def calls(mapping: Mapping, side: str) -> int:
+    """How many writes one change may take there at once: a field that is a call of its own, like a status, is one."""
+    rules = mapping.published.document["rules"] if mapping.published else []
+    return 1 + sum(bool(rule[side].get("separate_write")) for rule in rules)
 
 
 def records(mapping: Mapping, params: Params[str, Any]) -> int:

@@ -118,8 +118,9 @@ SENTENCES: dict[str, str] = {
     "version_moved_on": "Another version was published before this preview was approved; it was made again.",
     "preview_too_old": "The database was restored before this preview was approved; it was made again.",
     "waits_for_approval": "The first run waits for approval. Nothing was written.",
-    "brake": "This would {kind} {planned} records on the {side} in one batch ({already} in the last hour; the limit is "
-    "{limit}). Nothing was written. Look how many wait, then release a number with a reason, or hold the records.",
+    "brake": "One batch would make {planned} writes that {kind} records on the {side} ({already} in the last hour; the "
+    "limit is {limit}). Nothing was written. Look how many wait, then release a number with a reason, or hold the "
+    "records.",
     "side_empty": "{system} suddenly lists no records although {links} are linked. Nothing was written. "
     "Check the connection and list again; release it only if it is true.",
     "list_again": "{by} had {system} listed again, which had come back empty.",

@@ -19,6 +19,7 @@ from connections.models import Connection
 from mappings.models import Mapping
 from sync.models import Allowance, AuditEntry, Cursor, Link, MappingState
 from sync.tests.conftest import Pair
+from sync.tests.test_engine_brakes import two_writes_each, written
 
 pytestmark = pytest.mark.django_db
 
@@ -204,6 +205,38 @@ def test_hold_takes_out_all_whose_changes_wait_where_no_hint_tells_the_kind(pair
     decide(admin_client, "run-hold")
     assert Link.objects.filter(state="held").count() == 120
     assert pair.run().state == "done" and halt().halt == ""
+
+
+def test_where_a_record_takes_two_writes_these_are_what_is_counted_and_released(
+    pair: Pair, admin_client: Client
+) -> None:
+    both = two_writes_each(pair, 6)
+    assert pair.run().code == "brake"
+    html = page(admin_client)
+    assert "would change 6 records in Right." in html and "Writes planned, from 6 changes, to 6 records" in html
+    assert "<b>12</b>" in html and "A record may take up to 2 at once" in html
+    assert "12 lets through whatever waits, but a field that reaches its value in several steps takes more" in html
+    assert "5 writes in Right are released" in decide(admin_client, "run-release", number="5")
+    pair.run("live")
+    assert written(pair, both) == (2, 0)
+    html = page(admin_client)
+    assert "1 more would pass, and each of these records takes at least 2 at once" in html
+    decide(admin_client, "run-release", number="8")
+    pair.run("live")
+    assert written(pair, both) == (6, 0) and halt().halt == ""
+
+
+def test_more_than_all_that_waits_can_be_released_where_a_record_takes_two_writes(
+    pair: Pair, admin_client: Client
+) -> None:
+    both = two_writes_each(pair, 60)
+    assert pair.run().code == "brake"
+    html = page(admin_client)
+    assert "would change at least 50 records in Right." in html and "60 changes wait." in html
+    assert "120 lets through whatever waits" in html
+    decide(admin_client, "run-release", number="120")
+    pair.quiet(20)
+    assert written(pair, both) == (60, 0) and halt().halt == ""
 
 
 def test_a_list_that_breaks_off_after_the_brake_says_at_least(

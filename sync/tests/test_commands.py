@@ -186,7 +186,7 @@ def test_a_brake_halts_with_3_and_says_how_many(pair: Pair) -> None:
         pair.left.add(title=f"New {number}")
     code, answer = asked("sync", "pair")
     assert (code, answer["outcome"]) == (3, "halted")
-    assert "create 5 records" in answer["reason"]
+    assert "5 writes that create records" in answer["reason"]
     assert answer["waiting"] > 0
 
 

@@ -15,6 +15,7 @@ from sync.models import Allowance, AuditEntry, ChangedRecord, Link, MappingState
 from sync.tests.conftest import Pair
 from sync.tests.engine_cases import once
 from sync.tests.test_engine_overwritten import refuse_body
+from sync.tests.test_engine_steps import with_steps
 
 HOUR = 3600.0
 
@@ -128,6 +129,60 @@ def test_a_release_of_fewer_than_a_batch_lets_so_many_through_and_halts_again(pa
     ChangedRecord.objects.update(not_before=timezone.now())
     pair.run()
     assert pair.writes() == 2 and halted(pair) == "brake"
+
+
+def two_writes_each(pair: Pair, number: int) -> list[tuple[str, str]]:
+    """Pairs, (left, right), each with an edit that takes two writes on the right, under a brake that lets none pass."""
+    with_steps(pair)
+    known = [{"title": f"T{n}", "ref": f"N{n}", "status": "new"} for n in range(number)]
+    both = [(pair.left.add(**values), pair.right.add(**values)) for values in known]
+    pair.quiet(20)
+    pair.publish(brakes={"update": [0, 0.0]})
+    for left, _ in both:
+        pair.left.edit(left, status="open", body="mass edit")
+    return both
+
+
+def written(pair: Pair, both: list[tuple[str, str]]) -> tuple[int, int]:
+    """(records with both edits, records with one of them) on the right."""
+    edits = [[pair.right.value(right, "status") == "open", bool(pair.right.value(right, "body"))] for _, right in both]
+    return sum(all(one) for one in edits), sum(any(one) and not all(one) for one in edits)
+
+
+@pytest.mark.django_db
+def test_a_release_lets_through_the_records_of_which_all_writes_fit(pair: Pair) -> None:
+    both = two_writes_each(pair, 8)
+    pair.run()
+    assert halted(pair) == "brake" and written(pair, both) == (0, 0)
+    for number, goes in ((4, 2), (1, 2), (4, 4), (1, 5), (6, 8)):
+        release(pair.mapping, number, "some of them", "ana")
+        ChangedRecord.objects.update(not_before=timezone.now())
+        pair.run()
+        assert written(pair, both) == (goes, 0), f"after {number} more"
+        assert halted(pair) == ("brake" if goes < 8 else "")
+
+
+@pytest.mark.django_db
+def test_a_brake_tells_what_is_left_of_a_release_and_too_little_for_a_record(pair: Pair) -> None:
+    two_writes_each(pair, 2)
+    pair.run()
+    release(pair.mapping, 1, "one write", "ana")
+    ChangedRecord.objects.update(not_before=timezone.now())
+    pair.run()
+    params = MappingState.objects.get().halt_reason["params"]
+    assert (params["planned"], params["records"], params["room"], params["least"]) == (4, 2, 1, 2)
+
+
+@pytest.mark.django_db
+def test_a_record_that_needs_more_than_the_release_does_not_hold_up_one_that_fits(pair: Pair) -> None:
+    both = two_writes_each(pair, 2)
+    pair.run()
+    pair.left.edit(both[1][0], status="new")
+    release(pair.mapping, 1, "the one that fits", "ana")
+    ChangedRecord.objects.update(not_before=timezone.now())
+    pair.run()
+    assert [pair.right.value(right, "body") for _, right in both] == [None, "mass edit"]
+    assert halted(pair) == "brake", "the other one waits"
 
 
 @pytest.mark.django_db

@@ -17,7 +17,7 @@ from sync.models import MappingState, Run
 FRESH_VERSION = timedelta(hours=24)
 
 KIND_WORDS = {"create": "create", "update": "change", "delete": "delete or empty"}
-NOUNS = {"create": "creations", "update": "changes", "delete": "deletions and emptied fields"}
+NOUNS = {"create": "creations", "update": "writes", "delete": "deletions and writes that empty a field"}
 CAUSES = {
     "create": "many records are new on the other side, or the scope of the mapping became wider.",
     "update": "a bulk edit or an import on the other side, or a rule that now gives other values.",
@@ -31,10 +31,11 @@ CAUSE_OF_EMPTY = (
 
 @dataclass(frozen=True, slots=True)
 class Braked:
-    """What the brake stopped. `most`: the largest number that can be released at once.
+    """What the brake stopped. `most`: the largest number of writes that can be released at once.
 
-    A brake halts at the first batch that is too much: `planned` writes of `looked` changes. What else waits is counted
-    as it is now, and is known completely only where the lists were read to their end (`complete`).
+    A brake counts writes, and a record may take several. It halts at the first batch that is too much: `planned` writes
+    to `records` records, of `looked` changes. What else waits is counted as it is now, and is known completely only
+    where the lists were read to their end (`complete`).
     """
 
     side: str
@@ -46,6 +47,9 @@ class Braked:
     verb: str
     noun: str
     planned: int
+    records: int
+    least: int  # of the writes that one of these records takes
+    room: int  # writes that releases and limit still let through, where there is a release
     already: int
     limit: int
     looked: int
@@ -53,24 +57,30 @@ class Braked:
     complete: bool
     told: bool  # all about records that are reported deleted
     holdable: int  # records that holding takes out
+    calls: int  # the most writes of that kind that one change takes, for all we know
     sample: list[str]
     cause: str
 
     @property
     def most(self) -> int:
-        return self.planned if self.empty else max(self.planned, self.waiting)
+        return self.planned if self.empty else max(self.planned, self.waiting * self.calls)
 
     @property
     def number(self) -> int:
         """How many records it would write to, as far as can be known."""
-        return max(self.planned, self.holdable) if self.told else self.planned
+        return max(self.records, self.holdable) if self.told else self.records
 
     @property
     def roughly(self) -> str:
         """What stands before `number`: it is exact only where all that waits was planned."""
         if self.complete and self.waiting <= self.looked:
             return ""
-        return "about" if self.complete and self.number > self.planned else "at least"
+        return "about" if self.complete and self.number > self.records else "at least"
+
+    @property
+    def too_small(self) -> bool:
+        """Whether something of a release is left, and too little for any record of the plan."""
+        return 0 < self.room < self.least
 
 
 def braked(run: Run, state: MappingState | None) -> Braked | None:
@@ -92,6 +102,9 @@ def braked(run: Run, state: MappingState | None) -> Braked | None:
         verb=KIND_WORDS.get(kind, kind),
         noun=NOUNS.get(kind, kind),
         planned=params.get("planned", 0),
+        records=params.get("records", params.get("planned", 0)),
+        least=params.get("least", 1),
+        room=params.get("room", 0),
         already=params.get("already", 0),
         limit=params.get("limit", 0),
         looked=params.get("looked", 0),
@@ -99,6 +112,7 @@ def braked(run: Run, state: MappingState | None) -> Braked | None:
         complete=run.phase != STILL_READING,
         told=params.get("told", False),
         holdable=0 if empty else waiting.records(run.mapping, {"kind": kind, "side": side, **params}),
+        calls=1 if kind == "create" or params.get("told") else waiting.calls(run.mapping, side),
         sample=params.get("sample", []),
         cause=_cause(run, CAUSE_OF_EMPTY if empty else CAUSES.get(kind, "")),
     )

@@ -48,8 +48,8 @@ TROUBLES: dict[str, tuple[str, str, str]] = {
         "Nothing to do: it goes on by itself.",
     ),
     "brake": (
-        "A brake stopped a run that would {kind} {planned} records on the {side} in one batch; the limit is {limit} an "
-        "hour",
+        "A brake stopped a batch that would make {planned} writes that {kind} records on the {side}; the limit is "
+        "{limit} an hour",
         "Nothing was written; what it would have changed waits.",
         "Look how many wait, then hold the records, or release a number of them with a reason.",
     ),
