@@ -19,6 +19,7 @@ NEWEST = "sync/tests/test_engine_newest.py"
 NOT_LOOKED_UP = "sync/tests/test_not_looked_up.py"
 RETEST = "sync/tests/test_retest.py"
 SCHEMA_LOOKS = "sync/tests/test_engine_schema_looks.py"
+SCHEMA_PAGES = "sync/tests/test_schema_pages.py"
 MERGE_LAWS = "sync/tests/test_merge_properties.py"
 PLAN_LAWS = "sync/tests/test_plan_properties.py"
 
@@ -58,6 +59,30 @@ BUGS = [
         '    return known is not None and how in ("unshown", known.removeprefix(LISTED))\n',
         "    return known is not None\n",
         (SCHEMA_LOOKS,),
+    ),
+    Bug(
+        "fields-not-read-when-a-person-asks",
+        "to try an entry about a changed field again does nothing, and the page says that the fields are read",
+        "sync/retrying.py",
+        "                schema_watch.look_soon(mapping)\n",
+        "",
+        (f"{SCHEMA_PAGES}::FailuresTests",),
+    ),
+    Bug(
+        "fields-read-for-a-reviewer",
+        "who may only answer questions has the fields of both systems read",
+        "sync/failures.py",
+        " | ABOUT_FIELDS & permitted(others)),",
+        " | ABOUT_FIELDS & permitted(questions)),",
+        (f"{SCHEMA_PAGES}::FailuresTests",),
+    ),
+    Bug(
+        "changed-field-told-as-any-failure",
+        "the cause of a field that changed says nothing of what its kind takes",
+        "sync/views/_failures.py",
+        "    if failures.about_fields(entry):\n",
+        "    if False:\n",
+        (f"{SCHEMA_PAGES}::FailuresTests",),
     ),
     Bug(
         "new-record-decided-before-its-field-is-known",

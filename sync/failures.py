@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 from django.db.models import Count, Max, Min, Q, QuerySet
 
@@ -24,6 +24,8 @@ Entry = Conflict | Operation | ChangedRecord
 # The key of one entry in addresses and commands: its letter and its number.
 LETTERS = {QUESTION: "q", WRITE: "w", RECORD: "r"}
 SOURCES = {letter: source for source, letter in LETTERS.items()}
+# Questions about a field that is not what the mapping knows: what helps is to read the fields again.
+ABOUT_FIELDS = Q(kind=Conflict.Kind.SCHEMA, link__isnull=True)
 # Causes listed at once; more differ in their messages only, and a filter narrows them.
 MOST_CAUSES = 100
 
@@ -87,17 +89,17 @@ def visible_to(user: Any) -> Standing:
 
 
 def within(every: Standing, user: Any, questions: str, others: str) -> Standing:
-    """Those of `every` on which `user` may do the action `questions` or, for writes and records, `others`."""
+    """Those of `every` on which `user` may do the action `questions` or, for writes, records and fields, `others`."""
 
-    def narrowed(rows: QuerySet[Any], action: str) -> QuerySet[Any]:
+    def permitted(action: str) -> Q:
         mappings = mappings_for(user, action)
-        return rows if mappings is None else rows.filter(mapping__in=mappings)
+        return Q() if mappings is None else Q(mapping__in=mappings)
 
     return replace(
         every,
-        questions=narrowed(every.questions, questions),
-        writes=narrowed(every.writes, others),
-        records=narrowed(every.records, others),
+        questions=every.questions.filter(~ABOUT_FIELDS & permitted(questions) | ABOUT_FIELDS & permitted(others)),
+        writes=every.writes.filter(permitted(others)),
+        records=every.records.filter(permitted(others)),
     )
 
 
@@ -168,6 +170,10 @@ def groups(those: Standing, most: int = MOST_CAUSES) -> list[Group]:
 
 def with_related(source: str, rows: QuerySet[Any]) -> QuerySet[Any]:
     return rows.select_related(*RELATED[source])
+
+
+def about_fields(entry: Entry) -> TypeGuard[Conflict]:
+    return isinstance(entry, Conflict) and entry.kind == Conflict.Kind.SCHEMA and entry.link_id is None
 
 
 def source_of(entry: Entry) -> str:

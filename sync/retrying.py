@@ -1,7 +1,8 @@
 """What people do about failures: try again, edit what is sent, ignore with a reason. Audited; nothing here writes.
 
 A retry only rings: questions are marked, hints are made due behind live edits, and the next plan does the rest under
-the lease, the brakes and the rate budget. One statement for a thousand records, not a thousand.
+the lease, the brakes and the rate budget. One statement for a thousand records, not a thousand. Where a field is not
+what the mapping knows no record helps: the next run reads the fields.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from mappings.models import Mapping as SyncMapping
-from sync import audit, causes, failures, hints, instructions, jobs, parking
+from sync import audit, causes, failures, hints, instructions, jobs, parking, schema_watch
 from sync.failures import QUESTION, RECORD, WRITE, Standing
 from sync.merge import OTHER
 from sync.models import AuditEntry, Conflict, Ignoring, Instruction, Link
@@ -26,10 +27,12 @@ CHUNK = 1000
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What came of it. `left_out`: entries that cannot be repeated without a person's word on what happened."""
+    """What came of it. `number`: what is tried again; `left_out`: entries that cannot be repeated without a person's
+    word on what happened; `fields`: entries about fields, which the next run reads again."""
 
     number: int = 0
     left_out: int = 0
+    fields: int = 0
 
 
 def _name(user: Any) -> str:
@@ -54,7 +57,7 @@ def _chunks(rows: QuerySet[Any]) -> Iterator[list[Any]]:
 
 def retry(those: Standing, user: Any) -> Asked:
     """Try these failures again. Those about a write that may have happened are left out: a person says which it is."""
-    number = left_out = 0
+    number = left_out = fields = 0
     request_id = str(uuid.uuid4())
     for mapping in _mappings(those):
         mine = those.where(mapping=mapping)
@@ -62,6 +65,12 @@ def retry(those: Standing, user: Any) -> Asked:
         sure = mine.questions.filter(state=Conflict.State.OPEN).exclude(code__in=causes.UNSURE_CODES)
         with transaction.atomic():
             hints.lock(mapping.pk)
+            for part in _chunks(sure.filter(failures.ABOUT_FIELDS)):
+                schema_watch.look_soon(mapping)
+                told = {"by": _name(user), "number": len(part)}
+                _tell(mapping, part, "look", "schema_look_asked", user, request_id, told)
+                fields += len(part)
+            sure = sure.exclude(failures.ABOUT_FIELDS)
             for source, rows in {QUESTION: sure, WRITE: mine.writes, RECORD: mine.records}.items():
                 for part in _chunks(rows):
                     _ring(mapping, source, part)
@@ -69,7 +78,7 @@ def retry(those: Standing, user: Any) -> Asked:
                     _tell(mapping, part, "retry", "failure_retried", user, request_id, told)
                     number += len(part)
             jobs.wake(mapping.pk)
-    return Asked(number, left_out)
+    return Asked(number, left_out, fields)
 
 
 def _ring(mapping: SyncMapping, source: str, part: Sequence[Any]) -> None:

@@ -195,10 +195,7 @@ def look_now(mapping: SyncMapping) -> bool:
     """
     lease = take(mapping.pk)
     if lease is None:
-        places = {(mapping.connection(side).pk, mapping.object_type(side)) for side in SIDES}
-        for connection, object_type in places:
-            rows = SchemaLook.objects.filter(connection=connection, object_type=object_type)
-            rows.update(due_at=timezone.now())
+        look_soon(mapping)
         return False
     try:
         session = open_session(mapping, lease, Run.Kind.MANUAL, "live")
@@ -214,6 +211,15 @@ def look_now(mapping: SyncMapping) -> bool:
     finally:
         lease.release()
     return True
+
+
+def look_soon(mapping: SyncMapping) -> None:
+    """The next run reads the fields of both sides, and lists the records: whether a filter works shows a list."""
+    places = {(mapping.connection(side).pk, mapping.object_type(side)) for side in SIDES}
+    for connection, object_type in places:
+        rows = SchemaLook.objects.filter(connection=connection, object_type=object_type)
+        rows.update(due_at=timezone.now())
+    MappingState.objects.filter(mapping=mapping).update(next_poll_at=None)
 
 
 # Looking. --------------------------------------------------------------------------------------------------------

@@ -247,6 +247,7 @@ SENTENCES: dict[str, str] = {
     "failure_heeded": "{by} lists the failure again.",
     "stale": "The field moved while you were deciding; nothing was written.",
     "partly_stale": "{fields} moved meanwhile; nothing that was asked was written there.",
+    "schema_look_asked": "{by} asked to read the fields of both systems again.",
     "schema_looked": "The fields of both systems were read again.",
     "audit_exported": "The audit log was exported.",
     "audit_verified": "The audit log was checked and holds to number {number}.",

@@ -13,6 +13,7 @@ from sync import failures, retrying
 from sync.failures import groups, standing
 from sync.models import AuditEntry, ChangedRecord, Conflict, Link
 from sync.tests.conftest import Pair
+from sync.tests.schema_cases import later, much_later
 from sync.tests.test_commands import asked, command
 
 pytestmark = pytest.mark.django_db
@@ -113,7 +114,7 @@ def test_an_unknown_mapping_ends_with_1(pair: Pair, arguments: list[str]) -> Non
 
 def test_one_is_tried_again_by_its_number(pair: Pair, refused: list[tuple[str, str]], admin_user: Any) -> None:
     key = failures.key_of(Conflict.objects.order_by("pk")[0])
-    assert asked("retry", key, "--user", "admin") == (0, {"retried": 1, "left_out": 0})
+    assert asked("retry", key, "--user", "admin") == (0, {"retried": 1, "left_out": 0, "fields": 0})
     settle(pair)
     assert standing().count() == 1
     assert AuditEntry.objects.get(code="failure_retried").actor == "admin"
@@ -125,14 +126,14 @@ def test_a_group_and_a_mapping_are_tried_again(pair: Pair, refused: list[tuple[s
     assert code == 0 and out.startswith("2 rung.")
     ChangedRecord.objects.update(not_before=timezone.now())
     pair.run("live")
-    assert asked("retry", "--all", "pair") == (0, {"retried": 2, "left_out": 0})
+    assert asked("retry", "--all", "pair") == (0, {"retried": 2, "left_out": 0, "fields": 0})
     settle(pair)
     assert standing().count() == 0
     assert "(command line)" in AuditEntry.objects.filter(code="failure_retried")[0].actor
 
 
 def test_what_stands_no_more_ends_with_3(pair: Pair) -> None:
-    assert asked("retry", "q7") == (3, {"retried": 0, "left_out": 0})
+    assert asked("retry", "q7") == (3, {"retried": 0, "left_out": 0, "fields": 0})
     assert command("retry", "--group", "abc")[0] == 3
     assert command("retry", "--all", "Pair")[0] == 3
 
@@ -140,8 +141,23 @@ def test_what_stands_no_more_ends_with_3(pair: Pair) -> None:
 def test_a_create_that_may_have_happened_ends_with_4(pair: Pair) -> None:
     link = Link.objects.create(mapping=pair.mapping, left_id="L1", state="creating")
     Conflict.objects.create(mapping=pair.mapping, link=link, kind="uncertain_create", code="created_or_not")
-    assert asked("retry", "--all", "pair") == (4, {"retried": 0, "left_out": 1})
+    assert asked("retry", "--all", "pair") == (4, {"retried": 0, "left_out": 1, "fields": 0})
     assert "could make another one" in " ".join(command("retry", "--all", "pair")[1].split())
+
+
+def test_entries_about_fields_have_the_fields_read_again(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+    pair.linked(body="b")
+    pair.right.hidden = {"body"}
+    much_later(pair)
+    pair.quiet()
+    later(pair)
+    code, causes = asked("failures", "--mapping", "pair")
+    assert (code, causes[0]["cause"]) == (0, "Body stands still")
+    assert "Give our account the right to see it" in causes[0]["fix"]
+    assert asked("retry", "--all", "pair") == (0, {"retried": 0, "left_out": 0, "fields": 1})
+    pair.right.hidden = set()
+    pair.run("live")
+    assert not pair.open_conflicts()
 
 
 def test_an_unknown_user_ends_with_1(pair: Pair, refused: list[tuple[str, str]]) -> None:

@@ -174,6 +174,64 @@ class Look(SchemaCase):
         )
 
 
+class FailuresTests(SchemaCase):
+    """Among the failures it says what to do, and to try it again is to read the fields again."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        SchemaLook.objects.update(due_at="2100-01-01T00:00:00Z")
+        self.group = reverse("failure-group", args=[self.entry.fingerprint])
+
+    def retry(self, **which: Any) -> str:
+        response = self.client.post(reverse("failures-act"), {"act": "retry", **which}, follow=True)
+        return str(response.content.decode())
+
+    def test_the_cause_says_what_its_kind_takes(self) -> None:
+        for page in (self.html(reverse("failures")), self.html(self.group)):
+            self.assertIn("Body stands still", page)
+            self.assertIn("Give our account the right to see it in Memory", page)
+            self.assertNotIn("Open one of them to see why", page)
+            self.assertIn("Look again", page)
+            self.assertIn(f'href="{reverse("mapping", args=["pair"])}"', page)
+
+    def test_one_the_group_and_all_have_the_fields_read_by_the_next_run(self) -> None:
+        self.pair.left.edit(self.left, body="meanwhile")
+        self.pair.quiet()
+        for which in ({"key": f"q{self.entry.pk}"}, {"group": self.entry.fingerprint}, {"mapping": ""}):
+            page = self.retry(**which)
+            self.assertIn("The next run reads the fields of both systems again.", page)
+            self.assertNotIn("tried again", page.split("<main")[1].split("<h1")[0])
+            self.pair.run("live")
+            self.entry.refresh_from_db()
+            self.assertEqual(self.entry.state, "open", "it is still hidden")
+            looked = SchemaLook.objects.filter(due_at__year__lt=2100)
+            self.assertTrue(looked.exists(), which)
+            SchemaLook.objects.update(due_at="2100-01-01T00:00:00Z")
+        self.pair.right.hidden = set()
+        self.retry(key=f"q{self.entry.pk}")
+        self.pair.quiet()
+        self.entry.refresh_from_db()
+        self.assertEqual((self.entry.state, self.entry.closed_code), ("closed", "schema_put_right"))
+        self.assertEqual(self.values(self.link, "body"), ("meanwhile", "meanwhile"))
+        self.assertFalse(AuditEntry.objects.filter(code="failure_retried").exists())
+        asked = AuditEntry.objects.filter(action="look", code="schema_look_asked")
+        self.assertEqual([one.actor for one in asked], ["admin"] * 4)
+
+    def test_a_reviewer_is_not_offered_it_and_cannot(self) -> None:
+        self.as_("reviewer")
+        self.assertNotIn('value="retry"', self.html(self.group))
+        self.assertIn("it takes an operator", self.retry(group=self.entry.fingerprint))
+        self.assertFalse(SchemaLook.objects.filter(due_at__year__lt=2100).exists())
+
+    def test_what_waits_beside_it_is_tried_again_too(self) -> None:
+        left, _, _ = self.linked(2, status="High")
+        self.pair.left.edit(left, status="no such value")
+        self.pair.quiet()
+        page = self.retry(mapping="")
+        self.assertIn("One failure is tried again.", page)
+        self.assertIn("The next run reads the fields of both systems again.", page)
+
+
 class Elsewhere(SchemaCase):
     """The pages of a record and of the mapping name it."""
 

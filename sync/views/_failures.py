@@ -21,6 +21,7 @@ from sync.merge import OTHER
 from sync.models import ChangedRecord, Conflict, Link, Operation
 from sync.remedies import Remedy, remedy
 from sync.session import SIDES
+from sync.views import _schema
 from sync.views._questions import rules_of
 from sync.views._values import Control, brief, control_for, system_names
 from sync.wording import sentence
@@ -32,7 +33,8 @@ EMPTY = SafeString("")
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One group in words. `said`: the newest entry's reason; `place`: (address, label) where it is put right."""
+    """One group in words. `said`: the newest entry's reason; `place`: (address, label) where it is put right;
+    `about_fields`: to try again is to read the fields."""
 
     group: Group
     names: Mapping[str, str]
@@ -42,6 +44,7 @@ class Cause:
     said: str
     place: tuple[str, str] | None
     repeatable: bool
+    about_fields: bool
 
     @property
     def mapping(self) -> Any:
@@ -57,7 +60,13 @@ def cause_of(group: Group, user: Any = None) -> Cause:
     names, side = system_names(entry.mapping), failures.side_of(entry)
     code, params = failures.code_of(entry)
     field = field_of(entry)
-    words = remedy(remedy_code(entry), _message(entry), names.get(side, ""), names.get(OTHER.get(side, ""), ""), field)
+    if failures.about_fields(entry):
+        words = Remedy(_schema.title(entry), _schema.fix(entry))
+        place = next(((way.url, way.label) for way in _schema.ways(entry, user)), None) if user is not None else None
+    else:
+        system, other = names.get(side, ""), names.get(OTHER.get(side, ""), "")
+        words = remedy(remedy_code(entry), _message(entry), system, other, field)
+        place = _place(words.place, entry, side, user) if user is not None else None
     return Cause(
         group,
         names,
@@ -65,8 +74,9 @@ def cause_of(group: Group, user: Any = None) -> Cause:
         field,
         words,
         sentence(code, params),
-        _place(words.place, entry, side, user) if user is not None else None,
+        place,
         code not in causes.UNSURE_CODES,
+        failures.about_fields(entry),
     )
 
 

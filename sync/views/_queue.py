@@ -15,6 +15,7 @@ from connections.access import can
 from mappings.compiled import field_spec
 from mappings.models import Mapping as SyncMapping
 from mappings.transforms.base import FieldSpec
+from sync import failures
 from sync.merge import OTHER
 from sync.models import Conflict
 from sync.views import _schema
@@ -59,11 +60,11 @@ class Row:
 
     @property
     def title(self) -> str:
-        return _schema.title(self.conflict) if _schema.is_schema(self.conflict) else self.conflict.title
+        return _schema.title(self.conflict) if failures.about_fields(self.conflict) else self.conflict.title
 
     @property
     def has_values(self) -> bool:
-        return bool(self.conflict.rule_id) and not _schema.is_schema(self.conflict)
+        return bool(self.conflict.rule_id) and not failures.about_fields(self.conflict)
 
 
 @dataclass(slots=True)
@@ -129,7 +130,7 @@ def rows_of(conflicts: Iterable[Conflict]) -> list[Row]:
 
 def row_of(conflict: Conflict, specs: Specs) -> Row:
     names = system_names(conflict.mapping)
-    if _schema.is_schema(conflict):
+    if failures.about_fields(conflict):
         return Row(conflict, names, "", "", "", f"{_schema.what(conflict)} {_schema.meaning(conflict)}")
     spec = specs.find(conflict.mapping, conflict.rule_id)
     values: dict[str, SafeString | str] = {"left": "", "right": "", "base": ""}

@@ -83,10 +83,6 @@ class Way:
     icon: str
 
 
-def is_schema(conflict: Conflict) -> bool:
-    return bool(conflict.kind == Conflict.Kind.SCHEMA and conflict.link_id is None)
-
-
 def title(conflict: Conflict) -> str:
     return _said(TITLES, _stops(conflict), conflict.params, conflict.get_kind_display())
 
@@ -104,6 +100,11 @@ def changes(conflict: Conflict) -> list[Change]:
     told: list[Mapping[str, Any]] = list(conflict.params.get("findings") or [])
     told.sort(key=lambda one: one.get("code") != conflict.code)
     return [Change(str(one["side"]), sentence(one["code"], one), _said(TO_DO, one["code"], one)) for one in told]
+
+
+def fix(conflict: Conflict) -> str:
+    """What to do about all of the entry, and what comes of it."""
+    return " ".join([*dict.fromkeys(change.todo for change in changes(conflict)), AFTERWARDS])
 
 
 def ways(conflict: Conflict, user: Any) -> Sequence[Way]:

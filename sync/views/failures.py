@@ -69,7 +69,8 @@ def _permitted(user: Any) -> Standing:
 
 
 def _may(user: Any, group: Group) -> dict[str, bool]:
-    action = "failures.answer" if group.source == failures.QUESTION else "failures.retry"
+    answers = group.source == failures.QUESTION and not failures.about_fields(group.sample)
+    action = "failures.answer" if answers else "failures.retry"
     mapping = group.sample.mapping
     return {"retry": can(user, action, mapping), "ignore": can(user, "failures.ignore", mapping)}
 
@@ -145,7 +146,15 @@ def _retry(request: HttpRequest, those: Standing) -> None:
             f"{_counted(asked.number)} tried again. · Each is read afresh first; limits and brakes hold. · "
             "What fails again comes back to this list.",
         )
-    elif asked.left_out:
+    if asked.fields:
+        messages.success(
+            request,
+            "The next run reads the fields of both systems again. · Nothing is written to a record by that. · An "
+            "entry whose field is put right closes by itself, and what waited goes on.",
+        )
+    if asked.number or asked.fields:
+        return
+    if asked.left_out:
         messages.warning(
             request,
             "Whether these writes arrived is not known. · Nothing was sent: it could make a second record, or undo "

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST
 from connections.access import can, check, requires
 from connections.connectors.base import ConnectorError
 from mappings.models import Mapping as SyncMapping
-from sync import audit, clobbers, instructions, jobs, schema_watch
+from sync import audit, clobbers, failures, instructions, jobs, schema_watch
 from sync.models import Conflict, Instruction, Operation
 from sync.views import _schema, _whole
 from sync.views._progress import Progress, can_undo, progress_of
@@ -191,7 +191,7 @@ def _seen(request: HttpRequest) -> dict[str, dict[str, Any]]:
 @requires("review.read")
 def conflict(request: HttpRequest, pk: int) -> HttpResponse:
     one = _find(request, pk, "review.read")
-    if _schema.is_schema(one):
+    if failures.about_fields(one):
         return _schema_entry(request, one)
     answered: dict[int, Question] = {}
     if request.method == "POST":
@@ -249,7 +249,7 @@ def _schema_entry(request: HttpRequest, one: Conflict) -> HttpResponse:
 def look(request: HttpRequest, pk: int) -> HttpResponse:
     """Read the fields of both systems again, and close the entry if it is put right."""
     one = _find(request, pk, "runs.start")
-    if not _schema.is_schema(one):
+    if not failures.about_fields(one):
         return redirect("conflict", pk=pk)
     try:
         judged = schema_watch.look_now(one.mapping)
@@ -385,7 +385,7 @@ def _typed(shown: Question, text: str) -> Any:
 def candidates(request: HttpRequest, pk: int) -> HttpResponse:
     """The record in question beside those that fit it, read live: a part of the page, loaded after it."""
     one = _find(request, pk, "review.read")
-    if _schema.is_schema(one):
+    if failures.about_fields(one):
         return redirect("conflict", pk=pk)
     context: dict[str, Any] = {"one": one, "names": system_names(one.mapping)}
     context["may_settle"] = can(request.user, "review.settle", one.mapping)
@@ -402,7 +402,7 @@ def candidates(request: HttpRequest, pk: int) -> HttpResponse:
 def whole(request: HttpRequest, pk: int) -> HttpResponse:
     """Answer a question about a record as a whole."""
     one = _find(request, pk, "review.settle")
-    if _schema.is_schema(one):
+    if failures.about_fields(one):
         return redirect("conflict", pk=pk)
     answer = _whole.answer(one, request.POST, _seen(request).get(str(one.pk)), request.user)
     if answer.problem:

@@ -34,18 +34,22 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         asked = retrying.retry(self.named(options), self.user(options))
         if options["json"]:
-            answer = {"retried": asked.number, "left_out": asked.left_out}
+            answer = {"retried": asked.number, "left_out": asked.left_out, "fields": asked.fields}
             self.stdout.write(json.dumps(answer))
         elif asked.number:
             self.stdout.write(f"{asked.number} rung. The next run tries them again.")
-        elif not asked.left_out:
+        elif not (asked.left_out or asked.fields):
             self.stdout.write("Nothing of it stands any more. Nothing was tried.")
+        if asked.fields and not options["json"]:
+            self.stdout.write(
+                f"{asked.fields} about fields that are not what the mapping knows. The next run reads the fields again."
+            )
         if asked.left_out and not options["json"]:
             self.stdout.write(
                 f"{asked.left_out} left out: whether these records were created is not known, and a second create "
                 "could make another one. Say which it is in the review queue."
             )
-        if not asked.number:
+        if not (asked.number or asked.fields):
             sys.exit(EXIT_PERSON if asked.left_out else EXIT_NOTHING)
 
     def named(self, options: dict[str, Any]) -> Standing:
