@@ -1721,6 +1721,22 @@ BUGS = [
         ("sync/tests/test_engine_scope.py::test_a_record_that_is_back_without_an_edit_resumes_once_all_is_listed",),
     ),
     Bug(
+        "failed-comparison-counts-as-done",
+        "a complete comparison that failed because a system was down is begun again a week later only",
+        "sync/schedule.py",
+        'sound=Max("created_at", filter=~BROKE_OFF))',
+        'sound=Max("created_at"))',
+        ("sync/tests/test_verify.py::test_a_complete_comparison_of_a_system_that_is_down_is_tried_again_after_a_day",),
+    ),
+    Bug(
+        "failed-comparison-begun-every-hour",
+        "a complete comparison of a system that is down is begun again every hour",
+        "sync/schedule.py",
+        "complete <= now - COMPLETE_EVERY and tried <= now - COMPLETE_AGAIN:",
+        "complete <= now - COMPLETE_EVERY:",
+        ("sync/tests/test_verify.py::test_a_complete_comparison_of_a_system_that_is_down_is_tried_again_after_a_day",),
+    ),
+    Bug(
         "out-of-scope-never-verified",
         "a verification believes that what left the scope is still outside",
         "sync/verify_walk.py",

@@ -95,6 +95,11 @@ def tick() -> int:
 # a week what broke in one place. Of 10,000 pairs the week costs some 250 calls where a call reads a hundred records.
 SAMPLE_EVERY = timedelta(days=1)
 COMPLETE_EVERY = timedelta(days=7)
+# A complete one that broke off by itself compared nothing for sure: it is begun again after this long, so that a system
+# that is down for a week costs no more tries than days.
+COMPLETE_AGAIN = timedelta(days=1)
+# One that failed or stopped itself. What a person stopped is wanted so.
+BROKE_OFF = Q(state__in=(Verification.State.FAILED, Verification.State.STOPPED), stop_asked_by="")
 # A verification that no worker took is rung again after this long: one ring a second would fill the queue.
 RING_AGAIN = timedelta(seconds=30)
 # Old ones, but for the newest of each mapping, and the lines that a month later speak of values long gone.
@@ -118,23 +123,25 @@ def begin_verifications() -> int:
     """Begin the samples and complete comparisons whose time has come; called once an hour. Returns their number."""
     from sync import verify
 
-    now, begun = timezone.now(), 0
+    now, number = timezone.now(), 0
     mappings = Mapping.objects.filter(
         state=Mapping.State.ACTIVE, published__isnull=False, run_state__approved_at__isnull=False, run_state__halt=""
     ).select_related("published", "left_connection", "right_connection", "run_state")
-    last: dict[tuple[int, str], datetime] = {}
-    for pk, kind, newest in (
+    begun: dict[tuple[int, str], datetime] = {}
+    held: dict[tuple[int, str], datetime | None] = {}  # of those that did not break off
+    for pk, kind, newest, sound in (
         Verification.objects.filter(mapping__in=mappings)
         .order_by()
         .values_list("mapping", "kind")
-        .annotate(newest=Max("created_at"))
+        .annotate(newest=Max("created_at"), sound=Max("created_at", filter=~BROKE_OFF))
     ):
-        last[(pk, kind)] = newest
+        begun[(pk, kind)], held[(pk, kind)] = newest, sound
     for mapping in mappings:
         since = mapping.run_state.approved_at or now
-        complete = last.get((mapping.pk, Verification.Kind.COMPLETE), since)
-        sampled = max(complete, last.get((mapping.pk, Verification.Kind.SAMPLE), since))
-        if complete <= now - COMPLETE_EVERY:
+        tried = begun.get((mapping.pk, Verification.Kind.COMPLETE), since)
+        complete = held.get((mapping.pk, Verification.Kind.COMPLETE)) or since
+        sampled = max(complete, begun.get((mapping.pk, Verification.Kind.SAMPLE), since))
+        if complete <= now - COMPLETE_EVERY and tried <= now - COMPLETE_AGAIN:
             kind = Verification.Kind.COMPLETE
         elif sampled <= now - SAMPLE_EVERY:
             kind = Verification.Kind.SAMPLE
@@ -142,10 +149,10 @@ def begin_verifications() -> int:
             continue
         try:
             verify.begin(mapping, kind)
-            begun += 1
+            number += 1
         except verify.CannotBegin:
             continue  # one is going on, a window is open, a connection needs a person: an hour later is early enough
-    return begun
+    return number
 
 
 def _tidy_verifications(now: datetime) -> None:

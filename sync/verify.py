@@ -31,7 +31,8 @@ log = logging.getLogger("sync")
 
 # Enough to see one pair in a hundred that differs with 95 % certainty, at six calls where a call reads a hundred.
 SAMPLE_PAIRS = 300
-# Without room in the budget for so long the verification stops itself: by then the next one is due.
+# Without room in the budget for so long the verification stops itself. The clock begins another soon: a sample within
+# the day, a complete one after a day.
 GIVE_UP_AFTER = timedelta(hours=12)
 # In a row, without getting on: a system that fails, or a worker that dies.
 MOST_TRIES = 8

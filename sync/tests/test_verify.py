@@ -618,6 +618,51 @@ def test_a_mapping_in_force_is_sampled_daily_and_compared_completely_every_week(
     assert not AuditEntry.objects.filter(action="verification").exists()
 
 
+def aged(by: timedelta) -> None:
+    """So much time passes; what was begun ages."""
+    for one in Verification.objects.all():
+        Verification.objects.filter(pk=one.pk).update(created_at=one.created_at - by)
+
+
+def test_a_complete_comparison_of_a_system_that_is_down_is_tried_again_after_a_day(pair: Pair) -> None:
+    pairs(pair, 2)
+    MappingState.objects.update(approved_at=timezone.now() - timedelta(days=8))
+    pair.left.before = lambda verb, ids: raising(Retry("503 Service Unavailable", after=0))()
+    assert schedule.begin_verifications() == 1
+    one = Verification.objects.get()
+    while one.state in Verification.OPEN:
+        Verification.objects.update(not_before=timezone.now())
+        verify.work(one.pk)
+        one.refresh_from_db()
+    assert (one.kind, one.state, one.tries) == ("complete", "failed", verify.MOST_TRIES)
+    # It noticed nothing, so the sample of the day is due; nothing more is begun until the next day.
+    assert begin_after(pair, timedelta(days=8)) == ["sample"]
+    for _ in range(3):
+        aged(timedelta(hours=7))
+        assert begin_after(pair, timedelta(days=8)) == []
+    aged(timedelta(hours=4))
+    assert begin_after(pair, timedelta(days=8)) == ["complete"]
+    assert begin_after(pair, timedelta(days=8)) == []
+    aged(timedelta(days=6, hours=23))
+    assert begin_after(pair, timedelta(days=16)) == ["sample"], "the one that came to its end holds for a week"
+
+
+@pytest.mark.parametrize(
+    "ended, begun_next",
+    [
+        ({"state": "failed"}, "complete"),
+        ({"state": "stopped", "reason": {"code": "verification_no_room", "params": {}}}, "complete"),
+        ({"state": "stopped", "stop_asked_by": "olga"}, "sample"),
+    ],
+)
+def test_what_a_person_stopped_is_not_begun_again_before_its_week(
+    pair: Pair, ended: dict[str, Any], begun_next: str
+) -> None:
+    one = begun(pair)
+    Verification.objects.filter(pk=one.pk).update(created_at=timezone.now() - timedelta(days=1, hours=1), **ended)
+    assert begin_after(pair, timedelta(days=30)) == [begun_next]
+
+
 @pytest.mark.parametrize("change", [{"state": "paused"}, {"halt": "brake"}, {"approved_at": None}])
 def test_a_mapping_that_is_not_in_force_is_left_alone(pair: Pair, change: dict[str, Any]) -> None:
     MappingState.objects.update(approved_at=timezone.now() - timedelta(days=30))
