@@ -1,6 +1,8 @@
 # Everything starts here: `make demo` to look at it, `make test` to trust it.
 PYTHON ?= python3
 PORT ?= 8000
+# Histories of `make simulate`. It comes before the seed, so it is never left out.
+N ?= 200
 
 .PHONY: demo setup test lint simulate chaos mutants bench clean python
 
