@@ -1737,6 +1737,14 @@ BUGS = [
         ("sync/tests/test_verify.py::test_a_complete_comparison_of_a_system_that_is_down_is_tried_again_after_a_day",),
     ),
     Bug(
+        "repairs-written-unseen",
+        "of the repairs that a person confirms only the first fifty were shown",
+        "sync/views/verifications.py",
+        "[shown.line_of(line) for line in possible],",
+        "[shown.line_of(line) for line in possible[:50]],",
+        ("sync/tests/test_verification_pages.py::Repairing",),
+    ),
+    Bug(
         "out-of-scope-never-verified",
         "a verification believes that what left the scope is still outside",
         "sync/verify_walk.py",

@@ -270,6 +270,18 @@ class Repairing(VerifyCase):
         self.assertIn("None of them", self.post(self.repair_at, d=self.found.pk, take="left", confirm="1"))
         self.assertFalse(Instruction.objects.exists())
 
+    def test_every_value_that_is_written_can_be_seen_before(self) -> None:
+        links = pairs(self.pair, 70, body="b")
+        for link in links:
+            drift(self.pair, link)
+        url = reverse("verification-repair", args=[self.verified().pk])
+        text = self.post(url, all="1", take="left")
+        self.assertIn("Write 71 values to Right?", text)
+        written = text.split('aria-label="What would be written"')[1].split("</table>")[0]
+        self.assertEqual(written.count("<ins>b</ins>"), 71)
+        for link in links:
+            self.assertIn(reverse("record", args=[link.pk]), written)
+
     def test_all_that_fit_are_taken_at_once_up_to_a_limit(self) -> None:
         for link in pairs(self.pair, 4, body="b"):
             drift(self.pair, link)

@@ -23,8 +23,6 @@ from syncadmin.paging import page
 
 # htmx stops polling when it is answered with this status.
 STOP_POLLING = 286
-# Repairs shown before they are asked for; the others are counted.
-MOST_SHOWN = 50
 # Rows of an export held at once.
 EXPORT_CHUNK = 500
 
@@ -178,11 +176,9 @@ def repairs(request: HttpRequest, pk: int) -> HttpResponse:
         "names": system_names(one.mapping),
         "take": take,
         "target": "right" if take == "left" else "left",
-        "possible": [shown.line_of(line) for line in possible[:MOST_SHOWN]],
+        "possible": [shown.line_of(line) for line in possible],  # all: what a person confirms is what can be seen
         "number": len(possible),
-        "hidden": max(0, len(possible) - MOST_SHOWN),
-        "left_out": [shown.line_of(line) for line in left_out[:MOST_SHOWN]],
-        "left_out_number": len(left_out),
+        "left_out": [shown.line_of(line) for line in left_out],
         "chosen": ",".join(str(line.difference.pk) for line in possible),
         "more_fit": "all" in request.POST and len(chosen) == repair.MOST_AT_ONCE,
         "may_read_mapping": can(request.user, "mappings.read", one.mapping),
