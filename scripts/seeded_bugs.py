@@ -45,6 +45,17 @@ BUGS = [
         ("connections/tests/test_connector_jira.py",),
     ),
     Bug(
+        "list-that-is-not-shown-read-as-empty",
+        "what a described API picks out of a list, or joins, counts as emptied where the record does not show it",
+        "connections/connectors/rest_records.py",
+        'if field.absent == "hidden" and lacks(expression, raw):',
+        'if field.absent == "hidden" and expression.replace(".", "").isidentifier() and lacks(expression, raw):',
+        (
+            "connections/tests/test_rest_absent.py"
+            "::test_a_field_whose_place_a_record_lacks_is_unreadable_unless_that_means_empty",
+        ),
+    ),
+    Bug(
         "look-of-another-mapping-not-judged",
         "a changed field that another mapping looked into is merged here as if it were the old one",
         "sync/schema_watch.py",

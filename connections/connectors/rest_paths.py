@@ -17,7 +17,8 @@ Names = Mapping[str, Any]
 
 
 @functools.lru_cache(maxsize=4096)
-def _compiled(expression: str) -> Any:
+def compiled(expression: str) -> Any:
+    """Raises JMESPathError for what is no expression."""
     return jmespath.compile(expression)
 
 
@@ -28,7 +29,7 @@ def look(expression: str, value: Any) -> Any:
     if expression == "@":
         return value
     try:
-        return _compiled(expression).search(value)
+        return compiled(expression).search(value)
     except (JMESPathError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
         return None
 

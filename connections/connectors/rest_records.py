@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from connections.connectors.base import Record
+from connections.connectors.rest_absent import lacks
 from connections.connectors.rest_definition import Definition, FieldDefinition, ObjectType, OptionDefinition, Scope
 from connections.connectors.rest_document import placeholders
 from connections.connectors.rest_paths import id_of, look, truth
 from connections.connectors.rest_values import Accounts, incoming, moment
 
-# An expression that is only keys: there "the key is missing" can be told from "it is empty".
-KEYS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 DIGEST_LENGTH = 32
 
 NO_VERSION = "unreadable"
@@ -105,12 +103,12 @@ class Reader:
                 unreadable.add(path)
                 continue
             expression = field.read or field.name
-            found = look(expression, raw)
-            if found is None and field.absent == "hidden" and _is_absent(expression, raw):
+            # ⚑ Hidden is not empty, whatever is left of the value.
+            if field.absent == "hidden" and lacks(expression, raw):
                 unreadable.add(path)
                 continue
             try:
-                values[path] = self.normal(field, found)
+                values[path] = self.normal(field, look(expression, raw))
             except ValueError:
                 unreadable.add(path)
         return values, frozenset(unreadable)
@@ -154,15 +152,3 @@ def _text(value: Any) -> str | None:
 def _texts(value: Any) -> tuple[str, ...]:
     each = value if isinstance(value, list) else [value]
     return tuple(text for text in map(_text, each) if text is not None)
-
-
-def _is_absent(expression: str, raw: Any) -> bool:
-    if not KEYS.fullmatch(expression):
-        return False
-    for key in expression.split("."):
-        if not isinstance(raw, Mapping):
-            return False  # what should hold it is empty
-        if key not in raw:
-            return True
-        raw = raw[key]
-    return False

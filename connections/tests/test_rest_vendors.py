@@ -247,6 +247,16 @@ def test_a_recorded_asana_event_names_the_task_that_the_list_names():
     assert event["resource"]["gid"] == TASK["gid"]
 
 
+def test_asana_tags_that_a_task_does_not_show_are_not_known_to_be_none():
+    hidden = {key: value for key, value in TASK.items() if key != "tags"}
+    for task in (hidden, {**TASK, "tags": [{"gid": "5", "resource_type": "tag"}]}):
+        connector = opened("asana", ("GET", r"/tasks/\d+$", Said({"data": task})))
+        record = connector.get_many("task", [TASK["gid"]], ["name", "tags"])[TASK["gid"]]
+        assert (record.values, record.unreadable) == ({"name": "Printer"}, {"tags"})
+    none = opened("asana", ("GET", r"/tasks/\d+$", Said({"data": {**TASK, "tags": []}})))
+    assert none.get_many("task", [TASK["gid"]], ["tags"])[TASK["gid"]].values == {"tags": []}
+
+
 def test_asana_tags_are_read_only():
     with pytest.raises(Refused) as caught:
         asana().update("task", TASK["gid"], {"tags": ["x"]}, None, [])
