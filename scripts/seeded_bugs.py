@@ -1137,6 +1137,17 @@ BUGS = [
         ("sync/tests/test_engine_deletions.py::test_a_pair_follows_a_record_into_the_one_it_was_merged_into",),
     ),
     Bug(
+        "odd-answer-taken-for-absent",
+        "a record that a described API answers for with something else counts as not found, and later as deleted",
+        "connections/connectors/rest_objects.py",
+        "return found | {id: not_understood(id, fields) for id in odd}",
+        "return found",
+        (
+            "connections/tests/test_connector_rest.py"
+            "::test_one_record_that_is_answered_oddly_is_unreadable_and_stops_no_other",
+        ),
+    ),
+    Bug(
         "overwritten-edit-forgotten",
         "a conflict about a field ends the question about an edit that we overwrote there before",
         "sync/clobbers.py",

@@ -92,9 +92,9 @@ class Client:
     def _fetch(self) -> dict[str, Any]:
         return auth.fetch_token(self.definition, self.context, self.names)
 
-    def unusable(self, what: str) -> Retry:
+    def unusable(self, what: str, error: type[Retry] = Retry) -> Retry:
         """An answer that is none of what was asked for."""
-        return Retry(
+        return error(
             f"{self.definition.name} answered with something else than {what}. Nothing was read or written. Correct "
             "the description of the API if it stays so."
         )

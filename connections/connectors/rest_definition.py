@@ -252,6 +252,7 @@ class ReadOne:
     parameters: Mapping[str, Template] = field(default_factory=dict)
     record: Expression = "@"
     missing_status: tuple[int, ...] = (404, 410)
+    merged: bool = False  # an answer with another id is the record that this one was merged into
 
 
 @dataclass(frozen=True, slots=True)

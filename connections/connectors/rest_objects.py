@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from connections.connectors.base import Field, Gone, Option, Record, Values
+from connections.connectors.base import Field, Gone, Option, Record, Retry, Values
 from connections.connectors.http import Answer
 from connections.connectors.last_reads import LastRead, LastReads
 from connections.connectors.rest_client import Client
@@ -14,7 +15,15 @@ from connections.connectors.rest_definition import FieldDefinition, ObjectType
 from connections.connectors.rest_list import Lister
 from connections.connectors.rest_lookups import Lookups
 from connections.connectors.rest_paths import fill_all, is_id, look
-from connections.connectors.rest_records import Reader, lets_in
+from connections.connectors.rest_records import Reader, lets_in, not_understood
+
+
+class OddAnswer(Retry):
+    """A success about one record that holds none."""
+
+
+class AnotherRecord(OddAnswer):
+    """A success about one record that holds another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +56,32 @@ class Objects:
             for start in range(0, len(wanted), size):
                 found |= self._read_part(wanted[start : start + size], fields)
             return found
-        for id in wanted:
-            one = self.read_one(id, fields)
+        return self._each_alone(wanted, fields)
+
+    def _each_alone(self, ids: Sequence[str], fields: Sequence[str]) -> dict[str, Record]:
+        """⚑ A record whose answer is not understood is unreadable: it is not gone, and others do not wait for it, since
+        it may stay so for ever. Raises OddAnswer where no answer at all is understood."""
+        found: dict[str, Record] = {}
+        odd: dict[str, OddAnswer] = {}
+        for id in ids:
+            try:
+                one = self.read_one(id, fields)
+            except OddAnswer as error:
+                odd[id] = error
+                continue
             if one:
                 found[id] = one.record
-        return found
+        strange = [error for error in odd.values() if not isinstance(error, AnotherRecord)]
+        if strange and len(strange) == len(ids) and not self._lists_records():
+            raise strange[0]
+        return found | {id: not_understood(id, fields) for id in odd}
+
+    def _lists_records(self) -> bool:
+        """Whether the system is understood elsewhere, so that an odd answer is about its record alone."""
+        needs_filter = any(limit.required for limit in self.type.scope)
+        if self.type.parent or not self.type.list or needs_filter:
+            return False
+        return bool(next(self.lister.pages([])).records)
 
     def _read_part(self, ids: Sequence[str], fields: Sequence[str]) -> dict[str, Record]:
         found = self._read_many(ids, fields)
@@ -59,8 +89,7 @@ class Objects:
         missing = [id for id in ids if id not in found] if many and not many.believed else []
         while missing:
             if self.type.read and self.type.read.path:
-                again = {id: one.record for id in missing if (one := self.read_one(id, fields))}
-                return found | again
+                return found | self._each_alone(missing, fields)
             if len(missing) == len(ids):
                 return found  # the answer to this very question
             ids, again = missing, self._read_many(missing, fields)
@@ -82,32 +111,41 @@ class Objects:
             many.method, path, about="list", params=params, json=body, object_type=self.type, ok=alone
         )
         if not answer.ok:
-            if one and one.path:
-                return {id: found.record for id in ids if (found := self.read_one(id, fields))}
-            return {id: record for id in ids for record in self._read_many([id], fields).values()}
+            return self._each_asked(ids, fields)
         raws = look(many.records, answer.json)
         if not isinstance(raws, list):
             raise self.client.unusable(f"a list of records at “{many.records}”")
-        return self._taken_many(raws, ids, fields)
+        found, broken = self._taken_many(raws, ids, fields)
+        missing = [id for id in ids if id not in found] if broken else []
+        if missing and len(ids) == 1 and not (one and one.path):
+            return {ids[0]: not_understood(ids[0], fields)}
+        # ⚑ An entry without an id may be of any of them, so that none of them counts as absent.
+        return found | self._each_asked(missing, fields)
 
-    def _taken_many(self, raws: Sequence[Any], ids: Sequence[str], fields: Sequence[str]) -> dict[str, Record]:
+    def _each_asked(self, ids: Sequence[str], fields: Sequence[str]) -> dict[str, Record]:
+        if self.type.read and self.type.read.path:
+            return self._each_alone(ids, fields)
+        return {id: record for id in ids for record in self._read_many([id], fields).values()}
+
+    def _taken_many(
+        self, raws: Sequence[Any], ids: Sequence[str], fields: Sequence[str]
+    ) -> tuple[dict[str, Record], bool]:
+        """(those that were asked for, whether an entry has no id)"""
         found: dict[str, Record] = {}
-        broken = 0
+        broken = False
         for raw in raws:
             try:
                 record = self.reader.record(raw, fields)
             except ValueError:
-                broken += 1
+                broken = True
                 continue
             if record.external_id in ids:
                 found[record.external_id] = record
                 self.remember(record, raw)
-        if broken and len(found) < len(ids):
-            raise self.client.unusable("records, each with its id")
-        return found
+        return found, broken
 
     def read_one(self, external_id: str, fields: Sequence[str]) -> Raw | None:
-        """None where it is not there, or hidden."""
+        """None where it is not there, or hidden. Raises OddAnswer for an answer that is none."""
         one = self.type.read
         if not self.known_form(external_id):
             return None
@@ -122,18 +160,23 @@ class Objects:
         )
         if answer.status in one.missing_status and not answer.ok:
             return None
+        if one.merged:
+            raw = look(one.record, answer.json)
+            with suppress(ValueError):
+                if (into := self.reader.id(raw, names.get("parent"))) != external_id:
+                    return Raw(Record(external_id, "merged", {}, deleted=True, merged_into=into), raw)
         return self.taken(answer, one.record, external_id, fields)
 
     def taken(self, answer: Answer, where: str, external_id: str | None, fields: Sequence[str]) -> Raw:
-        """The record an answer holds. Raises Retry where it holds none, or that of another id."""
+        """The record an answer holds. Raises OddAnswer where it holds none, or that of another id."""
         raw = look(where, answer.json)
         parent = self.names_of(external_id).get("parent") if external_id else None
         try:
             record = self.reader.record(raw, fields, parent or None)
         except ValueError:
-            raise self.client.unusable(f"a record at “{where}”") from None
+            raise self.client.unusable(f"a record at “{where}”", OddAnswer) from None
         if external_id is not None and record.external_id != external_id:
-            raise self.client.unusable(f"the record {external_id}; it gave {record.external_id}")
+            raise self.client.unusable(f"the record {external_id}; it gave {record.external_id}", AnotherRecord)
         self.remember(record, raw)
         return Raw(record, raw, answer.headers.get("ETag", ""))
 

@@ -49,7 +49,7 @@ class Reader:
             times = {name: self._moment(expression, raw) for name, expression in self._times}
             version = "deleted" if deleted else self._version(raw, times["updated_at"])
         except ValueError:
-            return Record(external_id, NO_VERSION, {}, unreadable=frozenset(fields))
+            return not_understood(external_id, fields)
         return Record(
             external_id=external_id,
             version=version,
@@ -121,6 +121,11 @@ class Reader:
     def limits(self, raw: Any) -> dict[str, tuple[str, ...]]:
         """What a record has at each of the scope's places."""
         return {limit.name: _texts(look(limit.read, raw)) for limit in self.type.scope}
+
+
+def not_understood(external_id: str, fields: Sequence[str]) -> Record:
+    """A record of which nothing is known but that it is not gone."""
+    return Record(external_id, NO_VERSION, {}, unreadable=frozenset(fields))
 
 
 def uses_digests(definition: Definition) -> bool:

@@ -170,6 +170,7 @@ WORDS: dict[type, dict[str, str]] = {
         "parameters": "~Parameters",
         "record": "Where the record is | @ is the whole answer.",
         "missing_status": "~Statuses of a record that is not there",
+        "merged": "~A merged record answers with the one it went into | An answer with another id means that then.",
     },
     d.ReadMany: {
         "path": "Path | It, a parameter or the body has {ids}.",

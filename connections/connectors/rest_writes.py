@@ -250,6 +250,8 @@ def _read_back(
         raise _unclear(objects, error.message, external_id) from None
     if raw is None:
         raise _unclear(objects, "the record is not there any more", external_id)
+    if raw.record.merged_into:
+        raise _unclear(objects, f"the record was merged into {raw.record.merged_into}", external_id)
     return raw.record, bool(where)
 
 

@@ -50,10 +50,10 @@ class Things:
         thing = self.store.get("thing", id)
         if thing is None:
             raise Problem(404, "no such thing")
-        if thing["_gone"] and self.habits.deleted not in ("flag", "retired"):
+        if thing["_gone"] and "_into" not in thing and self.habits.deleted not in ("flag", "retired"):
             raise Problem(410 if self.habits.deleted == "410" else 404, "no such thing")
         found: dict[str, Any] = thing
-        return found
+        return self.present(found["_into"]) if "_into" in found else found
 
     def shown(self, thing: Mapping[str, Any]) -> dict[str, Any]:
         if thing["_gone"] and self.habits.deleted == "tombstone":
@@ -81,7 +81,7 @@ class Things:
         taken = self._checked({**(BLANK if whole else thing), **known}, thing)
         thing = {**thing, **{name: taken[name] for name in WRITABLE}, "lock": thing["lock"] + 1}
         thing |= {"updated": self.stamp(), "updated_by": by}
-        self.store.put("thing", id, thing)
+        self.store.put("thing", str(thing["id"]), thing)
         return thing
 
     def delete(self, id: str, by: str) -> None:
@@ -89,6 +89,11 @@ class Things:
         if thing["_gone"] and self.habits.deleted == "flag":
             raise Problem(404, "no such thing")
         self.store.put("thing", id, {**thing, "_gone": True, "lock": thing["lock"] + 1, "updated": self.stamp()})
+
+    def merge(self, id: str, into: str) -> None:
+        """From now on the other one answers under this id too; lists lack it."""
+        self.store.put("thing", id, {**self.present(id), "_gone": True, "_into": into})
+        self.update(into, {}, "7")
 
     def check_condition(self, id: str, headers: Mapping[str, str], body: Mapping[str, Any] | None) -> None:
         if self.habits.condition in ("etag", "required"):

@@ -493,6 +493,54 @@ def test_what_an_answer_for_many_lacks_is_asked_for_alone_before_it_counts_as_go
     assert set(wired.connector.get_many("thing", [*ids, "99999"], [])) == set(ids)
 
 
+def nothing(path: str) -> Callable[[Wired], None]:
+    """Of the first thing every answer is one without a record."""
+    return lambda wired: wired.http.script.insert(0, ("GET", path, Said({"message": "no longer here"})))
+
+
+def another(wired: Wired) -> None:
+    shown = wired.things.shown(wired.app.store.get("thing", "3"))
+    wired.http.script.insert(0, ("GET", "/api/things/1$", Said(shown)))
+
+
+def entry_without_an_id(wired: Wired) -> None:
+    def listed(asked: Asked) -> Said:
+        ids = dict(asked.query)["ids"].split(",")
+        rows = [wired.things.shown(wired.app.store.get("thing", id)) for id in ids]
+        return Said({"items": [{**row, "id": None} if row["id"] == 1 else row for row in rows]})
+
+    wired.http.script.insert(0, ("GET", "/api/things$", listed))
+
+
+@pytest.mark.parametrize(
+    ("odd", "alone", "many"),
+    [(nothing("/api/things/1$"), True, False), (another, True, False), (entry_without_an_id, False, True)],
+    ids=["no record", "that of another id", "an entry without an id"],
+)
+def test_one_record_that_is_answered_oddly_is_unreadable_and_stops_no_other(odd: Any, alone: bool, many: bool):
+    document = things_document(Habits(many=many))
+    if not alone:
+        del document["object_types"][0]["read"]
+    wired = Wired(Habits(many=many), document)
+    ids = wired.many(3)
+    odd(wired)
+    for asked in (ids, ids[:1]):
+        found = wired.connector.get_many("thing", asked, ["title"])
+        assert set(found) == set(asked), "neither gone nor out of the scope"
+        assert (found["1"].deleted, found["1"].values, found["1"].unreadable) == (False, {}, {"title"})
+        assert all(found[id].values == {"title": "Thing"} for id in asked[1:])
+    assert wired.connector.in_scope("thing", ids, {"team": ""}) == set(ids)
+
+
+def test_an_entry_without_an_id_has_those_that_are_missing_asked_for_alone():
+    wired = Wired()
+    ids = wired.many(3)
+    entry_without_an_id(wired)
+    assert {id: record.values for id, record in wired.connector.get_many("thing", ids, ["title"]).items()} == {
+        id: {"title": "Thing"} for id in ids
+    }
+
+
 # Webhooks ----------------------------------------------------------------------------------------------------------
 
 BODY = b'{"id": 5, "gone": false}'

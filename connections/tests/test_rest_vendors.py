@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from connections.connectors import connector_class
-from connections.connectors.base import Context, Gone, NotAllowed, RateLimited, Record, Refused
+from connections.connectors.base import Context, Gone, NotAllowed, RateLimited, Record, Refused, Uncertain
 from connections.connectors.rest import Rest
 from connections.connectors.rest_definition import gaps
 from connections.connectors.rest_library import from_yaml, shipped, to_yaml
@@ -300,6 +300,39 @@ def test_hubspot_contacts_are_searched_read_and_written_as_the_vendor_describes(
     assert connector.create("contact", {"email": "a@example.com"}, "key", {}).record.external_id == "501"
     connector.delete("contact", "501")
     check_requests("hubspot_contacts", connector)
+
+
+MERGED = {"id": "900", "updatedAt": SINCE, "createdAt": SINCE, "archived": False, "properties": {"firstname": "Ana"}}
+
+
+def hubspot_after_a_merge() -> Any:
+    """Contact 5 was merged into 900, which answers in its place; 6 is as it was."""
+    other = {**MERGED, "id": "6", "properties": {"firstname": "Bob"}}
+    return opened(
+        "hubspot_contacts",
+        ("POST", "/batch/read$", Said({"results": [MERGED, other], "status": "COMPLETE"})),
+        ("GET", r"/contacts/5$", Said(MERGED)),
+        ("PATCH", r"/contacts/5$", Said(MERGED)),
+    )
+
+
+def test_a_merged_hubspot_contact_is_told_with_the_one_it_went_into_and_stops_no_other():
+    found = hubspot_after_a_merge().get_many("contact", ["5", "6"], ["firstname"])
+    assert (found["5"].deleted, found["5"].merged_into, found["5"].values) == (True, "900", {})
+    assert (found["6"].deleted, found["6"].values) == (False, {"firstname": "Bob"})
+    with pytest.raises(Gone):
+        hubspot_after_a_merge().update("contact", "5", {"firstname": "Eve"}, None, ["firstname"])
+
+
+def test_a_hubspot_contact_that_was_merged_during_our_write_is_looked_at_before_anything_is_sent_again():
+    answers = [Said({**MERGED, "id": "5"}), Said(MERGED)]
+    racing = opened(
+        "hubspot_contacts",
+        ("GET", r"/contacts/5$", lambda asked: answers.pop(0)),
+        ("PATCH", r"/contacts/5$", Said(MERGED)),
+    )
+    with pytest.raises(Uncertain, match="merged into 900"):
+        racing.update("contact", "5", {"firstname": "Eve"}, None, ["firstname"])
 
 
 @needs_evidence

@@ -136,6 +136,41 @@ def test_a_record_is_created_once_and_edits_cross_both_ways_between_unequal_syst
     assert not Conflict.objects.exists()
 
 
+MERGING = Habits(many=False, deleted="404")
+
+
+def merging(habits: Habits) -> dict[str, Any]:
+    """An id that was merged away answers with the record it went into, as HubSpot's do."""
+    document = things_document(habits)
+    [thing] = [one for one in document["object_types"] if one["name"] == "thing"]
+    thing["read"]["merged"] = True
+    return document
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("described", [True, False])
+def test_a_merged_record_stops_no_other_and_its_pair_goes_on_where_the_description_says_so(
+    monkeypatch: pytest.MonkeyPatch, described: bool
+):
+    with between(monkeypatch, MERGING, merging if described else things_document) as two:
+        lefts = [two.add(two.left, title=f"Thing {number}", body="b") for number in range(3)]
+        two.settle()
+        links = [Link.objects.get(left_id=left) for left in lefts]
+        master = two.add(two.right, title="Master", body="b")
+        merged, other = str(links[0].right_id), str(links[1].right_id)
+        two.right.things.merge(merged, master)
+        for left in lefts:
+            two.left.things.update(left, {"body": "edited"}, "7")
+        for _ in range(6):
+            two.run()
+        assert two.value(two.right, other, "body") == "edited", "the others do not wait for it"
+        assert Connection.objects.get(name="Right").state == "ok"
+        links[0].refresh_from_db()
+        followed = (master, "edited") if described else (merged, "b")
+        assert (links[0].right_id, two.value(two.right, master, "body")) == followed
+        assert links[0].state == "active", "a record that is answered oddly is not gone"
+
+
 def test_when_nothing_happens_a_poll_costs_one_call_on_each_side(two: Two):
     for number in range(20):
         two.add(two.left, title=f"Thing {number}")
