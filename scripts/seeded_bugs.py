@@ -319,6 +319,15 @@ BUGS = [
         "left=left.values.get(rule.left.path),",
         (f"{PLAN_LAWS}::test_what_cannot_be_read_is_left_alone",),
     ),
+    # Proving. ------------------------------------------------------------------------------------------------------
+    Bug(
+        "nemesis-dies-unnoticed",
+        "the nemesis of a chaos run breaks off, and the run passes without its faults",
+        "syncadmin/chaos/campaign.py",
+        "    threading.excepthook = noted\n",
+        "",
+        ("syncadmin/tests/test_chaos_nemesis.py::test_an_exception_that_the_nemesis_did_not_foresee_fails_the_run",),
+    ),
     # Hints. --------------------------------------------------------------------------------------------------------
     Bug(
         "hint-deleted-without-counter",

@@ -21,7 +21,12 @@ def main() -> int:
     parser.add_argument("--records", type=int, default=usual.records, help="pairs of the company")
     parser.add_argument("--people", type=int, default=usual.people)
     parser.add_argument("--edits", type=float, default=usual.per_second, help="a second, all people together")
-    parser.add_argument("--pause", type=float, default=usual.pause, help="seconds between faults, on average")
+    parser.add_argument(
+        "--pause",
+        type=float,
+        default=usual.pause,
+        help="seconds between faults, on average; default: 8, less in a short run",
+    )
     parser.add_argument("--unanswered", type=float, default=usual.unanswered, help="share of our writes, at all times")
     parser.add_argument("--output", type=Path, help="keep the output of all processes in this file")
     given = parser.parse_args()

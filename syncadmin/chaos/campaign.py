@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -73,7 +75,7 @@ class Options:
     records: int = 120  # pairs of the company
     people: int = 6
     per_second: float = 5.0  # edits, all people together
-    pause: float = 8.0  # seconds between deeds: a killed or stopped worker holds the mapping for half a minute
+    pause: float | None = None  # seconds between deeds; None: see Nemesis.pause
     unanswered: float = 0.5  # chance that a call of ours that writes is not answered
     quiet_seconds: float = QUIET_SECONDS
 
@@ -83,6 +85,7 @@ class Outcome:
     options: Options
     edits: Counter[str] = field(default_factory=Counter)
     deeds: Counter[str] = field(default_factory=Counter)
+    never_played: Sequence[str] = ()  # deeds that this database allows
     reviewed: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     unanswered: int = 0  # writes of ours whose outcome we could not know
@@ -106,6 +109,7 @@ def run(options: Options, say: Callable[[str], None]) -> Outcome:
         _server(options.database) as server,
         _lines() as (port, lines),
         running_demo(server.url if server else "", before, ports=port, lines=True, **environment) as demo,
+        _watched(outcome.problems),
     ):
         try:
             _campaign(options, demo, lines, server, outcome, say)
@@ -122,6 +126,23 @@ def _server(kind: str) -> Iterator[database.PostgreSQL | None]:
         return
     with database.own_postgresql() as server:
         yield server
+
+
+@contextlib.contextmanager
+def _watched(problems: list[str]) -> Iterator[None]:
+    """⚑ What a thread did not foresee is a problem of the run: without its nemesis or people it would prove less."""
+    before = threading.excepthook
+
+    def noted(broken: threading.ExceptHookArgs) -> None:
+        name = broken.thread.name if broken.thread else "A thread"
+        told = "".join(traceback.format_exception(broken.exc_type, broken.exc_value, broken.exc_traceback))
+        problems.append(f"{name} broke off.\n{told}")
+
+    threading.excepthook = noted
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 @contextlib.contextmanager
@@ -150,12 +171,15 @@ def _campaign(
     def told(what: str) -> None:
         say(f"{time.monotonic() - started:6.1f} s  {what}")
 
-    nemesis = Nemesis(demo, lines, server, options.seed, options.pause, REMOTE_TIMEOUT, options.unanswered, told)
+    seconds = options.minutes * 60
+    nemesis = Nemesis(
+        demo, lines, server, options.seed, seconds, options.pause, REMOTE_TIMEOUT, options.unanswered, told
+    )
     parts = (people, reviewers, nemesis)
     for part in parts:
         part.begin()
     try:
-        _sleep(demo, options.minutes * 60)
+        _sleep(demo, seconds, outcome.problems)
     finally:
         people.stop.set()
         nemesis.end()
@@ -163,6 +187,7 @@ def _campaign(
         reviewers.end()
     told("people stop, faults end")
     outcome.edits, outcome.deeds, outcome.reviewed = people.done, nemesis.done, reviewers.done
+    outcome.never_played = nemesis.never_played
     met = [demo.faults_met(system) for system in SYSTEMS]
     outcome.faults = sum((Counter(one["hits"]) for one in met), Counter())
     cut = sum(line.waiting_when_cut + line.held_back for line in lines.values())
@@ -233,10 +258,10 @@ def _known_cases(demo: Demo) -> int:
     return len(demo.salesforce.call(demo.person("salesforce"), "GET", f"query?q={quote(query)}")["records"])
 
 
-def _sleep(demo: Demo, seconds: float) -> None:
-    """Raises Ended if the demo's own process ends meanwhile: its parts may, it may not."""
+def _sleep(demo: Demo, seconds: float, problems: Sequence[str] = ()) -> None:
+    """Or until the first of `problems`. Raises Ended if the demo's own process ends: its parts may, it may not."""
     end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
+    while (left := end - time.monotonic()) > 0 and not problems:
         if demo.process.poll() is not None:
             raise Ended(f"The supervisor ended.\n{demo.output()}")
         time.sleep(min(left, 0.5))

@@ -1,6 +1,7 @@
 """What goes wrong: processes killed and stopped, queues emptied, databases restarted and filled, lines and vendors.
 
-A deck of deeds, each once in an order of chance, then shuffled anew: also a short run meets every one.
+A deck of deeds, each once in an order of chance, then shuffled anew. A short run plays the first deck faster, and what
+missed is tried again: a minute meets every one.
 """
 
 from __future__ import annotations
@@ -31,6 +32,14 @@ ALWAYS = 10**6  # times
 ZOMBIE_SECONDS = (33.0, 45.0)
 HOLDER_SECONDS, CATCH_SECONDS = 3.0, 0.01  # how long, how often to look who runs the mapping
 WORKERS = ("live-1", "live-2", "bulk")
+# Seconds between deeds, on average: a killed or stopped worker holds the mapping for half a minute.
+PAUSE_SECONDS = 8.0
+# The first deck takes at most this share of a run: the rest is for what missed, and for a machine that is busy.
+FIRST_DECK, LEAST_PAUSE_SECONDS = 0.8, 0.5
+TICK_SECONDS = 0.2
+# What a deed wants to hit may be down: it did not happen then, and is tried again, so many times in all.
+DOWN = (OSError, redis.RedisError, requests.RequestException)
+MOST_TRIES = 4
 # Calls that write, and so leave us without knowing what happened if they are not answered.
 WRITES: Mapping[str, Sequence[tuple[str, str]]] = {
     "jira": (
@@ -48,11 +57,13 @@ class Nemesis:
     lines: Mapping[str, Line]  # by system
     server: PostgreSQL | None
     seed: int
-    pause: float  # seconds between deeds, on average
+    seconds: float  # that it will last
+    pause: float | None  # seconds between deeds, on average; None: PAUSE_SECONDS, less where the first deck needs it
     remote_timeout: float  # seconds after which we give up waiting for an answer
     unanswered: float  # chance that any one write is not answered
     say: Callable[[str], None]
     done: Counter[str] = field(default_factory=Counter)
+    played: Counter[str] = field(default_factory=Counter)  # by deed: those that hit
     stop: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -63,6 +74,10 @@ class Nemesis:
         self.thread = threading.Thread(target=self._work, daemon=True)
 
     # ---- the course of things ---------------------------------------------------------------------------------
+
+    @property
+    def never_played(self) -> list[str]:
+        return [name for deed in self._deeds() if not self.played[name := _name(deed)]]
 
     def begin(self) -> None:
         for system in SYSTEMS:
@@ -85,25 +100,45 @@ class Nemesis:
 
     def _work(self) -> None:
         deck: list[Callable[[], str]] = []
+        tries: Counter[str] = Counter()
         due = time.monotonic()
-        while not self.stop.wait(0.2):
-            now = time.monotonic()
-            for entry in [one for one in self.undo if one[0] <= now]:
-                self.undo.remove(entry)
-                entry[1]()
-            if now < due:
+        end = due + self.seconds * FIRST_DECK
+        while not self.stop.wait(TICK_SECONDS):
+            self._undo_what_is_over()
+            if time.monotonic() < due:
                 continue
             if not deck:
                 deck = self._deeds()
                 self.dice.shuffle(deck)
+                tries.clear()
             deed = deck.pop()
+            name = _name(deed)
+            tries[name] += 1
             try:
                 told = deed()
-            except (OSError, redis.RedisError, requests.RequestException) as error:  # what it wanted to hit was down
-                told = f"{deed.__name__.strip('_')}: {error}"
+                self.played[name] += 1
+            except DOWN as error:
+                told = f"{name}: {error}"
                 self.done["missed"] += 1
+                if tries[name] < MOST_TRIES:
+                    deck.insert(0, deed)
             self.say(told)
-            due = now + self.pause * self.dice.uniform(0.5, 1.5)
+            now = time.monotonic()
+            due = now + self._pause(len(deck), end - now) * self.dice.uniform(0.5, 1.5)
+
+    def _pause(self, left: int, seconds: float) -> float:
+        """Seconds until the next deed, on average; so many of the deck are left, and so many seconds for them."""
+        if self.pause is not None:
+            return self.pause
+        if not self.never_played:
+            return PAUSE_SECONDS
+        return min(PAUSE_SECONDS, max(seconds / (left + 1), LEAST_PAUSE_SECONDS))
+
+    def _undo_what_is_over(self) -> None:
+        for entry in [one for one in self.undo if one[0] <= time.monotonic()]:
+            with contextlib.suppress(*DOWN):  # then it is tried again in a moment
+                entry[1]()
+                self.undo.remove(entry)
 
     def _deeds(self) -> list[Callable[[], str]]:
         deeds = [
@@ -147,14 +182,10 @@ class Nemesis:
         return self.dice.choice(live) if live else 0
 
     def _signal(self, pid: int, number: int, count: str, what: str) -> str:
+        """Raises ProcessLookupError where there is no such process, or no more."""
         if not pid:
-            self.done["missed"] += 1
-            return f"{what}: not there"
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            self.done["missed"] += 1
-            return f"{what}: gone already"
+            raise ProcessLookupError(f"{what}: not there")
+        os.kill(pid, number)
         self.done[count] += 1
         return what
 
@@ -184,9 +215,8 @@ class Nemesis:
     def _stand_still(self, seconds: float, count: str) -> str:
         pid = self._holder()
         told = self._signal(pid, signal.SIGSTOP, count, f"stop the worker that runs the mapping for {seconds:.0f} s")
-        if pid:
-            self.stopped.add(pid)
-            self._later(seconds, lambda: self._go_on(pid))
+        self.stopped.add(pid)
+        self._later(seconds, lambda: self._go_on(pid))
         return told
 
     def _go_on(self, pid: int) -> None:
@@ -328,3 +358,7 @@ class Nemesis:
         self._storm("twice", 10.0, [twice, late], "jira")
         self.done["deliveries doubled for a while"] += 1
         return "most webhooks come twice or late for 10 s"
+
+
+def _name(deed: Callable[[], str]) -> str:
+    return deed.__name__.strip("_").replace("_", " ")

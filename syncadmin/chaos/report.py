@@ -24,6 +24,7 @@ def report(outcome: Outcome) -> str:
         f"flushes                   {deeds['flushes']}",
         f"restarts                  {deeds['restarts']}",
         f"other deeds               {_listed(Counter({k: v for k, v in deeds.items() if k not in COUNTED}))}",
+        f"deeds never played        {', '.join(outcome.never_played) or 'none'}",
         f"writes without an answer  {outcome.unanswered}",
         f"faults met                {_listed(faults)}",
         f"settled by a reviewer     {_listed(outcome.reviewed)}",

@@ -8,7 +8,6 @@ from syncadmin.chaos.report import report
 
 # A small company, so that its first run is soon over and its edits often meet the same records.
 RECORDS, PEOPLE, PER_SECOND = 30, 3, 3.0
-PAUSE = 2.5  # between deeds: the whole deck within the minute
 # Nothing waits longer than a minute after the failures of one minute; the rest is for a busy machine.
 QUIET_SECONDS = 480.0
 
@@ -21,7 +20,6 @@ def test_a_minute_of_chaos_loses_invents_doubles_and_brings_back_nothing() -> No
         records=RECORDS,
         people=PEOPLE,
         per_second=PER_SECOND,
-        pause=PAUSE,
         quiet_seconds=QUIET_SECONDS,
     )
     told: list[str] = []
@@ -30,4 +28,5 @@ def test_a_minute_of_chaos_loses_invents_doubles_and_brings_back_nothing() -> No
     assert outcome.good, f"{story}\n{outcome.output[-20000:]}"
     assert outcome.edits.total() > 0, story
     assert outcome.ours > 0, story
-    assert outcome.deeds.total() > outcome.deeds["missed"], story
+    assert not outcome.never_played, story
+    assert outcome.unanswered > 0, story
