@@ -56,6 +56,25 @@ BUGS = [
         ),
     ),
     Bug(
+        "gone-from-every-record-unsaid",
+        "a described field that no record has any more waits for ever, and nobody is told",
+        "sync/schema_watch.py",
+        "            hidden = connector.hidden_everywhere(object_type, doubtful, scope)\n",
+        "            hidden = ()\n",
+        (
+            "sync/tests/test_engine_rest.py::"
+            "test_a_described_field_that_no_record_has_any_more_stands_still_with_an_entry_that_closes_by_itself",
+        ),
+    ),
+    Bug(
+        "lacked-by-one-counts-for-all",
+        "a described field stands still for all records because one of them lacks it",
+        "connections/connectors/rest_objects.py",
+        "        return set(frozenset.intersection(*told)) if told else set()\n",
+        "        return set(fields)\n",
+        ("sync/tests/test_engine_rest.py::test_a_field_that_one_record_alone_lacks_is_no_change_of_its_system",),
+    ),
+    Bug(
         "look-of-another-mapping-not-judged",
         "a changed field that another mapping looked into is merged here as if it were the old one",
         "sync/schema_watch.py",

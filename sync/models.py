@@ -106,7 +106,8 @@ class SchemaLook(models.Model):
     fields = models.JSONField(default=list, blank=True)  # connectors.base.Field as dicts
     digest = models.CharField(max_length=64, blank=True)  # of `fields`; "" before the first answer
     # Fields that no record of a read showed, or showed in another form, and what came of looking into it: {path:
-    # "unshown", "hidden" where the records name it as such, "strange" for another form; "listed …" if it is listed}
+    # "unshown", "hidden" where the records name it as such, "strange" for another form; "listed …" if it is listed, and
+    # some record shows it}
     odd = models.JSONField(default=dict, blank=True)
 
     class Meta:

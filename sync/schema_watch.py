@@ -275,8 +275,15 @@ def take_look(
         look.refresh_from_db()
         return False
     found: Sequence[Field] = ()
+    hidden: Collection[str] = ()
     try:
-        found = connector.described(object_type, scope)
+        listed = connector.described(object_type, scope)
+        # ⚑ Where the list is not the system's own word, what no record has is as good as not listed: it would wait for
+        # ever, and somebody must know. What one record lacks and others have is not.
+        named = {path for path, how in {**look.odd, **odd}.items() if how == "hidden"}
+        if doubtful := named & {one.path for one in listed}:
+            hidden = connector.hidden_everywhere(object_type, doubtful, scope)
+        found = listed
     except ConnectorError as error:
         log.warning("%s cannot be listed: %s", look, error)
         if strict:
@@ -290,7 +297,7 @@ def take_look(
         return False
     look.fields = [asdict(one) for one in found]
     look.digest = hashlib.sha256(json.dumps(look.fields, sort_keys=True).encode()).hexdigest()
-    there = {one.path for one in found}
+    there = {one.path for one in found} - set(hidden)
     gone = {path: how.removeprefix(LISTED) for path, how in look.odd.items() if path not in there}
     look.odd = {**gone, **{path: LISTED + how if path in there else how for path, how in odd.items()}}
     look.looked_at, look.due_at = now, now + timedelta(seconds=LOOK_SECONDS)
@@ -320,8 +327,12 @@ def judge(session: Session, looks: Mapping[str, SchemaLook]) -> bool:
     [(judged,)] = select("SELECT schema_judged FROM sync_mappingstate WHERE mapping_id = %s", session.mapping.pk)
     if judged == mark:
         return False
-    lists_now = {side: fields_of(look) for side, look in looks.items() if look.digest}
     unreadable = {side: _hidden(look) for side, look in looks.items()}
+    lists_now = {
+        side: [one for one in fields_of(look) if one.path not in unreadable[side]]
+        for side, look in looks.items()
+        if look.digest
+    }
     same_version = judged.partition("|")[0] == str(session.version.pk)
     kept = [
         one
@@ -335,7 +346,7 @@ def judge(session: Session, looks: Mapping[str, SchemaLook]) -> bool:
 
 
 def _hidden(look: SchemaLook) -> list[str]:
-    """Paths that are not listed, and that records name as hidden from us."""
+    """Paths that records name as hidden from us and that are not listed, or are hidden everywhere."""
     return sorted(path for path, how in look.odd.items() if how == "hidden")
 
 

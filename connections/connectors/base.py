@@ -28,7 +28,7 @@ reference      external id of the other record, str
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
@@ -476,6 +476,11 @@ class Connector:
         be known without a certain record counts as readable and writable.
         """
         return self.fields(object_type, scope)
+
+    def hidden_everywhere(self, object_type: str, paths: Collection[str], scope: Values) -> Collection[str]:
+        """Those of `paths` that none of some records, read now, shows. Asked about fields that `described` lists and a
+        read did not show, where that list is not the system's own word: what one record lacks, others may have."""
+        return ()
 
     def changed_since(
         self, object_type: str, watermark: str | None, fields: Sequence[str], scope: Values

@@ -6,7 +6,7 @@ hold it. What a connection can do follows from its definition. `scope`: {name of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -120,15 +120,21 @@ class Rest(Connector):
         ]
 
     def fields(self, object_type: str, scope: Values) -> Sequence[Field]:
-        """Without those that the first page of the list shows to be hidden from our account."""
+        """Without those that none of some records shows: they are hidden from our account."""
         objects = self._of(object_type)
         self.lookups.forget()
-        hidden = objects.hidden(scope)
+        hidden = objects.hidden(scope, [field.name for field in objects.type.fields])
         return [field for field in objects.fields() if field.path not in hidden]
 
     def described(self, object_type: str, scope: Values) -> Sequence[Field]:
         self.lookups.forget()
         return self._of(object_type).fields()
+
+    def hidden_everywhere(self, object_type: str, paths: Collection[str], scope: Values) -> Collection[str]:
+        objects = self._of(object_type)
+        # What only new records are given may be no part of what is read.
+        read = [field.name for field in objects.type.fields if field.writable or not field.creatable]
+        return objects.hidden(scope, [path for path in paths if path in read])
 
     def people(self, query: str) -> Sequence[tuple[str, str]]:
         return self.lookups.search(query)

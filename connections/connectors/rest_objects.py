@@ -15,7 +15,10 @@ from connections.connectors.rest_definition import FieldDefinition, ObjectType
 from connections.connectors.rest_list import Lister
 from connections.connectors.rest_lookups import Lookups
 from connections.connectors.rest_paths import fill_all, is_id, look
-from connections.connectors.rest_records import Reader, lets_in, not_understood
+from connections.connectors.rest_records import NO_VERSION, Reader, lets_in, not_understood
+
+# Where a list gives less than a direct read, so many records are read to see which fields there are: each is a call.
+READ_FOR_THEIR_FIELDS = 5
 
 
 class OddAnswer(Retry):
@@ -227,15 +230,19 @@ class Objects:
     def fields(self) -> Sequence[Field]:
         return [self._shown(field) for field in self.type.fields]
 
-    def hidden(self, scope: Values) -> set[str]:
-        """Fields that no record of the list's first page has at all: our account may not see them, or their place is
-        described wrongly. None where that would need a filter which is not set."""
+    def hidden(self, scope: Values, fields: Sequence[str]) -> set[str]:
+        """Those of the fields that no record of the list's first page has at all: our account may not see them, or
+        their place is described wrongly. None where that would need a filter which is not set."""
         missing = [limit for limit in self.type.scope if limit.required and scope.get(limit.name) in (None, "")]
-        if self.type.parent or not self.type.list or missing:
+        if self.type.parent or not self.type.list or missing or not fields:
             return set()
-        chunk = next(self.lister.pages([field.name for field in self.type.fields], self.limited(scope)))
-        present = [record.unreadable for record in chunk.records if not record.deleted]
-        return set(frozenset.intersection(*present)) if present else set()
+        records = next(self.lister.pages(fields, self.limited(scope))).records
+        if not self.type.list.complete:
+            size = self.type.read_many.size if self.type.read_many else READ_FOR_THEIR_FIELDS
+            ids = [record.external_id for record in records if not record.deleted]
+            records = list(self.read(ids[:size], fields).values())
+        told = [record.unreadable for record in records if not record.deleted and record.version != NO_VERSION]
+        return set(frozenset.intersection(*told)) if told else set()
 
     def _shown(self, field: FieldDefinition) -> Field:
         options = self.lookups.options(field) if field.kind in ("option", "set") else ()

@@ -302,6 +302,31 @@ def test_hubspot_contacts_are_searched_read_and_written_as_the_vendor_describes(
     check_requests("hubspot_contacts", connector)
 
 
+def test_hubspot_s_fields_are_told_from_contacts_and_not_from_a_search_that_names_them_only():
+    found = {"id": "5", "updatedAt": SINCE, "properties": {"lastmodifieddate": SINCE, "hs_object_id": "5"}}
+    whole = {**found, "properties": {"email": "a@example.com", "firstname": None, "company": "Acme"}}
+    connector = opened(
+        "hubspot_contacts",
+        ("GET", "/owners", Said({"results": []})),
+        ("POST", "/search$", Said({"results": [found]})),
+        ("POST", "/batch/read$", Said({"results": [whole]})),
+    )
+    assert {field.path for field in connector.fields("contact", {})} == {"email", "firstname", "company"}
+    assert set(connector.hidden_everywhere("contact", ["email", "lastname"], {})) == {"lastname"}
+
+
+def test_what_only_new_freshdesk_tickets_are_given_is_not_missed_in_the_others():
+    connector = opened("freshdesk", ("GET", "/tickets$", Said([TICKET])), ("GET", "/tickets/1$", Said(TICKET)))
+    assert set(connector.hidden_everywhere("ticket", ["subject", "email", "tags"], {})) == {"tags"}
+
+
+def test_records_that_are_not_understood_say_nothing_of_their_fields():
+    connector = opened(
+        "freshdesk", ("GET", "/tickets$", Said([TICKET])), ("GET", "/tickets/1$", Said({**TICKET, "id": 2}))
+    )
+    assert not connector.hidden_everywhere("ticket", ["subject"], {})
+
+
 MERGED = {"id": "900", "updatedAt": SINCE, "createdAt": SINCE, "archived": False, "properties": {"firstname": "Ana"}}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,13 +17,15 @@ from connections.sandbox.base import Request, Response
 from connections.sandbox.rest_habits import Habits
 from connections.tests.rest_documents import things_document
 from connections.tests.rest_world import SECRETS, SETTINGS, RestWorld, rest_world
+from mappings.compiled import compile_document
 from mappings.models import Mapping
 from sync import engine, jobs
 from sync.merge import OTHER
-from sync.models import ChangedRecord, Conflict, Cursor, Link, MappingState, Operation
+from sync.models import ChangedRecord, Conflict, Cursor, Link, MappingState, Operation, SchemaLook
 from sync.simulation.setting import build_mapping, publish, rule, side
 from sync.tests.call_cases import System, assert_at_most, at_full_speed, costs, moving_on
 from sync.tests.conftest import Pair
+from sync.views._why import known_of, why
 
 HELPFUL = Habits(deleted="tombstone", idempotent=True)
 BARE = Habits(
@@ -169,6 +171,75 @@ def test_a_merged_record_stops_no_other_and_its_pair_goes_on_where_the_descripti
         followed = (master, "edited") if described else (merged, "b")
         assert (links[0].right_id, two.value(two.right, master, "body")) == followed
         assert links[0].state == "active", "a record that is answered oddly is not gone"
+
+
+def lacking(world: RestWorld, monkeypatch: pytest.MonkeyPatch, *ids: str) -> None:
+    """From now on these things have no body at all; without ids, no thing has."""
+    shown = world.things.shown
+
+    def less(thing: Any) -> dict[str, Any]:
+        found = shown(thing)
+        if not ids or str(thing["id"]) in ids:
+            found.pop("body", None)
+        return found
+
+    monkeypatch.setattr(world.things, "shown", less)
+
+
+@pytest.fixture
+def parts(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Two]:
+    """The other system takes what changed alone: a whole record would be sent without what it does not show."""
+    with between(monkeypatch, replace(BARE, write="PATCH")) as made:
+        yield made
+
+
+def drifting(two: Two) -> tuple[str, str]:
+    """Ten pairs that agree, and the ids of one of them whose left body was edited while the right one is not shown."""
+    lefts = [two.add(two.left, title=f"Thing {number}", body="b") for number in range(10)]
+    two.settle()
+    SchemaLook.objects.update(odd={}, looked_at=timezone.now() - timedelta(hours=1))
+    return lefts[0], str(Link.objects.get(left_id=lefts[0]).right_id)
+
+
+def test_a_described_field_that_no_record_has_any_more_stands_still_with_an_entry_that_closes_by_itself(
+    parts: Two, monkeypatch: pytest.MonkeyPatch
+):
+    two = parts
+    left, right = drifting(two)
+    with monkeypatch.context() as patch:
+        lacking(two.right, patch)
+        two.left.things.update(left, {"body": "edited", "amount": 5}, "7")
+        for _ in range(3):
+            two.run()
+        entry = Conflict.objects.get()
+        assert (entry.kind, entry.code, entry.params["field"]) == ("schema", "field_hidden", "Body")
+        assert two.value(two.right, right, "amount") == 5, "the other fields flow"
+        SchemaLook.objects.update(due_at=timezone.now())
+        two.run()
+        assert Conflict.objects.get().state == "open", "it stays as long as no record has it"
+    SchemaLook.objects.update(due_at=timezone.now())
+    for _ in range(4):
+        two.run()
+    assert Conflict.objects.get().state == "closed"
+    assert two.value(two.right, right, "body") == "edited"
+
+
+def test_a_field_that_one_record_alone_lacks_is_no_change_of_its_system(two: Two, monkeypatch: pytest.MonkeyPatch):
+    left, right = drifting(two)
+    with monkeypatch.context() as patch:
+        lacking(two.right, patch, right)
+        two.left.things.update(left, {"body": "edited"}, "7")
+        for _ in range(3):
+            two.run()
+        assert not Conflict.objects.exists()
+        compiled = compile_document(two.mapping.published.document)
+        link = Link.objects.get(left_id=left)
+        answer = why(link, known_of(link), {"left": "Left", "right": "Right"}, compiled)
+        assert answer.head == "Body cannot be read in Right at the moment"
+    ChangedRecord.objects.update(not_before=timezone.now())
+    for _ in range(3):
+        two.run()
+    assert two.value(two.right, right, "body") == "edited", "the edit waited"
 
 
 def test_when_nothing_happens_a_poll_costs_one_call_on_each_side(two: Two):

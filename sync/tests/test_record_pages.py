@@ -315,6 +315,23 @@ class Answer(RecordCase):
         ChangedRecord.objects.create(mapping=self.pair.mapping, side="left", external_id=self.left)
         self.assertEqual(self.answer(), "A change is on its way")
 
+    def test_a_field_that_the_last_read_did_not_show_is_named_while_its_edit_waits(self) -> None:
+        Link.objects.update(pending_edits={"right": {"body": {"unread_since": 1.0}}})
+        waits = ChangedRecord.objects.create(
+            mapping=self.pair.mapping,
+            side="left",
+            external_id=self.left,
+            not_before=timezone.now() + timedelta(minutes=15),
+        )
+        self.assertEqual(self.answer(), "Body cannot be read in Right at the moment")
+        self.assertIn("What was edited waits and nothing is emptied", self.html(self.at))
+        Link.objects.update(pending_edits={"right": {rule: {"unread_since": 1.0} for rule in ("title", "body")}})
+        self.assertEqual(self.answer(), "2 fields cannot be read in Right at the moment")
+        ChangedRecord.objects.filter(pk=waits.pk).update(not_before=timezone.now())
+        self.assertEqual(self.answer(), "A change is on its way", "it is looked at now")
+        ChangedRecord.objects.all().delete()
+        self.assertNotIn("cannot be read", self.html(self.at))
+
     def test_a_write_that_gave_up_or_was_not_answered_is_told(self) -> None:
         values = {"mapping": self.pair.mapping, "version": self.pair.mapping.published, "link": self.link}
         one = Operation.objects.create(

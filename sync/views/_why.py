@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from django.db.models import Q
 from django.urls import reverse
+from django.utils import timezone
 
 from connections.connectors import connector_class
 from mappings.compiled import CompiledMapping, CompiledRule
@@ -69,7 +70,7 @@ def why(link: Link, known: Known, names: Mapping[str, str], compiled: CompiledMa
         or _of_the_record(link, known, names)
         or _of_the_twin(link, known, names)
         or _of_a_field(link.mapping, known)
-        or _on_its_way(link.mapping, known)
+        or _on_its_way(link, known, names, rules)
         or _apart(link, rules)
         or _agree(link, len(rules), as_of_its_run(link.mapping, known.state))
     )
@@ -225,13 +226,34 @@ def _unanswered(known: Known) -> Why | None:
     return Why("warn", "The last write was not answered", "It is looked up before anything is sent again.")
 
 
-def _on_its_way(mapping: SyncMapping, known: Known) -> Why | None:
+def _on_its_way(link: Link, known: Known, names: Mapping[str, str], rules: Sequence[CompiledRule]) -> Why | None:
     last = known.operation
     if unanswered := _unanswered(known):
         return unanswered
-    if known.instruction or known.hints or (last is not None and last.state in Operation.OPEN):
+    moving = known.instruction or (last is not None and last.state in Operation.OPEN)
+    if moving or known.hints:
         on_its_way = Why("info", "A change is on its way", "It was noticed and is looked at next.")
-        return for_its_run(mapping, known.state) or on_its_way
+        unread = None if moving else _unread(link, known, names, rules)
+        return for_its_run(link.mapping, known.state) or unread or on_its_way
+    return None
+
+
+def _unread(link: Link, known: Known, names: Mapping[str, str], rules: Sequence[CompiledRule]) -> Why | None:
+    """Whatever waits was looked at, and waits because the last read of a record did not show a field."""
+    now = timezone.now()
+    if any(hint.not_before <= now for hint in known.hints):
+        return None
+    for side in SIDES:
+        noted = link.pending_edits.get(side, {})
+        unread = [rule.label for rule in rules if "unread_since" in noted.get(rule.id, {})]
+        if unread:
+            what = unread[0] if len(unread) == 1 else f"{len(unread)} fields"
+            return Why(
+                "warn",
+                f"{what} cannot be read in {names[side]} at the moment",
+                "This record does not show it to our account. What was edited waits and nothing is emptied; all other "
+                "fields flow. It is looked at again every 15 minutes.",
+            )
     return None
 
 
