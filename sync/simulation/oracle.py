@@ -279,9 +279,9 @@ def nobody_answered_for_a_person(case: Case, verdict: Verdict) -> None:
             continue
         # A question ends by whatever somebody asked for about its field.
         fitting = BY_REQUEST if entry.action == "resolve" else {code}
-        places = {(record, entry.field) for record in entry.label.split(" = ")}
+        records = entry.label.split(" = ")
         if not any(
-            at <= entry.at_line and what in fitting and (record, path) in places
+            at <= entry.at_line and what in fitting and record in records and entry.field in ("", path)
             for at, what, record, path in case.evidence.asked
         ):
             verdict.findings.append(f"nobody asked: {entry.action} {code} of {entry.field} of {entry.label}")

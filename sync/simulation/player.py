@@ -6,7 +6,7 @@ import hashlib
 import logging
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,8 +20,7 @@ from django.db import connection as database
 from connections.connectors.base import Hint, NeedsAuthorization, NotAllowed, RateLimited, Refused, Retry, Uncertain
 from connections.connectors.memory import US, LogLine, World
 from connections.models import Connection
-from mappings.models import Mapping as SyncMapping
-from mappings.models import MappingVersion
+from mappings.models import Mapping, MappingVersion
 from sync import approval, engine, failures, instructions, jobs, retrying
 from sync.models import AuditEntry, ChangedRecord, Conflict, Link, MappingState, Operation
 from sync.simulation import setting
@@ -146,26 +145,25 @@ class Player:
             self._build()
             for step in self.script.steps:
                 self._do(step)
-            spared, short = self._make_up()
+            spared = self._make_up()
             self._finish_what_is_armed()
+            short = self._missing() if self.script.spare else ""  # from a part of a history nothing is wanted
             loop = self._calm_down()
         return Played(self._evidence(), self.trace, self.mix, loop, short, spared)
 
-    def _make_up(self) -> tuple[int, str]:
-        """Go on until each history has met what it must. Returns the number of spare steps it took, and what is missing
-        after all of them; a script without spare steps is a part of one, from which nothing is wanted."""
+    def _make_up(self) -> int:
+        """Go on until each history has met what it must. Returns the number of spare steps it took."""
+        for number, step in enumerate(self.script.spare):
+            if not self._missing():
+                return number
+            self._do(step)
+        return len(self.script.spare)
+
+    def _missing(self) -> str:
+        """What the histories met less of than they must."""
         crowd = self.script.crowd
         must = {"edits inside": EDITS * crowd, "asked": crowd, "crashes": CRASHES}
         must["faults met"] = FAULTS * faults_of(crowd)
-        number = 0
-        for step in self.script.spare:
-            if not self._missing(must):
-                break
-            number += 1
-            self._do(step)
-        return number, self._missing(must) if self.script.spare else ""
-
-    def _missing(self, must: Mapping[str, int]) -> str:
         missing = [f"{self.mix[kind]} {kind} of {times}" for kind, times in must.items() if self.mix[kind] < times]
         return f"too little happened: {', '.join(missing)}" if missing else ""
 
@@ -341,7 +339,7 @@ class Player:
             self._engine_run(self.running, poll=True)
 
     def _do_change(self, step: Step) -> None:
-        mapping = SyncMapping.objects.get(pk=self.mappings[step.args["mapping"]])
+        mapping = Mapping.objects.get(pk=self.mappings[step.args["mapping"]])
         assert mapping.published is not None
         document = mapping.published.document
         path, what, kind = step.args["field"], step.args["what"], step.args["policy"]
@@ -360,7 +358,7 @@ class Player:
         setting.publish(mapping, rules=[*rules, changed])
 
     def _do_pause(self, step: Step) -> None:
-        SyncMapping.objects.filter(pk=self.mappings[step.args["mapping"]]).update(state=SyncMapping.State.PAUSED)
+        Mapping.objects.filter(pk=self.mappings[step.args["mapping"]]).update(state=Mapping.State.PAUSED)
         self.paused_runs = PAUSED_RUNS
 
     def _do_instruct(self, step: Step) -> None:
@@ -446,7 +444,7 @@ class Player:
         self.kills.append(step.args["when"])
 
     def _resume(self) -> None:
-        SyncMapping.objects.filter(state=SyncMapping.State.PAUSED).update(state=SyncMapping.State.ACTIVE)
+        Mapping.objects.filter(state=Mapping.State.PAUSED).update(state=Mapping.State.ACTIVE)
         signed_out = Connection.objects.filter(state=Connection.State.SIGN_IN)
         signed_out.update(state=Connection.State.OK, state_reason="", state_since=self.clock.now())
 
@@ -486,7 +484,7 @@ class Player:
     def _release(self, mapping: int) -> None:
         """What a brake stopped is meant: somebody releases it."""
         if MappingState.objects.filter(mapping=mapping, halt=MappingState.Halt.BRAKE).exists():
-            approval.release(SyncMapping.objects.get(pk=mapping), RELEASED, "so many are meant", PERSON)
+            approval.release(Mapping.objects.get(pk=mapping), RELEASED, "so many are meant", PERSON)
             self.mix["released"] += 1
 
     # Inside a run. -----------------------------------------------------------------------------------------------
@@ -599,7 +597,7 @@ class Player:
         self._show_all()
         self._resume()
         for pk in self.mappings:
-            mapping = SyncMapping.objects.get(pk=pk)
+            mapping = Mapping.objects.get(pk=pk)
             assert mapping.published is not None
             present = {one["id"] for one in mapping.published.document["rules"]}
             missing = [one for one in self._rules() if one["id"] not in present]
