@@ -1402,6 +1402,14 @@ BUGS = [
         ("sync/tests/test_engine_setbacks.py::test_a_write_whose_record_is_hidden_waits_for_it_an_hour_at_most",),
     ),
     Bug(
+        "whole-record-without-what-is-hidden",
+        "a write of a whole record empties the fields that our account is not shown",
+        "connections/connectors/rest_writes.py",
+        "    if whole and (hidden := _hidden(objects, raw, values)):\n",
+        "    if whole and (hidden := []):\n",
+        ("connections/tests/test_connector_rest.py",),
+    ),
+    Bug(
         "made-and-told-as-undone",
         "a create that was answered is told as not done where the people of its record cannot be asked for",
         "connections/connectors/rest_writes.py",

@@ -24,6 +24,7 @@ from connections.connectors.base import (
 )
 from connections.connectors.http import Answer
 from connections.connectors.last_reads import LastRead
+from connections.connectors.rest_absent import lacks
 from connections.connectors.rest_definition import FieldDefinition
 from connections.connectors.rest_document import placeholders
 from connections.connectors.rest_objects import Objects, Raw
@@ -194,7 +195,23 @@ def _before(
         raise VersionMismatch(
             f"{objects.client.definition.name} has a newer version of the record. Nothing was written."
         )
+    if whole and (hidden := _hidden(objects, raw, values)):
+        raise NotAllowed(
+            f"{objects.client.definition.name} takes only whole records, and does not show {' and '.join(hidden)} of "
+            "this one: what is not sent would be emptied. Nothing was written. Let our account see these fields, or "
+            "take them out of the description of the API if records need not have them."
+        )
     return raw
+
+
+def _hidden(objects: Objects, raw: Raw, values: Values) -> list[str]:
+    """What others may have written into the record and we cannot send back."""
+    return [
+        field.label or field.name
+        for field in objects.type.fields
+        if field.writable and field.absent == "hidden" and field.name not in values
+        if lacks(field.read or field.name, raw.raw)
+    ]
 
 
 def _send_update(

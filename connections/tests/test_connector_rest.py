@@ -657,6 +657,18 @@ def test_promises_that_people_should_know_of_are_told_by_the_check():
     assert "sends the whole record" in notes and "reads all of it" in notes
 
 
+def test_a_whole_record_of_which_a_field_is_hidden_is_not_written():
+    wired = Wired(Habits(write="PUT"))
+    id = wired.add(body="Theirs")
+    wired.things.hidden.add("body")
+    with pytest.raises(NotAllowed, match=r"does not show Body of this one.* Nothing was written"):
+        wired.connector.update("thing", id, {"title": "Ours"}, None, ["title"])
+    assert wired.things.present(id)["title"] == "Thing" and wired.things.present(id)["body"] == "Theirs"
+    wired.things.hidden.clear()
+    wired.connector.update("thing", id, {"title": "Ours"}, None, ["title"])
+    assert wired.things.present(id)["title"] == "Ours" and wired.things.present(id)["body"] == "Theirs"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
