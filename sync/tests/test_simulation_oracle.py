@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from connections.connectors.memory import US, LogLine
-from sync.simulation import oracle
+from sync.simulation import oracle, oracle_log, oracle_values
 from sync.simulation.clock import START
 from sync.simulation.evidence import Entry, Evidence
 from sync.simulation.remote import SimulatedWorld
@@ -286,27 +286,27 @@ def the_older_edit_that_won(scene: Scene) -> str:
 
 
 SCENES: tuple[tuple[Callable[..., None], Callable[[Scene], str]], ...] = (
-    (oracle.nothing_is_lost, an_edit_written_over),
-    (oracle.sets_are_merged, a_label_left_where_it_was_not_taken_off),
-    (oracle.both_sides_agree_or_say_why, two_values_without_a_word),
-    (oracle.both_sides_agree_or_say_why, a_one_way_value_that_did_not_cross),
-    (oracle.both_sides_agree_or_say_why, an_edit_after_what_was_let_differ),
-    (oracle.every_record_has_its_twin, a_new_record_that_was_not_copied),
-    (oracle.only_what_was_named_decides, a_policy_that_nobody_named),
-    (oracle.nobody_answered_for_a_person, an_answer_that_nobody_gave),
-    (oracle.nothing_is_there_twice, a_second_record_of_one_thing),
-    (oracle.nothing_comes_back_to_life, a_deleted_record_made_again),
-    (oracle.nothing_flips_back_and_forth, a_value_of_ours_that_goes_and_comes),
-    (oracle.nothing_is_invented, a_value_nobody_wrote),
-    (oracle.nothing_is_invented, a_label_of_another_thing),
-    (oracle.nothing_is_invented, a_value_of_another_field),
-    (oracle.nothing_is_invented, what_was_typed_for_another_thing),
-    (oracle.what_only_reads_is_never_written, a_write_against_the_direction),
-    (oracle.every_write_is_audited, a_write_that_no_log_tells),
-    (oracle.every_write_is_audited, a_write_told_of_another_thing),
-    (oracle.nobody_is_asked_needlessly, a_question_though_one_side_alone_was_edited),
-    (oracle.no_question_comes_back_unchanged, the_same_question_again),
-    (oracle.the_newer_edit_wins, the_older_edit_that_won),
+    (oracle_values.nothing_is_lost, an_edit_written_over),
+    (oracle_values.sets_are_merged, a_label_left_where_it_was_not_taken_off),
+    (oracle_values.both_sides_agree_or_say_why, two_values_without_a_word),
+    (oracle_values.both_sides_agree_or_say_why, a_one_way_value_that_did_not_cross),
+    (oracle_values.both_sides_agree_or_say_why, an_edit_after_what_was_let_differ),
+    (oracle_values.every_record_has_its_twin, a_new_record_that_was_not_copied),
+    (oracle_log.only_what_was_named_decides, a_policy_that_nobody_named),
+    (oracle_log.nobody_answered_for_a_person, an_answer_that_nobody_gave),
+    (oracle_values.nothing_is_there_twice, a_second_record_of_one_thing),
+    (oracle_values.nothing_comes_back_to_life, a_deleted_record_made_again),
+    (oracle_values.nothing_flips_back_and_forth, a_value_of_ours_that_goes_and_comes),
+    (oracle_values.nothing_is_invented, a_value_nobody_wrote),
+    (oracle_values.nothing_is_invented, a_label_of_another_thing),
+    (oracle_values.nothing_is_invented, a_value_of_another_field),
+    (oracle_values.nothing_is_invented, what_was_typed_for_another_thing),
+    (oracle_values.what_only_reads_is_never_written, a_write_against_the_direction),
+    (oracle_log.every_write_is_audited, a_write_that_no_log_tells),
+    (oracle_log.every_write_is_audited, a_write_told_of_another_thing),
+    (oracle_log.nobody_is_asked_needlessly, a_question_though_one_side_alone_was_edited),
+    (oracle_log.no_question_comes_back_unchanged, the_same_question_again),
+    (oracle_log.the_newer_edit_wins, the_older_edit_that_won),
 )
 
 
