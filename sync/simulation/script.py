@@ -28,8 +28,9 @@ LONGEST_RUN = 9  # remote calls into a run at which something may happen; most r
 LONGEST_KILL = 80  # statements into a run at which a worker may die
 LONGEST_REQUEST = 12  # statements into what a person asks, or a bell says, at which the process may die
 KILLED_REQUESTS = 0.1  # share of requests that meet that
-# Turns kept ready for histories that met less than they must: edits left over by short runs, answers to no question.
-SPARE_TURNS = 60
+# Turns kept ready for histories that met less than they must: edits left over by short runs, answers to no question. Of
+# 60 one world in 250 had too few, since something in it had failed for long.
+SPARE_TURNS = 150
 EARLY = 4  # remote calls into a spare run at which edits happen: nearly every run makes so many
 
 TEXT_POLICIES = ("review", "review", "left", "right", "newest")
