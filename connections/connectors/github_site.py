@@ -286,7 +286,7 @@ class Site:
                 "read or written. Make a new connection for it, or correct the name in this one."
             )
         if name not in ids:
-            self.context.state.put("repositories", {**ids, name: id})
+            self.context.state.change("repositories", lambda kept: {name: id, **(kept or {})})
 
     # Who ---------------------------------------------------------------------------------------------------------
 

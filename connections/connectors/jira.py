@@ -426,7 +426,7 @@ class Jira(Connector):
                 "registered. An administrator of Jira can do it by hand."
             ) from error
         id = str(made.get("self", "")).rpartition("/")[2]
-        self.context.state.put("webhooks", [*self._registered(), id])
+        self.context.state.change("webhooks", lambda kept: [*(kept or []), id])
 
     def unsubscribe(self) -> None:
         for id in self._registered():

@@ -224,9 +224,9 @@ class Instance:
 
     def note_hidden(self, table: str, columns: Sequence[str]) -> None:
         """Columns that were found to be hidden from our account: they are never taken for empty."""
-        found = self.context.state.get("hidden", {})
-        if found.get(table, []) != list(columns):
-            self.context.state.put("hidden", {**found, table: list(columns)})
+        if self.context.state.get("hidden", {}).get(table, []) != list(columns):
+            # ⚑ Beside those of tables that another worker notes at this moment.
+            self.context.state.change("hidden", lambda kept: {**(kept or {}), table: list(columns)})
         known = remembered(self, "shapes", DESCRIBE_SECONDS)
         known[table] = replace(self.shape(table), hidden=frozenset(columns))
 

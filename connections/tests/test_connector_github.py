@@ -190,6 +190,13 @@ def test_another_repository_under_the_old_name_stops_everything(w):
     assert "another repository" in caught.value.message
 
 
+def test_a_repository_that_another_worker_meets_meanwhile_stays_known(w, monkeypatch):
+    w.state.put("repositories", {"acme/other": 7})
+    monkeypatch.setattr(w.state, "get", lambda key, default=None: default)  # as it was a moment before
+    read(w, w.issue())
+    assert set(w.state.kept["repositories"]) == {"acme/other", REPOSITORY}
+
+
 def test_a_renamed_repository_is_followed_and_its_issues_stay(w):
     id = w.issue()
     w.records.rename(REPOSITORY, "acme/application")

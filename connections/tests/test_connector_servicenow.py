@@ -359,6 +359,14 @@ def test_a_hidden_column_that_is_shown_empty_is_found_out_when_fields_are_listed
     assert read(w, incident)[incident].values["description"] is None
 
 
+def test_columns_that_another_worker_found_hidden_meanwhile_stay_hidden(w, monkeypatch):
+    """⚑ What is forgotten to be hidden would be read as empty."""
+    w.state.put("hidden", {"problem": ["description"]})
+    monkeypatch.setattr(w.state, "get", lambda key, default=None: default)  # as it was a moment before
+    w.connector.instance.note_hidden("incident", ["description"])
+    assert w.state.kept["hidden"] == {"problem": ["description"], "incident": ["description"]}
+
+
 def test_a_broken_value_is_unreadable_and_holds_nothing_else_up(w):
     broken, good = w.incident(u_effort="many", description="kept"), w.incident(u_effort="1")
     found = read(w, broken, good)
