@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from django.utils import timezone
 
-from sync import hints, schema_watch
+from sync import given_up, hints, schema_watch
 from sync.brakes import SAMPLES
 from sync.decide import decide
 from sync.decided import Decided
@@ -118,6 +118,10 @@ def look(session: Session, rung: list[ChangedRecord]) -> Looked:
     reading = Reading()
     read_into(session, reading, {side: [hint.external_id for hint in rung if hint.side == side] for side in SIDES})
     _read_counterparts(session, reading, links, known)
+    if looked_up := given_up.look_up_again(session, links, reading):
+        links = [link for link in links if link not in looked_up]
+        theirs = [hint for hint in rung if of_record.get((hint.side, hint.external_id)) in looked_up]
+        hints.postpone(theirs, BUSY_SECONDS)
     waiting = schema_watch.noticed(session, reading)
     unlinked = [
         Unlinked(hint.side, record, hint)

@@ -26,7 +26,7 @@ from connections.connectors.base import (
     Refused,
     WriteResult,
 )
-from sync import audit, clobbers, late
+from sync import audit, clobbers, given_up, late
 from sync.aftermath import Aftermath, release, tell_asker
 from sync.commit import save_links
 from sync.decided import audit_entry, label_of, rule_of
@@ -48,7 +48,7 @@ from sync.setbacks import (
     supersede,
     values_of,
 )
-from sync.settle import settle, settle_field, write_entry
+from sync.settle import asked_for, settle, settle_field, write_entry
 from sync.state import seconds_of
 
 # One whose system asked us to wait, no sooner than after this: less would ring the mapping without a pause.
@@ -215,7 +215,8 @@ def _account(session: Session, operation: Operation) -> str:
 
 def _seen_at(operation: Operation) -> str:
     """The stamp of the read the operation was decided from, as the system wrote it."""
-    return str(getattr(operation.link, f"{operation.side}_updated_at"))
+    given_up_since = operation.result.get("params", {}).get("seen_at")  # the link was looked at meanwhile
+    return str(given_up_since or getattr(operation.link, f"{operation.side}_updated_at"))
 
 
 def _history(session: Session, operation: Operation) -> Sequence[Change] | None:
@@ -255,13 +256,14 @@ def _give_up(session: Session, operation: Operation) -> None:
     """Nobody can read any more what became of this write.
 
     ⚑ Its values stay parked: should the record come back, what it says may be ours or an edit made since, and nothing
-    is sent again before a person says so.
+    is sent again before the system's history (see given_up.py) or a person says so.
     """
     with transaction.atomic():
         session.lease.renew()
-        supersede(session, [operation], "gone_unanswered", again_in=0)
+        supersede(session, [operation], given_up.CODE, again_in=0, seen_at=_seen_at(operation))
         for rule_id, sent in operation.fields.items():
             _park_maybe_written(session, operation, rule_id, sent)
+            operation.link.parked[rule_id]["operation"] = operation.pk
         save_links([operation.link], [])
         audit.append([_unclear(session, operation, rule_id) for rule_id in operation.fields])
         release(session, [operation.link])
@@ -288,7 +290,7 @@ def _unclear(session: Session, operation: Operation, rule_id: str) -> AuditEntry
     return audit_entry(
         session,
         "unclear",
-        "gone_unanswered",
+        given_up.CODE,
         operation.link,
         operation_id=operation.pk,
         field_label=label_of(session, rule_id, sent["path"]),
@@ -346,8 +348,8 @@ def _end_questions(session: Session, operation: Operation, agreed: Collection[st
     agreed = [rule_id for rule_id in agreed if rule_id not in operation.link.parked]
     open_states = (Conflict.State.OPEN, Conflict.State.RESOLVING)
     asked = Conflict.objects.filter(link=operation.link, rule_id__in=agreed, state__in=open_states)
-    instruction = operation.instruction
-    questions = [one for one in asked if clobbers.may_end(one, instruction)]
-    entries = [end_question(session, operation.link, one, instruction, over=False) for one in questions]
-    save_questions(questions)
+    answered = [(one, asked_for(operation, one.rule_id)) for one in asked]
+    ended = [(one, answer) for one, answer in answered if clobbers.may_end(one, answer)]
+    entries = [end_question(session, operation.link, one, answer, over=False) for one, answer in ended]
+    save_questions([one for one, _ in ended])
     return entries

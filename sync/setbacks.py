@@ -75,14 +75,18 @@ def failed(session: Session, operation: Operation, error: ConnectorError, after:
         return _refused(session, operation, error, after)
     told = {"system": system, "message": error.message}
     tell_asker([operation], Instruction.State.WAITING)  # a person's choice goes with the next plan
+    tried = after.earlier_tries(operation, "retry", "gave_up", "unreachable")
+    if isinstance(error, Gone) and operation.kind != Operation.Kind.CREATE:
+        after.gone(side, operation.external_id, error.certain)
     if isinstance(error, VersionMismatch):
         # The first one is a race that a fresh read settles; a version that never fits must not be tried without end.
         before = after.earlier_tries(operation, "version_moved")
         finish(operation, Operation.State.SUPERSEDED, "version_moved")
         after.again(link, hints.backoff(before - 1) if before else 0)
-    elif isinstance(error, Gone):
+    elif isinstance(error, Gone) and not tried:
+        # ⚑ Should the record be read all the same, nothing else rings for the edit: it is tried like any other write.
         finish(operation, Operation.State.SUPERSEDED, "unreachable")
-        after.gone(side, operation.external_id, error.certain)
+        after.again(link)
     elif isinstance(error, NeedsAuthorization):
         lost_sign_in(session.connection(side), error.message)
         finish(operation, Operation.State.SUPERSEDED, "retry", **told)
@@ -91,7 +95,7 @@ def failed(session: Session, operation: Operation, error: ConnectorError, after:
         finish(operation, Operation.State.SUPERSEDED, "quota", **told)
         after.later(link, error.after)
     else:
-        tries = after.earlier_tries(operation, "retry", "gave_up") + 1
+        tries = tried + 1
         dead = tries >= DEAD_AFTER
         finish(
             operation, *((Operation.State.DEAD, "gave_up") if dead else (Operation.State.SUPERSEDED, "retry")), **told

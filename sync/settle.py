@@ -340,11 +340,11 @@ def write_entry(session: Session, operation: Operation, rule_id: str, sent: dict
         params={**sent["params"], "system": session.system(operation.side)},
         actor=by,
         actor_kind=AuditEntry.ActorKind.PERSON if by else AuditEntry.ActorKind.SYSTEM,
-        request_id=str(asked.request_id) if (asked := _asked_for(operation, rule_id)) else "",
+        request_id=str(asked.request_id) if (asked := asked_for(operation, rule_id)) else "",
     )
 
 
-def _asked_for(operation: Operation, rule_id: str) -> Instruction | None:
+def asked_for(operation: Operation, rule_id: str) -> Instruction | None:
     """The person's instruction that the write of this rule carries out: what nobody asked for may go in its call."""
     sent = operation.fields.get(rule_id)
     if operation.kind == Operation.Kind.UPDATE and sent is not None and not sent["params"].get("by"):
@@ -366,7 +366,7 @@ def _close_settled(
     for conflict in after.questions.get(operation.link_id, []):
         if conflict.state == Conflict.State.CLOSED or not (over or conflict.rule_id in settled):
             continue
-        answer = instruction if over else _asked_for(operation, conflict.rule_id)
+        answer = instruction if over else asked_for(operation, conflict.rule_id)
         if not (over or clobbers.may_end(conflict, answer)):
             continue  # a write says nothing about an edit that was overwritten before
         entries.append(end_question(session, operation.link, conflict, answer, over))

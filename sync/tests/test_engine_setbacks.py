@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from connections.connectors.base import (
     ConnectorError,
+    Gone,
     NotAllowed,
     RateLimited,
     Refused,
@@ -108,7 +109,15 @@ def test_a_version_that_never_fits_is_not_tried_without_end(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("edited", ["left", "right"])
-@pytest.mark.parametrize("error", [lambda: Retry("busy", after=0), lambda: VersionMismatch("It changed.")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        lambda: Retry("busy", after=0),
+        lambda: VersionMismatch("It changed."),
+        lambda: Gone("There is no such record."),
+        lambda: Gone("There is no such record.", certain=False),
+    ],
+)
 def test_an_edit_whose_write_failed_comes_back_without_a_poll(
     pair: Pair, edited: str, error: Callable[[], ConnectorError]
 ) -> None:
@@ -119,6 +128,27 @@ def test_an_edit_whose_write_failed_comes_back_without_a_poll(
     fails(target, "update", error)
     runs(pair, 3)
     assert pair.both(left, right, "body") == ("new", "new")
+
+
+def test_a_write_to_a_record_that_is_there_and_told_gone_is_listed_like_any_that_keeps_failing(pair: Pair) -> None:
+    left, right, _ = pair.linked(body="b")
+    pair.left.edit(left, body="new")
+    pair.ring("left", left)
+    fails(pair.right, "update", lambda: Gone("There is no such record."), times=20)
+    runs(pair, 12)
+    assert Operation.objects.filter(state="dead").exists() and Operation.objects.exclude(failing_since=None).exists()
+    assert ChangedRecord.objects.filter(attempts__gt=3, not_before__gt=timezone.now()).exists(), "ever more rarely"
+    pair.right.before = lambda *_: None
+    runs(pair, 1)
+    assert pair.right.value(right, "body") == "new" and not ChangedRecord.objects.exists()
+
+
+def test_a_create_that_is_told_of_something_gone_is_tried_again(pair: Pair) -> None:
+    pair.left.add(title="New", ref="R2")
+    fails(pair.right, "create", lambda: Gone("There is no such project."))
+    pair.run()
+    runs(pair, 3)
+    assert [record.values["title"] for record in pair.right.records.values()] == ["New"]
 
 
 def test_what_somebody_rang_for_before_the_write_is_planned_again_with_the_edit(pair: Pair) -> None:
@@ -231,6 +261,24 @@ def test_a_choice_that_arrived_is_told_as_answered_though_another_field_of_its_w
     assert [(one.rule_id, one.code) for one in pair.open_conflicts()] == [("title", "maybe_written")]
 
 
+def test_what_went_in_the_unanswered_call_of_an_answer_is_not_told_as_answered_by_its_person(pair: Pair) -> None:
+    pair.publish(rules=[{**one, "policy": {"kind": "review"}} for one in pair.mapping.published.document["rules"]])
+    pair.right.capabilities = replace(pair.right.capabilities, field_history=False, complete_history=False)
+    left, right, link = pair.linked(body="b", status="s")
+    pair.left.edit(left, body="L", status="SL")
+    pair.right.edit(right, body="R", status="SR")
+    pair.quiet()
+    pair.right.edit(right, body="b")  # of the two edits of the text one is left
+    pair.left.edit(left, title="ours")
+    instructions.ask(link, "resolve", {"status": {"take": "left", "seen": {"left": "SL", "right": "SR"}}}, "rita")
+    loses_to_an_edit(pair.right, right, title="somebody else's")
+    runs(pair, 2)
+    assert (pair.right.value(right, "body"), pair.right.value(right, "status")) == ("L", "SL")
+    told = {one.field_label: one for one in AuditEntry.objects.filter(action__in=("resolve", "conflict_closed"))}
+    assert (told["Status"].action, told["Status"].actor) == ("resolve", "rita")
+    assert (told["Body"].action, told["Body"].actor) == ("conflict_closed", "")
+
+
 def test_two_unanswered_writes_of_one_pair_are_both_remembered(pair: Pair) -> None:
     for world in (pair.left, pair.right):
         world.capabilities = replace(world.capabilities, field_history=False, complete_history=False)
@@ -289,6 +337,36 @@ def test_a_write_whose_record_is_hidden_waits_for_it_an_hour_at_most(pair: Pair)
     assert AuditEntry.objects.get(action="unclear").values["after"] == "and again", "told, and the pair goes on"
 
 
+def test_an_edit_under_a_write_that_was_given_up_is_asked_about_once_the_record_is_shown(pair: Pair) -> None:
+    pair.right.capabilities = replace(pair.right.capabilities, not_found_means_gone=False, conditional_write=False)
+    left, right, _ = pair.linked(body="b")
+    pair.left.edit(left, body="ana's")
+
+    def bob_is_faster(verb: str, ids: Any) -> None:
+        if verb == "update":
+            pair.right.before = lambda *_: None
+            pair.right.edit(right, by="bob", body="bob's")
+
+    pair.right.before = bob_is_faster
+    loses_answer(pair.right)
+    pair.run()
+    hidden = pair.right.records.pop(right)
+    now = timezone.now()
+    Operation.objects.filter(state="uncertain").update(not_before=now, claimed_at=now - HIDDEN_AT_MOST)
+    runs(pair, 2)
+    assert Operation.objects.get(kind="update").result["code"] == "gone_unanswered"
+    pair.right.records[right] = hidden
+    pair.right.edit(right, by="bob", body="bob's next")
+    pair.left.edit(left, body="ana's next")
+    pair.ring("right", right)
+    pair.ring("left", left)
+    runs(pair, 3)
+    assert Operation.objects.get(kind="update").result["code"] == "confirmed"
+    [question] = pair.open_conflicts()
+    assert question.params["overwritten"] == "bob's"
+    assert pair.both(left, right, "body") == ("ana's next", "bob's next"), "and nothing is sent before it is answered"
+
+
 def test_a_write_whose_record_was_told_deleted_waits_no_longer(pair: Pair) -> None:
     pair.right.capabilities = replace(pair.right.capabilities, not_found_means_gone=False)
     left, right, link = pair.linked(body="b")
@@ -309,7 +387,11 @@ def test_a_write_whose_record_was_told_deleted_waits_no_longer(pair: Pair) -> No
     assert link.deleted_right, "and the deletion is seen"
 
 
-def test_a_record_that_is_back_after_an_unanswered_write_is_asked_about(pair: Pair) -> None:
+@pytest.mark.parametrize("history", [True, False])
+def test_a_record_that_is_back_after_an_unanswered_write_is_asked_about_where_no_history_tells(
+    pair: Pair, history: bool
+) -> None:
+    pair.right.capabilities = replace(pair.right.capabilities, field_history=history, complete_history=history)
     left, right, _ = pair.linked(body="b")
     pair.left.edit(left, body="ana's")
     loses_answer(pair.right)
@@ -322,8 +404,9 @@ def test_a_record_that_is_back_after_an_unanswered_write_is_asked_about(pair: Pa
     pair.right.records[right] = replace(deleted, updated_at=pair.right.stamp())
     pair.ring("right", right)
     runs(pair, 2)
-    assert pair.both(left, right, "body") == ("ana's", "b"), "what Bob put back is not overwritten"
-    assert [(one.rule_id, one.code) for one in pair.open_conflicts()] == [("body", "maybe_written")]
+    assert pair.both(left, right, "body") == ("b" if history else "ana's", "b"), "what Bob put back is not overwritten"
+    asked = [(one.rule_id, one.code) for one in pair.open_conflicts()]
+    assert asked == ([] if history else [("body", "maybe_written")])
 
 
 def label_taken_away(pair: Pair, instead: Sequence[str] = ()) -> tuple[str, str, Link]:
