@@ -1352,6 +1352,14 @@ BUGS = [
         ("connections/tests/test_jira_history.py",),
     ),
     Bug(
+        "members-joined-with-what-parts-them",
+        "a member that holds a semicolon is written into a multi-select picklist of Salesforce, which makes two of it",
+        "connections/connectors/salesforce_fields.py",
+        "        if parted:\n",
+        "        if False:\n",
+        ("connections/tests/test_connector_salesforce.py",),
+    ),
+    Bug(
         "jira-fields-asked-after-the-write",
         "what the site's fields are is asked once Jira took an edit, and an error there tells it as not written",
         "connections/connectors/jira.py",

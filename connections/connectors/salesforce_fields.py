@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from connections.connectors import salesforce_soql as soql
-from connections.connectors.base import Field, Option, Record, Retry, Values
+from connections.connectors.base import Field, Option, Record, Refused, Retry, Values
 from connections.connectors.numbers import plain
 
 KINDS = {
@@ -239,7 +239,10 @@ def moment(raw: Any) -> str | None:
 
 
 def outgoing(shape: Shape, values: Values, account_of: Callable[[str, str], str]) -> dict[str, Any]:
-    """`values` as Salesforce wants them written. `account_of(path, person)` gives the id of a user or queue."""
+    """`values` as Salesforce wants them written. `account_of(path, person)` gives the id of a user or queue.
+
+    Raises Refused, naming the field, on a value that it cannot hold.
+    """
     return {path: _outgoing(shape.columns.get(path), path, value, account_of) for path, value in values.items()}
 
 
@@ -248,6 +251,11 @@ def _outgoing(column: Column | None, path: str, value: Any, account_of: Callable
     if value is None or (value == "" and kind != "boolean"):
         return False if kind == "boolean" else None
     if kind == "set":
+        parted = [one for one in value if ";" in one]
+        if parted:
+            # ⚑ Salesforce would keep its parts, and tell them as members that somebody added.
+            reason = f"“{parted[0]}” holds a semicolon, which parts the values of a Salesforce multi-select picklist."
+            raise Refused(f"{reason} Nothing was written. Change the value, or map it.", {path: reason})
         return ";".join(value) or None
     if kind == "person":
         return account_of(path, str(value))

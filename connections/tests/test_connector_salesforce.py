@@ -438,6 +438,18 @@ def test_text_that_looks_like_a_reference_is_written_as_text(w):
     assert [r.record.values["Subject"] for r in results] == [text + "!", "x"]
 
 
+def test_a_member_that_salesforce_would_part_is_refused_and_its_parts_are_not_set(w):
+    case = w.case(Labels__c="vip")
+    with pytest.raises(Refused, match="holds a semicolon") as caught:
+        w.connector.update("Case", case, {"Labels__c": ["billing;customer", "vip"]}, None, FIELDS)
+    assert list(caught.value.fields) == ["Labels__c"]
+    refused, written = w.connector.update_many(
+        "Case", [Update(case, {"Labels__c": ["a;b"]}), Update(w.case(), {"Labels__c": ["billing"]})], FIELDS
+    )
+    assert isinstance(refused, Refused) and written.record.values["Labels__c"] == ["billing"]
+    assert w.org.get(case)["Labels__c"] == "vip"
+
+
 def test_an_owner_is_written_by_address_or_queue(w):
     queue = w.org.create_queue("Tier 2")["Id"]
     case = w.case()
