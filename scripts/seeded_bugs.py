@@ -1360,6 +1360,14 @@ BUGS = [
         ("connections/tests/test_connector_salesforce.py",),
     ),
     Bug(
+        "deleted-reference-told-as-a-deletion",
+        "a write to Salesforce that refers to a deleted record counts as one to a record that was deleted itself",
+        "connections/connectors/salesforce_errors.py",
+        "    if code in GONE and (status == 404 or not _refers(sent)):\n",
+        "    if code in GONE:\n",
+        ("connections/tests/test_connector_salesforce.py",),
+    ),
+    Bug(
         "jira-fields-asked-after-the-write",
         "what the site's fields are is asked once Jira took an edit, and an error there tells it as not written",
         "connections/connectors/jira.py",

@@ -98,7 +98,8 @@ def as_error(status: int, body: Any, sent: Sequence[str] = ()) -> ConnectorError
         return RateLimited(f"{said} Nothing is lost; we go on when calls are free again.", after=wait)
     if code in LATER:
         return Retry(said, after=LATER[code])
-    if code in GONE:
+    # ⚑ It may be a record that ours refers to: only a path that leads to nothing is answered with 404.
+    if code in GONE and (status == 404 or not _refers(sent)):
         return Gone(said, certain=True)
     if code in MISSING:
         return Gone(said, certain=False)

@@ -438,6 +438,23 @@ def test_text_that_looks_like_a_reference_is_written_as_text(w):
     assert [r.record.values["Subject"] for r in results] == [text + "!", "x"]
 
 
+def test_a_deleted_record_that_is_referred_to_is_a_refused_value_and_not_a_deletion(w):
+    contact = w.org.create("Contact", {"LastName": "Doe"}, w.jane)["Id"]
+    w.org.delete(contact, w.jane)
+    case, values = w.case(), {"ContactId": contact, "Subject": "x"}
+    with pytest.raises(Refused) as caught:
+        w.connector.update("Case", case, values, version_of(w, case), FIELDS)
+    assert list(caught.value.fields) == ["ContactId"]
+    updates = [Update(case, values, version_of(w, case)), Update(w.case(), {"Subject": "y"}, None)]
+    assert isinstance(w.connector.update_many("Case", updates, FIELDS)[0], Refused)
+    with pytest.raises(Refused):
+        w.connector.create("Case", values, "k1", {})
+    assert isinstance(w.connector.create_many("Case", [Creation(values, "k2")], FIELDS, {})[0], Refused)
+    w.org.delete(case, w.jane)
+    with pytest.raises(Gone):
+        w.connector.update("Case", case, {"ContactId": None, "Subject": "x"}, None, FIELDS)
+
+
 def test_a_member_that_salesforce_would_part_is_refused_and_its_parts_are_not_set(w):
     case = w.case(Labels__c="vip")
     with pytest.raises(Refused, match="holds a semicolon") as caught:
