@@ -1368,6 +1368,22 @@ BUGS = [
         ("connections/tests/test_connector_salesforce.py",),
     ),
     Bug(
+        "issues-left-out-of-an-answer-taken-for-absent",
+        "what Jira leaves out of a large answer, or cannot show just now, is not asked for again and counts as absent",
+        "connections/connectors/jira_site.py",
+        "                part = list(broken)\n",
+        "                part = []\n",
+        ("connections/tests/test_connector_jira.py",),
+    ),
+    Bug(
+        "issues-too-large-for-one-answer",
+        "issues that have no room in one answer of Jira's are asked for with all others again, and nothing is read",
+        "connections/connectors/jira_site.py",
+        "if broken and (not issues or len(broken) >= len(part)):",
+        "if broken:",
+        ("connections/tests/test_connector_jira.py",),
+    ),
+    Bug(
         "jira-fields-asked-after-the-write",
         "what the site's fields are is asked once Jira took an edit, and an error there tells it as not written",
         "connections/connectors/jira.py",

@@ -223,26 +223,26 @@ class Site:
         """Issues by id, as they are now; those that are gone or hidden are left out."""
         found: list[Any] = []
         for start in range(0, len(ids), BULK_READ):
-            body: dict[str, Any] = {
-                "issueIdsOrKeys": list(ids[start : start + BULK_READ]),
-                "fields": list(fields),
-                "properties": [PROPERTY],
-            }
-            if expand:
-                body["expand"] = list(expand)
-            answer = self.call("POST", "issue/bulkfetch", json=body)
-            wanted = set(body["issueIdsOrKeys"])
-            issues = self.objects(answer, "issues")
-            errors = self.body(answer).get("issueErrors")
-            told = errors if isinstance(errors, list) else []
-            broken = [e for e in told if isinstance(e, Mapping) and str(e.get("id")) in wanted]
-            if broken:
-                said = broken[0].get("errorMessage")
-                raise Retry(
-                    f"{self.context.name} could not show {len(broken)} issues just now ({said}). "
-                    "Nothing was taken over. We read again."
-                )
-            found += issues
+            part = list(ids[start : start + BULK_READ])
+            while part:
+                body: dict[str, Any] = {"issueIdsOrKeys": part, "fields": list(fields), "properties": [PROPERTY]}
+                if expand:
+                    body["expand"] = list(expand)
+                answer = self.call("POST", "issue/bulkfetch", json=body)
+                issues = self.objects(answer, "issues")
+                errors = self.body(answer).get("issueErrors")
+                told = errors if isinstance(errors, list) else []
+                # What an answer has no room for, or could not be had just then, is named by its id, also where we
+                # asked by key: it is neither gone nor hidden.
+                broken = {str(e["id"]): e.get("errorMessage") for e in told if _has_id(e, "id")}
+                if broken and (not issues or len(broken) >= len(part)):
+                    said = next(iter(broken.values()))
+                    raise Retry(
+                        f"{self.context.name} could not show {len(broken)} issues just now ({said}). "
+                        "Nothing was taken over. We read again."
+                    )
+                found += issues
+                part = list(broken)
         return found
 
     def read(self, ids: Sequence[str], paths: Iterable[str]) -> dict[str, Record]:

@@ -21,11 +21,13 @@ BULK_CHANGELOG_FIELDS = 10
 
 
 class Issues(Resource):
-    """`unfetchable`: issues bulkfetch reports as not to be had just now, for tests: {id: message}."""
+    """For tests: `unfetchable`: issues bulkfetch reports as not to be had just now, {id: message}; `room`: how many fit
+    into one answer of it, which reports the rest like that."""
 
     def __init__(self, site: Site, caller: Callable[[Request], User], base: Callable[[Request], str]) -> None:
         super().__init__(site, caller, base)
         self.unfetchable: dict[str, str] = {}
+        self.room = BULK_FETCH
 
     def table(self) -> Iterable[Route]:
         return [
@@ -143,6 +145,8 @@ class Issues(Resource):
                 continue
             if issue["id"] in self.unfetchable:
                 errors.append({"id": issue["id"], "errorMessage": self.unfetchable[issue["id"]]})
+            elif len(found) >= self.room:
+                errors.append({"id": issue["id"], "errorMessage": "The response would be too large."})
             else:
                 found[issue["id"]] = issue
         fields, expand = split(body.get("fields")) or ["*navigable"], split(body.get("expand"))

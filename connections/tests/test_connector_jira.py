@@ -128,6 +128,27 @@ def test_an_issue_jira_cannot_show_just_now_is_not_taken_for_gone(site):
         jira.get_many("issue", [issue["id"]], PATHS)
 
 
+def test_issues_that_one_answer_has_no_room_for_are_asked_for_again_alone(site):
+    standin, jira = site
+    ids = [new_issue(standin)["id"] for _ in range(5)]
+    standin.api.room = 2
+    read(jira, ids[0], ["summary"])
+    standin.calls()
+    assert set(jira.get_many("issue", ids, ["summary"])) == set(ids)
+    assert standin.calls() == ["POST issue/bulkfetch"] * 3
+    standin.api.unfetchable[ids[4]] = "busy"
+    with pytest.raises(Retry, match="could not show 1 issues just now"):
+        jira.get_many("issue", ids, ["summary"])
+
+
+def test_an_issue_asked_for_by_key_that_cannot_be_shown_just_now_is_not_taken_for_no_match(site):
+    standin, jira = site
+    issue = new_issue(standin)
+    standin.api.unfetchable[issue["id"]] = "busy"
+    with pytest.raises(Retry, match="busy"):
+        jira.find_by_values("issue", "key", [issue["key"]], ["summary"], SCOPE)
+
+
 # Lists
 
 
