@@ -1384,6 +1384,14 @@ BUGS = [
         ("connections/tests/test_connector_jira.py",),
     ),
     Bug(
+        "scope-judged-by-letters",
+        "an issue that Jira lists counts as outside the scope, since the scope names its type in other letters",
+        "connections/connectors/jira_scope.py",
+        'not in scope["issue_types"]:\n        return None',
+        'not in scope["issue_types"]:\n        return False',
+        ("connections/tests/test_connector_jira.py",),
+    ),
+    Bug(
         "jira-fields-asked-after-the-write",
         "what the site's fields are is asked once Jira took an edit, and an error there tells it as not written",
         "connections/connectors/jira.py",

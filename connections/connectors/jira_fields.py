@@ -62,7 +62,7 @@ def _screens(site: Site, project: str, wanted: Sequence[str]) -> tuple[dict[str,
     found: dict[str, Any] = {}
     complete = True
     for one in issue_types(site, project):
-        if (wanted and one.get("name") not in wanted) or (not wanted and one.get("subtask")):
+        if (wanted and not _named(one, wanted)) or (not wanted and one.get("subtask")):
             continue
         shown = _edit_fields(site, project, f" AND issuetype = {segment(str(one['id']))}")
         complete = complete and bool(shown)  # an empty screen is that of an issue which its workflow closed to edits
@@ -116,7 +116,7 @@ def _create_fields(site: Site, project: str, wanted: Sequence[str]) -> list[dict
     """{field id: metadata} for each issue type in scope."""
     found = []
     for one in issue_types(site, project):
-        if (wanted and one.get("name") not in wanted) or (not wanted and one.get("subtask")):
+        if (wanted and not _named(one, wanted)) or (not wanted and one.get("subtask")):
             continue
         path = f"issue/createmeta/{segment(project)}/issuetypes/{segment(one['id'])}"
         found.append({str(m.get("fieldId") or m.get("key")): m for m in site.pages(path, "fields", id_key="")})
@@ -134,10 +134,16 @@ def _edit_fields(site: Site, project: str, where: str = "") -> Mapping[str, Any]
         return None  # deleted since, or hidden: the creation's metadata has to do
 
 
+def _named(issue_type: Mapping[str, Any], wanted: Sequence[str]) -> bool:
+    """Whether the scope names this issue type: Jira's search takes its name in any letters, or its id."""
+    names = {name.casefold() for name in wanted}
+    return not names.isdisjoint({str(issue_type.get("name")).casefold(), str(issue_type.get("id"))})
+
+
 def _statuses(site: Site, project: str, wanted: Sequence[str]) -> list[str]:
     found: dict[str, None] = {}
     for one in site.entries(f"project/{segment(project)}/statuses"):
-        if wanted and one.get("name") not in wanted:
+        if wanted and not _named(one, wanted):
             continue
         found.update(dict.fromkeys(str(status["name"]) for status in one.get("statuses") or []))
     return list(found)

@@ -52,15 +52,18 @@ def _closed(bare: str) -> bool:
 
 
 def admits(record: Record, scope: Values) -> bool | None:
-    """Whether the scope lets an issue in, judged from its record alone; None if only Jira can tell."""
+    """Whether the scope lets an issue in, judged from its record alone; None if only Jira can tell.
+
+    ⚑ That another word stands there tells nothing: Jira takes the name of a type in any letters, or its id, and a
+    project may have got another key since the scope was written.
+    """
     scope = tidy(scope)
     if not scope:
         return True
-    if scope.get("project") and record.key and record.key.rpartition("-")[0] != scope["project"]:
-        return False
-    if scope.get("issue_types"):
-        if "issuetype" not in record.values:
-            return None
-        if record.values["issuetype"] not in scope["issue_types"]:
-            return False
-    return None if scope.get("jql") or not record.key else True
+    if scope.get("jql") or not record.key:
+        return None
+    if scope.get("project") and record.key.rpartition("-")[0] != scope["project"]:
+        return None
+    if scope.get("issue_types") and record.values.get("issuetype") not in scope["issue_types"]:
+        return None
+    return True

@@ -212,10 +212,22 @@ def test_a_record_alone_tells_whether_a_simple_scope_lets_it_in(site):
     _, jira = site
     record = Record("1", "", {"issuetype": "Bug"}, key="SUP-1")
     assert jira.admits("issue", record, SCOPE) is True
-    assert jira.admits("issue", record, {"project": "OPS"}) is False
+    assert jira.admits("issue", record, {"project": "OPS"}) is None
     assert jira.admits("issue", record, {**SCOPE, "issue_types": ["Bug"]}) is True
-    assert jira.admits("issue", record, {**SCOPE, "issue_types": ["Task"]}) is False
+    assert jira.admits("issue", record, {**SCOPE, "issue_types": ["Task"]}) is None
     assert jira.admits("issue", record, {**SCOPE, "jql": "labels = vip"}) is None
+
+
+@pytest.mark.parametrize("named", ["bug", "BUG", "10004"])
+def test_what_a_scope_lists_it_lets_in_in_whatever_letters_the_type_is_named(site, named):
+    standin, jira = site
+    scope = {**SCOPE, "issue_types": [named]}
+    bug, task = (new_issue(standin, issuetype=kind)["id"] for kind in ("Bug", "Task"))
+    assert changed(jira, None, scope)[0] == [bug]
+    read_now = jira.get_many("issue", [bug, task], ["issuetype"])
+    assert [jira.admits("issue", read_now[id], scope) for id in (bug, task)] == [None, None]
+    assert jira.in_scope("issue", [bug, task], scope) == {bug}
+    assert next(field for field in jira.fields("issue", scope) if field.path == "status").options
 
 
 def test_a_scope_cannot_break_out_of_its_place():
