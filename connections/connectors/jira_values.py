@@ -240,9 +240,10 @@ def quoted(value: str) -> str:
 def phrase(value: str) -> str | None:
     """A JQL string that finds texts holding the words of `value` in a row; None where it has no words.
 
-    Signs the text search gives a meaning are left out: its index holds words only.
+    Signs the text search gives a meaning are left out: its index holds words only. ⚑ Signs that it counts to the word
+    stay in it: “can't” and “10.0.0.5” are one word there, and are not found as two.
     """
-    words = " ".join(re.findall(r"\w+", value))
+    words = " ".join(re.findall(r"\w+(?:['’.,:;·]\w+)*", value))
     return quoted(f'"{words}"') if words else None
 
 

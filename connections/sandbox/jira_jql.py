@@ -81,6 +81,7 @@ TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
+WORD = re.compile(r"\w(?:\w|(?<=[^\W\d_])['’.:·](?=[^\W\d_])|(?<=\d)['’.,;](?=\d))*")
 
 
 def parse(text: str) -> Query:
@@ -299,7 +300,7 @@ def _comparison(node: Comparison, clause: Clause) -> Predicate:
     if operator in ("~", "!~"):
         if clause.kind != "text":
             raise JqlError(f"The operator '{operator}' is not supported by the '{node.field}' field.")
-        words = [w.lower() for w in re.findall(r"\w+", str(node.values[0]))]
+        words = _words(str(node.values[0]))
         wanted = operator == "~"
         return lambda issue: _has_words(_values(clause, issue), words) is wanted
     resolved = [r for v in node.values for r in (clause.resolve(v) if clause.resolve else [v])]
@@ -321,8 +322,13 @@ def _folded(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
+def _words(text: str) -> list[str]:
+    """The words of a text as Jira's index (Lucene) parts them, by the word boundaries of Unicode annex 29."""
+    return [word.lower() for word in WORD.findall(text)]
+
+
 def _has_words(texts: list[str], words: list[str]) -> bool:
-    found = {w.lower() for t in texts for w in re.findall(r"\w+", t)}
+    found = {word for text in texts for word in _words(text)}
     return bool(words) and all(w in found for w in words)
 
 

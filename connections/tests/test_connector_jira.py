@@ -415,6 +415,16 @@ def test_records_are_found_by_text_exactly_and_by_key(site):
     assert find("key", first["key"].lower(), "not a key", "OPS-1", "SUP-999") == [first["id"]]
 
 
+@pytest.mark.parametrize(
+    "text", ["Customer can't log in", "O’Brien: 10.0.0.5 doesn't answer", "1,000 times foo::bar at acme.example."]
+)
+def test_a_text_is_found_whose_words_hold_signs_that_the_index_counts_to_them(site, text):
+    standin, jira = site
+    issue = new_issue(standin, summary=text)
+    found = jira.find_by_values("issue", "summary", [text], PATHS, SCOPE)
+    assert [record.external_id for record in found] == [issue["id"]]
+
+
 def test_an_issue_is_deleted(site):
     standin, jira = site
     issue = new_issue(standin)
