@@ -1400,6 +1400,22 @@ BUGS = [
         ("connections/tests/test_connector_jira.py",),
     ),
     Bug(
+        "comment-for-a-role-told-as-public",
+        "a comment of Jira that only a group or role sees counts as one that customers see",
+        "connections/connectors/jira_comments.py",
+        ' and not comment.get("visibility"),',
+        ",",
+        ("connections/tests/test_connector_jira.py",),
+    ),
+    Bug(
+        "comment-for-a-role-opened-by-an-edit",
+        "an edit of a comment that only a group or role sees is sent without its circle",
+        "connections/connectors/jira_comments.py",
+        "    if circle:\n",
+        "    if False:\n",
+        ("connections/tests/test_connector_jira.py",),
+    ),
+    Bug(
         "jira-fields-asked-after-the-write",
         "what the site's fields are is asked once Jira took an edit, and an error there tells it as not written",
         "connections/connectors/jira.py",

@@ -22,7 +22,8 @@ def record(comment: Mapping[str, Any], parent_id: str | None, fields: Sequence[s
         "body": document(comment.get("body")),
         "author": person(author),
         "created": moment(comment.get("created")),
-        "public": comment.get("jsdPublic", True),
+        # ⚑ Jira tells the customers' portal and the circle of a group or role apart: both have to let customers in.
+        "public": bool(comment.get("jsdPublic", True)) and not comment.get("visibility"),
     }
     properties = {p.get("key"): p.get("value") for p in comment.get("properties") or [] if isinstance(p, Mapping)}
     updated = stamp(comment.get("updated"))
@@ -48,15 +49,18 @@ def _issue_in(comment: Mapping[str, Any]) -> str | None:
 
 
 def read(site: Site, ids: Sequence[str], fields: Sequence[str]) -> dict[str, Record]:
+    return {str(comment["id"]): record(comment, None, fields) for comment in _shown(site, ids)}
+
+
+def _shown(site: Site, ids: Sequence[str]) -> list[Mapping[str, Any]]:
     wanted = [int(id) for id in ids if id.isdigit()]
-    found: dict[str, Record] = {}
+    found: list[Mapping[str, Any]] = []
     for start in range(0, len(wanted), BULK_READ):
         body = {"ids": wanted[start : start + BULK_READ]}
         answer = site.call("POST", "comment/list", params={"expand": "properties"}, json=body)
         if site.body(answer).get("isLast") is False:
             raise Retry("Jira showed only some of the comments. Nothing was taken over. We read again.")
-        for comment in site.objects(answer, "values"):
-            found[str(comment["id"])] = record(comment, None, fields)
+        found += site.objects(answer, "values")
     return found
 
 
@@ -87,15 +91,18 @@ def create(site: Site, values: Values, correlation_key: str, parent_id: str | No
 
 
 def update(site: Site, external_id: str, values: Values, fields: Sequence[str]) -> WriteResult:
-    path = _path(site, external_id)
-    written = site.body(site.call("PUT", path, json={"body": _body(values)}, write=True))
+    body = {"body": _body(values)}
+    path, circle = _path(site, external_id)
+    if circle:
+        body["visibility"] = circle  # ⚑ a comment is sent whole: without its circle it may be opened to all
+    written = site.body(site.call("PUT", path, json=body, write=True))
     if not written.get("id"):
         raise Uncertain("Jira did not show the comment it changed. We look at it before anything is sent again.")
     return WriteResult(record(written, None, sorted({*fields, *values})))
 
 
 def delete(site: Site, external_id: str) -> None:
-    site.call("DELETE", _path(site, external_id), write=True)
+    site.call("DELETE", _path(site, external_id)[0], write=True)
 
 
 def own_recent(site: Site, account: str, since: str, fields: Sequence[str], where: str) -> list[Record]:
@@ -110,11 +117,13 @@ def own_recent(site: Site, account: str, since: str, fields: Sequence[str], wher
     ]
 
 
-def _path(site: Site, external_id: str) -> str:
-    found = read(site, [external_id], ()).get(external_id)
-    if found is None or not found.parent_id:
+def _path(site: Site, external_id: str) -> tuple[str, Any]:
+    """(the path of a comment, the group or role that it is shown to)"""
+    found = next((one for one in _shown(site, [external_id]) if str(one["id"]) == external_id), {})
+    issue_id = _issue_in(found)
+    if not issue_id:
         raise Gone("Jira shows no such comment. Nothing was changed. It was deleted, or is hidden.", certain=False)
-    return f"issue/{segment(found.parent_id)}/comment/{segment(external_id)}"
+    return f"issue/{segment(issue_id)}/comment/{segment(external_id)}", found.get("visibility")
 
 
 def _body(values: Values) -> Any:

@@ -265,11 +265,11 @@ class JiraStandin(Standin):
                 given.setdefault("resolution", {"name": "Done"})
             return self.site.transition(actor, found, step.id, given, {})
 
-    def comment(self, issue: str, user: str, text: str | Doc) -> str:
-        """A comment; its id."""
+    def comment(self, issue: str, user: str, text: str | Doc, visibility: Doc | None = None) -> str:
+        """A comment; its id. visibility: the group or role that it is shown to."""
         body = editor.from_text(text) if isinstance(text, str) else text
         with self.store.lock:
-            return str(self.site.comment(self._user(user), self._issue(issue), body)[1]["id"])
+            return str(self.site.comment(self._user(user), self._issue(issue), body, None, visibility)[1]["id"])
 
     def delete(self, issue: str, user: str) -> None:
         with self.store.lock:

@@ -84,13 +84,15 @@ class Parts(Resource):
         view = self.view(request)
         body = body_of(request)
         issue = self.site.issue(key, view.viewer)
-        issue, comment = self.site.comment(view.viewer, issue, body.get("body"), body.get("properties"))
+        given = (body.get("body"), body.get("properties"), body.get("visibility"))
+        issue, comment = self.site.comment(view.viewer, issue, *given)
         return Response(201, view.comment(issue, comment))
 
     def edit_comment(self, request: Request, key: str, id: str) -> Response:
         view = self.view(request)
         issue = self.site.issue(key, view.viewer)
-        comment = self.site.edit_comment(view.viewer, issue, id, body_of(request).get("body"))
+        body = body_of(request)
+        comment = self.site.edit_comment(view.viewer, issue, id, body.get("body"), body.get("visibility"))
         return Response(200, view.comment(issue, comment))
 
     def delete_comment(self, request: Request, key: str, id: str) -> Response:

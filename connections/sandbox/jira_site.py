@@ -190,8 +190,10 @@ class Site(Changes):
 
     # ---- comments and properties --------------------------------------------------------------------------
 
-    def comment(self, actor: User, issue: Doc, body: Any, properties: list[Doc] | None = None) -> tuple[Doc, Doc]:
-        """(issue, the new comment)"""
+    def comment(
+        self, actor: User, issue: Doc, body: Any, properties: list[Doc] | None = None, visibility: Doc | None = None
+    ) -> tuple[Doc, Doc]:
+        """(issue, the new comment). visibility: the group or role that it is shown to."""
         if not self.may(actor, "comment", issue["project"]):
             raise Refusal(400, [f"{actor['displayName']}, you do not have the permission to comment on this issue."])
         document = self.checked_body(body)
@@ -205,6 +207,7 @@ class Site(Changes):
                 "created": now,
                 "updated": now,
                 "properties": self.checked_properties(properties),
+                "visibility": visibility,
             }
             issue = self._with_comment_list(issue, [*issue["comments"], comment], now)
         self.tell("comment_created", "", actor, issue, comment=comment)
@@ -222,12 +225,13 @@ class Site(Changes):
             raise Refusal(404, [f"Can not find a comment for the id: {id}."])
         return found
 
-    def edit_comment(self, actor: User, issue: Doc, id: str, body: Any) -> Doc:
+    def edit_comment(self, actor: User, issue: Doc, id: str, body: Any, visibility: Doc | None = None) -> Doc:
         old = self.comment_of(issue, id)
         if old["author"] != actor["accountId"] and not self.may(actor, "admin"):
             raise Refusal(400, [f"{actor['displayName']}, you do not have the permission to edit this comment."])
         now = self.moment()
-        new = {**old, "body": self.checked_body(body), "updated": now, "updateAuthor": actor["accountId"]}
+        text = self.checked_body(body)
+        new = {**old, "body": text, "updated": now, "updateAuthor": actor["accountId"], "visibility": visibility}
         with self.transaction():
             issue = self._with_comment_list(issue, [new if c["id"] == id else c for c in issue["comments"]], now)
         self.tell("comment_updated", "", actor, issue, comment=new)

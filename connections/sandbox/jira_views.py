@@ -346,6 +346,8 @@ class View:
             "updated": self.stamp(comment["updated"]),
             "jsdPublic": True,
         }
+        if comment.get("visibility"):
+            shown["visibility"] = comment["visibility"]
         if "renderedBody" in expand:
             shown["renderedBody"] = documents.to_html(comment["body"])
         if "properties" in expand:

@@ -725,6 +725,20 @@ def test_comments_are_records_with_a_parent(site):
         jira.update("comment", ours, {"body": paragraph("x")}, None, ["body"])
 
 
+def test_a_comment_for_a_group_or_role_is_not_public_and_stays_in_its_circle(site):
+    standin, jira = site
+    issue = new_issue(standin)
+    circle = {"type": "role", "value": "Administrators", "identifier": "Administrators"}
+    inside, open_ = (standin.comment(issue["key"], US, "Between us", shown_to) for shown_to in (circle, None))
+    found = jira.get_many("comment", [inside, open_], ["public"])
+    assert [found[id].values["public"] for id in (inside, open_)] == [False, True]
+    jira.update("comment", inside, {"body": paragraph("Edited")}, None, ["body"])
+    jira.update("comment", open_, {"body": paragraph("Edited")}, None, ["body"])
+    found = jira.get_many("comment", [inside, open_], ["public", "body"])
+    assert [found[id].values["public"] for id in (inside, open_)] == [False, True]
+    assert all("Edited" in json.dumps(record.values["body"]) for record in found.values())
+
+
 # Sign-in and check
 
 
