@@ -1416,6 +1416,14 @@ BUGS = [
         ("connections/tests/test_connector_jira.py",),
     ),
     Bug(
+        "history-of-stages-asked-for-fields",
+        "the history of an opportunity's stages is asked for its fields: no edit that a write replaced is told",
+        "connections/connectors/salesforce_history.py",
+        'TABLES.get(object_type, object_type + "History")',
+        'object_type + "History"',
+        ("connections/tests/test_connector_salesforce.py",),
+    ),
+    Bug(
         "jira-fields-asked-after-the-write",
         "what the site's fields are is asked once Jira took an edit, and an error there tells it as not written",
         "connections/connectors/jira.py",

@@ -20,6 +20,8 @@ from connections.connectors.base import (
 from connections.connectors.salesforce_fields import Shape, moment, plain_value
 from connections.connectors.salesforce_org import Org
 
+# Objects whose history of fields has a name of its own; OpportunityHistory is that of the stages.
+TABLES = {"Opportunity": "OpportunityFieldHistory"}
 # Kinds whose history values are ids.
 ID_KINDS = ("person", "reference")
 # No write leaves so long after the read it was decided from: a version older than this was read after its second.
@@ -32,7 +34,7 @@ def of_records(
     """Oldest first, by record. Empty where the org keeps no history of the object or the account may not read it."""
     shape = org.shape(object_type)
     custom = object_type.endswith("__c")
-    table = object_type[:-3] + "__History" if custom else object_type + "History"
+    table = object_type[:-3] + "__History" if custom else TABLES.get(object_type, object_type + "History")
     owner = "ParentId" if custom else object_type + "Id"
     asked = {soql.long_id(i): i for i in ids if soql.is_id(i)}
     # Salesforce names a look-up by its relationship there: OwnerId is "Owner", Agent__c is itself.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -357,6 +358,22 @@ def test_history_tells_who_changed_what_with_people_by_address(w):
     by_field = {c.field: c for c in found}
     assert (by_field["Priority"].before, by_field["Priority"].after, by_field["Priority"].by) == ("P3", "P1", w.us)
     assert by_field["OwnerId"].after == "sync@acme.example" and by_field["OwnerId"].by_name == "Jane Doe"
+
+
+def test_the_history_of_an_opportunity_is_asked_where_its_fields_are_and_not_its_stages(w):
+    history = w.org.objects["CaseHistory"]
+    of_case = {name: item for name, item in history.fields.items() if name != "CaseId"}
+    owner = replace(history.fields["CaseId"], name="OpportunityId", reference_to=("Opportunity",))
+    w.org.objects["Opportunity"] = replace(w.org.objects["Account"], name="Opportunity", prefix="006")
+    w.org.objects["OpportunityFieldHistory"] = replace(
+        history, name="OpportunityFieldHistory", fields={**of_case, "OpportunityId": owner}
+    )
+    w.org.tables |= {"Opportunity": {}, "OpportunityFieldHistory": {}}
+    one = w.org.create("Opportunity", {"Name": "new"}, w.jane)["Id"]
+    row = {"OpportunityId": one, "Field": "Name", "OldValue": "old", "NewValue": "new"}
+    w.org.create("OpportunityFieldHistory", row, w.jane, force=True)
+    (change,) = w.connector.history("Opportunity", [one], ["Name"], LONG_AGO)[one]
+    assert (change.before, change.after, change.by) == ("old", "new", w.jane)
 
 
 def test_without_history_there_is_none_and_no_error(w):
