@@ -1424,6 +1424,14 @@ BUGS = [
         ("connections/tests/test_connector_salesforce.py",),
     ),
     Bug(
+        "one-of-two-queues-chosen",
+        "of two queues of Salesforce that have one name the first becomes the owner",
+        "connections/connectors/salesforce_people.py",
+        "        if len(ids) == 1:\n            known[QUEUE + name]",
+        "        if ids:\n            known[QUEUE + name]",
+        ("connections/tests/test_connector_salesforce.py",),
+    ),
+    Bug(
         "jira-fields-asked-after-the-write",
         "what the site's fields are is asked once Jira took an edit, and an error there tells it as not written",
         "connections/connectors/jira.py",

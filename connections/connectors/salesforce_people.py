@@ -35,8 +35,13 @@ def account_ids(org: Org, people: Iterable[str]) -> dict[str, str | Refused]:
                 "Give all but one of them another address, or choose the owner by hand."
             )
     for name, ids in _queues(org, queues).items():
-        if ids:
+        if len(ids) == 1:
             known[QUEUE + name] = ids[0]
+        elif ids:
+            found[QUEUE + name] = Refused(
+                f"{len(ids)} Salesforce queues have the name {name}. The owner was not changed. "
+                "Rename all but one of them, or choose the owner by hand."
+            )
     for value in people:
         key = value if value.startswith((QUEUE, ACCOUNT)) else value.lower()
         if value not in found:
@@ -96,8 +101,8 @@ def _queues(org: Org, names: Sequence[str]) -> dict[str, list[str]]:
     for chunk in soql.chunks(names, around=200):
         where = f"Type = 'Queue' AND {soql.one_of('Name', chunk)}"
         for row in org.rows(f"SELECT Id, Name FROM Group WHERE {where}", needs=("Id", "Name")):  # noqa: S608
-            found.setdefault(str(row["Name"]), []).append(soql.long_id(row["Id"]))
-    return {n: next((ids for name, ids in found.items() if name.lower() == n.lower()), []) for n in names}
+            found.setdefault(str(row["Name"]).lower(), []).append(soql.long_id(row["Id"]))
+    return {name: found.get(name.lower(), []) for name in names}
 
 
 def _unknown(value: str) -> str:

@@ -511,6 +511,14 @@ def test_two_people_of_one_address_are_told_apart_by_their_login_or_refused(w):
         w.connector.update("Case", w.case(), {"OwnerId": "twin@acme.example"}, None, FIELDS)
 
 
+def test_of_two_queues_of_one_name_none_is_chosen(w):
+    for name in ("Tier 2", "TIER 2"):
+        w.org.create_queue(name)
+    with pytest.raises(Refused, match="2 Salesforce queues") as caught:
+        w.connector.update("Case", w.case(), {"OwnerId": "queue:Tier 2"}, None, FIELDS)
+    assert list(caught.value.fields) == ["OwnerId"]
+
+
 @pytest.mark.parametrize(
     ("values", "field"),
     [
