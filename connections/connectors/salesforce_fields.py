@@ -5,6 +5,7 @@ Facts: REST API Developer Guide, "sObject Describe"; Object Reference, "Field Ty
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -48,6 +49,8 @@ PARENTS = {
 # What people recognise a record by, where it is not the object's name field.
 TITLES = ("Subject", "Title", "Name")
 PEOPLE = {"User", "Group"}
+# An encrypted text as an account sees it that may not view it: hidden but for its last characters, "XXX-XX-1234".
+MASKED = re.compile(r"([*X])(?:[ -]*\1)+[ -]*.{0,4}")
 QUEUE = "queue:"
 ACCOUNT = "id:"
 
@@ -165,7 +168,7 @@ def record_of(shape: Shape, row: Mapping[str, Any], paths: Sequence[str]) -> Rec
 
 def _record_of(shape: Shape, row: Mapping[str, Any], paths: Sequence[str]) -> Record:
     # A column that a row lacks was hidden after its object was described: that is not empty either.
-    readable = [path for path in paths if path in shape.columns and path in row]
+    readable = [path for path in paths if path in shape.columns and path in row and not _masked(shape, row, path)]
     stamp = moment(row.get(shape.stamp)) or ""
     return Record(
         external_id=soql.long_id(str(row["Id"])),
@@ -184,6 +187,10 @@ def _record_of(shape: Shape, row: Mapping[str, Any], paths: Sequence[str]) -> Re
         merged_into=_id(row.get("MasterRecordId")),
         unreadable=frozenset(paths) - set(readable),
     )
+
+
+def _masked(shape: Shape, row: Mapping[str, Any], path: str) -> bool:
+    return shape.columns[path].type == "encryptedstring" and bool(MASKED.fullmatch(str(row[path] or "")))
 
 
 def value_of(column: Column, row: Mapping[str, Any], path: str) -> Any:

@@ -230,6 +230,27 @@ def test_all_of_salesforces_times_become_one_form(told, normal):
     assert moment(told) == normal
 
 
+@pytest.mark.parametrize(
+    ("told", "hidden"),
+    [
+        ("********", True),
+        ("XXX-XX-1234", True),
+        ("XXXX-XXXX-XXXX-1234", True),
+        ("**1234", True),
+        ("XX XX XX XX X", True),
+        ("123-45-1234", False),
+        ("Xaver", False),
+        (None, False),
+    ],
+)
+def test_an_encrypted_text_that_is_not_shown_whole_is_unreadable(told, hidden):
+    shape = shape_of(describe(raw("Card__c", "encryptedstring"), raw("Note__c")), "Key__c")
+    row = {"Id": "500000000000001AAA", "Card__c": told, "Note__c": told}
+    record = record_of(shape, row, ["Card__c", "Note__c"])
+    assert record.unreadable == ({"Card__c"} if hidden else frozenset())
+    assert record.values == ({} if hidden else {"Card__c": told}) | {"Note__c": told}
+
+
 def test_people_are_told_by_address_queue_or_account():
     assert person("005000000000001", {"Email": "Jane@Acme.example", "Type": "User"}) == "jane@acme.example"
     assert person("00G000000000001", {"Name": "Tier 2", "Type": "Queue", "Email": "t2@x.example"}) == "queue:Tier 2"
