@@ -1440,6 +1440,14 @@ BUGS = [
         ("connections/tests/test_salesforce_words.py",),
     ),
     Bug(
+        "archived-records-not-matched",
+        "an activity that Salesforce archived is not found by its match field, and a second one is made",
+        "connections/connectors/salesforce.py",
+        "self.org.rows(_select(shape, fields) + where, shape.archives)",
+        "self.org.rows(_select(shape, fields) + where)",
+        ("connections/tests/test_connector_salesforce.py",),
+    ),
+    Bug(
         "jira-fields-asked-after-the-write",
         "what the site's fields are is asked once Jira took an edit, and an error there tells it as not written",
         "connections/connectors/jira.py",

@@ -214,13 +214,15 @@ class Salesforce(Connector):
         where = _where(scope)
         found: set[str] = set()
         for chunk in soql.chunks(asked, around=len(where) * 3 + 200):
-            query = f"SELECT Id FROM {shape.name}{soql.both(soql.one_of('Id', chunk), where)}"  # noqa: S608
-            found |= {asked[id] for row in self.org.rows(query) if (id := soql.long_id(row["Id"])) in asked}
+            query = f"SELECT Id FROM {shape.name}{soql.both(soql.one_of('Id', chunk), where, shape.alive)}"  # noqa: S608
+            rows = self.org.rows(query, shape.archives)
+            found |= {asked[id] for row in rows if (id := soql.long_id(row["Id"])) in asked}
         return found
 
     def list_ids(self, object_type: str, scope: Values) -> Iterator[Sequence[str]]:
-        query = f"SELECT Id FROM {soql.name(object_type)}{soql.both(_where(scope))} ORDER BY Id"  # noqa: S608
-        for answer in self.org.pages(query):
+        shape = self.org.shape(object_type)
+        query = f"SELECT Id FROM {shape.name}{soql.both(_where(scope), shape.alive)} ORDER BY Id"  # noqa: S608
+        for answer in self.org.pages(query, shape.archives):
             yield [soql.long_id(row["Id"]) for row in answer.json["records"]]
 
     @_up_to_date
@@ -260,7 +262,8 @@ class Salesforce(Connector):
     def own_recent(self, object_type: str, since: str, fields: Sequence[str], scope: Values) -> Sequence[Record]:
         shape = self.org.shape(object_type)
         ours = f"CreatedById = {soql.text(self.org.user_id)} AND CreatedDate >= {soql.moment(since)}"
-        rows = self.org.rows(f"{_select(shape, fields)} WHERE {ours} ORDER BY CreatedDate, Id")
+        where = soql.both(ours, shape.alive)
+        rows = self.org.rows(f"{_select(shape, fields)}{where} ORDER BY CreatedDate, Id", shape.archives)
         return [record_of(shape, row, fields) for row in rows]
 
     @_up_to_date
@@ -278,8 +281,8 @@ class Salesforce(Connector):
                 literals = ",".join(soql.literal(w, column.shown.kind) for w in chunk)
             except ValueError as error:
                 raise Refused(f"{error}. Nothing was read. Check the match fields.", {path: str(error)}) from None
-            query = f"{_select(shape, fields)}{soql.both(f'{path} IN ({literals})', _where(scope))}"
-            for row in self.org.rows(query):
+            where = soql.both(f"{path} IN ({literals})", _where(scope), shape.alive)
+            for row in self.org.rows(_select(shape, fields) + where, shape.archives):
                 record = record_of(shape, row, fields)
                 found[record.external_id] = record
         return list(found.values())
@@ -360,8 +363,10 @@ class Salesforce(Connector):
     ) -> Iterator[list[dict[str, Any]]]:
         select = _select(shape, fields)
         ordered = f" ORDER BY {order}" if order else ""
+        alive = "" if deleted else shape.alive
         for chunk in soql.chunks(values, around=len(select) * 2 + 200):
-            yield self.org.rows(f"{select} WHERE {soql.one_of(field, chunk)}{ordered}", deleted)
+            where = soql.both(soql.one_of(field, chunk), alive)
+            yield self.org.rows(f"{select}{where}{ordered}", deleted or shape.archives)
 
 
 def _select(shape: Shape, fields: Sequence[str]) -> str:

@@ -83,6 +83,17 @@ class Shape:
     parent_field: str | None = None
 
     @property
+    def archives(self) -> bool:
+        """Whether Salesforce archives such records (activities older than a year). They can be edited all the same, and
+        only a query that finds deleted ones finds them."""
+        return {"IsArchived", "IsDeleted"} <= self.present
+
+    @property
+    def alive(self) -> str:
+        """What a query asks beside, so that it finds all records but deleted ones."""
+        return "IsDeleted = false" if self.archives else ""
+
+    @property
     def base(self) -> tuple[str, ...]:
         """The columns read with every record."""
         wanted = [

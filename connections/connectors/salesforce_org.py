@@ -183,9 +183,9 @@ class Org:
             )
         return [SubAnswer(a["httpStatusCode"], a.get("body")) for a in found]
 
-    def query_url(self, query: str) -> str:
-        """The address of a query as a sub-request."""
-        return f"{self.data}/query?q={quote_plus(query)}"
+    def query_url(self, query: str, deleted: bool = False) -> str:
+        """The address of a query as a sub-request. `deleted`: with records in the recycle bin."""
+        return f"{self.data}/{'queryAll' if deleted else 'query'}?q={quote_plus(query)}"
 
     def record_path(self, object_type: str, *parts: str) -> str:
         return "/".join([f"{self.data}/sobjects/{soql.name(object_type)}", *(quote(p, safe="") for p in parts)])

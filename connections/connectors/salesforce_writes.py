@@ -62,12 +62,11 @@ def update(
     headers = _condition(expected_version)
     if _needs_own_call(body):
         org.call("PATCH", path, json=body, headers=headers, write=True, sent=list(body))
-        rows = _rows_after_write(org, _select(shape, fields, "Id", [external_id]))
+        rows = _rows_after_write(org, shape, _select(shape, fields, "Id", [external_id]))
     else:
         write = _sub("PATCH", path, "write", body, headers)
-        rows = _written(
-            org, [write, _sub("GET", org.query_url(_select(shape, fields, "Id", [external_id])), "read")], body
-        )
+        read = org.query_url(_select(shape, fields, "Id", [external_id]), shape.archives)
+        rows = _written(org, [write, _sub("GET", read, "read")], body)
     return WriteResult(_read_back(shape, rows, fields))
 
 
@@ -88,16 +87,17 @@ def create(
                 write=True,
                 sent=list(body),
             )
-            rows = _rows_after_write(org, _select(shape, fields, shape.key_field, [key]))
+            rows = _rows_after_write(org, shape, _select(shape, fields, shape.key_field, [key]))
             return WriteResult(_read_back(shape, rows, fields), created=True)
         write = _sub("PATCH", org.record_path(object_type, shape.key_field, key), "write", body)
-        read = _sub("GET", org.query_url(_select(shape, fields, shape.key_field, [key])), "read")
-        answers = org.composite([write, read], all_or_none=True)
+        read = org.query_url(_select(shape, fields, shape.key_field, [key]), shape.archives)
+        answers = org.composite([write, _sub("GET", read, "read")], all_or_none=True)
         _raise_first(answers, body)
         created = answers[0].status == 201 or _flag(answers[0].body, "created")
         return WriteResult(_read_back(shape, _rows(answers[1]), fields), created=created)
     except Taken:
-        rows = org.rows(_select(shape, fields, shape.key_field, [key])) if shape.key_field else []
+        asked = _select(shape, fields, shape.key_field, [key]) if shape.key_field else ""
+        rows = org.rows(asked, shape.archives) if asked else []
         if len(rows) != 1:
             raise
         return WriteResult(record_of(shape, rows[0], fields))
@@ -207,7 +207,7 @@ def _create_without_key(org: Org, shape: Shape, body: Mapping[str, Any], fields:
             f"{UNKNOWN_FORM} It may have made the record or not; we look for it before anything is sent again."
         )
     try:
-        rows = _rows_after_write(org, _select(shape, fields, "Id", [str(made)]))
+        rows = _rows_after_write(org, shape, _select(shape, fields, "Id", [str(made)]))
         return WriteResult(_read_back(shape, rows, fields), created=True)
     except Uncertain as error:
         raise Uncertain(error.message, soql.long_id(str(made))) from None
@@ -271,7 +271,7 @@ def _sub(
 
 def _select(shape: Shape, fields: Sequence[str], field: str, values: Sequence[str]) -> str:
     columns = ", ".join(select_list(shape, fields))
-    return f"SELECT {columns} FROM {shape.name} WHERE {soql.one_of(field, values)}"  # noqa: S608
+    return f"SELECT {columns} FROM {shape.name}{soql.both(soql.one_of(field, values), shape.alive)}"  # noqa: S608
 
 
 def _selects(shape: Shape, fields: Sequence[str], field: str, values: Sequence[str]) -> list[str]:
@@ -315,7 +315,7 @@ def _write_and_read(
 ) -> tuple[list[SubAnswer], list[dict[str, Any]]]:
     """The answers of the writes, and the rows read back: in the same call if it takes them all."""
     wanted = queries(shape)[:MAX_READS]
-    reads = [_sub("GET", org.query_url(query), f"read{number}") for number, query in enumerate(wanted)]
+    reads = [_sub("GET", org.query_url(query, shape.archives), f"read{number}") for number, query in enumerate(wanted)]
     answers = org.composite([*writes, *reads], all_or_none=False)
     written, read = answers[: len(writes)], answers[len(writes) :]
     rows = [row for answer in read if is_listing(answer.body, ("Id",)) for row in _rows(answer)]
@@ -323,7 +323,7 @@ def _write_and_read(
     if not whole or len(wanted) < len(queries(shape)):
         # The writes are done: a read that fails must not hide their answers.
         with contextlib.suppress(ConnectorError):
-            rows = org.up_to_date(lambda: [row for q in queries(org.shape(shape.name)) for row in org.rows(q)])
+            rows = org.up_to_date(lambda: _all_rows(org, org.shape(shape.name), queries))
     return written, rows
 
 
@@ -354,9 +354,13 @@ def _read_back(shape: Shape, rows: Sequence[Mapping[str, Any]], fields: Sequence
         raise _unread() from None
 
 
-def _rows_after_write(org: Org, query: str) -> list[dict[str, Any]]:
+def _all_rows(org: Org, shape: Shape, queries: Callable[[Shape], list[str]]) -> list[dict[str, Any]]:
+    return [row for query in queries(shape) for row in org.rows(query, shape.archives)]
+
+
+def _rows_after_write(org: Org, shape: Shape, query: str) -> list[dict[str, Any]]:
     try:
-        return org.rows(query)
+        return org.rows(query, shape.archives)
     except ConnectorError:
         raise _unread() from None
 

@@ -11,14 +11,16 @@ from connections.sandbox.salesforce_soql_parser import Parser, Query
 
 
 def run(org: Org, text: str, *, deleted: bool) -> tuple[Query, list[Doc]]:
-    """Parse and run; `deleted` also finds records in the recycle bin. Raises Problem."""
+    """Parse and run; `deleted` also finds records in the recycle bin and archived ones. Raises Problem."""
     query = Parser(org, text, deleted).query()
     name = query.sobject.name
     with org.lock:
         table = org.tables[name]
         candidates = table if query.ids is None else sorted(query.ids)
         rows = [table[i] for i in candidates if i in table]
-    rows = [r for r in rows if (deleted or not r["IsDeleted"]) and r["Id"] not in org.unshared]
+    # Archived activities are found like deleted records only.
+    shown = [r for r in rows if deleted or not (r["IsDeleted"] or r.get("IsArchived"))]
+    rows = [r for r in shown if r["Id"] not in org.unshared]
     if query.where:
         rows = [r for r in rows if query.where(r)]
     for path, down, nulls_last in reversed(query.order):

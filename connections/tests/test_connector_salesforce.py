@@ -455,6 +455,28 @@ def test_text_that_looks_like_a_reference_is_written_as_text(w):
     assert [r.record.values["Subject"] for r in results] == [text + "!", "x"]
 
 
+def test_archived_records_are_found_and_written_like_others_and_deleted_ones_are_not(w):
+    w.org.add_field("Case", Field("IsArchived", "boolean", default=False, createable=False, updateable=False))
+    w.connector.org.forget()
+    old, gone = (w.case(Reference__c=name, SyncAdmin_Key__c=name) for name in ("old", "gone"))
+    for one in (old, gone):
+        w.org.tables["Case"][one]["IsArchived"] = True
+    w.org.delete(gone, w.jane)
+    keys, scope = ["old", "gone"], {"where": "Reference__c != null"}
+    assert w.connector.in_scope("Case", [old, gone], scope) == {old}
+    assert [id for page in w.connector.list_ids("Case", scope) for id in page] == [old]
+    found = w.connector.find_by_values("Case", "Reference__c", keys, [], scope)
+    assert [record.external_id for record in found] == [old]
+    by_key = w.connector.find_by_correlation_key("Case", keys, [], {})
+    assert {key: [record.external_id for record in records] for key, records in by_key.items()} == {"old": [old]}
+    for subject in ("after", "a text with @{write.id}"):
+        written = w.connector.update("Case", old, {"Subject": subject}, version_of(w, old), FIELDS)
+        assert written.record.values["Subject"] == subject
+    (many,) = w.connector.update_many("Case", [Update(old, {"Subject": "many"})], FIELDS)
+    assert many.record.values["Subject"] == "many"
+    assert w.connector.get_many("Case", [gone], [])[gone].deleted
+
+
 def test_a_deleted_record_that_is_referred_to_is_a_refused_value_and_not_a_deletion(w):
     contact = w.org.create("Contact", {"LastName": "Doe"}, w.jane)["Id"]
     w.org.delete(contact, w.jane)
