@@ -1448,6 +1448,22 @@ BUGS = [
         ("connections/tests/test_connector_salesforce.py",),
     ),
     Bug(
+        "create-told-as-gone-jira",
+        "a comment whose issue Jira hides for now counts as gone itself, and is never made",
+        "connections/connectors/jira.py",
+        "            raise Retry(error.message) from None\n\n    def _create(",
+        "            raise error\n\n    def _create(",
+        ("connections/tests/test_connector_jira.py",),
+    ),
+    Bug(
+        "create-told-as-gone-salesforce",
+        "a record whose object Salesforce hides for now counts as gone itself, and is never made",
+        "connections/connectors/salesforce.py",
+        "    return Retry(error.message)\n",
+        "    return error\n",
+        ("connections/tests/test_connector_salesforce.py",),
+    ),
+    Bug(
         "jira-fields-asked-after-the-write",
         "what the site's fields are is asked once Jira took an edit, and an error there tells it as not written",
         "connections/connectors/jira.py",

@@ -221,9 +221,16 @@ class Jira(Connector):
         parent_id: str | None = None,
         fields: Sequence[str] = (),
     ) -> WriteResult:
-        if object_type == "comment":
-            return jira_comments.create(self.site, values, correlation_key, parent_id)
-        scope = tidy(scope)
+        try:
+            if object_type == "comment":
+                return jira_comments.create(self.site, values, correlation_key, parent_id)
+            return self._create(values, correlation_key, tidy(scope), fields)
+        except Gone as error:
+            # ⚑ What is not there is what it belongs to, and may only be hidden for now. A record that is gone is not
+            # written again, and this one has yet to be made.
+            raise Retry(error.message) from None
+
+    def _create(self, values: Values, correlation_key: str, scope: Values, fields: Sequence[str]) -> WriteResult:
         if not scope.get("project"):
             raise Refused("The mapping names no Jira project for new issues. Nothing was written. Set it in its scope.")
         body = self.site.body_fields(values)

@@ -28,12 +28,14 @@ from connections.connectors.base import (
     Creation,
     Field,
     FormField,
+    Gone,
     Hint,
     NotAllowed,
     ObjectType,
     Page,
     Record,
     Refused,
+    Retry,
     Step,
     Update,
     Values,
@@ -304,9 +306,12 @@ class Salesforce(Connector):
         parent_id: str | None = None,
         fields: Sequence[str] = (),
     ) -> WriteResult:
-        return writes.create(
-            self.org, object_type, values, correlation_key, [*dict.fromkeys([*fields, *values])], parent_id
-        )
+        try:
+            return writes.create(
+                self.org, object_type, values, correlation_key, [*dict.fromkeys([*fields, *values])], parent_id
+            )
+        except Gone as error:
+            raise _not_made(error) from None
 
     @_up_to_date
     def update(
@@ -323,7 +328,8 @@ class Salesforce(Connector):
     def create_many(
         self, object_type: str, creations: Sequence[Creation], fields: Sequence[str], scope: Values
     ) -> Sequence[WriteResult | ConnectorError]:
-        return writes.create_many(self.org, object_type, creations, fields)
+        results = writes.create_many(self.org, object_type, creations, fields)
+        return [_not_made(result) if isinstance(result, Gone) else result for result in results]
 
     def update_many(
         self, object_type: str, updates: Sequence[Update], fields: Sequence[str]
@@ -378,6 +384,12 @@ def _where(scope: Values) -> str:
         return soql.condition(str(scope.get("where") or ""))
     except ValueError as error:
         raise Refused(f"{error} Nothing was read. Correct the mapping's filter.") from None
+
+
+def _not_made(error: Gone) -> Retry:
+    """⚑ What is not there is what it belongs to, and may only be hidden for now. A record that is gone is not written
+    again, and this one has yet to be made."""
+    return Retry(error.message)
 
 
 def _before(answer: Answer) -> str | None:

@@ -739,6 +739,15 @@ def test_a_comment_for_a_group_or_role_is_not_public_and_stays_in_its_circle(sit
     assert all("Edited" in json.dumps(record.values["body"]) for record in found.values())
 
 
+def test_a_comment_whose_issue_is_hidden_for_now_is_made_once_it_is_shown_again(site):
+    standin, jira = site
+    issue = new_issue(standin)
+    standin.fault("status", method="POST", path="/comment$", status=404, body={"errorMessages": ["Not there."]})
+    with pytest.raises(Retry, match="Not there"):
+        jira.create("comment", {"body": paragraph("Ours")}, "key-c", {}, parent_id=issue["id"])
+    assert jira.create("comment", {"body": paragraph("Ours")}, "key-c", {}, parent_id=issue["id"]).created
+
+
 # Sign-in and check
 
 

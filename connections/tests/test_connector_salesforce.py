@@ -455,6 +455,17 @@ def test_text_that_looks_like_a_reference_is_written_as_text(w):
     assert [r.record.values["Subject"] for r in results] == [text + "!", "x"]
 
 
+def test_a_create_is_tried_again_where_its_object_is_hidden_for_now(w):
+    w.case()
+    hidden = [{"message": "The requested resource does not exist", "errorCode": "NOT_FOUND"}]
+    w.app.fault("status", path="/composite", status=404, body=hidden, times=2)
+    with pytest.raises(Retry, match="does not exist"):
+        w.connector.create("Case", {"Subject": "x"}, "k1", {})
+    (result,) = w.connector.create_many("Case", [Creation({"Subject": "x"}, "k1")], FIELDS, {})
+    assert type(result) is Retry
+    assert w.connector.create("Case", {"Subject": "x"}, "k1", {}).created
+
+
 def test_archived_records_are_found_and_written_like_others_and_deleted_ones_are_not(w):
     w.org.add_field("Case", Field("IsArchived", "boolean", default=False, createable=False, updateable=False))
     w.connector.org.forget()
