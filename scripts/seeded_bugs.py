@@ -1464,6 +1464,22 @@ BUGS = [
         ("connections/tests/test_connector_salesforce.py",),
     ),
     Bug(
+        "record-gone-by-somebody-elses-word-jira",
+        "a page that stands in for Jira says 404, and the write counts as one to a record that is gone",
+        "connections/connectors/jira_site.py",
+        '    if "errorMessages" not in body and "errors" not in body:\n',
+        "    if False:\n",
+        ("connections/tests/test_connector_jira.py",),
+    ),
+    Bug(
+        "record-gone-by-somebody-elses-word-salesforce",
+        "a page that stands in for Salesforce says 404, and the write counts as one to a record that is gone",
+        "connections/connectors/salesforce_org.py",
+        " or _stranger(answer)}",
+        "}",
+        ("connections/tests/test_connector_salesforce.py",),
+    ),
+    Bug(
         "jira-fields-asked-after-the-write",
         "what the site's fields are is asked once Jira took an edit, and an error there tells it as not written",
         "connections/connectors/jira.py",

@@ -20,7 +20,7 @@ from connections.connectors.base import (
     Uncertain,
     Values,
 )
-from connections.connectors.http import Answer, ErrorTable, said_in
+from connections.connectors.http import QUOTED, Answer, ErrorTable, said_in
 from connections.connectors.jira_values import KEY, Spec, normal, person, sent, spec_of, stamp
 
 API = "/rest/api/3/"
@@ -65,6 +65,13 @@ def _refusal(answer: Answer) -> ConnectorError:
 
 
 def _gone(answer: Answer) -> ConnectorError:
+    body = answer.json if isinstance(answer.json, Mapping) else {}
+    if "errorMessages" not in body and "errors" not in body:
+        # ⚑ Something before Jira may say so while the site is away: a record that is gone is not written again.
+        return _stranger(answer) or Retry(
+            f"Something answered for Jira that nothing is there (“{said_in(answer)[:QUOTED]}”). Nothing was changed. "
+            "We try again. If it stays so, check the address of the connection."
+        )
     return _stranger(answer) or Gone(
         f"Jira says: {said_in(answer)} Nothing was changed. The issue was deleted, or our account may not see it.",
         certain=False,

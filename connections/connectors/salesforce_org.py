@@ -22,7 +22,7 @@ from connections.connectors.base import (
     Retry,
     Uncertain,
 )
-from connections.connectors.http import Answer
+from connections.connectors.http import QUOTED, Answer, said_in
 from connections.connectors.salesforce_auth import fetch_token
 from connections.connectors.salesforce_errors import Outdated, as_error, errors_in
 from connections.connectors.salesforce_fields import Shape, shape_of
@@ -117,7 +117,7 @@ class Org:
                 **UNASSIGNED,
                 **(headers or {}),
             },
-            table={0: lambda answer: as_error(answer.status, answer.json, sent)},
+            table={0: lambda answer: as_error(answer.status, answer.json, sent) or _stranger(answer)},
             **options,
         )
         return answer
@@ -242,6 +242,17 @@ def is_listing(body: Any, needs: Sequence[str]) -> bool:
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _stranger(answer: Answer) -> Retry | None:
+    """⚑ That nothing is there, in words that are not Salesforce's, may come from something before it while the org is
+    away: a record that is gone is not written again."""
+    if answer.status not in (404, 410):
+        return None
+    return Retry(
+        f"Something answered for Salesforce that nothing is there (“{said_in(answer)[:QUOTED]}”). Nothing was changed. "
+        "We try again. If it stays so, check the address of the connection."
+    )
 
 
 _BATCH = {"Sforce-Query-Options": f"batchSize={PAGE_ROWS}"}

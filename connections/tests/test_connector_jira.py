@@ -120,6 +120,16 @@ def test_a_deleted_issue_is_absent_and_its_update_is_not_a_certain_deletion(site
     assert caught.value.certain is False
 
 
+def test_a_404_in_other_words_than_jiras_is_not_taken_for_a_record_that_is_gone(site):
+    standin, jira = site
+    issue = new_issue(standin)
+    standin.fault("status", status=404, body="<html>Your site is unavailable.</html>", times=2)
+    with pytest.raises(Retry, match="check the address"):
+        jira.update("issue", issue["id"], {"summary": "x"}, None, PATHS)
+    with pytest.raises(Retry, match="check the address"):
+        jira.get_many("issue", [issue["id"]], PATHS)
+
+
 def test_an_issue_jira_cannot_show_just_now_is_not_taken_for_gone(site):
     standin, jira = site
     issue = new_issue(standin)

@@ -435,6 +435,7 @@ def test_a_write_within_a_second_of_our_read_tells_an_edit_that_its_condition_co
 
 
 def test_a_write_whose_history_cannot_be_had_is_done_all_the_same(w):
+    w.app.now = lambda: 1_800_000_000.0
     case = w.case()
     version = version_of(w, case)
     w.org.edit(case, w.jane, Priority="P2")
@@ -453,6 +454,16 @@ def test_text_that_looks_like_a_reference_is_written_as_text(w):
         "Case", [Update(case, {"Subject": text + "!"}), Update(w.case(), {"Subject": "x"})], FIELDS
     )
     assert [r.record.values["Subject"] for r in results] == [text + "!", "x"]
+
+
+def test_a_404_in_other_words_than_salesforces_is_not_taken_for_a_record_that_is_gone(w):
+    case = w.case()
+    w.connector.get_many("Case", [case], [])
+    w.app.fault("status", path="/services/data", status=404, body="<html>Down for maintenance.</html>", times=2)
+    with pytest.raises(Retry, match="check the address"):
+        w.connector.update("Case", case, {"Subject": "x"}, None, FIELDS)
+    with pytest.raises(Retry, match="check the address"):
+        w.connector.delete("Case", case)
 
 
 def test_a_create_is_tried_again_where_its_object_is_hidden_for_now(w):
