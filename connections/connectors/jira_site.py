@@ -21,7 +21,7 @@ from connections.connectors.base import (
     Values,
 )
 from connections.connectors.http import QUOTED, Answer, ErrorTable, said_in
-from connections.connectors.jira_values import KEY, Spec, normal, person, sent, spec_of, stamp
+from connections.connectors.jira_values import KEY, Spec, normal, person, sent, spec_of, stamp, understood
 
 API = "/rest/api/3/"
 PROPERTY = "syncadmin"  # the issue and comment property that carries the correlation key
@@ -284,8 +284,10 @@ class Site:
             if path == KEY.id:
                 values[path] = issue.get("key")
             elif path in shown:
-                if path in specs:
+                if path in specs and understood(specs[path], shown[path]):
                     values[path] = normal(specs[path], shown[path])
+                elif path in specs:
+                    unreadable.add(path)
             elif path == "parent":
                 values[path] = None  # only shown where there is one
             else:

@@ -177,6 +177,24 @@ def normal(spec: Spec, raw: Any) -> Any:
     return text(raw)
 
 
+def understood(spec: Spec, raw: Any) -> bool:
+    """⚑ Whether `normal` makes of it what it is: an app may keep another form in its field, and that is not empty."""
+    if raw is None or raw == "":
+        return True
+    match spec.kind:
+        case "set":
+            return isinstance(raw, list) and all(item in ("", None) or normal(spec, [item]) for item in raw)
+        case "rich_text":
+            return isinstance(raw, Mapping)
+        case "date":
+            return bool(re.match(r"\d{4}-\d\d-\d\d(?!\d)", str(raw)))
+        case "text":
+            return isinstance(raw, str | int | float)
+        case "option" if not isinstance(raw, Mapping):
+            return isinstance(raw, str | int | float)
+    return normal(spec, raw) is not None
+
+
 def named(raw: Any, key: str) -> Any:
     return raw.get(key) or raw.get("name") or raw.get("value") if isinstance(raw, Mapping) else raw
 

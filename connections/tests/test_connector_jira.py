@@ -22,7 +22,7 @@ from connections.connectors.base import (
     VersionMismatch,
 )
 from connections.connectors.jira_scope import scope_jql, tidy
-from connections.connectors.jira_values import epoch_ms
+from connections.connectors.jira_values import epoch_ms, spec_of
 from connections.connectors.jira_workflow import next_step
 from connections.sandbox.jira_fields import Transition
 from connections.tests.evidence import needs_evidence, payload
@@ -99,6 +99,28 @@ def test_a_hidden_field_is_unreadable_and_not_empty(site):
     record = read(jira, issue["id"])
     assert record.unreadable == {"priority"}
     assert "priority" not in record.values
+
+
+@pytest.mark.parametrize(
+    ("type_", "items", "odd", "usual"),
+    [
+        ("number", None, "12 h", 12),
+        ("user", None, {"displayName": "Ana"}, {"accountId": "a"}),
+        ("option", None, {"label": "Red"}, {"value": "Red"}),
+        ("option", None, ["Red"], {"value": "Red"}),
+        ("array", "option", [{"value": "Red"}, {"label": "Blue"}], [{"value": "Red"}]),
+        ("array", "string", "red,blue", ["red"]),
+        ("datetime", None, "+20000-01-01T00:00:00Z", "2026-01-01T00:00:00.000+0000"),
+        ("date", None, "12026-01-01", "2026-01-01"),
+        ("string", None, {"type": "doc", "version": 1, "content": []}, "text"),
+    ],
+)
+def test_a_value_of_an_unknown_form_is_unreadable_and_not_empty(site, type_, items, odd, usual):
+    _, jira = site
+    spec = spec_of({"id": "customfield_1", "name": "Odd", "schema": {"type": type_, "items": items}})
+    for raw, readable in ((odd, False), (usual, True), (None, True)):
+        record = jira.site.record({"id": "1", "fields": {spec.id: raw}}, [spec.id], {spec.id: spec})
+        assert (spec.id in record.values, spec.id in record.unreadable) == (readable, not readable)
 
 
 def test_a_hundred_and_more_issues_are_read_in_two_calls(site):
