@@ -866,6 +866,47 @@ BUGS = [
         ("connections/tests/test_connector_zendesk.py::test_a_job_that_another_worker_notes_meanwhile_stays_noted",),
     ),
     Bug(
+        "zendesk-own-comments-of-rested-tickets-only",
+        "an unanswered comment is looked for where the export shows its ticket: edited just now, it is made again",
+        "connections/connectors/zendesk_comments.py",
+        "for ticket in lookups.updated_since(desk, since) for one in _of(desk, kind, ticket, fields)]",
+        "for page in changes(desk, kind, since, fields) for one in page.records]",
+        (
+            "connections/tests/test_connector_zendesk.py"
+            "::test_an_entry_of_ours_is_found_though_its_ticket_was_edited_just_now",
+        ),
+    ),
+    Bug(
+        "zendesk-own-comments-in-one-round",
+        "a ticket that moves to the top of the list while it is read is not looked through for our comment",
+        "connections/connectors/zendesk_lookups.py",
+        "if pages == 1 or told.items() <= known.items():",
+        "if pages:",
+        (
+            "connections/tests/test_connector_zendesk.py"
+            "::test_an_entry_of_ours_is_found_though_its_ticket_moves_within_the_list",
+        ),
+    ),
+    Bug(
+        "zendesk-comments-older-than-the-position",
+        "a comment made before the position is left out, though its ticket was hidden until now",
+        "connections/connectors/zendesk_comments.py",
+        'begin = export.shifted(since, RESTLESS_SECONDS)[:19] if since else ""',
+        'begin = since[:19] if since else ""',
+        (
+            "connections/tests/test_connector_zendesk.py"
+            "::test_an_entry_is_listed_though_its_ticket_does_not_rest_for_a_minute",
+        ),
+    ),
+    Bug(
+        "zendesk-comments-of-a-thousand-tickets-a-page",
+        "a page of the list of comments takes a call for each of a thousand tickets: the lease is lost before it comes",
+        "connections/connectors/zendesk_comments.py",
+        "TICKETS_A_PAGE = 10",
+        "TICKETS_A_PAGE = 1000",
+        ("connections/tests/test_connector_zendesk.py::test_a_list_of_entries_lets_others_in_between_after_few_calls",),
+    ),
+    Bug(
         "not-looked-at-after-a-write",
         "an edit of a title or of labels made between our read and our write to GitHub is replaced, and nobody is told",
         "connections/connectors/github_writes.py",

@@ -12,6 +12,7 @@ from typing import Any
 
 from connections.connectors import zendesk_errors as errors
 from connections.connectors import zendesk_export as export
+from connections.connectors import zendesk_lookups as lookups
 from connections.connectors import zendesk_people as people
 from connections.connectors.base import (
     ConnectorError,
@@ -35,6 +36,10 @@ FIELDS = (
     Field("author", "Author", "person", writable=False, creatable=False),
     Field("created", "Created", "datetime", writable=False, creatable=False),
 )
+# Each ticket is a call: between two pages the caller handles live edits and keeps its lease.
+TICKETS_A_PAGE = 10
+# The export shows a ticket once it has rested for a minute: an entry is told of as late as its ticket is edited on.
+RESTLESS_SECONDS = 24 * 3600.0
 FIXED = "Zendesk's comments cannot be changed. Nothing was written. Let the rule be one-way, for new comments."
 
 
@@ -50,22 +55,23 @@ def read(desk: Desk, kind: str, ids: Sequence[str], fields: Sequence[str]) -> di
 
 
 def changes(desk: Desk, kind: str, since: str | None, fields: Sequence[str]) -> Iterator[Page]:
-    """Entries made since then, of all tickets that changed since then: a new entry changes its ticket."""
+    """Entries of all tickets that changed since then, since a new entry changes its ticket; without those that are much
+    older. ⚑ One that was made before then may be told of only now, see RESTLESS_SECONDS."""
+    begin = export.shifted(since, RESTLESS_SECONDS)[:19] if since else ""
     reached = since
     for page in export.tickets(desk, since):
-        entries = [
-            one
-            for row in page.rows
-            if row.get("status") != "deleted"
-            for one in _of(desk, kind, str(row["id"]), fields)
-            if since is None or (one.created_at or "") >= since[:19]
-        ]
-        stamps = [at for row in page.rows if (at := export.changed_at(row))]
-        reached = max([reached or "", *stamps]) or None
-        if page.last and page.started:
-            reached = max(reached or "", export.complete_until(page.started))
-        entries.sort(key=lambda one: one.created_at or "")
-        yield Page(entries, reached, server_time=page.started, last=page.last)
+        for start in range(0, max(1, len(page.rows)), TICKETS_A_PAGE):
+            rows = page.rows[start : start + TICKETS_A_PAGE]
+            alive = [row for row in rows if row.get("status") != "deleted"]
+            found = [one for row in alive for one in _of(desk, kind, str(row["id"]), fields)]
+            entries = [one for one in found if (one.created_at or begin) >= begin]
+            stamps = [at for row in rows if (at := export.changed_at(row))]
+            reached = max([reached or "", *stamps]) or None
+            last = page.last and start + TICKETS_A_PAGE >= len(page.rows)
+            if last and page.started:
+                reached = max(reached or "", export.complete_until(page.started))
+            entries.sort(key=lambda one: one.created_at or "")
+            yield Page(entries, reached, server_time=page.started, last=last)
 
 
 def create(desk: Desk, kind: str, values: Values, parent_id: str | None) -> WriteResult:
@@ -94,9 +100,10 @@ def create(desk: Desk, kind: str, values: Values, parent_id: str | None) -> Writ
 
 
 def own_recent(desk: Desk, kind: str, since: str, fields: Sequence[str]) -> list[Record]:
+    """Also those of tickets that were edited just now: taken for missing, they would be made again."""
     me = desk.me()["id"]
-    found = [one for page in changes(desk, kind, since, fields) for one in page.records]
-    return [one for one in found if one.created_by == me]
+    found = [one for ticket in lookups.updated_since(desk, since) for one in _of(desk, kind, ticket, fields)]
+    return [one for one in found if one.created_by == me and (one.created_at or since) >= since[:19]]
 
 
 def missing(desk: Desk, kind: str, external_id: str) -> ConnectorError:

@@ -57,6 +57,24 @@ def made_by(desk: Desk, account: str, since: str) -> list[dict[str, Any]]:
     return found
 
 
+def updated_since(desk: Desk, since: str) -> list[str]:
+    """Ids of the tickets updated at or after `since`, also of the minute that the export hides."""
+    known: dict[str, str] = {}
+    while True:
+        pages, told = 0, dict[str, str]()
+        for rows, _ in desk.pages("tickets", "tickets", {"sort": "-updated_at"}):
+            pages += 1
+            stamps = {str(row["id"]): moment(row.get("updated_at")) or since for row in rows}
+            told |= {id: at for id, at in stamps.items() if at >= since[:19]}
+            if _falling(rows, "updated_at") and min(stamps.values(), default=since) < since[:19]:
+                break
+        # A ticket that is updated meanwhile moves to the top, out of the pages to come: another look finds it there.
+        if pages == 1 or told.items() <= known.items():
+            return list(known | told)
+        known |= told
+        since = max(known.values())
+
+
 def every_id(desk: Desk, within: Mapping[str, Any]) -> Iterator[list[str]]:
     """All tickets there are: those the export shows, then those of the minute that it hides."""
     late: set[str] = set()  # shown, and recent enough to come again in the second part

@@ -766,6 +766,73 @@ def test_new_entries_are_listed_as_changes_with_what_made_them_ours(w, clock):
     assert [r.external_id for r in w.connector.own_recent("ticket.note", mark, [], {})] == [made.external_id]
 
 
+def test_an_entry_of_ours_is_found_though_its_ticket_was_edited_just_now(w, clock):
+    """Else a comment whose answer got lost would be made a second time."""
+    id, other = w.ticket(), w.ticket()
+    clock.tick(300)
+    claimed = export.text_of(clock.at)
+    w.connector.create("ticket.note", {"body": "Before"}, "key", {}, other)
+    made = w.connector.create("ticket.comment", {"body": "Ours"}, "key", {}, id).record
+    clock.tick(120)
+    w.records.update(id, {"priority": "high"}, w.jane)
+    assert [r.external_id for r in w.connector.own_recent("ticket.comment", claimed, [], {})] == [made.external_id]
+    later = export.text_of(clock.at)
+    assert w.connector.own_recent("ticket.comment", later, [], {}) == []
+
+
+def test_an_entry_of_ours_is_found_though_its_ticket_moves_within_the_list(w, clock, monkeypatch):
+    ids = [w.ticket() for _ in range(250)]
+    clock.tick(300)
+    claimed = export.text_of(clock.at)
+    made = w.connector.create("ticket.comment", {"body": "Ours"}, "key", {}, ids[0]).record
+    clock.tick(1)
+    for id in ids[1:]:
+        w.records.update(id, {"priority": "high"}, w.jane)
+    clock.tick(1)
+    read = w.connector.desk.call
+
+    def meanwhile(method: str, path: str, **more: Any):
+        answer = read(method, path, **more)
+        if path == "tickets":
+            w.records.update(ids[0], {"subject": f"Edited at {clock.at}"}, w.jane)
+        return answer
+
+    monkeypatch.setattr(w.connector.desk, "call", meanwhile)
+    assert [r.external_id for r in w.connector.own_recent("ticket.comment", claimed, [], {})] == [made.external_id]
+
+
+def test_an_entry_is_listed_though_its_ticket_does_not_rest_for_a_minute(w, clock):
+    id = w.ticket()
+    clock.tick(300)
+    mark = position(w)
+    entry = w.connector.create("ticket.comment", {"body": "First of many"}, "key", {}, id).record.external_id
+    seen: list[str] = []
+    for round in range(20):
+        clock.tick(50)
+        since = w.connector.shift_watermark(mark, 2 * w.connector.capabilities.lookback)
+        *_, last = pages = list(w.connector.changed_since("ticket.comment", since, [], {}))
+        seen += [record.external_id for page in pages for record in page.records]
+        mark = str(last.watermark)
+        if round < 15:
+            w.records.update(id, {"subject": f"Edited {round} times"}, w.jane)
+    assert entry in seen
+
+
+def test_a_list_of_entries_lets_others_in_between_after_few_calls(w, clock):
+    """A call a ticket: a thousand of them in one page would cost the caller its lease."""
+    ids = [w.ticket() for _ in range(35)]
+    for id in ids:
+        w.records.update(id, {"comment": {"body": "Hello"}}, w.jane)
+    clock.tick(90)
+    w.connector.desk.shape()
+    before, found, last = len(w.app.calls()), [], False
+    for page in w.connector.changed_since("ticket.comment", None, ["body"], {}):
+        assert not last and len(w.app.calls()) - before <= 12
+        before, last = len(w.app.calls()), page.last
+        found += [record.parent_id for record in page.records]
+    assert last and sorted(found) == sorted(ids)
+
+
 # The bell ------------------------------------------------------------------------------------------------------------
 
 
