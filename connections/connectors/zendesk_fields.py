@@ -231,8 +231,9 @@ def _boolean(raw: Any) -> bool:
 def _number(raw: Any) -> int | float:
     if isinstance(raw, bool) or not isinstance(raw, int | float | str):
         raise ValueError("no number")
-    value = float(raw)
-    return plain(value)
+    if re.fullmatch(r"-?[0-9]+", str(raw)):
+        return int(raw)  # a float would round what has more than fifteen digits
+    return plain(float(raw))
 
 
 def _text(raw: Any) -> str:

@@ -409,8 +409,11 @@ def _job(
         rows = rows_of(desk, list(done.values()))
         read = {one.external_id: one for one in records(desk, desk.shape(), list(rows.values()), paths)}
     except ConnectorError as error:
-        read = {}
-        results = [_unread(error, done[place]) if place in done else one for place, one in enumerate(results)]
+        read, missing = {}, error
+    else:
+        missing = gone()
+    # ⚑ What is not shown by now was written all the same: a create that is told without its number is made again.
+    results = [_unread(missing, done[place]) if done.get(place) else one for place, one in enumerate(results)]
     return [read.get(done.get(place, ""), one) for place, one in enumerate(results)]
 
 

@@ -166,6 +166,15 @@ def test_a_broken_value_is_unreadable_and_holds_nothing_else_up(w):
     assert not found[good].unreadable
 
 
+def test_a_number_of_many_digits_is_read_to_the_last(w):
+    order, effort = w.records.field("integer", "Order"), w.records.field("decimal", "Effort")
+    for told in ("12345678901234567", 12345678901234567):
+        id = w.ticket(custom_fields=[{"id": order, "value": told}, {"id": effort, "value": 2.5}])
+        w.connector.desk.forget()
+        values = read(w, id, fields=[f"custom_{order}", f"custom_{effort}"])[id].values
+        assert values == {f"custom_{order}": 12345678901234567, f"custom_{effort}": 2.5}
+
+
 def test_an_id_that_comes_as_text_is_the_same_and_another_is_no_record(w):
     id = w.ticket()
     row = w.app.shown(w.records.ticket(id), export=False)
@@ -652,6 +661,20 @@ def test_a_create_still_in_the_queue_is_not_taken_for_missing(w, looks):
         w.open().find_by_correlation_key("ticket", ["key-1"], [], {})
     w.app.jobs.work()
     assert len(w.open().find_by_correlation_key("ticket", ["key-1"], [], {})["key-1"]) == 1
+
+
+def test_a_ticket_that_a_job_made_and_that_is_gone_at_once_is_told_by_its_number(w, looks):
+    """Else it would be made a second time: nobody finds it by its key."""
+
+    def deleted_by_a_trigger(event: str, row: dict[str, Any]) -> None:
+        if (event, row["subject"]) == ("created", "n1"):
+            w.records.delete(row["id"], w.jane)
+
+    w.records.on_change = deleted_by_a_trigger
+    creations = [Creation({"subject": f"n{n}"}, f"key-{n}") for n in range(3)]
+    first, made, last = w.connector.create_many("ticket", creations, [], {})
+    assert isinstance(first, WriteResult) and isinstance(last, WriteResult)
+    assert isinstance(made, Uncertain) and int(made.external_id) == int(first.record.external_id) + 1
 
 
 def test_a_job_that_ends_early_or_is_forgotten_leaves_its_records_uncertain(w, looks):
