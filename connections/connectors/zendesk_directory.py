@@ -178,7 +178,7 @@ def changes(desk: Desk, kind: Kind, since: str | None, tag: str) -> Iterator[Pag
     """Ids of what changed, oldest change first; a list is a minute behind, as that of tickets."""
     reached = since
     for page in _exported(desk, kind, since):
-        stamps = [at for row in page.rows if (at := moment(row.get("updated_at")))]
+        stamps = [at for row in page.rows if page.ordered and (at := moment(row.get("updated_at")))]
         reached = max([reached or "", *(at[:19] + "Z" for at in stamps)]) or None
         if page.last and page.started:
             reached = max(reached or "", export.complete_until(page.started))
@@ -231,8 +231,8 @@ def by_keys(desk: Desk, kind: Kind, keys: Sequence[str]) -> dict[str, list[dict[
 
 def made_since(desk: Desk, kind: Kind, since: str) -> list[dict[str, Any]]:
     """All that were made since then: nobody tells by whom, the key does."""
-    rows = [row for page in _exported(desk, kind, since) for row in page.rows]
-    return [row for row in rows if alive(row) and (moment(row.get("created_at")) or "") >= since[:19]]
+    rows = {row["id"]: row for page in _exported(desk, kind, since) for row in page.rows}
+    return [row for row in rows.values() if alive(row) and (moment(row.get("created_at")) or "") >= since[:19]]
 
 
 def by_value(desk: Desk, kind: Kind, path: str, wanted: Sequence[Any], tag: str) -> list[dict[str, Any]]:

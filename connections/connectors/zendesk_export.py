@@ -32,11 +32,12 @@ FEWER = 100
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """`started`: Zendesk's time before the list was read."""
+    """`started`: Zendesk's time before the list was read. `ordered`: by the time of the change."""
 
     rows: list[dict[str, Any]]
     started: str | None
     last: bool
+    ordered: bool = True
 
 
 def tickets(desk: Desk, since: str | None) -> Iterator[Exported]:
@@ -85,11 +86,17 @@ def by_cursor(desk: Desk, path: str, key: str, since: str | None) -> Iterator[Ex
 
 
 def by_time(desk: Desk, path: str, key: str, since: str | None) -> Iterator[Exported]:
-    """Pages of an export that goes on at the time of its last record, which comes once more."""
+    """Pages of an export that goes on at the time of its last record, which comes once more.
+
+    It cannot go on within a second of which there are more records than a page holds. ⚑ Then all records there are come
+    once, which the account's own list has by a cursor, and the export goes on behind that second.
+    """
     started: str | None = None
     begin = seconds_of(since) if since else 0
     shown: list[Any] | None = None
     waits = 0
+    skipped = False
+    listed = 0  # all that changed before this moment was in a list of all there are
     while True:
         try:
             answer = _page(desk, path, {"start_time": str(begin)}, 0)
@@ -103,13 +110,22 @@ def by_time(desk: Desk, path: str, key: str, since: str | None) -> Iterator[Expo
         end, reached = answer.json.get("end_of_stream"), answer.json.get("end_time")
         if not isinstance(end, bool):
             raise errors.unknown(False)
-        shown = moving_on(rows, shown)
+        again, shown = [row["id"] for row in rows] == shown, [row["id"] for row in rows]
+        if skipped and again:
+            raise looping()
         yield Exported(rows, started, end)
         if end:
             return
-        if not isinstance(reached, int) or reached <= begin:
+        if not isinstance(reached, int) or reached < begin:
             raise looping()
-        begin = reached
+        skipped = again or reached == begin
+        if skipped and reached >= listed:
+            asked_at = None
+            for others, first in desk.pages(key, key):
+                asked_at = asked_at or before(first)
+                yield Exported(others, started, False, ordered=False)
+            listed = seconds_of(asked_at) if asked_at else 0
+        begin = reached + 1 if skipped else reached
 
 
 def _waiting(limit: ExportLimited, started: str | None, waits: int) -> Iterator[Exported]:

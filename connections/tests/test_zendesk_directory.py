@@ -127,12 +127,43 @@ def test_changes_and_deletions_are_listed_over_all_pages(w, clock, kind):
             act()
 
 
-def test_organizations_of_one_second_that_fill_a_page_are_noticed_and_not_left_out(w, clock):
-    """Zendesk's list by time cannot go on within a second; nothing is taken for complete then."""
-    for _ in range(4):
-        made(w, "organization")
+@pytest.mark.parametrize("from_the_start", [True, False])
+def test_organizations_of_one_second_that_fill_a_page_stop_nothing(w, clock, from_the_start):
+    """Zendesk's list by time cannot go on within a second: a list of all there are stands in for it."""
+    mark = None if from_the_start else export.text_of(clock.at)
+    ids = [made(w, "organization") for _ in range(5)]
+    clock.tick(1)
+    later = [made(w, "organization") for _ in range(5)]
+    clock.tick(5)
+    last = [made(w, "organization"), made(w, "organization")]
+    w.connector.delete("organization", last[0])
     clock.tick(90)
     w.app.export_page = 2
+    before = len(w.app.calls())
+    *_, page = pages = list(w.connector.changed_since("organization", mark, [], {}))
+    told = {r.external_id: r.deleted for p in pages for r in p.records}
+    assert told == {**dict.fromkeys([*ids, *later, last[1]], False), last[0]: True}
+    assert page.last and page.watermark == export.complete_until(str(page.server_time))
+    assert w.app.calls()[before:].count("GET organizations") == 1
+
+
+def test_a_position_does_not_follow_the_list_that_stands_in_for_a_second(w, clock):
+    """It shows what the export still hides: another change of that minute comes later, with an earlier time."""
+    for _ in range(3):
+        made(w, "organization")
+    clock.tick(90)
+    made(w, "organization")
+    w.app.export_page = 2
+    for page in w.connector.changed_since("organization", None, [], {}):
+        assert page.watermark is None or export.seconds_of(page.watermark) <= clock.at - 59
+
+
+def test_a_list_by_time_that_does_not_go_on_is_noticed(w, clock):
+    made(w, "organization")
+    clock.tick(90)
+    row = w.app.store.all("organization")[0]
+    same = {"organizations": [row], "end_of_stream": False, "end_time": 1_700_000_000}
+    w.app.fault("status", path="/incremental/", status=200, body=same, times=20)
     with pytest.raises(Retry, match="does not go on"):
         list(w.connector.changed_since("organization", None, [], {}))
 
