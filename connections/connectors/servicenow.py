@@ -132,9 +132,12 @@ class ServiceNow(Connector):
                 create_lookup_consistent=False,
                 lists_deletions=self.log and attachments.logs_deletions(self.instance),
             )
-        if child or not self.instance.shape(object_type).key_field:
+        if child:
             return replace(self.capabilities, create_lookup_consistent=False)
-        return self.capabilities
+        shape = self.instance.shape(object_type)
+        # The log names a record by the table that made it, and tells of it where that table is audited.
+        told = self.capabilities.lists_deletions and not shape.extended
+        return replace(self.capabilities, create_lookup_consistent=bool(shape.key_field), lists_deletions=told)
 
     # What there is -----------------------------------------------------------------------------------------------
 
@@ -178,7 +181,7 @@ class ServiceNow(Connector):
     def changed_since(
         self, object_type: str, watermark: str | None, fields: Sequence[str], scope: Values
     ) -> Iterator[Page]:
-        child = children.split(object_type)
+        child, watermark = children.split(object_type), self.instance.trusted(watermark)
         if child:
             yield from children.changes(self.instance, child, watermark, fields, self.log)
             return
@@ -245,6 +248,7 @@ class ServiceNow(Connector):
         if child:
             return children.own_recent(self.instance, child, since, fields)
         shape, me = self.instance.shape(object_type), self.instance.me()["user_name"]
+        self.instance.prove_clock(object_type)
         groups = [f"sys_created_by={me}"]
         columns = read_list(shape, fields)
         listing = Listing(object_type, groups, columns, stamp="sys_created_on", since=raw_moment(since), size=PAGE_ROWS)

@@ -144,6 +144,7 @@ def ids(instance: Instance, table: str) -> Iterator[list[str]]:
 
 
 def own_recent(instance: Instance, table: str, since: str, fields: Sequence[str]) -> list[Record]:
+    instance.prove_clock(TABLE)
     me = instance.me()["user_name"]
     found = _listed(instance, table, f"{_of(table)}^sys_created_by={me}", since_text(since), fields)
     return [one for one in found if one.created_by == me]

@@ -20,6 +20,7 @@ def since(
 ) -> Iterator[Page]:
     """log: whether deletions are read from the delete log. Raises NotAllowed where that does not tell of all."""
     shape = instance.shape(table)
+    log = log and not shape.extended
     if log and not shape.audited:
         raise _untold(shape)
     groups = instance.condition(table, scope)

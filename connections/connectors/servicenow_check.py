@@ -49,7 +49,12 @@ def check(instance: Instance, log: bool, has_webhook_secret: bool) -> CheckResul
             missing.append(f"sys_mod_count of {table}: without it no change is seen for certain. ({ACLS})")
         if not shape.key_field:
             notes.append(f"{shape.label} has no column {KEY}: a create without an answer is looked for among our own.")
-        if log and not shape.audited:
+        if log and shape.extended:
+            notes.append(
+                f"Other tables extend {shape.label} and log deletions by their own names: a complete listing every "
+                "hour finds them."
+            )
+        elif log and not shape.audited:
             missing.append(
                 f"“Audit” for {table}, or its deletions are not logged: System Definition → Dictionary → {table} → its "
                 "entry of type Collection. Or choose “a complete listing every hour” under Deletions in the connection."

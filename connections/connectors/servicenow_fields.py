@@ -100,6 +100,7 @@ class Shape:
     journals: Mapping[str, str]  # path → label
     audited: bool
     hidden: frozenset[str] = frozenset()  # columns that read empty although they are not: hidden from our account
+    extended: bool = False  # whether other tables extend it: their records are among its own
 
     @property
     def key_field(self) -> str | None:
@@ -248,7 +249,7 @@ def person(column: Column, raw: str, named: str) -> str:
 
 def outgoing(column: Column, value: Any, accounts: Mapping[str, str]) -> str:
     """A normalised value as ServiceNow stores it. `accounts`: {person value: id}. Raises ValueError for an option
-    that is not in the list."""
+    that is not in the list, and for a fraction where only whole numbers are kept."""
     if value is None or value == "":
         return ""
     kind = column.shown.kind
@@ -265,6 +266,8 @@ def outgoing(column: Column, value: Any, accounts: Mapping[str, str]) -> str:
         if stored is None:
             raise ValueError(f"“{value}” is not in the list of {column.shown.label}")
         return stored
+    if column.type in INTEGRAL and isinstance(value, float) and not value.is_integer():
+        raise ValueError(f"{column.shown.label} takes whole numbers, and {value} is none")
     return str(value)
 
 

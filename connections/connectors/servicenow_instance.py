@@ -9,6 +9,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode, urljoin
 
@@ -47,6 +49,8 @@ TABLES = "incident, problem, change_request, sc_task"
 DESCRIBE_SECONDS = 300.0
 # How long it is believed that queries read our times as UTC; an administrator may change the account's time zone.
 CLOCK_SECONDS = 3600.0
+# A record may become visible this long after its time, and their clock differs from ours by less.
+CLOCK_SLACK_SECONDS = 120.0
 # A batch ends after 30 s at the latest, by ServiceNow's own rule; then its answer is on the way.
 BATCH_SECONDS = 45.0
 # Tables extend one another; nothing of use lies deeper.
@@ -253,14 +257,18 @@ class Instance:
         dictionary = list_params(of_tables + "^active=true", columns, PAGE_ROWS * 10)
         chosen = ("name", "element", "value", "label", "language", "inactive", "sequence")
         choices = list_params(of_tables, chosen, PAGE_ROWS * 20)
+        extending = list_params(f"super_class.name={table}", ("sys_id", "name"), PAGE_ROWS)
         parts = [
             Part("GET", table_path("sys_dictionary"), dictionary),
             Part("GET", table_path("sys_choice"), choices),
+            Part("GET", table_path("sys_db_object"), extending),
         ]
         answers, _ = self.batch(parts, write=False)
-        of_columns, of_choices = (self._all_of(table, answer) for answer in answers)
+        of_columns, of_choices = (self._all_of(table, answer) for answer in answers[:2])
+        extended = part_rows(answers[2], ids=False)
         hidden = frozenset(self.context.state.get("hidden", {}).get(table, []))
-        return shape_of(table, plain(own[0].get("label")) or table, chain, of_columns, of_choices, hidden)
+        shape = shape_of(table, plain(own[0].get("label")) or table, chain, of_columns, of_choices, hidden)
+        return replace(shape, extended=bool(extended.rows or extended.total))
 
     def _all_of(self, table: str, answer: PartAnswer | None) -> list[dict[str, Any]]:
         """All rows of a part that describes a table. Half a description would make columns vanish."""
@@ -296,7 +304,8 @@ class Instance:
         word. So a known record is asked for by its own time. Raises NotAllowed where it is not found by it.
         """
         state = self.context.state
-        if time.time() - float(state.get("clock_proved", 0.0) or 0.0) < CLOCK_SECONDS:
+        proved = float(state.get("clock_proved", 0.0) or 0.0)
+        if time.time() - proved < CLOCK_SECONDS:
             return
         columns = ("sys_id", "sys_updated_on")
         for _ in range(2):  # it may be edited between the two questions
@@ -306,14 +315,27 @@ class Instance:
             at, id = plain(newest[0].get("sys_updated_on")), str(newest[0]["sys_id"])
             asked = f"sys_id={id}^sys_updated_on>={at}^sys_updated_on<={at}"
             if any(row["sys_id"] == id for row in self.some(table, asked, columns, 2)):
+                if state.get("clock_doubt"):
+                    state.change("clock_doubt", partial(_believed_from, _moment(-CLOCK_SLACK_SECONDS)))
                 state.put("clock_proved", time.time())
                 return
             again = self.some(table, f"sys_id={id}", columns, 2)
             if any(row["sys_id"] == id and plain(row.get("sys_updated_on")) == at for row in again):
+                if proved:
+                    begin = [_moment(time.time() - proved + CLOCK_SLACK_SECONDS), ""]
+                    state.change("clock_doubt", partial(_doubted, begin))
                 raise NotAllowed(
                     "ServiceNow reads our times in another time zone than it tells its own. No changes were read, "
                     "because some would be missed. Set the time zone of our account to GMT in its user record."
                 )
+
+    def trusted(self, watermark: str | None) -> str | None:
+        """Where to read on from. ⚑ A position that moved between the last good proof of the clock and one that failed
+        may have passed changes by: what was asked for then was perhaps read in another zone."""
+        first, last = self.context.state.get("clock_doubt") or ("", "")
+        if not first or not watermark:
+            return watermark
+        return first if first < watermark and (not last or watermark <= last) else watermark
 
     # Memory ----------------------------------------------------------------------------------------------------
 
@@ -327,6 +349,20 @@ class Instance:
     def identity(self) -> tuple[str, ...]:
         settings = self.context.settings
         return (self.context.address, self.context.name, settings.get("username", ""), settings.get("client_id", ""))
+
+
+def _moment(ago: float) -> str:
+    """The moment `ago` seconds ago, normalised."""
+    return datetime.fromtimestamp(time.time() - ago, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _doubted(begin: list[str], kept: list[str] | None) -> list[str]:
+    """From when to when positions are in doubt; one that lasts began where it was noted first."""
+    return kept if kept and not kept[1] else begin
+
+
+def _believed_from(moment: str, kept: list[str] | None) -> list[str] | None:
+    return [kept[0], kept[1] or moment] if kept else None
 
 
 def _as_sent(text: str) -> str:

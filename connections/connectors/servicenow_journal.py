@@ -102,6 +102,7 @@ def changes(
     instance: Instance, table: str, element: str, watermark: str | None, fields: Sequence[str]
 ) -> Iterator[Page]:
     """Entries made since then, of all tasks of the table: they never change."""
+    instance.prove_clock(table)
     listing = Listing(
         TABLE, [_of(table, element)], COLUMNS, stamp="sys_created_on", since=since_text(watermark), size=PAGE_ROWS
     )
@@ -157,6 +158,7 @@ def create(instance: Instance, table: str, element: str, values: Values, parent_
 
 
 def own_recent(instance: Instance, table: str, element: str, since: str, fields: Sequence[str]) -> list[Record]:
+    instance.prove_clock(table)
     me = instance.me()["user_name"]
     groups = [f"{_of(table, element)}^sys_created_by={me}"]
     found = _listed(instance, table, element, groups, since_text(since), fields)

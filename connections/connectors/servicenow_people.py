@@ -37,8 +37,14 @@ def account_ids(instance: Instance, people: Iterable[str]) -> dict[str, str | Re
                 f"{len(ids)} active ServiceNow users have the address {address}. Nothing was written. Give all but one "
                 "of them another address, or choose the person by hand."
             )
-    for value, group in _groups(instance, [value for value in missing if value.startswith(QUEUE)]).items():
-        known[value] = group
+    for value, groups in _groups(instance, [value for value in missing if value.startswith(QUEUE)]).items():
+        if len(groups) == 1:
+            known[value] = groups[0]
+        else:
+            found[value] = Refused(
+                f"{len(groups)} active ServiceNow groups are named {value.removeprefix(QUEUE)}. The field was not "
+                "changed. Give all but one of them another name."
+            )
     for value in asked:
         found.setdefault(value, known.get(_key(value)) or found.get(_key(value)) or Refused(_unknown(value)))
     return found
@@ -105,10 +111,14 @@ def _users(instance: Instance, emails: Sequence[str]) -> dict[str, list[str]]:
     return {email: [id for exact, id in users if exact] or [id for _, id in users] for email, users in found.items()}
 
 
-def _groups(instance: Instance, wanted: Sequence[str]) -> dict[str, str]:
+def _groups(instance: Instance, wanted: Sequence[str]) -> dict[str, list[str]]:
+    """Active groups by their names, in any case. Where several share one, nobody can say which is meant."""
     by_name = {value.removeprefix(QUEUE).lower(): value for value in wanted}
-    rows = _rows(instance, GROUPS, "name", [v.removeprefix(QUEUE) for v in wanted], ("sys_id", "name", "active"))
-    return {by_name[name]: str(row["sys_id"]) for row in rows if (name := plain(row.get("name")).lower()) in by_name}
+    found: dict[str, list[str]] = {}
+    for row in _rows(instance, GROUPS, "name", [v.removeprefix(QUEUE) for v in wanted], ("sys_id", "name", "active")):
+        if value := by_name.get(plain(row.get("name")).lower()):
+            found.setdefault(value, []).append(str(row["sys_id"]))
+    return found
 
 
 def _rows(

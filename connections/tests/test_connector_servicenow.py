@@ -295,6 +295,27 @@ def test_groups_are_told_and_written_by_name_and_people_by_address(w):
         assert set(caught.value.fields) == {path}
 
 
+def test_a_name_that_several_groups_have_assigns_to_none_of_them(w):
+    incident = w.incident()
+    for name in ("Tier 2", "TIER 2", "Tier 3"):
+        w.records.group(name)
+    with pytest.raises(Refused, match="2 active ServiceNow groups") as caught:
+        w.connector.update("incident", incident, {"assignment_group": "queue:Tier 2"}, None, [])
+    assert set(caught.value.fields) == {"assignment_group"} and w.value(incident, "assignment_group") == ""
+    result = w.connector.update("incident", incident, {"assignment_group": "queue:Tier 3"}, None, [])
+    assert result.record.values["assignment_group"] == "queue:Tier 3"
+
+
+def test_a_fraction_for_a_whole_number_is_refused_by_name(w):
+    """Cut there, it would come back as somebody's edit and cut the other side's value as well."""
+    incident = w.incident()
+    with pytest.raises(Refused, match="whole numbers") as caught:
+        w.connector.update("incident", incident, {"order": 1.5, "u_effort": 1.5}, None, [])
+    assert set(caught.value.fields) == {"order"} and w.value(incident, "u_effort") == ""
+    result = w.connector.update("incident", incident, {"order": 2, "u_effort": 1.5}, None, [])
+    assert (result.record.values["order"], result.record.values["u_effort"]) == (2, 1.5)
+
+
 def test_a_user_who_was_deleted_or_hides_the_address_is_told_by_id(w):
     bob = w.records.user("Bob", "")
     incident, other = w.incident(assigned_to=bob), w.incident(assigned_to="f" * 32)
@@ -565,6 +586,16 @@ def test_a_delete_log_that_does_not_tell_stops_the_poll_and_not_the_deletions(w,
     assert not any(record.deleted for page in pages for record in page.records)
 
 
+def test_of_a_table_that_others_extend_the_log_is_not_believed(w):
+    """A deleted record is logged by the name of its own table, which may not be audited: a listing finds it."""
+    assert w.connector.capabilities_of("incident").lists_deletions
+    assert not w.connector.capabilities_of("task").lists_deletions
+    calls = api_calls(w, lambda: list(w.connector.changed_since("task", LONG_AGO, [], {})))
+    assert "GET /api/now/table/task" in calls
+    told = w.open(tables="task").check()
+    assert not any("Audit" in one for one in told.missing) and any("extend" in note for note in told.notes)
+
+
 def test_a_listing_too_large_for_a_batch_gets_a_call_of_its_own(w):
     incident = w.incident()
     mark = w.connector.shift_watermark(position(w), 10)
@@ -586,6 +617,37 @@ def test_times_read_in_another_zone_stop_the_poll_instead_of_hiding_changes(w):
         w.connector.check()
     w.records.edit("sys_user", w.us, {"time_zone": "GMT"}, "admin")
     assert [record.external_id for record in changed(w)] == [incident]
+
+
+@pytest.mark.parametrize("kind", ["incident", "incident.comments", "incident.attachment"])
+def test_entries_and_files_are_not_looked_for_by_times_read_in_another_zone(w, kind):
+    """Ours would be missed after an unanswered write, and made again."""
+    w.records.attach("incident", w.incident(comments="Hello"), "a.txt", b"x", "jane.doe")
+    w.records.edit("sys_user", w.us, {"time_zone": "America/Los_Angeles"}, "admin")
+    w.app.zoned_queries = True
+    with pytest.raises(NotAllowed, match="GMT"):
+        list(w.connector.changed_since(kind, LONG_AGO, [], {}))
+    with pytest.raises(NotAllowed, match="GMT"):
+        w.connector.own_recent(kind, LONG_AGO, [], {})
+
+
+def test_a_position_that_moved_while_times_were_read_in_another_zone_passes_no_change_by(w):
+    w.incident()
+    mark = position(w)
+    w.records.edit("sys_user", w.us, {"time_zone": "America/Los_Angeles"}, "admin")
+    w.app.zoned_queries = True
+    missed = w.incident()
+    assert changed(w, mark) == []  # the clock was proved within the hour
+    moved = w.connector.shift_watermark(mark, -5)
+    w.state.put("clock_proved", time.time() - 4000)
+    for _ in range(2):
+        with pytest.raises(NotAllowed, match="GMT"):
+            changed(w, moved)
+    w.records.edit("sys_user", w.us, {"time_zone": "GMT"}, "admin")
+    later = w.connector.shift_watermark(mark, -600)
+    for position_then in (moved, moved):  # each mapping has one of its own
+        assert missed in {record.external_id for record in changed(w, position_then)}
+    assert changed(w, later) == []  # what is read from here on is believed
 
 
 def test_the_clock_is_proved_once_an_hour(w):
