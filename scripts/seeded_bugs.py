@@ -1983,6 +1983,39 @@ BUGS = [
         ("connections/tests/test_connector_servicenow.py::test_a_fraction_for_a_whole_number_is_refused_by_name",),
     ),
     Bug(
+        "servicenow-ours-hidden-taken-for-missing",
+        "what our account made and may not see counts as not made after a write without an answer, and is made again",
+        "connections/connectors/servicenow_listing.py",
+        "if ours and listing.hidden:",
+        "if not ours and listing.hidden:",
+        (
+            "connections/tests/test_connector_servicenow.py"
+            "::test_entries_and_files_of_ours_that_are_hidden_are_not_taken_for_missing",
+        ),
+    ),
+    Bug(
+        "servicenow-hidden-create-without-its-number",
+        "a record that our account made and may not see is told without its number, which the answer names",
+        "connections/connectors/servicenow_writes.py",
+        'return id if is_id(id) else ""',
+        'return "" if is_id(id) else id',
+        (
+            "connections/tests/test_connector_servicenow.py"
+            "::test_a_new_record_that_is_hidden_from_us_is_told_by_its_number_and_not_made_again",
+        ),
+    ),
+    Bug(
+        "servicenow-entry-changed-by-a-rule-made-again",
+        "a journal entry whose text a rule of the instance changed counts as not made, and is made again and again",
+        "connections/connectors/servicenow_journal.py",
+        "== text.strip()] or new",
+        "== text.strip()]",
+        (
+            "connections/tests/test_connector_servicenow.py"
+            "::test_an_entry_that_a_rule_of_the_instance_changes_is_ours_all_the_same",
+        ),
+    ),
+    Bug(
         "older-create-counts-as-the-newer",
         "values of an earlier create, to whose record the same key leads, go back over the newer ones of the source",
         "sync/settle.py",

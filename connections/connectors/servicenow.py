@@ -52,7 +52,7 @@ from connections.connectors.servicenow_fields import (
     read_list,
 )
 from connections.connectors.servicenow_instance import TABLES, Instance
-from connections.connectors.servicenow_listing import IDS_PAGE, PAGE_ROWS, Listing
+from connections.connectors.servicenow_listing import IDS_PAGE, PAGE_ROWS, Listing, all_rows
 from connections.connectors.servicenow_listing import ids as ids_of
 
 LOG, SWEEP = "log", "sweep"
@@ -252,9 +252,7 @@ class ServiceNow(Connector):
         groups = [f"sys_created_by={me}"]
         columns = read_list(shape, fields)
         listing = Listing(object_type, groups, columns, stamp="sys_created_on", since=raw_moment(since), size=PAGE_ROWS)
-        found: list[Record] = []
-        while not listing.last:
-            found += [self.instance.record(shape, row, fields) for row in listing.read(self.instance).rows]
+        found = [self.instance.record(shape, row, fields) for row in all_rows(self.instance, listing)]
         return [r for r in found if r.created_by == me and (r.created_at or "") >= since[:19]]
 
     def find_by_values(
@@ -383,7 +381,6 @@ class ServiceNow(Connector):
                 raise Refused(f"{error}. Nothing was read. Change the value.", {path: str(error)}) from None
             narrowed = [query.combine([group], asked) for group in groups]
             listing = Listing(table, narrowed, columns, stamp="", since=None, size=PAGE_ROWS)
-            while not listing.last:
-                rows = listing.read(self.instance).rows
-                found |= {row["sys_id"]: self.instance.record(shape, row, fields) for row in rows}
+            rows = all_rows(self.instance, listing, ours=path == KEY)
+            found |= {row["sys_id"]: self.instance.record(shape, row, fields) for row in rows}
         return list(found.values())

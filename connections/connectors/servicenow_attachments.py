@@ -29,7 +29,7 @@ from connections.connectors.base import (
 from connections.connectors.servicenow_errors import not_json
 from connections.connectors.servicenow_fields import UNREADABLE, moment, plain, version_in
 from connections.connectors.servicenow_instance import Instance, checked_id, since_text
-from connections.connectors.servicenow_listing import PAGE_ROWS, Listing, by_parent
+from connections.connectors.servicenow_listing import PAGE_ROWS, Listing, all_rows, by_parent
 from connections.connectors.servicenow_listing import ids as ids_of
 
 ELEMENT = "attachment"
@@ -119,7 +119,7 @@ def of_parents(
     """Attachments by task, oldest first."""
     return by_parent(
         parents,
-        lambda some: _listed(instance, table, f"{query.one_of('table_sys_id', some)}^{_of(table)}", None, fields),
+        lambda some: _listed(instance, table, f"{query.one_of('table_sys_id', some)}^{_of(table)}", fields),
     )
 
 
@@ -146,7 +146,9 @@ def ids(instance: Instance, table: str) -> Iterator[list[str]]:
 def own_recent(instance: Instance, table: str, since: str, fields: Sequence[str]) -> list[Record]:
     instance.prove_clock(TABLE)
     me = instance.me()["user_name"]
-    found = _listed(instance, table, f"{_of(table)}^sys_created_by={me}", since_text(since), fields)
+    groups, begin = [f"{_of(table)}^sys_created_by={me}"], since_text(since)
+    listing = Listing(TABLE, groups, COLUMNS, stamp="sys_created_on", since=begin, size=PAGE_ROWS)
+    found = records(instance, all_rows(instance, listing), table, fields)
     return [one for one in found if one.created_by == me]
 
 
@@ -194,8 +196,8 @@ def _of(table: str) -> str:
     return f"table_name={table}"
 
 
-def _listed(instance: Instance, table: str, group: str, since: str | None, fields: Sequence[str]) -> Iterator[Record]:
-    listing = Listing(TABLE, [group], COLUMNS, stamp="sys_created_on", since=since, size=PAGE_ROWS)
+def _listed(instance: Instance, table: str, group: str, fields: Sequence[str]) -> Iterator[Record]:
+    listing = Listing(TABLE, [group], COLUMNS, stamp="sys_created_on", since=None, size=PAGE_ROWS)
     while not listing.last:
         yield from records(instance, listing.read(instance).rows, table, fields)
 

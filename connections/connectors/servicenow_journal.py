@@ -25,7 +25,7 @@ from connections.connectors.base import (
 )
 from connections.connectors.servicenow_fields import UNREADABLE, moment, plain
 from connections.connectors.servicenow_instance import Instance, checked_id, since_text
-from connections.connectors.servicenow_listing import PAGE_ROWS, Listing, before, by_parent, table_path
+from connections.connectors.servicenow_listing import PAGE_ROWS, Listing, all_rows, before, by_parent, table_path
 from connections.connectors.servicenow_listing import ids as ids_of
 
 TABLE = "sys_journal_field"
@@ -93,7 +93,7 @@ def of_parents(
     return by_parent(
         parents,
         lambda some: _listed(
-            instance, table, element, [f"{query.one_of('element_id', some)}^element={element}"], None, fields
+            instance, table, element, [f"{query.one_of('element_id', some)}^element={element}"], fields
         ),
     )
 
@@ -143,17 +143,13 @@ def create(instance: Instance, table: str, element: str, values: Values, parent_
     except ConnectorError:
         made = []
     earliest = (before(answer) or "").replace(" ", "T")
-    fitting = [
-        one
-        for one in made
-        if str(one.values["body"] or "").strip() == text.strip()
-        and one.parent_id == parent_id
-        and (one.created_at or "")[:19] >= earliest[:19]
-    ]
+    new = [one for one in made if one.parent_id == parent_id and (one.created_at or "")[:19] >= earliest[:19]]
+    # ⚑ A rule of the instance may have changed the text: our only new entry is it, or it would be made again and again.
+    fitting = [one for one in new if str(one.values["body"] or "").strip() == text.strip()] or new
     if len(fitting) == 1:
         return WriteResult(fitting[0], created=True)
-    # Stamps count seconds: of two equal entries within one nobody can say which is which.
-    shown = "shows equal ones of the same second" if fitting else "did not show it"
+    # Stamps count seconds: of two such entries within one nobody can say which is which.
+    shown = "shows several of the same second" if fitting else "did not show it"
     raise Uncertain(f"ServiceNow took the entry and then {shown}. We look for it before anything is sent again.")
 
 
@@ -161,7 +157,8 @@ def own_recent(instance: Instance, table: str, element: str, since: str, fields:
     instance.prove_clock(table)
     me = instance.me()["user_name"]
     groups = [f"{_of(table, element)}^sys_created_by={me}"]
-    found = _listed(instance, table, element, groups, since_text(since), fields)
+    listing = Listing(TABLE, groups, COLUMNS, stamp="sys_created_on", since=since_text(since), size=PAGE_ROWS)
+    found = records(all_rows(instance, listing), table, element, fields)
     return [one for one in found if one.created_by == me]
 
 
@@ -181,8 +178,8 @@ def _of(table: str, element: str) -> str:
 
 
 def _listed(
-    instance: Instance, table: str, element: str, groups: Sequence[str], since: str | None, fields: Sequence[str]
+    instance: Instance, table: str, element: str, groups: Sequence[str], fields: Sequence[str]
 ) -> Iterator[Record]:
-    listing = Listing(TABLE, groups, COLUMNS, stamp="sys_created_on", since=since, size=PAGE_ROWS)
+    listing = Listing(TABLE, groups, COLUMNS, stamp="sys_created_on", since=None, size=PAGE_ROWS)
     while not listing.last:
         yield from records(listing.read(instance).rows, table, element, fields)

@@ -41,6 +41,7 @@ from connections.connectors.servicenow_fields import (
 )
 from connections.connectors.servicenow_instance import Instance, checked_id
 from connections.connectors.servicenow_listing import Part, PartAnswer, before, table_path, unknown
+from connections.connectors.servicenow_query import is_id
 
 # ServiceNow ends a batch after 30 s; a task takes 0.2 to 0.5 s with the rules that run on it.
 MAX_BATCH = 50
@@ -76,7 +77,7 @@ def create(instance: Instance, table: str, values: Values, key: str, fields: Seq
         sent=list(values),
         named=shape.named_in,
     )
-    return _created(instance, shape, answer.json, paths, values, body)
+    return _created(instance, shape, answer.json, paths, values, body, answer.headers)
 
 
 def delete(instance: Instance, table: str, external_id: str) -> None:
@@ -149,7 +150,7 @@ def create_many(instance: Instance, table: str, creations: Sequence[Creation], f
 
     def result(place: int, answer: PartAnswer, started: str | None, told: PartAnswer | None) -> WriteResult:
         _check(answer, shape, creations[place].values)
-        return _created(instance, shape, answer.json, paths, creations[place].values, bodies[place])
+        return _created(instance, shape, answer.json, paths, creations[place].values, bodies[place], answer.headers)
 
     results |= _in_batches(instance, parts, result)
     return [results[place] for place in range(len(creations))]
@@ -252,10 +253,16 @@ def _check(answer: PartAnswer, shape: Shape, values: Values) -> None:
 
 
 def _created(
-    instance: Instance, shape: Shape, answered: Any, paths: Sequence[str], values: Values, sent: Mapping[str, str]
+    instance: Instance,
+    shape: Shape,
+    answered: Any,
+    paths: Sequence[str],
+    values: Values,
+    sent: Mapping[str, str],
+    headers: Mapping[str, str],
 ) -> WriteResult:
     """The new record. What it has not of `values` is sent once more, so that a refusal is told."""
-    record, row = _read_back(instance, shape, answered, paths, None)
+    record, row = _read_back(instance, shape, answered, paths, None, _place_in(headers))
     missing = [p for p in values if _differs(shape, record, row, p, sent[p]) and _untouched(shape.columns[p], row[p])]
     return WriteResult(record, created=True, on_the_way={path: record.values[path] for path in missing})
 
@@ -300,11 +307,17 @@ def _updated(
     return WriteResult(record, on_the_way={path: record.values[path] for path in left_out}, replaced=replaced)
 
 
+def _place_in(headers: Mapping[str, str]) -> str:
+    """The id of the record that a create made, which its answer names also where our account may not read it."""
+    id = str(headers.get("Location") or headers.get("location") or "").rpartition("/")[2]
+    return id if is_id(id) else ""
+
+
 def _read_back(
-    instance: Instance, shape: Shape, answered: Any, paths: Sequence[str], external_id: str | None
+    instance: Instance, shape: Shape, answered: Any, paths: Sequence[str], external_id: str | None, made: str = ""
 ) -> tuple[Record, Mapping[str, Any]]:
     """The record a write answered with, and its row. Raises Uncertain where it is none: the write is done all the
-    same."""
+    same. made: the id that the answer of a create names."""
     found = answered.get("result") if isinstance(answered, dict) else None
     row: dict[str, Any] = found if isinstance(found, dict) else {}
     record = instance.record(shape, row, paths) if has_id(row) else None
@@ -312,7 +325,8 @@ def _read_back(
     if record is None or other or record.version == UNREADABLE:
         raise Uncertain(
             "ServiceNow took the write and then did not show us the record. We look before anything is sent again. If "
-            "it stays so, give our account read access to all records of this table."
+            "it stays so, give our account read access to all records of this table.",
+            made,
         )
     return record, row
 

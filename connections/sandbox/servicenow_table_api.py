@@ -169,7 +169,8 @@ class TableApi:
         except Refusal as refusal:
             return failed(403, "Operation Failed", refusal.detail)
         headers = {"Location": f"{self.app.base}/api/now/table/{table}/{row['sys_id']}"}
-        return Response(201, {"result": self._shown(request, table, row, me)}, headers)
+        shown = {} if self.app.hides(row) else self._shown(request, table, row, me)
+        return Response(201, {"result": shown}, headers)
 
     def update(self, request: Request, table: str, id: str) -> Response:
         self.known(table)

@@ -954,6 +954,26 @@ def test_a_table_without_a_key_column_says_so_and_is_written_all_the_same(w):
     assert [record.external_id for record in own] == [made.record.external_id]
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_new_record_that_is_hidden_from_us_is_told_by_its_number_and_not_made_again(w, count):
+    w.records.on_change = lambda operation, table, row, by: w.app.hidden_rows.add(row["sys_id"])
+    if count == 1:
+        with pytest.raises(Uncertain) as caught:
+            w.connector.create("incident", {"short_description": "New"}, "k0", {})
+        told: list[object] = [caught.value]
+    else:
+        many = [Creation({"short_description": "New"}, f"k{n}") for n in range(count)]
+        told = list(w.connector.create_many("incident", many, [], {}))
+    assert [one.external_id for one in told if isinstance(one, Uncertain)] == list(w.records.rows("incident"))
+    for look in (
+        lambda: w.connector.find_by_correlation_key("incident", ["k0"], [], {}),
+        lambda: w.connector.own_recent("incident", LONG_AGO, [], {}),
+    ):
+        with pytest.raises(NotAllowed, match="hides records of ours in incident"):
+            look()
+    assert w.connector.find_by_correlation_key("incident", ["another"], [], {}) == {}
+
+
 # Journals ------------------------------------------------------------------------------------------------------------
 
 
@@ -990,9 +1010,33 @@ def test_of_two_equal_entries_within_a_second_none_is_taken_for_the_other(w):
     incident, now = w.incident(), time.time()
     w.app.now = lambda: now
     w.connector.create("incident.comments", {"body": "+1"}, "k", {}, incident)
-    with pytest.raises(Uncertain, match="equal ones"):
+    with pytest.raises(Uncertain, match="several of the same second"):
         w.connector.create("incident.comments", {"body": "+1"}, "k", {}, incident)
     assert len(w.records.journal(incident)) == 2
+
+
+def test_an_entry_that_a_rule_of_the_instance_changes_is_ours_all_the_same(w, monkeypatch):
+    """Taken for missing, it would be made again every few minutes, for customers to see."""
+    incident = w.incident(comments="Somebody's")
+    enter = w.records._enter
+
+    def masked(table: str, row: dict[str, str], entries: dict[str, str], by: str) -> None:
+        enter(table, row, {name: re.sub(r"\d", "*", text) for name, text in entries.items()}, by)
+
+    monkeypatch.setattr(w.records, "_enter", masked)
+    made = w.connector.create("incident.comments", {"body": "Card 4111"}, "key", {}, incident)
+    assert made.created and made.record.values["body"] == "Card ****"
+
+
+@pytest.mark.parametrize("kind", ["incident.comments", "incident.attachment"])
+def test_entries_and_files_of_ours_that_are_hidden_are_not_taken_for_missing(w, kind):
+    incident = w.incident()
+    assert w.connector.own_recent(kind, LONG_AGO, [], {}) == []
+    w.connector.create("incident.comments", {"body": "Ours"}, "key", {}, incident)
+    w.records.attach("incident", incident, "a.txt", b"x", "syncadmin")
+    w.app.hidden_rows |= {*w.records.rows("sys_journal_field"), *w.records.rows("sys_attachment")}
+    with pytest.raises(NotAllowed, match="hides records of ours"):
+        w.connector.own_recent(kind, LONG_AGO, [], {})
 
 
 def test_an_entry_whose_look_up_fails_is_uncertain_and_not_lost(w):
