@@ -942,6 +942,17 @@ BUGS = [
         ("connections/tests/test_connector_zendesk.py::test_a_number_of_many_digits_is_read_to_the_last",),
     ),
     Bug(
+        "zendesk-refusal-in-a-job-read-as-a-conflict",
+        "a refused value of a job counts as an edit meanwhile, because of a word in its reason, and is sent for ever",
+        "connections/connectors/zendesk_errors.py",
+        "about_a_value = code == INVALID",
+        "about_a_value = False",
+        (
+            "connections/tests/test_connector_zendesk.py"
+            "::test_a_refused_value_of_a_job_is_told_whatever_words_its_reason_holds",
+        ),
+    ),
+    Bug(
         "not-looked-at-after-a-write",
         "an edit of a title or of labels made between our read and our write to GitHub is replaced, and nobody is told",
         "connections/connectors/github_writes.py",

@@ -24,6 +24,7 @@ from connections.connectors.http import LONGEST_WAIT, WAIT_FOR_ADMIN, WAIT_WHEN_
 NOT_READ = "Nothing was read or written."
 TOO_RECENT = "StartTimeTooRecent"
 DATABASE = "DatabaseConflict"  # two saves met within Zendesk: no condition of ours failed
+INVALID = "RecordInvalid"
 IN_PROGRESS, OTHER_BODY = "IdempotentRequestInProgress", "IdempotentRequestError"
 BUSY_SECONDS = 5.0
 UNKNOWN_FORM = "Zendesk answered in a form we do not know."
@@ -120,9 +121,11 @@ def item_error(result: Mapping[str, Any], named: Named) -> ConnectorError | None
     said = f"{code} {text}".strip() or _text(result.get("status"))
     if DATABASE in said:
         return Retry(f"Zendesk says: {said}. Nothing was written. We try again.", after=BUSY_SECONDS)
-    if "conflict" in said.lower() or "updated_stamp" in said:
+    # ⚑ What is wrong with a value may hold the same words: as the name of a field, or of a person that is not found.
+    about_a_value = code == INVALID
+    if not about_a_value and ("conflict" in said.lower() or "updated_stamp" in said):
         return VersionMismatch(f"Zendesk says: {said}. The ticket changed meanwhile; nothing was written.")
-    if "notfound" in said.lower().replace(" ", ""):
+    if not about_a_value and "notfound" in said.lower().replace(" ", ""):
         return Gone(f"Zendesk says: {said}. Nothing was changed. It was deleted, or is hidden.", certain=False)
     path = named("", text)
     return refusal(code, text, [(path, text)] if path else [], lambda field, about: field or None)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from connections.connectors import http as client
+from connections.connectors import zendesk_errors as errors
 from connections.connectors import zendesk_export as export
 from connections.connectors import zendesk_jobs as jobs
 from connections.connectors.base import (
@@ -619,6 +620,14 @@ def test_each_record_of_a_job_has_its_own_end(w, clock, looks):
     kinds = [type(result) for result in w.connector.update_many("ticket", updates, ["subject"])]
     assert kinds[:6] == [WriteResult, VersionMismatch, Refused, Gone, Gone, WriteResult]
     assert w.value(updates[1].external_id, "subject") == "Printer on fire"
+
+
+@pytest.mark.parametrize("text", ["Conflict of interest: 'x' is invalid", "Assignee: user not found"])
+def test_a_refused_value_of_a_job_is_told_whatever_words_its_reason_holds(text):
+    """Taken for a ticket that changed, or is gone, it would be sent again for ever and nobody told."""
+    result = {"index": 0, "id": 1, "error": "RecordInvalid", "details": text, "success": False}
+    error = errors.item_error(result, lambda field, about: "custom_1")
+    assert isinstance(error, Refused) and error.fields == {"custom_1": text}
 
 
 def test_a_ticket_that_changed_just_now_goes_by_itself_and_tells_what_was_replaced(w, clock, looks):
