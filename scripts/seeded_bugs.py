@@ -953,6 +953,14 @@ BUGS = [
         ),
     ),
     Bug(
+        "zendesk-address-written-beside-the-first",
+        "a user's new address is sent, which Zendesk adds to the old one: read back, the old one undoes the edit",
+        "connections/connectors/zendesk_directory.py",
+        '"E-mail address", "text", writable=False, matchable=True',
+        '"E-mail address", "text", matchable=True',
+        ("connections/tests/test_zendesk_directory.py::test_the_address_of_a_user_who_is_there_is_not_written",),
+    ),
+    Bug(
         "not-looked-at-after-a-write",
         "an edit of a title or of labels made between our read and our write to GitHub is replaced, and nobody is told",
         "connections/connectors/github_writes.py",

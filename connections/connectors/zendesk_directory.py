@@ -63,7 +63,8 @@ USER = Kind(
     definitions="user_fields",
     fixed=(
         *COMMON,
-        Field("email", "E-mail address", "text", matchable=True, max_length=NAME_LENGTH),
+        # ⚑ Written later it would be added as a second address, and the first, read back, look like an edit.
+        Field("email", "E-mail address", "text", writable=False, matchable=True, max_length=NAME_LENGTH),
         Field("phone", "Phone", "text", max_length=NAME_LENGTH),
         Field("organization_id", "Organization", "reference"),
         # Who may do what is decided in Zendesk.

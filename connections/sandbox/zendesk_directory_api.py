@@ -85,7 +85,10 @@ class DirectoryApi:
         return Response(201, {kind: self._tried(lambda: self.add(kind, request.json()[kind]))})
 
     def update(self, request: Request, kind: str, id: str) -> Response:
-        return Response(200, {kind: self._tried(lambda: self.edit(kind, id, request.json()[kind]))})
+        given = request.json()[kind]
+        if kind == "user" and self._there(kind, id)["email"]:
+            given.pop("email", None)  # it becomes a secondary address, which a user does not show
+        return Response(200, {kind: self._tried(lambda: self.edit(kind, id, given))})
 
     def delete(self, request: Request, kind: str, id: str) -> Response:
         gone = self.remove(kind, id)

@@ -190,6 +190,16 @@ def test_users_are_found_by_address_and_organizations_by_name(w):
         look("user", "phone", ["1"], [], {})
 
 
+def test_the_address_of_a_user_who_is_there_is_not_written(w):
+    """Zendesk would add a second one, and the first, still shown, be taken over as an edit made there."""
+    user = create(w, "user", email="ana@acme.example").record.external_id
+    with pytest.raises(Refused) as caught:
+        w.connector.update("user", user, {"email": "ana.ruiz@acme.example"}, None, [])
+    assert set(caught.value.fields) == {"email"}
+    field = next(one for one in w.connector.fields("user", {}) if one.path == "email")
+    assert field.creatable and not field.writable and field.matchable
+
+
 def test_a_value_that_is_taken_names_its_field(w):
     made(w, "user", email="ana@acme.example")
     made(w, "organization", name="Ana Ruiz")
