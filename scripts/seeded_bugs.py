@@ -961,6 +961,14 @@ BUGS = [
         ("connections/tests/test_zendesk_directory.py::test_the_address_of_a_user_who_is_there_is_not_written",),
     ),
     Bug(
+        "zendesk-limit-of-one-ticket-for-all",
+        "the limit of the updates of one busy ticket makes the whole connection wait for ten minutes",
+        "connections/connectors/zendesk_errors.py",
+        "if status == 429 and write and _left(headers):",
+        "if status == 429 and not write and _left(headers):",
+        ("connections/tests/test_connector_zendesk.py::test_the_limit_of_one_busy_ticket_holds_up_nothing_else",),
+    ),
+    Bug(
         "not-looked-at-after-a-write",
         "an edit of a title or of labels made between our read and our write to GitHub is replaced, and nobody is told",
         "connections/connectors/github_writes.py",

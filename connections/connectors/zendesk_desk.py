@@ -79,9 +79,13 @@ class Desk:
         else:
             email = self.context.settings.get("email", "")
             options["auth"] = (f"{email}/token", self.context.secrets.get("api_token", ""))
-        answer: Answer = self.context.http.request(
-            method, API + path, params=params, json=json, write=write, ok=ok, table={0: said}, **options
-        )
+        try:
+            answer: Answer = self.context.http.request(
+                method, API + path, params=params, json=json, write=write, ok=ok, table={0: said}, **options
+            )
+        except errors.WriteLimited as limit:
+            # ⚑ Told to the connection, it would hold up everybody for the ten minutes of one busy ticket.
+            raise errors.OneLimited(limit.message, limit.after) from None
         self._heed(answer)
         if answer.date:
             self.ahead = answer.date.timestamp() - time.time()

@@ -2,7 +2,7 @@
 
 Forms, as recorded (payloads/zendesk): {"error": "RecordInvalid", "description", "details": {field: [{"description"}]}}
 and {"error": "RecordNotFound", "description"}; others say {"error": {"title", "message"}}. The limit of the export is
-told from the others by its text alone.
+told from the others by its text alone, that of some writes by the calls that the account has left.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from connections.connectors.base import (
     ConnectorError,
     Gone,
     NotAllowed,
+    RateLimited,
     Refused,
     Retry,
     Uncertain,
@@ -34,6 +35,14 @@ Named = Callable[[str, str], str | None]
 
 class ExportLimited(Retry):
     """The export takes ten calls a minute; everything else may go on."""
+
+
+class WriteLimited(Retry):
+    """A limit of writes, like that of the updates of one ticket in ten minutes; the account has calls left."""
+
+
+class OneLimited(RateLimited):
+    """What such a limit asks for: this write waits, and nothing else."""
 
 
 def said_in(body: Any) -> tuple[str, str]:
@@ -93,6 +102,8 @@ def as_error(
             f"{told} Its list of changes takes ten calls a minute. Nothing is lost. We go on by ourselves.",
             after=_wait(headers),
         )
+    if status == 429 and write and _left(headers):
+        return WriteLimited(f"{told} Nothing is lost. We go on by ourselves.", after=_wait(headers))
     if status == 409 and code == IN_PROGRESS:
         return Uncertain(f"{told} We look before anything is sent again.")
     if status == 409 and conditional and code != DATABASE:
@@ -140,6 +151,12 @@ def unknown(write: bool) -> ConnectorError:
 def _wait(headers: Mapping[str, str]) -> float:
     text = str(headers.get("Retry-After") or headers.get("ratelimit-reset") or "")
     return min(float(text), LONGEST_WAIT) if text.isdecimal() else WAIT_WHEN_LIMITED
+
+
+def _left(headers: Mapping[str, str]) -> bool:
+    """Whether the account has calls left in this minute, as far as it is told."""
+    left = str(headers.get("ratelimit-remaining") or headers.get("x-rate-limit-remaining") or "")
+    return left.isdecimal() and int(left) > 0
 
 
 def _text(value: Any) -> str:

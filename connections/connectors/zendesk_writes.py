@@ -372,7 +372,7 @@ def _replaced(desk: Desk, shape: Shape, body: Mapping[str, Any], sent: Mapping[s
 def _one_by_one(desk: Desk, updates: Sequence[Update], fields: Sequence[str], shown: Shown) -> list[Result]:
     results: list[Result] = []
     for one in updates:
-        if results and isinstance(results[-1], RateLimited):
+        if results and isinstance(results[-1], RateLimited) and not isinstance(results[-1], errors.OneLimited):
             results.append(results[-1])
             continue
         try:

@@ -27,12 +27,14 @@ MINUTE = 60
 HIDDEN_SECONDS = 60.0
 EXPORTS_A_MINUTE = 10
 CALLS_A_MINUTE = 700
+TEN_MINUTES = 600
 
 
 class ZendeskStandin(Standin):
     """`path`: SQLite file or ":memory:". `latency`: seconds. `now`: the account's clock.
 
-    What a test may set: `calls_a_minute`, `exports_a_minute` (None for no limit), `hidden_seconds` (of the export),
+    What a test may set: `calls_a_minute`, `exports_a_minute` (None for no limit), `updates_of_a_ticket` (in ten
+    minutes), `hidden_seconds` (of the export),
     `index_lag` (seconds that search and the list by external_id are behind), `export_page` (tickets a page),
     `hidden_fields` (ids), `hidden_tickets` (ids), `jobs.looks`, `jobs.held`, `webhooks.events`.
     """
@@ -48,6 +50,7 @@ class ZendeskStandin(Standin):
         self.bearers: dict[str, str] = {}  # OAuth access token → the same
         self.calls_a_minute: int | None = None
         self.exports_a_minute: int | None = EXPORTS_A_MINUTE
+        self.updates_of_a_ticket: int | None = None  # in ten minutes
         self.hidden_seconds = HIDDEN_SECONDS
         self.index_lag = 0.0
         self.export_page = EXPORT_PAGE
@@ -93,6 +96,17 @@ class ZendeskStandin(Standin):
     def count_export(self) -> None:
         if self.exports_a_minute is not None and self._count("export") > self.exports_a_minute:
             raise Stop(self._limited("Number of allowed incremental export API requests per minute exceeded"))
+
+    def count_update(self, ticket: str) -> None:
+        """The limit of the updates of one ticket, which says nothing of the account's."""
+        if self.updates_of_a_ticket is None:
+            return
+        key = (f"ticket {ticket}", int(self.now() // TEN_MINUTES))
+        self._counts[key] = self._counts.get(key, 0) + 1
+        if self._counts[key] > self.updates_of_a_ticket:
+            refused = failed(429, "APIRateLimitExceeded", "Number of allowed updates of this ticket exceeded")
+            refused.headers["Retry-After"] = str(int((key[1] + 1) * TEN_MINUTES - self.now()))
+            raise Stop(refused)
 
     def _count(self, what: str) -> int:
         key = (what, int(self.now() // MINUTE))

@@ -65,6 +65,7 @@ class TicketsApi:
 
     def update(self, request: Request, id: str) -> Response:
         self._there(id)
+        self.app.count_update(id)
         given = self._given(request, "ticket")
         row, audit = self._tried(lambda: self.records.update(int(id), given, self.app.caller(request)["id"]))
         return Response(200, {"ticket": self._shown(row), "audit": audit})

@@ -29,6 +29,7 @@ from connections.connectors.base import (
     VersionMismatch,
     WriteResult,
 )
+from connections.connectors.zendesk_errors import OneLimited
 from connections.connectors.zendesk_fields import record_of, shape_of
 from connections.tests.evidence import EVIDENCE, needs_evidence, payload, payload_body
 from connections.tests.salesforce_world import State
@@ -739,10 +740,28 @@ def test_tags_known_from_a_read_go_out_on_its_condition(w, clock):
 
 def test_a_limit_in_the_middle_of_few_writes_stops_the_rest(w):
     updates = many(w, 3)
-    w.app.fault("status", method="PUT", path=updates[1].external_id, status=429, headers={"Retry-After": "9"}, body={})
+    told = {"Retry-After": "9", "ratelimit-remaining": "0", "x-rate-limit-remaining": "0"}
+    w.app.fault("status", method="PUT", path=updates[1].external_id, status=429, headers=told, body={})
     results = w.connector.update_many("ticket", updates, [])
     assert [type(r) for r in results] == [WriteResult, RateLimited, RateLimited]
     assert w.value(updates[2].external_id, "subject") == "Printer on fire"
+
+
+def test_the_limit_of_one_busy_ticket_holds_up_nothing_else(w, clock):
+    waits: list[float] = []
+    w.connector.context.http.on_limit = waits.append
+    ids = [w.ticket() for _ in range(3)]
+    w.app.updates_of_a_ticket = 1
+    w.connector.update("ticket", ids[1], {"subject": "First"}, None, [])
+    results = w.connector.update_many("ticket", [Update(id, {"priority": "High"}) for id in ids], [])
+    assert [type(result) for result in results] == [WriteResult, OneLimited, WriteResult]
+    assert isinstance(results[1], RateLimited) and 0 < results[1].after <= 600 and waits == []
+    w.app.calls_a_minute = 1  # the account's own limit stops all
+    read(w, ids[0])
+    waits.clear()
+    with pytest.raises(RateLimited):
+        w.connector.update("ticket", ids[0], {"subject": "x"}, None, [])
+    assert len(waits) == 1
 
 
 # Comments ------------------------------------------------------------------------------------------------------------
