@@ -907,6 +907,17 @@ BUGS = [
         ("connections/tests/test_connector_zendesk.py::test_a_list_of_entries_lets_others_in_between_after_few_calls",),
     ),
     Bug(
+        "zendesk-comments-begun-anew-at-each-limit",
+        "the list of comments, a call a ticket, breaks off at each limit of calls and begins anew: it never ends",
+        "connections/connectors/zendesk_comments.py",
+        "            if left < 0:",
+        "            if left < LONGEST_WAIT:",
+        (
+            "connections/tests/test_connector_zendesk.py"
+            "::test_a_list_of_entries_waits_for_calls_instead_of_beginning_anew",
+        ),
+    ),
+    Bug(
         "zendesk-organizations-of-one-second-skipped",
         "where more organizations changed in one second than a page holds, the list goes on without the others",
         "connections/connectors/zendesk_export.py",

@@ -7,7 +7,8 @@ An entry is found by its ticket only, so its id here is "<ticket>:<comment>".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from connections.connectors import zendesk_errors as errors
@@ -19,6 +20,7 @@ from connections.connectors.base import (
     Field,
     Gone,
     Page,
+    RateLimited,
     Record,
     Refused,
     Uncertain,
@@ -38,6 +40,8 @@ FIELDS = (
 )
 # Each ticket is a call: between two pages the caller handles live edits and keeps its lease.
 TICKETS_A_PAGE = 10
+# Longer the list waits for calls no more: others use them up, and a worker should not wait for them.
+LONGEST_WAIT = 180.0
 # The export shows a ticket once it has rested for a minute: an entry is told of as late as its ticket is edited on.
 RESTLESS_SECONDS = 24 * 3600.0
 FIXED = "Zendesk's comments cannot be changed. Nothing was written. Let the rule be one-way, for new comments."
@@ -63,7 +67,12 @@ def changes(desk: Desk, kind: str, since: str | None, fields: Sequence[str]) -> 
         for start in range(0, max(1, len(page.rows)), TICKETS_A_PAGE):
             rows = page.rows[start : start + TICKETS_A_PAGE]
             alive = [row for row in rows if row.get("status") != "deleted"]
-            found = [one for row in alive for one in _of(desk, kind, str(row["id"]), fields)]
+            found: list[Record] = []
+            for row in alive:
+                for some in _waiting(partial(_of, desk, kind, str(row["id"]), fields)):
+                    if some is None:
+                        yield Page([], reached, server_time=page.started)
+                    found += some or []
             entries = [one for one in found if (one.created_at or begin) >= begin]
             stamps = [at for row in rows if (at := export.changed_at(row))]
             reached = max([reached or "", *stamps]) or None
@@ -72,6 +81,23 @@ def changes(desk: Desk, kind: str, since: str | None, fields: Sequence[str]) -> 
                 reached = max(reached or "", export.complete_until(page.started))
             entries.sort(key=lambda one: one.created_at or "")
             yield Page(entries, reached, server_time=page.started, last=last)
+
+
+def _waiting(read: Callable[[], list[Record]]) -> Iterator[list[Record] | None]:
+    """What `read` gives, and None for each moment that it has to wait before: a list that breaks off begins anew, and
+    one of so many calls would never end. Raises RateLimited where that takes too long."""
+    left = LONGEST_WAIT
+    while True:
+        try:
+            yield read()
+            return
+        except RateLimited as limit:
+            left -= limit.after
+            if left < 0:
+                raise
+            for _ in range(int(limit.after / export.STEP_SECONDS) + 1):
+                yield None
+                export.pause(export.STEP_SECONDS)
 
 
 def create(desk: Desk, kind: str, values: Values, parent_id: str | None) -> WriteResult:

@@ -884,6 +884,23 @@ def test_a_list_of_entries_lets_others_in_between_after_few_calls(w, clock):
     assert last and sorted(found) == sorted(ids)
 
 
+def test_a_list_of_entries_waits_for_calls_instead_of_beginning_anew(w, clock, monkeypatch):
+    monkeypatch.setattr(export, "pause", clock.tick)
+    ids = [w.ticket() for _ in range(25)]
+    for id in ids:
+        w.records.update(id, {"comment": {"body": "Hello"}}, w.jane)
+    clock.tick(90 + 60 - clock.at % 60)
+    w.connector.desk.shape()
+    w.app.calls_a_minute = 10
+    pages = list(w.connector.changed_since("ticket.comment", None, ["body"], {}))
+    assert sorted(record.parent_id for page in pages for record in page.records) == sorted(ids)
+    assert [page.last for page in pages].count(True) == 1 and any(not page.records for page in pages)
+    w.app.calls_a_minute = None
+    w.app.fault("status", path="/comments", status=429, headers={"Retry-After": "100"}, body={}, times=9)
+    with pytest.raises(RateLimited):  # not for ever: others use up all there are
+        list(w.connector.changed_since("ticket.comment", None, ["body"], {}))
+
+
 # The bell ------------------------------------------------------------------------------------------------------------
 
 
