@@ -1189,6 +1189,25 @@ BUGS = [
         ),
     ),
     Bug(
+        "issues-turned-off-told-as-deleted",
+        "the issues of a GitHub repository whose issues are turned off are told as deleted, all of them",
+        "connections/connectors/github_errors.py",
+        "if one and answer.status == 410 and _DELETED.search(said_in(answer.json)):",
+        "if one and answer.status == 410:",
+        (
+            "connections/tests/test_connector_github.py::test_issues_that_are_turned_off_for_a_while_are_not_deleted",
+            "connections/tests/test_github_words.py",
+        ),
+    ),
+    Bug(
+        "transferred-out-of-sight-told-as-deleted",
+        "a GitHub issue that was transferred to where our account may not look is believed deleted after two looks",
+        "connections/connectors/github.py",
+        "return replace(self.capabilities, not_found_tells_nothing=not split(object_type)[1])",
+        "return replace(self.capabilities, not_found_tells_nothing=False)",
+        ("sync/tests/test_engine_github.py::test_an_issue_transferred_to_where_we_may_not_look_leaves_its_twin_alone",),
+    ),
+    Bug(
         "row-security-known-of-old",
         "a row that policies hide since a moment ago is told as deleted, since the table was described before",
         "connections/connectors/sql_database.py",

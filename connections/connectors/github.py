@@ -7,6 +7,7 @@ which a repository gives once; a transfer gives it another id as well. `scope`: 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
@@ -88,11 +89,15 @@ class GitHub(Connector):
         ),
     )
     scope_help = "Pull requests are never taken for issues."
+    hides_by = "a transfer to another repository"
     looks_at = "descriptions, reasons for closing and comments"
     capabilities = Capabilities(
         settle_seconds=120.0,
         # Lists come from copies of GitHub's database that may be behind: the issue itself is read.
         lists_lag=True,
+        # ⚑ Of a deleted issue it says so. One that it does not show, however long, was transferred to where we may not
+        # look, or is hidden.
+        not_found_tells_nothing=True,
         write_returns_record=True,
         field_history=True,
         exact_version=True,
@@ -110,6 +115,10 @@ class GitHub(Connector):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.site = Site(context)
+
+    def capabilities_of(self, object_type: str) -> Capabilities:
+        """A deleted comment is only not found."""
+        return replace(self.capabilities, not_found_tells_nothing=not split(object_type)[1])
 
     # What there is -----------------------------------------------------------------------------------------------
 

@@ -27,6 +27,8 @@ LIMIT_WAIT = 60.0
 LONGEST_LIMIT_WAIT = 3600.0  # the primary limit is counted by the hour
 HTTP_FORBIDDEN, HTTP_TOO_MANY = 403, 429
 
+# ⚑ A repository whose issues are turned off answers 410 for each of them, too; none was deleted.
+_DELETED = re.compile(r"\bdeleted\b", re.IGNORECASE)
 _LIMIT = re.compile(r"rate limit|abuse detection", re.IGNORECASE)
 
 
@@ -62,9 +64,9 @@ def as_error(answer: Answer, *, one: str = "", sent: Sequence[str] = ()) -> Conn
 
 
 def _missing(answer: Answer, told: str, one: str) -> ConnectorError:
-    if one and answer.status == 410:
+    if one and answer.status == 410 and _DELETED.search(said_in(answer.json)):
         return Gone(f"GitHub says that {one} was deleted. Nothing was changed.", certain=True)
-    if one:
+    if one and answer.status == 404:
         return Gone(
             f"GitHub shows no {one}. Nothing was changed. It was deleted, or is hidden from our account.", certain=False
         )

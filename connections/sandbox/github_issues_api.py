@@ -43,6 +43,8 @@ class IssuesApi:
         repository = self.app.repository(request, owner, repo)
         query = request.query
         rows = [doc for doc in self.records.listed(repository) if self._fits(doc, query, repository)]
+        if not repository["has_issues"]:
+            rows = [doc for doc in rows if doc["pull_request"]]
         return self._listed(request, rows, query, "created", "desc", self.documents.issue)
 
     def _fits(self, doc: Doc, query: dict[str, str], repository: Doc) -> bool:
@@ -81,9 +83,12 @@ class IssuesApi:
         return self.one(request, owner, name, number)
 
     def _issue(self, request: Request, owner: str, repo: str, number: str) -> Doc:
-        issue = self.records.issue(self.app.repository(request, owner, repo), number)
+        repository = self.app.repository(request, owner, repo)
+        issue = self.records.issue(repository, number)
         if issue is None:
             raise Stop(self.app.missing())
+        if not repository["has_issues"] and not issue["pull_request"]:
+            raise Stop(Response(410, {"message": "Issues are disabled for this repo"}))
         if issue.get("gone") == "deleted":
             raise Stop(Response(410, {"message": "This issue was deleted", "documentation_url": self.app.docs}))
         if issue.get("gone") == "moved":

@@ -258,6 +258,25 @@ def test_deleted_is_certain_and_hidden_is_not(w):
     assert set(found) == {id} and found[id].deleted
 
 
+def test_issues_that_are_turned_off_for_a_while_are_not_deleted(w):
+    id = w.issue()
+    said = str(w.records.comment(w.stored(id), "ana-ruiz", "It burns")["id"])
+    w.records.put("repository", {**w.records.found(REPOSITORY), "has_issues": False})
+    for act in (lambda: read(w, id), lambda: update(w, id, title="T"), lambda: w.connector.delete(REPOSITORY, id)):
+        with pytest.raises(NotAllowed) as caught:
+            act()
+        assert "turned off" in caught.value.message
+    w.records.put("repository", {**w.records.found(REPOSITORY), "has_issues": True})
+    assert read(w, id)[id].title == "Printer on fire" and w.connector.children(COMMENTS, [id], [])[id]
+    assert w.connector.get_many(COMMENTS, [said], [])
+
+
+def test_an_issue_that_is_not_found_is_never_taken_for_deleted_and_one_that_is_gone_says_so(w):
+    """GitHub answers 404 for one that was transferred to where our account may not see it, 410 for a deleted one."""
+    assert w.connector.capabilities_of(REPOSITORY).not_found_tells_nothing
+    assert not w.connector.capabilities_of(COMMENTS).not_found_tells_nothing
+
+
 def test_a_page_full_of_one_second_is_read_to_its_end(w):
     now = time.time()
     w.app.now = lambda: now

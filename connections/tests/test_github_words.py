@@ -208,9 +208,16 @@ def test_a_missing_right_is_named_as_github_names_it():
 
 
 def test_not_found_is_a_hidden_or_deleted_issue_and_410_a_deletion():
-    hidden, deleted = (as_error(answer(status, {"message": "x"}), one="issue a/b#1") for status in (404, 410))
+    said = {404: "Not Found", 410: "This issue was deleted"}
+    hidden, deleted = (as_error(answer(n, {"message": text}), one="issue a/b#1") for n, text in said.items())
     assert isinstance(hidden, Gone) and not hidden.certain
     assert isinstance(deleted, Gone) and deleted.certain
+
+
+@pytest.mark.parametrize("said", ["Issues are disabled for this repo", "Issues has been disabled in this repository."])
+def test_an_issue_of_a_repository_whose_issues_are_turned_off_is_not_deleted(said):
+    error = as_error(answer(410, {"message": said}), one="issue a/b#1")
+    assert isinstance(error, NotAllowed) and "turned off" in error.message
 
 
 def test_not_found_for_a_list_is_a_missing_right_and_never_a_deletion():

@@ -221,6 +221,38 @@ def test_a_transferred_issue_leaves_its_twin_alone_and_a_deleted_one_asks(betwee
     assert asked in between.memory.alive()
 
 
+def look_for_deletions(between: Between) -> None:
+    """An hour and more later: all is listed, and what waits is due."""
+    Cursor.objects.update(swept_at=None)
+    ChangedRecord.objects.update(
+        first_rung_at=timezone.now() - timedelta(hours=2), not_before=timezone.now() - timedelta(seconds=1)
+    )
+    between.pair.run()
+    between.quiet()
+
+
+def test_an_issue_transferred_to_where_we_may_not_look_leaves_its_twin_alone(between: Between) -> None:
+    other = between.w.records.repository("acme/other")
+    moved, kept = between.linked()
+    between.linked(title="Another")
+    between.w.records.transfer(REPOSITORY, moved, "acme/other", "ana-ruiz")
+    between.w.app.hidden.add(other["key"])
+    for _ in range(4):
+        look_for_deletions(between)
+    link = Link.objects.get(left_id=moved)
+    assert (link.state, link.out_of_scope, link.deleted_left) == ("active", "left", False)
+    assert not between.pair.open_conflicts() and kept in between.memory.alive()
+
+
+def test_an_issue_that_was_deleted_unseen_is_asked_about(between: Between) -> None:
+    deleted, asked = between.linked()
+    between.linked(title="Another")
+    between.w.records.remove(REPOSITORY, deleted, "ana-ruiz")
+    between.memory.edit(asked, title="Edited")
+    look_for_deletions(between)
+    assert [one.kind for one in between.pair.open_conflicts()] == ["delete_update"]
+
+
 def test_a_pair_that_rests_costs_nothing_and_a_live_change_one_call(between: Between) -> None:
     issue, thing = between.linked()
     for _ in range(3):  # each of the two questions is asked once, and of what changed once more
