@@ -37,6 +37,22 @@ class Bug:
 BUGS = [
     # Reading. ------------------------------------------------------------------------------------------------------
     Bug(
+        "unchanged-page-ends-the-list",
+        "what follows a full page of GitHub's, which stays the same, is not read until something on the page changes",
+        "connections/connectors/github_site.py",
+        " and len(answer.text) <= LARGEST_KEPT and not _ends_full(answer):",
+        " and len(answer.text) <= LARGEST_KEPT:",
+        ("connections/tests/test_connector_github.py",),
+    ),
+    Bug(
+        "unchanged-page-ends-the-poll",
+        "a change behind a full page of a poll is not noticed at GitHub, since the page answers that nothing changed",
+        "connections/connectors/github_listing.py",
+        "single = single and listing.last and len(rows) < PAGE_ROWS",
+        "single = single and listing.last",
+        ("connections/tests/test_connector_github.py",),
+    ),
+    Bug(
         "poll-exclusive-jira",
         "> for >=: what was changed in the very moment of the watermark is not listed",
         "connections/connectors/jira.py",

@@ -85,7 +85,7 @@ def changes(
     while True:
         rows = listing.take(answer)
         reached = max([reached, *(at for row in rows if (at := stamp(row.get("updated_at"))))])
-        single = single and listing.last
+        single = single and listing.last and len(rows) < PAGE_ROWS  # ⚑ behind a full page another one may follow
         if listing.last:
             position = reached or started or ""
             kept = dict(mark.tags) if mark and mark.origin == position else {}

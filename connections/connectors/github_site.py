@@ -125,7 +125,7 @@ class Site:
         fresh = answer.headers.get("ETag", "")
         with _guard:
             _answers.pop(key, None)
-            if answer.status == 200 and fresh and len(answer.text) <= LARGEST_KEPT:
+            if answer.status == 200 and fresh and len(answer.text) <= LARGEST_KEPT and not _ends_full(answer):
                 _answers[key] = (fresh, answer.json, answer.headers.get("Link", ""))
                 while len(_answers) > KEPT_ANSWERS:
                     _answers.popitem(last=False)
@@ -161,7 +161,10 @@ class Site:
         last = _LAST.search(first.headers.get("Link", ""))
         if last is None:
             return rows_in(first)
-        answer = self._listed(last[1], one)
+        answer, seen = self._listed(last[1], one), {last[1]}
+        while (following := next_page(answer)) and following not in seen:
+            answer = self._listed(following, one)  # the first page is as it was, and so is what it said of the end
+            seen.add(following)
         rows, before = rows_in(answer), _PREVIOUS.search(answer.headers.get("Link", ""))
         if len(rows) >= END_ROWS or before is None:
             return rows
@@ -353,6 +356,11 @@ def location(answer: Answer) -> str:
 def next_page(answer: Answer) -> str:
     found = _NEXT.search(answer.headers.get("Link", ""))
     return found[1] if found else ""
+
+
+def _ends_full(answer: Answer) -> bool:
+    """⚑ A list whose end fills its page: the page stays the same, and its ETag with it, when another one follows."""
+    return isinstance(answer.json, list) and len(answer.json) >= PAGE_ROWS and not next_page(answer)
 
 
 def rows_in(answer: Answer) -> list[Any]:

@@ -365,6 +365,38 @@ def test_an_idle_poll_is_not_counted_also_with_the_long_look_back_and_in_another
     assert id in poll(w, shift(watermark, able.overlap))[0]
 
 
+def test_what_comes_after_a_full_page_is_seen_though_the_page_is_the_same(w):
+    """An ETag is one of a page's rows: that another page follows does not change it."""
+    id = w.issue()
+    for number in range(100):
+        w.records.comment(w.stored(id), "ana-ruiz", f"Comment {number}")
+    assert len(w.connector.children(COMMENTS, [id], [])[id]) == 100
+    w.records.comment(w.stored(id), "ana-ruiz", "One more")
+    assert len(w.connector.children(COMMENTS, [id], [])[id]) == 101
+
+
+def test_a_change_behind_a_full_page_is_found_by_the_next_poll(w):
+    start = time.time()
+    w.app.now = lambda: start
+    for _ in range(100):
+        w.issue()
+    back = w.connector.capabilities.overlap
+    watermark = poll(w, w.connector.shift_watermark(poll(w)[1], back))[1]
+    w.app.now = lambda: start + 1
+    id = w.issue()
+    assert id in poll(w, w.connector.shift_watermark(watermark, back))[0]
+
+
+def test_the_newest_events_are_read_though_the_first_page_is_the_same(w):
+    id = w.issue()
+    for number in range(150):
+        w.records.edit(REPOSITORY, id, "ana-ruiz", {"title": f"Title {number}"})
+    w.connector.site.newest(REPOSITORY, "issues", id, "events")
+    for number in range(150, 220):
+        w.records.edit(REPOSITORY, id, "ana-ruiz", {"title": f"Title {number}"})
+    assert w.connector.site.newest(REPOSITORY, "issues", id, "events")[-1]["rename"]["to"] == "Title 219"
+
+
 def test_a_tag_answers_only_the_reader_who_has_the_position(w):
     """Another mapping at an older position must see what this one has taken over."""
     id = w.issue()
