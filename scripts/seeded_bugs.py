@@ -1224,6 +1224,14 @@ BUGS = [
         ("sync/tests/test_engine_github.py::test_an_issue_transferred_to_where_we_may_not_look_leaves_its_twin_alone",),
     ),
     Bug(
+        "transferred-back-is-two-issues",
+        "a GitHub issue that was transferred away and back is synced under both of its numbers",
+        "connections/connectors/github.py",
+        'if record.key and record.key != f"{repository}#{record.external_id}":',
+        'if record.key and record.key.partition("#")[0] != repository:',
+        ("connections/tests/test_connector_github.py",),
+    ),
+    Bug(
         "row-security-known-of-old",
         "a row that policies hide since a moment ago is told as deleted, since the table was described before",
         "connections/connectors/sql_database.py",

@@ -203,8 +203,8 @@ class GitHub(Connector):
         repository, of_comments = split(object_type)
         if of_comments:
             return True
-        if record.key and record.key.partition("#")[0] != repository:
-            return False
+        if record.key and record.key != f"{repository}#{record.external_id}":
+            return False  # also where it came back: it is known there by its new number
         labels, kind = {label.casefold() for label in labels_of(scope)}, type_of(scope).casefold()
         if (labels and "labels" not in record.values) or (kind and "type" not in record.values):
             return None

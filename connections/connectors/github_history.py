@@ -22,6 +22,7 @@ from connections.connectors.github_values import (
     label_names,
     login,
     named,
+    number_of,
     people_in,
     stamp,
     told,
@@ -55,7 +56,7 @@ def of_issue(site: Site, repository: str, number: int, fields: Sequence[str], si
     wanted = [path for path in fields if path in TOLD]
     try:
         issue, where = site.issue(repository, number)
-        if where != repository:
+        if where != repository or number_of(issue) != number:
             return None
         one = f"issue {repository}#{number}"
         events = [event for page in site.pages(repository, "issues", number, "events", one=one) for event in page]

@@ -29,6 +29,7 @@ DESCRIBE_SECONDS = 600.0
 KEPT_ANSWERS = 400
 LARGEST_KEPT = 200_000
 NOT_MODIFIED = 304
+TRANSFERS = 5  # of one issue that are followed, from one repository to the next
 MOVED = (301, 302, 307, 308)
 UNKNOWN_FORM = "GitHub answered in a form we do not know."
 
@@ -177,7 +178,8 @@ class Site:
         return answer
 
     def issue(self, repository: str, number: int) -> tuple[Mapping[str, Any], str]:
-        """An issue as GitHub tells it, and the repository it is in now: it may have been transferred.
+        """An issue as GitHub tells it, and the repository it is in now: it may have been transferred, also back, under
+        another number.
 
         Raises Gone, `certain` where GitHub says that it was deleted, and Retry for what is no issue.
         """
@@ -189,8 +191,11 @@ class Site:
             if number_of(answer.json) != number:
                 raise unknown(False)
             return answer.json, repository
-        answer = self.read(location(answer), one=one)
-        if answer.status in MOVED:
+        for _ in range(TRANSFERS):
+            answer = self.read(location(answer), one=one)
+            if answer.status not in MOVED:
+                break
+        else:
             raise self.moved("")
         where = re.search(r"/repos/([^/]+/[^/]+)\Z", str(number_of(answer.json) and answer.json.get("repository_url")))
         if not where:

@@ -253,7 +253,7 @@ def _milestone(site: Site, repository: str, value: Any) -> int | None:
 def _now(site: Site, repository: str, issue: int) -> Mapping[str, Any]:
     """The issue right before we write. Raises Gone."""
     found, where = site.issue(repository, issue)
-    if where != repository:
+    if where != repository or number_of(found) != issue:
         raise site.moved(f"issue {repository}#{issue}")
     return found
 

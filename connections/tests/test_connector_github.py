@@ -251,6 +251,24 @@ def test_a_transferred_issue_has_left_the_scope_and_is_not_deleted(w):
     assert w.open().get_many(REPOSITORY, [id], []) == {}
 
 
+def test_an_issue_that_was_transferred_on_and_back_is_another_one_and_stops_no_other(w):
+    w.records.repository("acme/other")
+    w.records.repository("acme/third")
+    id, other = w.issue(), w.issue(title="Another")
+    there = w.records.transfer(REPOSITORY, id, "acme/other", "ana-ruiz")
+    there = w.records.transfer("acme/other", there["number"], "acme/third", "ana-ruiz")
+    found = read(w, id, other)
+    assert (found[id].key, found[other].title) == ("acme/third#1", "Another")
+    assert w.connector.in_scope(REPOSITORY, [id, other], {}) == {other}
+    back = str(w.records.transfer("acme/third", there["number"], REPOSITORY, "ana-ruiz")["number"])
+    assert read(w, id)[id].key == f"{REPOSITORY}#{back}"
+    assert w.connector.in_scope(REPOSITORY, [id, other, back], {}) == {other, back}
+    for act in (lambda: update(w, id, body="Too late"), lambda: w.connector.delete(REPOSITORY, id)):
+        with pytest.raises(Gone, match="transferred"):
+            act()
+    assert w.connector.history(REPOSITORY, [id], ["title"], LONG_AGO) == {}
+
+
 def test_deleted_is_certain_and_hidden_is_not(w):
     id = w.issue()
     w.records.remove(REPOSITORY, id, "ana-ruiz")
