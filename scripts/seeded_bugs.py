@@ -1746,6 +1746,22 @@ BUGS = [
         ),
     ),
     Bug(
+        "named-only-taken-for-all-it-says",
+        "a record that an API's list only names counts as one that says nothing, and a create is sent again beside it",
+        "connections/connectors/rest.py",
+        "        if listing.complete and not listing.lag:\n            return records\n",
+        "        if True:\n            return records\n",
+        ("connections/tests/test_rest_vendors.py", "connections/tests/test_connector_rest.py"),
+    ),
+    Bug(
+        "key-looked-for-where-none-is-shown",
+        "a create is sent again at once, since the list that was read through for its key does not show keys",
+        "connections/connectors/rest_capabilities.py",
+        "and not listing.lag and (listing.complete or key.search))",
+        "and not listing.lag)",
+        ("connections/tests/test_connector_rest.py",),
+    ),
+    Bug(
         "named-and-forgotten",
         "a create whose answer named its record is looked for as if nobody knew which one it made",
         "sync/recover_creates.py",

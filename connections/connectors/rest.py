@@ -217,6 +217,15 @@ class Rest(Connector):
         for chunk in objects.lister.changes(fields, {**objects.limited(scope), **(more or {})}, None):
             yield [record for record in self._let_in(objects, chunk, scope) if not record.deleted]
 
+    def _whole(self, objects: Objects, records: Sequence[Record], fields: Sequence[str]) -> Sequence[Record]:
+        """⚑ The records of a page as a direct read gives them, where the list does no more than name them: what it does
+        not show of a record would count as something that the record does not say."""
+        listing = self._listed(objects)
+        if listing.complete and not listing.lag:
+            return records
+        found = objects.read([record.external_id for record in records if not record.deleted], fields)
+        return [record for record in found.values() if not record.deleted]
+
     def children(
         self, object_type: str, parent_ids: Sequence[str], fields: Sequence[str]
     ) -> Mapping[str, Sequence[Record]]:
@@ -268,7 +277,7 @@ class Rest(Connector):
             asked = [self.client.sought(own.search, own.search_value, key) for key in dict.fromkeys(keys)]
         for more in asked:
             for records in self._all(objects, fields, {}, more):
-                for record in records:
+                for record in self._whole(objects, records, fields) if own.search else records:
                     key = record.correlation_key
                     if key in found and all(record.external_id != other.external_id for other in found[key]):
                         found[key].append(record)
@@ -280,7 +289,7 @@ class Rest(Connector):
         account = self._account() if place.created_by else None
         found: dict[str, Record] = {}
         for chunk in objects.lister.changes(fields, objects.limited(scope), since if listing.changed else None):
-            for record in self._let_in(objects, chunk, scope):
+            for record in self._whole(objects, self._let_in(objects, chunk, scope), fields):
                 recent = record.created_at is None or order(record.created_at) >= order(since)
                 ours = not place.created_by or record.created_by == account
                 if recent and ours and not record.deleted:
@@ -308,7 +317,7 @@ class Rest(Connector):
         for text in dict.fromkeys(str(value) for value in wanted if value not in (None, "")):
             more = self.client.sought(field.search, field.search_value, text)
             for records in self._all(objects, [*fields, path], scope, more):
-                for record in records:
+                for record in self._whole(objects, records, [*fields, path]):
                     if str(record.values.get(path) or "").casefold() == text.casefold():
                         found[record.external_id] = record
         return list(found.values())

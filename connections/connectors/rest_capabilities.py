@@ -20,7 +20,8 @@ def of_type(definition: Definition, each: ObjectType) -> Capabilities:
     changed = listing.changed if listing else None
     lag = listing.lag if listing else 0.0
     granularity = changed.granularity if changed else 1.0
-    finds = bool(key and key.read and listing and not listing.lag)
+    # ⚑ A list that only names records shows no key of theirs; what its search finds is read.
+    finds = bool(key and key.read and listing and not listing.lag and (listing.complete or key.search))
     return Capabilities(
         bulk_read=each.read_many.size if each.read_many else 1,
         conditional_write=bool(condition),

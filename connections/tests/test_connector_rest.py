@@ -387,6 +387,35 @@ def test_a_page_with_a_status_of_refusals_refuses_nothing():
             wired.connector.create("thing", {"title": "New"}, "k", {})
 
 
+NAMES_ONLY = "items[].{id: id, lock: lock, updated: updated}"
+
+
+def named_only(**more: Any) -> Wired:
+    """An API whose list names records and says nothing else of them."""
+    document = changed(things_document(Habits()), "object_types.0.list.complete", False)
+    document = changed(document, "object_types.0.list.records", NAMES_ONLY)
+    return Wired(Habits(), changed(document, "object_types.0.key", {"read": "ext", "write": "ext", **more}))
+
+
+def test_a_record_that_a_list_only_names_is_found_by_what_it_says():
+    wired = named_only(search="ext")
+    made = wired.connector.create("thing", {"title": "Printer"}, "k", {}).record.external_id
+    wired.add(title="Printer two")
+    [found] = wired.connector.find_by_values("thing", "title", ["printer"], ["title", "status"], {})
+    assert (found.external_id, found.values) == (made, {"title": "Printer", "status": "New"})
+    [keyed] = wired.connector.find_by_correlation_key("thing", ["k"], ["title"], {})["k"]
+    assert (keyed.external_id, keyed.values) == (made, {"title": "Printer"})
+    assert wired.connector.capabilities_of("thing").create_lookup_consistent
+
+
+def test_without_a_search_a_key_that_the_list_does_not_show_is_found_among_our_recent_records():
+    wired = named_only()
+    made = wired.connector.create("thing", {"title": "Printer"}, "k", {}).record.external_id
+    assert not wired.connector.capabilities_of("thing").create_lookup_consistent
+    own = wired.connector.own_recent("thing", LATER, ["title"], {})
+    assert [(one.external_id, one.correlation_key, one.values) for one in own] == [(made, "k", {"title": "Printer"})]
+
+
 def test_a_value_that_a_create_did_not_take_is_sent_once_more():
     wired = Wired(Habits())
     wired.http.script.insert(

@@ -21,6 +21,7 @@ from connections.tests.scripted_http import Asked, Said, Scripted
 BASES = {"freshdesk": "/api/v2", "freshservice": "/api/v2", "asana": "/api/1.0", "hubspot_contacts": ""}
 SPECS = {"hubspot_contacts": "hubspot"}
 SINCE = "2026-01-01T00:00:00Z"
+LATE = "2026-02-01T00:00:10Z"
 # HubSpot's description calls a sort a text; the recorded request has an object, as ours (compared below).
 OVERRULED = "body sorts/0"
 
@@ -300,6 +301,19 @@ def test_hubspot_contacts_are_searched_read_and_written_as_the_vendor_describes(
     assert connector.create("contact", {"email": "a@example.com"}, "key", {}).record.external_id == "501"
     connector.delete("contact", "501")
     check_requests("hubspot_contacts", connector)
+
+
+def test_a_contact_that_a_create_without_an_answer_made_is_recognised_by_what_it_says():
+    """HubSpot's search names contacts only; what looks like the one that we sent must not be made again."""
+    made = {"id": "5", "createdAt": LATE, "updatedAt": LATE, "properties": {"lastmodifieddate": LATE}}
+    whole = {**made, "properties": {"firstname": "Ana", "lastname": "Ruiz"}}
+    connector = opened(
+        "hubspot_contacts",
+        ("POST", "/search$", Said({"results": [made, {**made, "id": "4", "createdAt": SINCE}]})),
+        ("POST", "/batch/read$", Said({"results": [whole, {**whole, "id": "4", "createdAt": SINCE}]})),
+    )
+    [own] = connector.own_recent("contact", "2026-02-01T00:00:00Z", ["firstname", "lastname"], {})
+    assert (own.external_id, own.values) == ("5", {"firstname": "Ana", "lastname": "Ruiz"})
 
 
 def test_hubspot_s_fields_are_told_from_contacts_and_not_from_a_search_that_names_them_only():
