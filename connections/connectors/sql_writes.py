@@ -41,6 +41,7 @@ Result = WriteResult | ConnectorError
 Item = TypeVar("Item")
 LONGEST_KEY = 200
 AGAIN_SECONDS = 1.0
+PUT_BACK = "The database took it and a trigger of the table put the old value back. Change the value, or the trigger."
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ class Writer:
 
     def _update(self, session: sa.Connection, updates: Sequence[Update]) -> list[Result]:
         paths = list(dict.fromkeys([*self.fields, *(path for one in updates for path in one.values)]))
-        locked = self._rows(session, [one.external_id for one in updates], [], lock=True)
+        written_paths = list(dict.fromkeys(path for one in updates for path in one.values))
+        locked = self._rows(session, [one.external_id for one in updates], written_paths, lock=True)
         persons = self._persons(session, [one.values for one in updates])
         results: list[Result | None] = []
         written: list[tuple[Update, dict[str, Any]]] = []
@@ -108,10 +110,15 @@ class Writer:
         sent_to = [one.external_id for one, sent in written if sent and one.external_id in again]
         same = [again[id_] for id_ in sent_to if again[id_].record.version == locked[id_].record.version]
         again |= self._count_up(session, same, paths)
+        sent_of = {one.external_id: sent for one, sent in written}
         for number, one in enumerate(updates):
             if results[number] is None:
-                back = again.get(one.external_id)
-                results[number] = self._result(back, one.values) if back else gone(session, self.shape)
+                before, back = locked[one.external_id], again.get(one.external_id)
+                kept = self._put_back(one.values, sent_of[one.external_id], before, back) if back else {}
+                if kept and len(kept) == len(one.values):
+                    raise Refused(PUT_BACK, dict.fromkeys(kept, PUT_BACK))  # and the transaction with it
+                result = self._result(back, one.values) if back else None
+                results[number] = replace(result, on_the_way=kept) if result else gone(session, self.shape)
         return [result for result in results if result is not None]
 
     def _count_up(self, session: sa.Connection, rows: Sequence[Row], paths: Sequence[str]) -> dict[str, Row]:
@@ -126,6 +133,28 @@ class Writer:
         next_one = sa.func.coalesce(column.sa, 0) + 1
         session.execute(sa.update(self.shape.table).where(these).values({column.sa: next_one}))
         return self._rows(session, [row.record.external_id for row in rows], paths)
+
+    def _put_back(self, given: Values, sent: Mapping[str, Any], before: Row, after: Row) -> dict[str, Any]:
+        """{field: value} of those that say what they said before, and not what was sent.
+
+        ⚑ A trigger of the application put them back. Told as written, their old values would be edits made here, and go
+        over those that were sent.
+        """
+        was, now = before.record.values, after.record.values
+        return {
+            path: now[path]
+            for path, value in given.items()
+            if path in was and path in now and was[path] == now[path]
+            if not self._kept(self.shape.columns[path], value, sent[path], now[path])
+        }
+
+    def _kept(self, column: Column, value: Any, sent: Any, now: Any) -> bool:
+        """Whether a read that tells `now` tells what was sent for `value`."""
+        if sent is None or column.shown.kind not in ("person", "reference"):
+            return bool(values.normal(column, sent) == now)
+        if column.shown.kind == "reference":
+            return keys.id_of([column], [sent]) == now
+        return "@" not in str(value) or str(value).lower() == now  # an id may be told as an address
 
     def _result(self, row: Row, sent: Values, created: bool = False) -> WriteResult:
         """The read-back of one row: the fields that were asked for and those that it was sent."""

@@ -531,6 +531,37 @@ def test_what_only_the_database_refuses_is_told_of_its_row_and_field_and_the_oth
         world.run("DROP INDEX one_note" + (" ON tickets" if kind == "mysql" else ""))
 
 
+KEEPS_STATUS = {
+    "sqlite": "CREATE TRIGGER app_keeps AFTER UPDATE OF status ON tickets WHEN NEW.status IS NOT OLD.status "
+    "BEGIN UPDATE tickets SET status = OLD.status WHERE id = OLD.id; END",
+    "mysql": "CREATE TRIGGER app_keeps BEFORE UPDATE ON tickets FOR EACH ROW SET NEW.status = OLD.status",
+    "postgresql": "CREATE TRIGGER app_keeps BEFORE UPDATE ON tickets FOR EACH ROW EXECUTE FUNCTION app_keeps()",
+}
+KEEPER = """CREATE OR REPLACE FUNCTION app_keeps() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN NEW.status := OLD.status; RETURN NEW; END $$"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_value_that_a_trigger_of_the_table_puts_back_is_a_refusal_that_names_the_field(make: MakeWorld, kind: str):
+    world = make(kind)
+    ids = [ticket(world, status="New") for _ in range(3)]
+    if kind == "postgresql":
+        world.run(KEEPER)
+    world.run(KEEPS_STATUS[kind])
+    try:
+        values = [{"status": "Done"}, {"status": "Done", "subject": "Both"}, {"status": "New", "subject": "One"}]
+        updates = [Update(id_, one) for id_, one in zip(ids, values, strict=True)]
+        alone, both, one = world.connector.update_many("tickets", updates, ["status", "subject"])
+        assert isinstance(alone, Refused) and set(alone.fields) == {"status"} and "trigger" in alone.message
+        assert not isinstance(both, ConnectorError) and both.on_the_way == {"status": "New"}
+        assert both.record.values == {"status": "New", "subject": "Both"}
+        assert not isinstance(one, ConnectorError) and not one.on_the_way
+        # What was refused is as it was, without our name as its editor.
+        assert world.run("SELECT COUNT(*) FROM tickets WHERE editor IS NULL")[0][0] == 1
+    finally:
+        world.run("DROP TRIGGER app_keeps" + (" ON tickets" if kind == "postgresql" else ""))
+
+
 # Rights, sign-in, addresses. -----------------------------------------------------------------------------------------
 
 

@@ -91,6 +91,29 @@ def run_once(pair: Pair) -> None:
     pair.run()
 
 
+KEEPS_NOTES = """CREATE TRIGGER keep AFTER UPDATE OF notes ON things WHEN NEW.notes IS NOT OLD.notes
+BEGIN UPDATE things SET notes = OLD.notes WHERE id = OLD.id; END"""
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_value_that_a_trigger_of_the_table_puts_back_stays_where_it_was_written_and_is_asked_about(
+    folder: Path, beside: bool
+):
+    left, right = File(folder, "Left", f"{PLAIN})"), File(folder, "Right", f"{PLAIN})")
+    pair = mapped(left, right)
+    left.watch(), right.watch()
+    left.run("INSERT INTO things (name, notes) VALUES ('One', 'old')")
+    poll(pair)
+    right.run(KEEPS_NOTES)
+    left.run("UPDATE things SET notes = 'new'" + (", name = 'Two'" if beside else ""))
+    for _ in range(3):
+        poll(pair)
+    name = "Two" if beside else "One"
+    assert (left.rows(), right.rows()) == ([(name, "new")], [(name, "old")])
+    [question] = pair.open_conflicts()
+    assert (question.kind, question.field_label) == ("refused", "Notes")
+
+
 def test_an_old_value_that_somebody_put_back_after_an_unanswered_write_is_not_written_over(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
