@@ -1245,6 +1245,17 @@ BUGS = [
         ("connections/tests/test_connector_github.py",),
     ),
     Bug(
+        "archived-told-as-deleted",
+        "a record that a described API keeps in an archive is believed deleted after two looks",
+        "connections/connectors/rest_capabilities.py",
+        "        not_found_tells_nothing=trust.not_found_tells_nothing,\n",
+        "",
+        (
+            "sync/tests/test_engine_rest.py::test_a_record_that_went_into_an_archive_is_never_taken_for_deleted",
+            "connections/tests/test_rest_vendors.py",
+        ),
+    ),
+    Bug(
         "row-security-known-of-old",
         "a row that policies hide since a moment ago is told as deleted, since the table was described before",
         "connections/connectors/sql_database.py",

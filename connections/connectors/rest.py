@@ -45,6 +45,7 @@ from connections.connectors.rest_webhook import by_hand, proof_of
 from connections.connectors.rest_webhook import parse as parse_webhook
 
 ACCOUNT = "account"  # key of the connection's state
+ARCHIVE = "an archive"
 
 
 class Rest(Connector):
@@ -53,6 +54,7 @@ class Rest(Connector):
     address_help = "The address that all paths of the description lie below, like https://api.example.com/v2."
     form: ClassVar[Sequence[FormField]] = ALL
     scope_help = "What can be set is in the description of the API."
+    hides_by = f"{ARCHIVE} where its description tells of one"
     capabilities = Capabilities()
     described_as: ClassVar[Definition | None] = None  # of kinds that come with their definition
 
@@ -385,6 +387,7 @@ def _kind_of(definition: Definition) -> type[Rest]:
             "scope_form": scope_form(definition),
             "capabilities": of_connection(definition),
             "described_as": definition,
+            "hides_by": ARCHIVE if any(each.trust.not_found_tells_nothing for each in definition.object_types) else "",
         },
     )
 

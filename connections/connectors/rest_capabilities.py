@@ -33,6 +33,7 @@ def of_type(definition: Definition, each: ObjectType) -> Capabilities:
         lists_changes=bool(changed),
         lists_deletions=bool(listing and listing.deleted and changed),
         not_found_means_gone=trust.not_found_is_gone,
+        not_found_tells_nothing=trust.not_found_tells_nothing,
         write_returns_record=bool(each.update and each.update.record and not each.update.whole),
         whole_records=bool(each.update and each.update.whole),
         exact_version=bool(each.place.version and each.place.version_counts),
@@ -69,6 +70,7 @@ def of_connection(definition: Definition) -> Capabilities:
         lists_changes=all(one.lists_changes for one in each),
         lists_deletions=all(one.lists_deletions for one in each),
         not_found_means_gone=all(one.not_found_means_gone for one in each),
+        not_found_tells_nothing=any(one.not_found_tells_nothing for one in each),
         write_returns_record=all(one.write_returns_record for one in each),
         whole_records=any(one.whole_records for one in each),
         exact_version=all(one.exact_version for one in each),
@@ -80,5 +82,10 @@ def of_connection(definition: Definition) -> Capabilities:
 
 
 def told_apart(able: Capabilities, own: Capabilities) -> Capabilities:
-    """The connection's capabilities with what one object type says of its creates."""
-    return replace(able, idempotent_create=own.idempotent_create, create_lookup_consistent=own.create_lookup_consistent)
+    """The connection's capabilities with what one object type says of its creates, and of what is not found."""
+    return replace(
+        able,
+        idempotent_create=own.idempotent_create,
+        create_lookup_consistent=own.create_lookup_consistent,
+        not_found_tells_nothing=own.not_found_tells_nothing,
+    )

@@ -333,6 +333,8 @@ class Trust:
     """How much a success says."""
 
     not_found_is_gone: bool = False  # a record that is not found was deleted; False: it may only be hidden
+    # Nor was it, however long it is not found: it may lie in an archive. `Place.deleted` tells of those that were.
+    not_found_tells_nothing: bool = False
     compare: bool = True  # a value that is still the old one after a successful write was refused
     look_first: bool = False  # deleted records still take writes, so that we look whether one is there before each
 

@@ -143,6 +143,8 @@ def _object_type(each: ObjectType, definition: Definition, own: set[str]) -> Non
     if each.read and each.read.path and "id" not in placeholders_in([each.read.path, each.read.parameters]):
         raise DefinitionError((*place, "read", "path"), "{id} is needed")
     _condition(each, place)
+    if each.trust.not_found_is_gone and each.trust.not_found_tells_nothing:
+        raise DefinitionError((*place, "trust"), "what is not found was deleted, or says nothing; not both")
     if each.key:
         _header(each.key.header, (*place, "key", "header"), optional=True)
         _named(each.key.search_value, own | {"json", "value"}, (*place, "key", "search_value"))

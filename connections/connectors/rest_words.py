@@ -223,6 +223,7 @@ WORDS: dict[type, dict[str, str]] = {
     },
     d.Trust: {
         "not_found_is_gone": "A record that is not found was deleted | Not ticked: it may only be hidden from us.",
+        "not_found_tells_nothing": "It is no deletion however long it is not found | Where records go into an archive.",
         "compare": "A value that stays the old one was refused",
         "look_first": "Deleted records still take writes | We look first then.",
     },

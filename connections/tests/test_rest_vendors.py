@@ -150,6 +150,9 @@ def test_freshdesk_names_the_field_it_refuses_and_a_ticket_not_found_may_only_be
     with pytest.raises(Gone) as absent:
         gone.delete("ticket", "1")
     assert not absent.value.certain
+    assert gone.capabilities_of("ticket").not_found_tells_nothing
+    binned = opened("freshdesk", ("GET", "/tickets/1", Said({**TICKET, "deleted": True})))
+    assert binned.get_many("ticket", ["1"], ["subject"])["1"].deleted
 
 
 TICKET = {"id": 1, "subject": "x", "type": "Question", "updated_at": SINCE, "created_at": SINCE}

@@ -104,6 +104,31 @@ def two(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Two]:
         yield made
 
 
+def with_an_archive(habits: Habits) -> dict[str, Any]:
+    """As Freshdesk is described: what is not found may lie in the archive."""
+    document = things_document(habits)
+    document["object_types"][0]["trust"] = {"not_found_tells_nothing": True}
+    return document
+
+
+def test_a_record_that_went_into_an_archive_is_never_taken_for_deleted(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with between(monkeypatch, Habits(deleted="404"), with_an_archive) as two:
+        twin, _ = two.add(two.left), two.add(two.left, title="Another")
+        two.settle()
+        link = Link.objects.get(left_id=twin)
+        two.right.things.delete(link.right_id, "7")
+        for _ in range(3):
+            Cursor.objects.update(swept_at=None)
+            ChangedRecord.objects.update(first_rung_at=timezone.now() - timedelta(hours=2), not_before=timezone.now())
+            two.run()
+        link.refresh_from_db()
+        assert (link.state, link.out_of_scope, link.deleted_right) == ("active", "right", False)
+        assert not Conflict.objects.exists() and not two.value(two.left, twin, "_gone")
+        assert "archive" in why(link, known_of(link), {"left": "Left", "right": "Right"}, None).head
+
+
 def without_a_key(habits: Habits) -> dict[str, Any]:
     """As Freshdesk is described: no place for our key, and nobody tells who made a record."""
     document = things_document(habits)
