@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from connections.connectors.base import Refused
@@ -110,7 +111,10 @@ def _number(raw: Any) -> int | float:
         text = raw.strip()
         if not re.fullmatch(r"[+-]?\d{1,300}(\.\d{1,300})?([eE][+-]?\d{1,3})?", text):
             raise ValueError(f"{_short(raw)} is no number")
+        exact = Decimal(text)
         raw = int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
+        if math.isfinite(raw) and Decimal(repr(raw)) != exact:
+            raise ValueError(f"{_short(text)} has more digits than a number can carry")
     if isinstance(raw, bool) or not isinstance(raw, int | float) or not math.isfinite(raw):
         raise ValueError(f"{_short(raw)} is no number")
     return plain(raw)

@@ -91,6 +91,7 @@ def test_a_value_is_read_in_its_normal_form(field: dict[str, Any], raw: Any, nor
     [
         ("text", {}),
         ("number", "many"),
+        ("number", "12345678901234567.89"),  # a floating number would be another one
         ("number", True),
         ("boolean", "perhaps"),
         ("date", "soon"),
