@@ -1012,6 +1012,14 @@ BUGS = [
         ("connections/tests/test_overwrites.py",),
     ),
     Bug(
+        "address-forgotten-in-the-middle-of-a-look",
+        "a person at GitHub is told by id where what is known of people ends while we ask, and seems to be another one",
+        "connections/connectors/github_people.py",
+        'known[id] = told.get(id, f"{ACCOUNT}{id}")',
+        'known.setdefault(id, f"{ACCOUNT}{id}")',
+        ("connections/tests/test_connector_github.py",),
+    ),
+    Bug(
         "profile-asked-for-after-the-write",
         "who is on an issue is looked up after the write: if that fails, nobody is asked about the text it replaced",
         "connections/connectors/github_writes.py",

@@ -6,10 +6,11 @@ Records name accounts by id and login. The address stands in the profile alone, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
-from connections.connectors.base import ConnectorError, Gone, NotAllowed, Refused
+from connections.connectors.base import Gone, NotAllowed, Refused
 from connections.connectors.github_site import Site, remembered
 from connections.connectors.github_values import ACCOUNT, is_account
 
@@ -27,26 +28,26 @@ def _value(site: Site, account: Mapping[str, Any]) -> str:
     known = remembered(site, "people", REMEMBER_SECONDS)
     id, login = str(account["id"]), str(account["login"])
     if id not in known:
-        known[id] = f"{ACCOUNT}{id}"
+        told: Mapping[str, str] = {}
         if account.get("type") != "Bot":
-            try:
-                _note(site, site.read(f"/users/{quote(login, safe='')}", one=f"user {login}").json)
-            except (Gone, NotAllowed):
-                pass  # its profile is hidden, or the account is gone
-            except ConnectorError:
-                del known[id]
-                raise
+            # Its profile may be hidden, or the account gone.
+            with suppress(Gone, NotAllowed):
+                told = _note(site, site.read(f"/users/{quote(login, safe='')}", one=f"user {login}").json)
+        # ⚑ Not before the look: whoever asks meanwhile would take the id for all there is, and for an edit.
+        known[id] = told.get(id, f"{ACCOUNT}{id}")
     value: str = known[id]
     return value
 
 
-def _note(site: Site, profile: Any) -> None:
+def _note(site: Site, profile: Any) -> dict[str, str]:
+    """The person value by account id."""
     if not is_account(profile):
-        return
+        return {}
     email = str(profile.get("email") or "").strip().lower()
     value = email if "@" in email else f"{ACCOUNT}{profile['id']}"
     remembered(site, "people", REMEMBER_SECONDS)[str(profile["id"])] = value
     remembered(site, "logins", REMEMBER_SECONDS)[value] = profile["login"]
+    return {str(profile["id"]): value}
 
 
 def login_of(site: Site, repository: str, value: str) -> str | Refused:

@@ -510,6 +510,19 @@ def test_people_who_hide_their_address_are_told_by_id_and_others_by_address(w):
     assert "assigned to gil" in caught.value.message
 
 
+def test_people_keep_their_address_where_what_is_known_of_them_ends_in_the_middle_of_the_look(w, monkeypatch):
+    id = w.issue(assignees=["ana-ruiz"])
+    ask = w.connector.site.read
+
+    def forgetting(path: str, **more: Any) -> Any:
+        answer = ask(path, **more)
+        w.connector.site.forget()
+        return answer
+
+    monkeypatch.setattr(w.connector.site, "read", forgetting)
+    assert read(w, id)[id].values["assignee"] == "ana@acme.example"
+
+
 def test_labels_and_people_that_github_drops_unsaid_are_noticed(w):
     id = w.connector.create(REPOSITORY, {"title": "Ours"}, "k", {}).record.external_id
     w.app.may_push = False
