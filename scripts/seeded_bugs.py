@@ -1057,6 +1057,17 @@ BUGS = [
         ("connections/tests/test_rest_values.py",),
     ),
     Bug(
+        "partition-written-unseen",
+        "what an application writes straight into a partition of a table is never noticed",
+        "connections/connectors/sql_install.py",
+        "by_row = _has_partitions(session, table := _table(session, shape))",
+        "by_row, table = False, _table(session, shape)",
+        (
+            "connections/tests/test_connector_sql.py"
+            "::test_what_is_written_straight_into_a_partition_is_a_change_of_its_table",
+        ),
+    ),
+    Bug(
         "decimal-rounded",
         "a number with more decimals than its column keeps is rounded there, and goes over its source",
         "connections/connectors/sql_room.py",

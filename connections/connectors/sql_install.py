@@ -239,19 +239,25 @@ def _tables(dialect: str) -> list[str]:
 
 
 def _postgresql(session: sa.Connection, shape: Shape) -> list[str]:
-    """Once a statement, over all its rows: a bulk update of a million rows pays for one call."""
-    ours, table, name = _helper_schema(session), _table(session, shape), _literal(shape.name)
+    """Once a statement, over all its rows: a bulk update of a million rows pays for one call.
+
+    ⚑ But once a row where the table has partitions: what is written straight into one runs no statement's trigger of
+    the table, and a row's trigger is there in each of them, also in those that are made later.
+    """
+    by_row = _has_partitions(session, table := _table(session, shape))
+    these, those = ("(SELECT NEW.*)", "(SELECT OLD.*)") if by_row else ("syncadmin_new", "syncadmin_old")
+    ours, name = _helper_schema(session), _literal(shape.name)
     new, old = _id(session, shape, "n"), _id(session, shape, "o")
     note = f"INSERT INTO {ours}.syncadmin_changes (table_name, row_key, op, at) SELECT {name}"
     now = clock.NOW["postgresql"]
     body = f"""
 BEGIN
-  IF TG_OP = 'INSERT' THEN {note}, {new}, 'I', {now} FROM syncadmin_new n;
+  IF TG_OP = 'INSERT' THEN {note}, {new}, 'I', {now} FROM {these} n;
   ELSIF TG_OP = 'UPDATE' THEN
-    {note}, k, 'U', {now} FROM (SELECT {new} AS k FROM syncadmin_new n UNION SELECT {old} FROM syncadmin_old o) ids;
+    {note}, k, 'U', {now} FROM (SELECT {new} AS k FROM {these} n UNION SELECT {old} FROM {those} o) ids;
   ELSIF TG_OP = 'DELETE' THEN
-    {note}, {old}, 'D', {now} FROM syncadmin_old o;
-    DELETE FROM {ours}.syncadmin_keys k USING syncadmin_old o WHERE k.table_name = {name} AND k.row_key = {old};
+    {note}, {old}, 'D', {now} FROM {those} o;
+    DELETE FROM {ours}.syncadmin_keys k USING {those} o WHERE k.table_name = {name} AND k.row_key = {old};
   ELSE
     {note}, NULL, 'T', {now};
     DELETE FROM {ours}.syncadmin_keys WHERE table_name = {name};
@@ -272,11 +278,17 @@ END
         "truncate": "",
     }
     for op, rows in seen.items():
+        when = "FOR EACH ROW" if by_row and rows else f"{rows}FOR EACH STATEMENT"
         made.append(
-            f"CREATE TRIGGER {_quoted(session, _name(shape, op))} AFTER {op.upper()} ON {table} {rows}"
-            f"FOR EACH STATEMENT EXECUTE FUNCTION {function}()"
+            f"CREATE TRIGGER {_quoted(session, _name(shape, op))} AFTER {op.upper()} ON {table} {when} "
+            f"EXECUTE FUNCTION {function}()"
         )
     return made
+
+
+def _has_partitions(session: sa.Connection, table: str) -> bool:
+    question = sa.text("SELECT relkind = 'p' FROM pg_catalog.pg_class WHERE oid = CAST(:t AS regclass)")
+    return bool(session.execute(question, {"t": table}).scalar())
 
 
 def _rows(session: sa.Connection, shape: Shape) -> list[str]:

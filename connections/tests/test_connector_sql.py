@@ -372,6 +372,33 @@ def test_a_table_emptied_at_once_is_compared_completely(make: MakeWorld):
 
 
 @needs_mariadb
+def test_what_is_written_straight_into_a_partition_is_a_change_of_its_table(make: MakeWorld):
+    world = make("postgresql", "", tables="logs: title=label")
+    made = "CREATE TABLE logs (id INTEGER, team INTEGER, label TEXT, PRIMARY KEY (id, team)) PARTITION BY LIST (team)"
+    for statement in (made, "CREATE TABLE logs_1 PARTITION OF logs FOR VALUES IN (1)"):
+        world.run(statement)
+    world.run(f"ALTER TABLE logs OWNER TO {USER}"), world.run(f"ALTER TABLE logs_1 OWNER TO {USER}")
+    try:
+        world.run("INSERT INTO logs VALUES (1, 1, 'old'), (2, 1, 'old'), (3, 1, 'old')")
+        world.connector.watch("logs")
+        seen, watermark = poll(world, None, "logs")
+        assert set(seen) == {"1~1", "2~1", "3~1"}
+        world.run("UPDATE logs_1 SET label = 'new' WHERE id = 1")
+        world.run("DELETE FROM logs_1 WHERE id = 2")
+        world.run("INSERT INTO logs_1 VALUES (4, 1, 'new')")
+        world.run("UPDATE logs SET label = 'new' WHERE id = 3")
+        found, watermark = poll(world, watermark, "logs")
+        assert {id_: record.deleted for id_, record in found.items()} == {
+            "1~1": False, "2~1": True, "3~1": False, "4~1": False,
+        }  # fmt: skip
+        world.run("CREATE TABLE logs_2 PARTITION OF logs FOR VALUES IN (2)")
+        world.run("INSERT INTO logs_2 VALUES (5, 2, 'later')")
+        assert "5~2" in poll(world, watermark, "logs")[0]
+        world.connector.unwatch("logs")
+    finally:
+        world.run("DROP TABLE logs")
+
+
 def test_a_table_whose_rows_change_without_triggers_is_not_watched(make: MakeWorld):
     world = make("mysql", "")
     world.run(
