@@ -1020,6 +1020,14 @@ BUGS = [
         ("connections/tests/test_connector_github.py",),
     ),
     Bug(
+        "deletion-in-a-repository-of-the-old-name",
+        "an issue of another repository is deleted, since that has taken the name of the one that is mapped",
+        "connections/connectors/github_writes.py",
+        "    site.repository(repository)\n    issue = _now(site, repository, number(external_id))\n",
+        "    issue = _now(site, repository, number(external_id))\n",
+        ("connections/tests/test_connector_github.py",),
+    ),
+    Bug(
         "profile-asked-for-after-the-write",
         "who is on an issue is looked up after the write: if that fails, nobody is asked about the text it replaced",
         "connections/connectors/github_writes.py",

@@ -13,7 +13,8 @@ from connections.connectors import github_auth as auth
 from connections.connectors import github_fields as described
 from connections.connectors import github_history as history
 from connections.connectors import github_people as people
-from connections.connectors.base import Gone, NotAllowed, Record, Refused, Uncertain, Values, WriteResult
+from connections.connectors.base import Gone, NotAllowed, RateLimited, Record, Refused, Uncertain, Values, WriteResult
+from connections.connectors.github_errors import LIMIT_WAIT
 from connections.connectors.github_site import Site, graphql_address, unknown
 from connections.connectors.github_values import (
     BODY_LENGTH,
@@ -111,6 +112,7 @@ def update(site: Site, repository: str, external_id: str, values: Values, fields
 
 def write_key(site: Site, repository: str, external_id: str, key: str) -> None:
     issue = number(external_id)
+    site.repository(repository)
     before = _now(site, repository, issue)
     body = marked(unmarked(before.get("body"))[0], key)
     site.write("PATCH", repository, "issues", issue, json={"body": body}, one=f"issue {repository}#{issue}")
@@ -118,6 +120,7 @@ def write_key(site: Site, repository: str, external_id: str, key: str) -> None:
 
 def delete(site: Site, repository: str, external_id: str) -> None:
     """The REST interface deletes no issues; the other one does, for administrators of the repository."""
+    site.repository(repository)
     issue = _now(site, repository, number(external_id))
     variables = {"id": str(issue.get("node_id") or "")}
     one = f"issue {repository}#{external_id}"
@@ -126,6 +129,11 @@ def delete(site: Site, repository: str, external_id: str) -> None:
     if not isinstance(answer, Mapping):
         raise unknown(True)
     errors = [error for error in answer.get("errors") or [] if isinstance(error, Mapping)]
+    # This interface answers 200 also where it asks us to wait, and where it does not know how far it came.
+    if any(error.get("type") == "RATE_LIMITED" for error in errors):
+        raise RateLimited("GitHub asks us to wait. Nothing was deleted, and nothing is lost.", after=LIMIT_WAIT)
+    if any(not error.get("type") and not error.get("extensions") for error in errors):
+        raise unknown(True)
     said = "; ".join(str(error.get("message")) for error in errors)
     if any(error.get("type") == "NOT_FOUND" for error in errors):
         raise Gone(f"GitHub shows no {one}. Nothing was changed.", certain=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -185,9 +186,16 @@ def test_another_repository_under_the_old_name_stops_everything(w):
     read(w, id)
     w.records.drop("repository", REPOSITORY)
     w.records.repository(REPOSITORY)
-    with pytest.raises(NotAllowed) as caught:
-        w.open().get_many(REPOSITORY, [id], [])
-    assert "another repository" in caught.value.message
+    w.issue()
+    other = w.open()
+    for act in (
+        lambda: other.get_many(REPOSITORY, [id], []),
+        lambda: other.delete(REPOSITORY, id),
+        lambda: other.write_correlation_key(REPOSITORY, id, "k"),
+    ):
+        with pytest.raises(NotAllowed) as caught:
+            act()
+        assert "another repository" in caught.value.message
 
 
 def test_a_repository_that_another_worker_meets_meanwhile_stays_known(w, monkeypatch):
@@ -563,6 +571,23 @@ def test_deleting_needs_an_administrator_and_says_so(w):
     w.app.may_push = True
     w.connector.delete(REPOSITORY, id)
     assert read(w, id)[id].deleted
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"), [({"type": "RATE_LIMITED"}, RateLimited), ({"message": "Something went wrong"}, Uncertain)]
+)
+def test_a_deletion_that_is_to_wait_or_may_have_happened_is_not_told_as_forbidden(w, monkeypatch, error, kind):
+    id = w.issue()
+    ask = w.connector.site.call
+
+    def told(method: str, path: str, **more: Any) -> Any:
+        if not path.endswith("/graphql"):
+            return ask(method, path, **more)
+        return replace(ask("GET", "/rate_limit"), json={"data": None, "errors": [{"message": "x", **error}]})
+
+    monkeypatch.setattr(w.connector.site, "call", told)
+    with pytest.raises(kind):
+        w.connector.delete(REPOSITORY, id)
 
 
 def test_what_cannot_be_read_back_after_a_write_is_uncertain(w):
