@@ -28,6 +28,7 @@ REASONS = {"completed": "Completed", "not_planned": "Not planned", "duplicate": 
 ISSUE_PEOPLE = ("assignee", "assignees", "author")
 COMMENT_FIELDS = ("body", "author", "created", "edited")
 
+_OF_PULL = re.compile(r"/pull/\d+(#|\Z)")  # a repository may be called "pull" as well
 _MARK = re.compile(r"(?:\n\n)?<!-- syncadmin:(\S+) -->")
 
 
@@ -278,7 +279,7 @@ def comment_id(comment: Any) -> int | None:
 
 
 def of_pull_request(comment: Mapping[str, Any]) -> bool:
-    return "/pull/" in str(comment.get("html_url") or "")
+    return bool(_OF_PULL.search(str(comment.get("html_url") or "")))
 
 
 def comment_version(comment: Mapping[str, Any]) -> str:

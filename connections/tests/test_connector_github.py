@@ -229,6 +229,16 @@ def test_pull_requests_are_no_issues_wherever_they_are_listed(w):
     assert [one for page in w.connector.list_ids(COMMENTS, {}) for one in page] == [said]
 
 
+def test_comments_of_a_repository_called_pull_are_none_of_pull_requests(w):
+    w.records.repository("acme/pull")
+    id = w.records.create("acme/pull", "ana-ruiz", {"title": "Printer on fire"})["number"]
+    issue = w.records.issue(w.records.found("acme/pull"), id)
+    said = str(w.records.comment(issue, "ana-ruiz", "It burns")["id"])
+    w.connector = w.open(repositories="acme/pull")
+    assert poll(w, object_type="acme/pull/comments")[0] == [said]
+    assert set(w.connector.get_many("acme/pull/comments", [said], ["body"])) == {said}
+
+
 def test_a_scope_of_labels_needs_all_of_them_and_new_issues_get_them(w):
     scope = {"labels": "Customer, p1", "type": "Bug"}
     id = w.issue(labels=["customer", "P1", "more"], type="Bug")
