@@ -320,7 +320,8 @@ class GitHub(Connector):
 
     def parse_delivery(self, request: DeliveryRequest) -> ParsedDelivery:
         account = self.context.state.get("account")
-        return webhook.parse(request, self.verdict(request), account, self.site.repositories())
+        known = self.context.state.get("repositories", {})
+        return webhook.parse(request, self.verdict(request), account, self.site.repositories(), known)
 
     def subscribe(self, object_types: Sequence[str], scope: Values, callback_url: str) -> None:
         webhook.subscribe(self.site, object_types, self.context.secrets.get("webhook_secret", ""), callback_url)

@@ -32,9 +32,14 @@ STATE = "hooks"  # {repository: id of our webhook}
 
 
 def parse(
-    request: DeliveryRequest, verdict: Verdict, account: str | None, repositories: Sequence[str]
+    request: DeliveryRequest,
+    verdict: Verdict,
+    account: str | None,
+    repositories: Sequence[str],
+    known: Mapping[str, int] | None = None,
 ) -> ParsedDelivery:
-    """account: our own account's id, if known; repositories: as the connection spells them.
+    """account: our own account's id, if known; repositories: as the connection spells them; known: their ids, as far as
+    we have met them.
 
     Raises ValueError on what is no delivery.
     """
@@ -52,7 +57,7 @@ def parse(
         raise ValueError("the body names no repository")
     if name not in EVENTS and "hook" not in body and "repository" not in body:
         raise ValueError("the body is no GitHub event")
-    spelled = {one.lower(): one for one in repositories}.get(str(full_name).lower())
+    spelled = _spelled(repository, repositories, known or {}) if full_name else None
     hints = _hints(name, str(action), body, spelled, account, verdict.verified) if spelled else []
     return ParsedDelivery(
         delivery_id=request.headers.get(DELIVERY) or None,
@@ -62,6 +67,12 @@ def parse(
         hints=hints,
         provable=verdict.provable,
     )
+
+
+def _spelled(repository: Any, repositories: Sequence[str], known: Mapping[str, int]) -> str | None:
+    """As the connection names it: by its id, since it may have been renamed, and another one have taken the name."""
+    id, name = repository.get("id"), str(repository["full_name"]).lower()
+    return next((one for one in repositories if (known[one] == id if one in known else one.lower() == name)), None)
 
 
 def _hints(

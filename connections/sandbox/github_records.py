@@ -99,6 +99,9 @@ class Records:
         repository = self.found(full_name)
         self.drop("repository", repository["key"])
         self.put("repository", {**repository, "key": new.lower(), "full_name": new, "was": full_name})
+        for hook in self.all("hook"):
+            if hook["repository"] == full_name:
+                self.put("hook", {**hook, "repository": new})
 
     def found(self, full_name: str) -> Doc:
         repository = self.get("repository", full_name.lower())

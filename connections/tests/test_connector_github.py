@@ -715,6 +715,28 @@ def test_the_delivery_of_our_own_write_names_the_version_we_read_back(w):
     assert len(w.app.webhooks.sent) == 2
 
 
+def test_a_repository_rings_under_its_new_name_and_another_one_under_the_old_name_does_not(w):
+    id = w.issue()
+    read(w, id)
+    w.connector.subscribe([REPOSITORY], {}, "http://127.0.0.1:9/nobody")
+
+    def rung(repository: str) -> list[str]:
+        w.app.webhooks.sent.clear()
+        number = w.records.create(repository, "ana-ruiz", {"title": "New"})["number"]
+        w.records.edit(repository, number, "ana-ruiz", {"title": "Edited"})
+        found = []
+        for _, headers, body in w.app.webhooks.sent:
+            request = DeliveryRequest("POST", "/", {name.lower(): value for name, value in headers.items()}, body)
+            found += [hint.object_type for hint in w.open().parse_delivery(request).hints]
+        return found
+
+    w.records.rename(REPOSITORY, "acme/application")
+    assert set(rung("acme/application")) == {REPOSITORY}
+    w.records.repository(REPOSITORY, ["ana-ruiz"])
+    w.open().subscribe([REPOSITORY], {}, "http://127.0.0.1:9/nobody")
+    assert not rung(REPOSITORY)
+
+
 # What it costs ---------------------------------------------------------------------------------------------------
 
 
