@@ -1821,6 +1821,14 @@ BUGS = [
         ("connections/tests/test_connector_rest.py",),
     ),
     Bug(
+        "create-told-as-gone",
+        "a create that an API answers by not found is forgotten, and nobody is told that the record has no twin",
+        "connections/connectors/rest_errors.py",
+        '        if about == "create":\n',
+        "        if False:\n",
+        ("sync/tests/test_engine_rest.py::test_a_create_that_is_answered_by_not_found_is_asked_about",),
+    ),
+    Bug(
         "named-and-forgotten",
         "a create whose answer named its record is looked for as if nobody knew which one it made",
         "sync/recover_creates.py",

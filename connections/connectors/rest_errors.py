@@ -37,7 +37,7 @@ def as_error(
 ) -> ConnectorError | None:
     """The contract's error for an answer that is no success, or None where the status alone has to tell.
 
-    about: "list" (no record is named), "record" or "write" (of one record).
+    about: "list" (no record is named), "record" or "write" (of one record), or "create".
     """
     said = said_in(definition.errors, answer)
     system = definition.name
@@ -53,7 +53,7 @@ def as_error(
     if answer.status in definition.errors.refused_status and not page:
         if condition and truth(condition.refused, answer.json):
             return VersionMismatch(f"{_told(system, said, answer)} The record changed meanwhile; nothing was written.")
-        if about == "write":
+        if about in ("write", "create"):
             fields = named_fields(definition.errors, answer.json, object_type)
             text = f"{_told(system, said, answer)} Nothing was written. Change the value or the mapping."
             return Refused(text, fields)
@@ -61,6 +61,12 @@ def as_error(
     if answer.status in (404, 410):
         if about == "list":
             return NotAllowed(f"{_told(system, said, answer)} {NOTHING_READ} {WRONG_ADDRESS}")
+        if about == "create":
+            # ⚑ There is no record yet that could be gone: told so, the new one would wait and nobody would know.
+            return Refused(
+                f"{_told(system, said, answer)} Nothing was written. What the new record refers to may not be there, "
+                f"or our account may not make one. {WRONG_ADDRESS}"
+            )
         certain = answer.status == 410 or bool(object_type and object_type.trust.not_found_is_gone)
         why = "The record was deleted." if certain else "The record was deleted, or is hidden from our account."
         return Gone(f"{_told(system, said, answer)} {why} Nothing was changed.", certain=certain)

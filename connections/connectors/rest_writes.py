@@ -90,7 +90,7 @@ def create(
     headers = {key.header: _as_header(correlation_key)} if key and key.header else {}
     path = objects.client.path(own.path, parent=parent_id or "")
     answer = objects.client.call(
-        own.method, path, about="write", json=wrapped(body, own.wrap), headers=headers, write=True,
+        own.method, path, about="create", json=wrapped(body, own.wrap), headers=headers, write=True,
         object_type=objects.type,
     )  # fmt: skip
     record = _created(objects, answer, [*dict.fromkeys([*fields, *values])], parent_id)

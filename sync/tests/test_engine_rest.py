@@ -104,6 +104,21 @@ def two(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Two]:
         yield made
 
 
+def made_elsewhere(habits: Habits) -> dict[str, Any]:
+    document = things_document(habits)
+    document["object_types"][0]["create"]["path"] = "/api/nothing-there"
+    return document
+
+
+@pytest.mark.django_db
+def test_a_create_that_is_answered_by_not_found_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    with between(monkeypatch, Habits(), made_elsewhere) as two:
+        two.add(two.left)
+        two.settle()
+        [question] = Conflict.objects.all()
+        assert (question.kind, question.state) == ("refused", "open")
+
+
 def with_an_archive(habits: Habits) -> dict[str, Any]:
     """As Freshdesk is described: what is not found may lie in the archive."""
     document = things_document(habits)
