@@ -79,9 +79,9 @@ def _read_side(
 ) -> dict[str, Record]:
     """`between`: called before every call but the first; many slow calls must not cost the lease."""
     connector = session.connectors[side]
-    size = connector.capabilities.bulk_read
     found: dict[str, Record] = {}
     try:
+        size = session.able(side).bulk_read
         for start in range(0, len(ids), size):
             part = ids[start : start + size]
             if start:

@@ -165,7 +165,7 @@ class Jira(Connector):
     def get_many(self, object_type: str, ids: Sequence[str], fields: Sequence[str]) -> Mapping[str, Record]:
         if object_type == "comment":
             return jira_comments.read(self.site, ids, fields)
-        return self.site.read([id for id in ids if id.isdigit()], fields)
+        return self.site.read_each([id for id in ids if id.isdigit()], fields)
 
     def in_scope(self, object_type: str, ids: Sequence[str], scope: Values) -> set[str]:
         if object_type == "comment":

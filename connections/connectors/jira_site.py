@@ -24,6 +24,7 @@ from connections.connectors.http import QUOTED, Answer, ErrorTable, said_in
 from connections.connectors.jira_values import KEY, Spec, normal, person, sent, spec_of, stamp, understood
 
 API = "/rest/api/3/"
+NO_VERSION = "unreadable"  # of an issue of which nothing is known but that it is there
 PROPERTY = "syncadmin"  # the issue and comment property that carries the correlation key
 PAGE = 100  # where fields are asked for Jira answers with about as many
 IDS_PAGE = 5000
@@ -84,6 +85,10 @@ def _shut_out(answer: Answer) -> NeedsAuthorization | None:
 
 
 TABLE: ErrorTable = {400: _refusal, 404: _gone, 413: _refusal, 422: _refusal, 0: _shut_out}
+
+
+def _asked(paths: Iterable[str]) -> list[str]:
+    return sorted({*ALWAYS, *paths} - {KEY.id})
 
 
 class Site:
@@ -227,8 +232,19 @@ class Site:
     # Records ---------------------------------------------------------------------------------------------------
 
     def bulk_fetch(self, ids: Sequence[str], fields: Sequence[str], expand: Sequence[str] = ()) -> list[Any]:
-        """Issues by id, as they are now; those that are gone or hidden are left out."""
+        """Issues by id, as they are now; those that are gone or hidden are left out. Raises Retry where one cannot be
+        shown."""
+        found, broken = self._fetched(ids, fields, expand)
+        if broken:
+            raise self._not_shown(broken)
+        return found
+
+    def _fetched(
+        self, ids: Sequence[str], fields: Sequence[str], expand: Sequence[str] = ()
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """(issues, {id: why} of those that are there and that Jira cannot show)"""
         found: list[Any] = []
+        broken: dict[str, Any] = {}
         for start in range(0, len(ids), BULK_READ):
             part = list(ids[start : start + BULK_READ])
             while part:
@@ -237,20 +253,33 @@ class Site:
                     body["expand"] = list(expand)
                 answer = self.call("POST", "issue/bulkfetch", json=body)
                 issues = self.objects(answer, "issues")
+                found += issues
                 errors = self.body(answer).get("issueErrors")
                 told = errors if isinstance(errors, list) else []
                 # What an answer has no room for, or could not be had just then, is named by its id, also where we
                 # asked by key: it is neither gone nor hidden.
-                broken = {str(e["id"]): e.get("errorMessage") for e in told if _has_id(e, "id")}
-                if broken and (not issues or len(broken) >= len(part)):
-                    said = next(iter(broken.values()))
-                    raise Retry(
-                        f"{self.context.name} could not show {len(broken)} issues just now ({said}). "
-                        "Nothing was taken over. We read again."
-                    )
-                found += issues
-                part = list(broken)
-        return found
+                missing = {str(e["id"]): e.get("errorMessage") for e in told if _has_id(e, "id")}
+                if missing and (not issues or len(missing) >= len(part)):
+                    broken |= missing
+                    break
+                part = list(missing)
+        return found, broken
+
+    def _not_shown(self, broken: Mapping[str, Any]) -> Retry:
+        return Retry(
+            f"{self.context.name} could not show {len(broken)} issues just now ({next(iter(broken.values()))}). "
+            "Nothing was taken over. We read again."
+        )
+
+    def read_each(self, ids: Sequence[str], paths: Iterable[str]) -> dict[str, Record]:
+        """As `read`; ⚑ an issue that Jira cannot show is unreadable: it is not gone, and others do not wait for it,
+        since it may stay so. Raises Retry where it shows none of several."""
+        paths = list(paths)
+        issues, broken = self._fetched(ids, _asked(paths))
+        if len(broken) > 1 and not issues:
+            raise self._not_shown(broken)
+        found = {record.external_id: record for record in (self.record(issue, paths) for issue in issues)}
+        return found | {id: Record(id, NO_VERSION, {}, unreadable=frozenset(paths)) for id in broken}
 
     def read(self, ids: Sequence[str], paths: Iterable[str]) -> dict[str, Record]:
         paths = list(paths)
@@ -260,7 +289,7 @@ class Site:
 
     def shown(self, ids: Sequence[str], paths: Iterable[str], expand: Sequence[str] = ()) -> list[Any]:
         """Issues with what a record of these paths is made of."""
-        return self.bulk_fetch(ids, sorted({*ALWAYS, *paths} - {KEY.id}), expand)
+        return self.bulk_fetch(ids, _asked(paths), expand)
 
     def read_whole(self, id: str, paths: Iterable[str]) -> Record | None:
         """An issue with `paths` and every other field it shows: what a create led to, defaults included."""
