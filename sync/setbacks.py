@@ -55,6 +55,8 @@ def finish(operation: Operation, state: str, code: str, **params: Any) -> None:
 
 # Tries after which an operation is listed as given up; by then about two hours have passed.
 DEAD_AFTER = 10
+# How a write ended that was tried and did not go through.
+FAILED = ("retry", "gave_up", "unreachable")
 # A sign-in that a person must renew: the runs stop at it, the write waits.
 SIGN_IN_SECONDS = 5.0
 
@@ -75,7 +77,6 @@ def failed(session: Session, operation: Operation, error: ConnectorError, after:
         return _refused(session, operation, error, after)
     told = {"system": system, "message": error.message}
     tell_asker([operation], Instruction.State.WAITING)  # a person's choice goes with the next plan
-    tried = after.earlier_tries(operation, "retry", "gave_up", "unreachable")
     if isinstance(error, Gone) and operation.kind != Operation.Kind.CREATE:
         after.gone(side, operation.external_id, error.certain)
     if isinstance(error, VersionMismatch):
@@ -83,7 +84,7 @@ def failed(session: Session, operation: Operation, error: ConnectorError, after:
         before = after.earlier_tries(operation, "version_moved")
         finish(operation, Operation.State.SUPERSEDED, "version_moved")
         after.again(link, hints.backoff(before - 1) if before else 0)
-    elif isinstance(error, Gone) and not tried:
+    elif isinstance(error, Gone) and not after.earlier_tries(operation, *FAILED):
         # ⚑ Should the record be read all the same, nothing else rings for the edit: it is tried like any other write.
         finish(operation, Operation.State.SUPERSEDED, "unreachable")
         after.again(link)
@@ -95,7 +96,7 @@ def failed(session: Session, operation: Operation, error: ConnectorError, after:
         finish(operation, Operation.State.SUPERSEDED, "quota", **told)
         after.later(link, error.after)
     else:
-        tries = tried + 1
+        tries = after.earlier_tries(operation, *FAILED) + 1
         dead = tries >= DEAD_AFTER
         finish(
             operation, *((Operation.State.DEAD, "gave_up") if dead else (Operation.State.SUPERSEDED, "retry")), **told

@@ -278,14 +278,16 @@ class Site:
         issues, broken = self._fetched(ids, _asked(paths))
         if len(broken) > 1 and not issues:
             raise self._not_shown(broken)
-        found = {record.external_id: record for record in (self.record(issue, paths) for issue in issues)}
-        return found | {id: Record(id, NO_VERSION, {}, unreadable=frozenset(paths)) for id in broken}
+        return self._records(issues, paths) | {
+            id: Record(id, NO_VERSION, {}, unreadable=frozenset(paths)) for id in broken
+        }
 
     def read(self, ids: Sequence[str], paths: Iterable[str]) -> dict[str, Record]:
         paths = list(paths)
-        return {
-            record.external_id: record for record in (self.record(issue, paths) for issue in self.shown(ids, paths))
-        }
+        return self._records(self.shown(ids, paths), paths)
+
+    def _records(self, issues: Sequence[Any], paths: Sequence[str]) -> dict[str, Record]:
+        return {record.external_id: record for record in (self.record(issue, paths) for issue in issues)}
 
     def shown(self, ids: Sequence[str], paths: Iterable[str], expand: Sequence[str] = ()) -> list[Any]:
         """Issues with what a record of these paths is made of."""

@@ -24,6 +24,7 @@ from sync import hints, instructions, retrying
 from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, Operation
 from sync.probes import HIDDEN_AT_MOST
 from sync.tests.conftest import Pair, rule
+from sync.tests.test_engine_overwritten import edit_just_before_our_write
 
 pytestmark = pytest.mark.django_db
 
@@ -341,14 +342,7 @@ def test_an_edit_under_a_write_that_was_given_up_is_asked_about_once_the_record_
     pair.right.capabilities = replace(pair.right.capabilities, not_found_means_gone=False, conditional_write=False)
     left, right, _ = pair.linked(body="b")
     pair.left.edit(left, body="ana's")
-
-    def bob_is_faster(verb: str, ids: Any) -> None:
-        if verb == "update":
-            pair.right.before = lambda *_: None
-            pair.right.edit(right, by="bob", body="bob's")
-
-    pair.right.before = bob_is_faster
-    loses_answer(pair.right)
+    edit_just_before_our_write(pair, right, lost=True, body="bob's")
     pair.run()
     hidden = pair.right.records.pop(right)
     now = timezone.now()
