@@ -44,11 +44,11 @@ class Connection(Pausable):
     """One configured account at one system."""
 
     class State(models.TextChoices):
-        OK = "ok", "Fine"
+        OK = "ok", "Working"
         UNTESTED = "untested", "Not tested"
         PAUSED = "paused", "Paused"
         SIGN_IN = "sign_in", "Sign in again"
-        UNREACHABLE = "unreachable", "Unreachable"
+        UNREACHABLE = "unreachable", "No answer"
         ACCOUNT_CHANGED = "account_changed", "Account changed"
 
     name = models.CharField(max_length=100, unique=True)

@@ -108,6 +108,16 @@ def _transform(rule: Mapping[str, Any], document: Mapping[str, Any], facts: Fact
             field="value_map",
         )
         return
+    if rule["entries"] and not (transform.needs_value_map or transform.takes_value_map):
+        yield Problem(
+            "warning",
+            "map_ignored",
+            f"{rule_label(rule)} has a value map, and “{transform.label}” uses none.",
+            "Values cross as if there were no map.",
+            "Choose the transform “Value map”, or no value map.",
+            rule["id"],
+            field="transform",
+        )
     try:
         compile_rule(rule)
     except (ValueError, TypeError, KeyError) as error:

@@ -40,7 +40,7 @@ from sync.versions import take_up
 
 log = logging.getLogger("sync")
 
-# A run hands the lease on after this long, well inside RQ's 600 s, so that no job is ever killed in the middle.
+# A run hands the lease on after this long, far inside the time RQ gives a job, so that none is killed in the middle.
 RUN_SECONDS = 240
 # A system that does not answer is tried again after this long at first.
 UNREACHABLE_SECONDS = 5

@@ -21,7 +21,7 @@ from sync.standing import outdated, reads_everything, stands_still, waits_for_a_
 def due_mappings() -> list[tuple[int, str]]:
     """(mapping, queue) of everything that should run now.
 
-    Hints that wait go to the live queue; a first run or a poll goes to the bulk queue, where it holds up nobody. What
+    Hints that wait and polls go to the live queue; a first run goes to the bulk queue, where it holds up nobody. What
     waits for approval under an older version than the published one is counted again.
     Rings are free: a mapping that is being run already is skipped by its lease.
     """

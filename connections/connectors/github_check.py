@@ -41,7 +41,9 @@ def check(site: Site, has_webhook_secret: bool) -> CheckResult:
         ours = {"assignee": str(me["login"]), "state": "open", "per_page": "1"}
         personal = personal or bool(me.get("type") != "Bot" and _assigned(site, name, ours))
     if not has_webhook_secret:
-        notes.append("No webhook secret is set: changes are found by polling alone. Set one for live updates.")
+        notes.append(
+            "No webhook secret is set: a webhook that proves nothing is a hint at most. Set one here and at GitHub."
+        )
     ends = answer.headers.get("GitHub-Authentication-Token-Expiration", "")
     if ends:
         notes.append(f"The token ends on {ends[:10]}. Make a new one before, or syncing stops that day.")

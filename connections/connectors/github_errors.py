@@ -59,7 +59,7 @@ def as_error(answer: Answer, *, one: str = "", sent: Sequence[str] = ()) -> Conn
     if status == 422 and answer.write:
         return Refused(f"{told} {nothing} Change the value or the mapping.", _fields(answer.json, said, sent))
     if status in (400, 422):
-        return NotAllowed(f"{told} {nothing} Check the mapping's filter and the connection.")
+        return NotAllowed(f"{told} {nothing} Check the mapping's scope and the connection.")
     return None
 
 

@@ -60,7 +60,7 @@ def number(external_id: str) -> int:
 def create(
     site: Site, repository: str, values: Values, key: str, labels: Sequence[str], kind: str, fields: Sequence[str]
 ) -> WriteResult:
-    """labels, kind: those by which the mapping's filter finds the issue again."""
+    """labels, kind: those by which the mapping's scope finds the issue again."""
     site.repository(repository)
     if labels or kind:
         _check_filter(site, repository)
@@ -172,13 +172,13 @@ def _body(site: Site, repository: str, values: Values, creating: bool = False) -
 
 
 def _check_filter(site: Site, repository: str) -> None:
-    """⚑ Raises NotAllowed where a new issue would lie outside the mapping's filter, and nothing would flow any more."""
+    """⚑ Raises NotAllowed where a new issue would lie outside the mapping's scope, and nothing would flow any more."""
     if any(auth.may_triage(site.context, site.repository(repository, fresh)) for fresh in (False, True)):
         return
     raise NotAllowed(
-        "The mapping's filter asks for labels or a type, and GitHub leaves out of a new issue what our account may not "
-        f"set. Nothing was written. Give our account the role Triage or Write in {repository}, or take the filter out "
-        "of the mapping."
+        "The mapping's scope asks for labels or a type, and GitHub leaves out of a new issue what our account may not "
+        f"set. Nothing was written. Give our account the role Triage or Write in {repository}, or take these out of "
+        "the scope of the mapping."
     )
 
 

@@ -26,7 +26,7 @@ def check(site: Site, has_webhook_secret: bool) -> CheckResult:
     missing = _missing(site)
     notes = [
         "Jira cannot refuse a write to an issue that somebody else just changed: we read again right before writing, "
-        "and an edit in the same second is reported, never hidden.",
+        "and where a write of ours replaced an edit all the same, Jira's history tells and a person is asked.",
     ]
     if not has_webhook_secret:
         notes.append(

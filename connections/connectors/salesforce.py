@@ -383,7 +383,7 @@ def _where(scope: Values) -> str:
     try:
         return soql.condition(str(scope.get("where") or ""))
     except ValueError as error:
-        raise Refused(f"{error} Nothing was read. Correct the mapping's filter.") from None
+        raise Refused(f"{error} Nothing was read. Correct the mapping's scope.") from None
 
 
 def _not_made(error: Gone) -> Retry:

@@ -34,8 +34,8 @@ def check(org: Org) -> CheckResult:
         missing += _object_missing(org, name, seen[name])
         if f"{name}History" not in seen:
             notes.append(
-                f"No history of {name} can be read, so “newest wins” goes by the times of whole records. Switch field "
-                f"history on in Setup → Object Manager → {name} → Fields → Set History Tracking."
+                f"No history of {name} can be read, so the policy Newest goes by the times of whole records. Switch "
+                f"field history on in Setup → Object Manager → {name} → Fields → Set History Tracking."
             )
     missing += [f"{n}: not visible. Give read access in {OBJECT_SETTINGS}." for n in USUAL_OBJECTS if n not in seen]
     for name in org.context.state.get(REFUSED_STATE, []):

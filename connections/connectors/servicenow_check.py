@@ -26,7 +26,7 @@ BESIDE = (
     (journal.TABLE, "comments and work notes"),
     (attachments.TABLE, "attachments"),
 )
-HISTORY = ("sys_audit", "field history, by which “newest wins” is decided")
+HISTORY = ("sys_audit", "field history, by which the policy Newest decides")
 
 
 def check(instance: Instance, log: bool, has_webhook_secret: bool) -> CheckResult:
@@ -41,7 +41,7 @@ def check(instance: Instance, log: bool, has_webhook_secret: bool) -> CheckResul
     missing, readable = _missing(instance, tables, log)
     notes = [
         "ServiceNow cannot refuse a write to a record that somebody else just changed: we read again right before "
-        "writing, and an edit in the same second is reported, never hidden.",
+        "writing, and where a write of ours replaced an edit all the same, field history tells and a person is asked.",
     ]
     for table in readable:
         shape = instance.shape(table)

@@ -289,11 +289,11 @@ class Instance:
         return not rest or (bool(references[first]) and self.known_field(references[first], rest))
 
     def condition(self, table: str, scope: Mapping[str, Any]) -> list[str]:
-        """The mapping's filter as its alternatives. Raises Refused where it is none."""
+        """The mapping's scope as its alternatives. Raises Refused where it is none."""
         try:
             return query.condition(str(scope.get("query") or ""), lambda path: self.known_field(table, path))
         except ValueError as error:
-            raise Refused(f"{error} Nothing was read. Correct the mapping's filter.") from None
+            raise Refused(f"{error} Nothing was read. Correct the mapping's scope.") from None
 
     # The clock -------------------------------------------------------------------------------------------------
 

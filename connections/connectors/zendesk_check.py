@@ -41,7 +41,7 @@ def check(desk: Desk, signed: bool) -> CheckResult:
     ]
     if not signed:
         notes.append(
-            "No webhook is registered: changes are found by polling alone, a minute late. Subscribe on this page."
+            "No webhook is registered: changes are found by polling alone, a minute late. Set one up on “Live changes”."
         )
     return CheckResult(
         account_id=me["id"],

@@ -208,7 +208,7 @@ def tag_of(kind: Kind, scope: Values) -> str:
     odd = [name for name, value in scope.items() if value and name != "tag"]
     if odd:
         raise Refused(
-            f"A Zendesk {kind.one} has no {odd[0]}. Nothing was read. Take it out of the mapping's filter; a tag may "
+            f"A Zendesk {kind.one} has no {odd[0]}. Nothing was read. Take it out of the mapping's scope; a tag may "
             "stay."
         )
     return str(scope.get("tag") or "").strip().lower()

@@ -30,7 +30,7 @@ def asked(shape: Shape, scope: Values) -> dict[str, Any]:
         if wanted and len(fitting) != 1:
             raise Refused(
                 f"Zendesk has {len(fitting) or 'no'} active {name}{'s' * (len(fitting) > 1)} named {wanted}. Nothing "
-                "was read. Correct the mapping's filter."
+                "was read. Correct the mapping's scope."
             )
         if wanted:
             found[path] = fitting[0] if path == "type" else int(fitting[0])

@@ -248,7 +248,7 @@ def _no_task() -> Refused:
     """Said also after a write that carried more: what it left is planned from a fresh read."""
     told = "Only a ticket of the type Task has a due date."
     return Refused(
-        f"{told} The date was not written. Map the type too, or let the mapping's filter name it.", {"due_at": told}
+        f"{told} The date was not written. Map the type too, or let the mapping's scope name it.", {"due_at": told}
     )
 
 

@@ -293,7 +293,7 @@ def test_the_scope_narrows_every_listing(w):
 def test_a_scope_that_is_no_condition_is_refused_before_anything_is_sent(w):
     w.connector.org.shape("Case")
     sent = len(w.app.requests)
-    with pytest.raises(Refused, match="filter"):
+    with pytest.raises(Refused, match="scope"):
         list(w.connector.list_ids("Case", {"where": "Id != null LIMIT 1"}))
     assert len(w.app.requests) == sent
 

@@ -307,6 +307,7 @@ class TryTests(DescribeCase):
         for number in range(5):
             self.app.things.create({"title": f"T{number}", "team": "a"}, "5")
         shown = self.attempt("type.0.list", list__paging__size="3")
+        self.assertIn("Changes are found", shown)
         self.assertNotIn("Changes would be missed", shown)
 
     def test_a_list_that_leaves_the_moment_out_is_told(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
+from unittest import mock
 
 from django.core.cache import cache
 from django.db import connection
@@ -12,8 +13,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from connections import open as opening
-from connections.connectors.base import NeedsAuthorization
-from connections.connectors.memory import World
+from connections.connectors.base import NeedsAuthorization, ObjectType
+from connections.connectors.memory import MemoryConnector, World
 from connections.models import Connection, RoleAssignment
 from mappings.models import ConflictPolicy, FieldMapping, Mapping, ValueMap
 from mappings.tests.examples import LEFT_FIELDS, PRIORITY_ENTRIES, RIGHT_FIELDS
@@ -265,6 +266,15 @@ class ListAndNewTest(PagesCase):
         self.assertEqual((mapping.state, mapping.left_object_type), ("draft", "thing"))
         self.assertEqual(AuditEntry.objects.get().code, "mapping_created")
 
+    def test_what_belongs_to_records_is_not_offered_for_a_mapping(self):
+        self.as_("admin")
+        data = {"name": "Bugs", "left_connection": self.left.pk, "right_connection": self.right.pk}
+        types = [ObjectType("thing", "Thing"), ObjectType("comment", "Comment", parent="thing")]
+        with mock.patch.object(MemoryConnector, "object_types", return_value=types):
+            page = self.client.post(self.url("mapping-new"), data)
+        self.assertContains(page, '<option value="thing">Thing</option>', count=2)
+        self.assertNotContains(page, "Comment")
+
     def test_a_name_that_is_taken_or_reserved_is_refused(self):
         self.as_("admin")
         data = {"left_connection": self.left.pk, "right_connection": self.right.pk}
@@ -419,7 +429,7 @@ class RuleTest(PagesCase):
     def test_settings_of_other_transforms_are_not_kept(self):
         self.post(self.url("mapping-rule", "support", self.due.pk), **RULE, **{"param-number-places": "2"})
         self.due.refresh_from_db()
-        self.assertEqual(self.due.params, {})
+        self.assertEqual((self.due.direction, self.due.params), ("to_right", {}))
 
     def test_two_fields_have_one_rule_only(self):
         page = self.post(self.url("mapping-rule-new", "support"), **RULE)

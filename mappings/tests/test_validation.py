@@ -55,6 +55,11 @@ TABLE = [
         ("error", "no_value_map", ""),
     ),
     (
+        "a value map beside a transform that uses none",
+        document(rule("points", "Effort__c", entries=[{"left": 1, "right": 2}])),
+        ("warning", "map_ignored", ""),
+    ),
+    (
         "a transform setting that cannot be",
         document(rule("points", "Effort__c", transform="number", params={"places": "many"})),
         ("error", "bad_params", ""),

@@ -84,4 +84,5 @@ class Transform:
     build: Builder
     kinds: frozenset[tuple[str, str]]  # (left kind, right kind) it fits; ("*", "*") fits all
     needs_value_map: bool = False
+    takes_value_map: bool = False  # for the values that it says; others go over by a rule of its own
     params: tuple[tuple[str, str], ...] = ()  # (name, label) of the parameters the editor asks for

@@ -58,4 +58,5 @@ PERSON = Transform(
     help="The same e-mail address is the same person; a list names people with different addresses, and queues.",
     build=build_person,
     kinds=frozenset({("person", "person"), ("person", "text"), ("text", "person")}),
+    takes_value_map=True,
 )

@@ -95,6 +95,7 @@ SET = Transform(
     help="Labels, tags or several choices; their order does not count.",
     build=build_set,
     kinds=frozenset({("set", "set"), ("set", "text"), ("text", "set"), ("set", "option"), ("option", "set")}),
+    takes_value_map=True,
     params=(
         ("left_separator", "Separator on the left, if it is a text"),
         ("right_separator", "Separator on the right, if it is a text"),

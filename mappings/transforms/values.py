@@ -115,6 +115,7 @@ BOOLEAN = Transform(
     help="A checkbox, or the two words that stand for it.",
     build=build_boolean,
     kinds=frozenset({("boolean", "boolean")}) | both_ways(("boolean", "option"), ("boolean", "text")),
+    takes_value_map=True,
     params=(("yes", "Word for yes"), ("no", "Word for no")),
 )
 

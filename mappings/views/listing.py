@@ -62,7 +62,8 @@ def _offer_types(request: HttpRequest, form: NewMappingForm) -> bool:
         if connection is None:
             continue
         try:
-            types = [(kind.name, kind.label) for kind in object_types(connection)]
+            # Comments and the like belong to records: they are no mapping's own.
+            types = [(kind.name, kind.label) for kind in object_types(connection) if kind.parent is None]
         except ConnectorError as error:
             why = error.message.rstrip(".") or "no reason was given"
             messages.error(

@@ -59,7 +59,7 @@ TO_DO: Mapping[str, str] = {
     "match_field_hidden": PERMISSION,
     "match_field_changed": "Name another way to find the same thing in the mapping's settings and publish.",
     "match_field_unsearchable": "Make it searchable again, or name another way to find the same thing and publish.",
-    "scope_field_gone": "Correct the filter in the mapping's settings and publish, or put the field back.",
+    "scope_field_gone": "Correct the scope in the mapping's settings and publish, or put the field back.",
 }
 AFTERWARDS = "The entry closes by itself once it is put right, and what waited goes on."
 IN_SETTINGS = ("creates", "matching", "reading")

@@ -44,7 +44,7 @@ ACTIONS: dict[str, tuple[str, str]] = {
     "brake": ("Halted by brake", "hand"),
     "restored": ("Restored", "redo"),
     "catch_up": ("Compared completely", "redo"),
-    "approve": ("First run approved", "check"),
+    "approve": ("Approved", "check"),
     "release": ("Brake released", "warn"),
     "hold": ("Records held", "hand"),
     "include": ("Record included again", "redo"),

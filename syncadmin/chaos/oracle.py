@@ -5,7 +5,7 @@ asked; never the engine's state. Every value that editors write is unique, so a 
 
 A write is kept if each side says in the end what it wrote or what came causally later: a person wrote over it where it
 stood, a named policy or a person decided against it and the audit log says so with the value, or a question that waits
-for a person holds it (quality.md A.2).
+for a person holds it.
 """
 
 from __future__ import annotations

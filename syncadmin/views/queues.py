@@ -22,7 +22,7 @@ from syncadmin.workers import QUEUES
 PURPOSES = {
     "live": "Edits of people, one at a time, in milliseconds",
     "bulk": "First runs and backfills",
-    "housekeeping": "Cleaning up, sealing the audit log",
+    "housekeeping": "Verifications and tidying up",
 }
 
 
