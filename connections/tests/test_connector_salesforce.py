@@ -773,7 +773,9 @@ def test_our_writes_carry_our_client_name_and_it_differs_between_connections(w):
 def test_no_write_runs_the_assignment_rules(w):
     w.connector.update("Case", w.case(), {"Subject": "x"}, None, FIELDS)
     w.connector.create("Case", {"Subject": "y"}, "key-1", {})
-    for request in w.app.calls("/composite"):
+    sent = w.app.calls("/composite")
+    assert len(sent) == 2
+    for request in sent:
         assert request.headers["sforce-auto-assign"] == "FALSE"
         assert request.json()["compositeRequest"][0]["httpHeaders"]["Sforce-Auto-Assign"] == "FALSE"
 

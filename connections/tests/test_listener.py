@@ -119,21 +119,23 @@ def test_ears_start_stop_and_change_with_their_connections(salesforce, mapping, 
     monkeypatch.setattr(listener, "hear", hear)
     ears: dict[int, listener.Ear] = {}
     listener.keep_listening(ears)
+    first = ears[salesforce.pk]
     listener.keep_listening(ears)
-    assert len(heard) == 1
+    assert ears == {salesforce.pk: first} and first.alive
 
     salesforce.address = "https://acme2.my.salesforce.com"
     salesforce.save()
     listener.keep_listening(ears)
-    heard[0].thread.join(5)
+    first.thread.join(5)
     listener.keep_listening(ears)
-    assert len(heard) == 2 and heard[0].stopping.is_set() and not heard[1].stopping.is_set()
+    second = ears[salesforce.pk]
+    assert second is not first and first.stopping.is_set() and not second.stopping.is_set()
 
     Mapping.objects.update(state=Mapping.State.DRAFT)
     listener.keep_listening(ears)
-    heard[1].thread.join(5)
+    second.thread.join(5)
     listener.keep_listening(ears)
-    assert ears == {} and len(heard) == 2
+    assert ears == {} and heard == [first, second]
 
 
 def test_a_stopped_listener_stops_its_ears(salesforce, mapping, monkeypatch):

@@ -87,6 +87,7 @@ class ListTests(AuditCase):
     def test_values_are_escaped(self) -> None:
         self.write("<b>label</b>", before="<script>alert(1)</script>", after="<i>x</i>")
         html = self.html(LIST)
+        self.assertIn("&lt;b&gt;label&lt;/b&gt;", html)
         self.assertNotIn("<script>alert", html)
         self.assertNotIn("<b>label</b>", html)
 

@@ -274,20 +274,25 @@ def test_a_war_of_updates_ends_in_a_question(case: Struggle) -> None:
 
 @cases(PLAN)
 @given(
-    situations(),
+    st.one_of(situations(), situations(edited=(), agreed=True, hidden=False)),
     st.sampled_from(SIDES),
     st.sampled_from(("review", "ignore", "unlink", "close", "delete")),
     st.booleans(),
+    st.sampled_from(("gone", "empty", "as it is")),
     st.booleans(),
 )
 def test_a_deletion_deletes_no_edited_survivor(
-    case: Situation, gone: str, policy: str, released: bool, alive: bool
+    case: Situation, gone: str, policy: str, released: bool, found: str, agreed: bool
 ) -> None:
     """Only the twin is touched, only where the mapping says so or a person, and never where it was edited."""
+    if not agreed:
+        case.link = replace(case.link, bases={side: {} for side in SIDES})
     closing = {"status": "closed"}
     mapping = mapping_of(list(case.mapping.rules), on_delete=policy, close_values=closing)
     other = OTHER[gone]
-    survivor = (case.left if other == "left" else case.right) if alive else None
+    survivor = (case.left if other == "left" else case.right) if found != "gone" else None
+    if survivor is not None and found == "empty":
+        survivor = replace(survivor, values=dict.fromkeys(survivor.values))
     plan = plan_deletion(mapping, case.link, gone, survivor, released)
     edited = survivor is not None and any(
         rule.id in case.link.bases[other]
@@ -308,7 +313,7 @@ def test_a_deletion_deletes_no_edited_survivor(
             assert policy == "close" and operation.extra == closing
     if survivor is None:
         assert plan.state == "deleted"
-    if not released and policy in ("review", "delete", "close") and not case.link.bases[other] and alive:
+    if not released and policy in ("review", "delete", "close") and not case.link.bases[other] and survivor:
         assert plan.conflicts, "a pair that never agreed is left to a person"
 
 

@@ -191,6 +191,8 @@ def test_a_key_is_the_same_after_the_restore_and_another_for_another_record(pair
     one, other = pair.mapping.left_connection, pair.mapping.right_connection
     keys = {key_of(one, "thing", "1"), key_of(one, "thing", "2"), key_of(other, "thing", "1"), key_of(one, "x", "1")}
     assert len(keys) == 4 and key_of(one, "thing", "1") in keys and all(len(key) <= 64 for key in keys)
+    one.key_space = "11111111-2222-4333-8444-555555555555"
+    assert key_of(one, "thing", "1") == "syncadmin-6e8d2d1a61d8563f8d5a9399e16c64cb", "records carry it for years"
 
 
 # Operations in flight in the backup. -----------------------------------------------------------------------------

@@ -376,6 +376,7 @@ class RichText(ReviewCase):
         self.as_("reviewer")
         for url in (self.url("conflict", one.pk), self.url("review-queue"), self.url("record", one.link_id)):
             page = self.html(url)
+            self.assertIn("&lt;img src=x", page)
             self.assertNotIn("<script>alert", page)
             self.assertNotIn("<img src=x", page)
 

@@ -247,7 +247,9 @@ class Elsewhere(SchemaCase):
 
     def test_a_system_that_refuses_the_whole_read_is_still_shown(self) -> None:
         self.pair.right.refuses_unknown = True
-        self.assertNotIn("could not be read now", self.html(reverse("record-now", args=[self.link.pk])))
+        live = self.html(reverse("record-now", args=[self.link.pk]))
+        self.assertIn("Stands still", live)
+        self.assertNotIn("could not be read now", live)
 
     def test_a_twin_that_waits_says_for_what(self) -> None:
         self.pair.right.fields.append(Field("team", "Team", "text", required=True))

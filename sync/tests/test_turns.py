@@ -238,10 +238,10 @@ def test_a_pause_forgets_no_turn(pair: Pair) -> None:
 # The pace of polls. ----------------------------------------------------------------------------------------------
 
 
-def poll_times() -> tuple[float, float]:
-    """Seconds until the next poll of the left and of the right side."""
+def poll_times() -> list[Any]:
+    """Seconds until the next poll of the left and of the right side: about, since some have passed since the run."""
     row, now = state(), timezone.now()
-    return tuple(round((moment - now).total_seconds()) for moment in (row.left_poll_at, row.right_poll_at))  # type: ignore[return-value]
+    return [pytest.approx((moment - now).total_seconds(), abs=7) for moment in (row.left_poll_at, row.right_poll_at)]
 
 
 def bells(pair: Pair, left: str, right: str) -> None:
@@ -256,8 +256,7 @@ def test_each_side_is_polled_at_its_own_pace(pair: Pair) -> None:
     Connection.objects.filter(name="Left").update(bell_seen_at=timezone.now())
     MappingState.objects.update(changed_at=timezone.now() - timedelta(minutes=5), next_poll_at=None)
     pair.run("live")
-    left, right = poll_times()
-    assert (left, right) in ((60, 30), (59, 29))
+    assert poll_times() == [60, 30]
     pair.left.calls.clear()
     pair.right.calls.clear()
     now = timezone.now()
@@ -280,7 +279,7 @@ def test_an_edit_that_a_bell_did_not_tell_of_makes_its_side_polled_more_often(pa
     pair.run("live")
     assert Connection.objects.get(name="Left").bell_missed_at is not None
     assert Connection.objects.get(name="Right").bell_missed_at is None
-    assert poll_times()[0] in (14, 15)
+    assert poll_times()[0] == 15
 
 
 def test_an_edit_that_a_bell_told_of_or_may_still_tell_of_was_not_missed(pair: Pair) -> None:
@@ -307,18 +306,18 @@ def test_people_at_work_are_polled_for_at_the_shortest_interval(pair: Pair) -> N
     pair.publish(poll_seconds=15, poll_seconds_idle=60)
     MappingState.objects.update(changed_at=timezone.now() - timedelta(days=1), next_poll_at=None)
     pair.run("live")
-    assert poll_times()[0] in (59, 60)
+    assert poll_times()[0] == 60
     pair.left.edit(one, body="new")
     MappingState.objects.update(next_poll_at=None)
     live_run = pair.run("live")
-    assert live_run.state == "done" and poll_times()[0] in (14, 15)
+    assert live_run.state == "done" and poll_times()[0] == 15
     assert timezone.now() - state().changed_at < timedelta(seconds=5)
 
 
 def test_a_version_from_before_there_was_an_idle_pace_is_polled_at_one(pair: Pair) -> None:
     MappingState.objects.update(changed_at=None, next_poll_at=None)
     pair.run("live")
-    assert poll_times()[0] in (14, 15)
+    assert poll_times()[0] == 15
 
 
 @pytest.mark.parametrize("asked", ["before", "meanwhile"])

@@ -85,6 +85,8 @@ class Access(VerifyCase):
         other = self.verified()
         self.post(reverse("verification-repair", args=[other.pk]), d=self.found.pk, take="left", confirm="1")
         self.assertFalse(Instruction.objects.exists())
+        self.post(self.repair_at, d=self.found.pk, take="left", confirm="1")
+        self.assertTrue(Instruction.objects.exists())
 
     def test_buttons_are_absent_for_those_who_may_not(self) -> None:
         for name, may_start, may_repair in (

@@ -213,7 +213,8 @@ def test_a_pair_that_is_settled_between_the_looks_waits(pair: Pair) -> None:
     before_call(
         pair.right, 2, lambda: Link.objects.filter(pk=link.pk).update(left_bases={**link.left_bases, "body": "x"})
     )
-    assert verified(pair).counts["drift"] == 0
+    assert verified(pair).counts["waits"] == {"moved": 1}
+    assert not VerifiedDifference.objects.exists()
 
 
 def test_a_bell_that_rings_between_the_looks_makes_the_pair_wait(pair: Pair) -> None:
