@@ -1411,6 +1411,22 @@ BUGS = [
         ("sync/tests/test_engine_setbacks.py",),
     ),
     Bug(
+        "given-up-and-somebody-s",
+        "what a write that was given up brought counts as an edit over there: a policy puts it over the edit made since",
+        "sync/merge.py",
+        "        if (agreed := _agreed_by_our_write(rule, f)) is None:\n",
+        "        if (agreed := None) is None:\n",
+        ("sync/tests/test_engine_setbacks.py",),
+    ),
+    Bug(
+        "merged-value-as-agreement",
+        "a merged value that a write which was given up brought counts as what the other side said: its part is lost",
+        "sync/merge.py",
+        "    return agreed if rule.lens.equal(left, right) and agreed.changed(OTHER[side]) else None\n",
+        "    return agreed if agreed.changed(OTHER[side]) else None\n",
+        ("sync/tests/test_merge.py",),
+    ),
+    Bug(
         "given-up-since-the-last-look",
         "the history is asked since the last look, and our own change lies before that",
         "sync/recover.py",

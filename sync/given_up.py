@@ -1,7 +1,7 @@
 """Writes that were given up while their record could not be read: once it is shown again they are looked up after all.
 
 ⚑ The system's history may tell of somebody's edit under ours. Nobody else asks it: the next plan takes what the record
-says for an edit of its own side.
+says for an edit of its own side, unless it is what we sent.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from connections.connectors.base import Record
 from sync.models import Link, Operation
 from sync.read import Reading
 from sync.rows import save_rows
@@ -25,37 +26,43 @@ def look_up_again(session: Session, links: Sequence[Link], reading: Reading) -> 
 
     Raises LeaseLost.
     """
-    shown = {link: pks for link in links if (pks := _shown(session, link, reading))}
-    if not shown:
+    waiting = {pk: link for link in links if link.state == Link.State.ACTIVE for pk in _given_up(link)}
+    if not waiting:
         return []
+    given_up = Operation.objects.filter(pk__in=[*waiting], result__code=CODE, state=Operation.State.SUPERSEDED)
+    told = {
+        one.pk for one in given_up if _tells(session, one, reading.get(one.side, waiting[one.pk].record_id(one.side)))
+    }
+    if not told:
+        return []
+    shown = [*{waiting[pk].pk: waiting[pk] for pk in sorted(told)}.values()]
     with transaction.atomic():
         session.lease.renew()
-        given_up = Operation.objects.filter(pk__in={pk for pks in shown.values() for pk in pks}, result__code=CODE)
-        given_up = given_up.filter(state=Operation.State.SUPERSEDED)
-        opened = set(given_up.values_list("pk", flat=True))
-        given_up.update(state=Operation.State.UNCERTAIN, not_before=timezone.now(), finished_at=None)
+        given_up.filter(pk__in=told).update(
+            state=Operation.State.UNCERTAIN, not_before=timezone.now(), finished_at=None
+        )
         for link in shown:
-            parked = {rule: _parked(one, opened) for rule, one in link.parked.items()}
+            parked = {rule: _parked(one, told) for rule, one in link.parked.items()}
             link.parked = {rule: one for rule, one in parked.items() if one}
-        save_rows([*shown], ["parked"])
-    return [*shown]
+        save_rows(shown, ["parked"])
+    return shown
 
 
-def _shown(session: Session, link: Link, reading: Reading) -> set[int]:
-    """The given up writes of the link to a record that is read now, in a system whose history may tell of them."""
-    if link.state != Link.State.ACTIVE:
-        return set()
-    found = set()
-    for parked in link.parked.values():
-        if (pk := parked.get("operation")) and session.connectors[parked["side"]].capabilities.field_history:
-            record = reading.get(parked["side"], link.record_id(parked["side"]))
-            if record is not None and not record.deleted:
-                found.add(pk)
-    return found
+def _given_up(link: Link) -> set[int]:
+    return {parked["operation"] for parked in link.parked.values() if parked.get("operation")}
+
+
+def _tells(session: Session, operation: Operation, record: Record | None) -> bool:
+    """Whether the record is read again, in a system whose history may tell what became of the write."""
+    if record is None or record.deleted:
+        return False
+    return session.connectors[operation.side].capabilities.field_history
 
 
 def _parked(parked: dict[str, Any], opened: set[int]) -> dict[str, Any]:
     """What stays parked: not what is found out now. ⚑ What an earlier write may have brought to a set stays known."""
-    if parked.get("operation") in opened and "members" not in parked:
+    if parked.get("operation") not in opened:
+        return parked
+    if "members" not in parked:
         return {}
     return {name: told for name, told in parked.items() if name != "operation"}

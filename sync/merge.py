@@ -165,11 +165,28 @@ def _decide(rule: CompiledRule, f: Field) -> Outcome:
     if equal:
         return Agree()
     if left_changed and right_changed:
-        return _both_changed(rule, f)
+        if (agreed := _agreed_by_our_write(rule, f)) is None:
+            return _both_changed(rule, f)
+        f, right_changed = agreed, agreed.changed("right")
     side = "left" if right_changed else "right"
     if sets_apart(rule, f):
         return _members_carried(rule, f, side)
     return carry(rule, f, side, "edited")
+
+
+def _agreed_by_our_write(rule: CompiledRule, f: Field) -> Field | None:
+    """The field with the bases of a write that was given up, where that side says what we sent; None elsewhere.
+
+    ⚑ Nobody edited there: a policy that let it decide would put our old value over the edit made since. A value that
+    was not the other side's own, such as a merged one, is no agreement.
+    """
+    maybe = unsure_of(f.parked or {})
+    if not maybe or "operation" not in maybe or "members" in maybe or f.value(maybe["side"]) != maybe["value"]:
+        return None
+    side = maybe["side"]
+    agreed = replace(f, **{f"{side}_base": maybe["value"], f"{OTHER[side]}_base": maybe["source"]})
+    left, right = agreed.left_base, agreed.right_base
+    return agreed if rule.lens.equal(left, right) and agreed.changed(OTHER[side]) else None
 
 
 def sets_apart(rule: CompiledRule, f: Field) -> bool:

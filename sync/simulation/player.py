@@ -424,7 +424,10 @@ class Player:
             create = Operation.objects.filter(link=one.link, kind="create").order_by("-pk").first()
             if create is None or one.link.state != "creating":
                 return
-            sent = sorted(create.fields)
+            rules = {rule["id"] for rule in one.link.mapping.published.document["rules"]}
+            sent = sorted(rules & create.fields.keys())
+            if not sent:  # the page offers nothing either
+                return
             rule_id = sent[step.args["which"] % len(sent)]
             seen = dict.fromkeys(seen, create.fields[rule_id]["source"])
             self.mix["creates edited"] += 1

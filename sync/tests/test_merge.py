@@ -53,6 +53,7 @@ L, R = "left", "right"
 EARLY, LATE = EditTime(10, 11), EditTime(20, 21)
 A_SET = rule("merge_sets", kind="set", transform="set")
 MAYBE = {"side": L, "code": "maybe_written"}
+GIVEN_UP = {"side": R, "code": "maybe_written", "operation": 1}
 
 TABLE = [
     # unreadable
@@ -125,6 +126,10 @@ TABLE = [
     ("nor one that an unanswered write before it may have brought", A_SET, f([], ["a", "b"], [], [], parked={**MAYBE, "value": ["x"], "members": ["a", "x"]}), Ask("refused", "maybe_written")),
     ("other members are sent meanwhile", A_SET, f([], ["b"], [], [], parked={**MAYBE, "value": ["a"]}), Write(L, ["b"], "edited")),
     ("members that are there are none to send again", A_SET, f(["a"], ["a", "b"], [], [], parked={**MAYBE, "value": ["a"]}), Write(L, ["a", "b"], "policy_merge_sets")),
+    ("what a given up write brought is no edit", rule("right"), f("c", "b", "a", "a", parked={**GIVEN_UP, "value": "b", "source": "b"}), Write(R, "c", "edited")),
+    ("what else is said there is one", rule("right"), f("c", "d", "a", "a", parked={**GIVEN_UP, "value": "b", "source": "b"}), Write(L, "d", "policy_right", params={"policy": "right"})),
+    ("nor is a merged value that it brought an agreement", rule(), f("c", "ab", "a", "a", parked={**GIVEN_UP, "value": "ab", "source": "b"}), Ask("field", "both_changed", {"policy": "review"})),
+    ("nor what may be of two writes", A_SET, f([], ["a"], ["b"], ["b"], parked={**GIVEN_UP, "value": ["a"], "source": ["a"], "members": ["a", "b"]}), Ask("refused", "maybe_written")),
     ("cut short stays asked", rule(), f("abc", "ab", "abc", "ab", parked={"side": R, "value": "abc", "source": "abc", "code": "cut_short"}), Ask("refused", "cut_short")),
     ("cut short is over once the source changed", rule(), f("ab", "ab", "ab", "ab", parked={"side": R, "value": "abc", "source": "abc", "code": "cut_short"}), Nothing()),
     ("no longer a write", rule(), f("a", "a", "a", "a", parked={"side": R, "value": "b", "code": "refused"}), Nothing()),
