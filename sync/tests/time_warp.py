@@ -14,12 +14,17 @@ from sync.models import (
     Epoch,
     Identity,
     IdentityRecord,
+    Ignoring,
     Instruction,
     Link,
     MappingState,
     MatchKey,
     Operation,
     Run,
+    SchemaFinding,
+    SchemaLook,
+    Verification,
+    VerifiedDifference,
 )
 
 # Referred to first. The audit log stays: the database refuses to delete from it, and nothing decides by it.
@@ -27,6 +32,7 @@ TABLES: list[type[models.Model]] = [
     Epoch,
     MappingState,
     Cursor,
+    Ignoring,
     ChangedRecord,
     Identity,
     IdentityRecord,
@@ -37,6 +43,10 @@ TABLES: list[type[models.Model]] = [
     Operation,
     Conflict,
     Allowance,
+    SchemaLook,
+    SchemaFinding,
+    Verification,
+    VerifiedDifference,
 ]
 
 
