@@ -17,15 +17,15 @@ MOST_WINDOWS = 20  # far more than a plan of maintenance has; keeps the look bef
 _LOCAL = {"type": "datetime-local", "step": "60"}
 
 
-def _moment_field(label: str, **options: Any) -> forms.DateTimeField:
+def _moment_field(label: str, more: str = "", **options: Any) -> forms.DateTimeField:
     zone = timezone.get_current_timezone_name()
     widget = forms.DateTimeInput(attrs=_LOCAL, format="%Y-%m-%dT%H:%M")
-    return forms.DateTimeField(label=label, widget=widget, help_text=f"In the time of {zone}.", **options)
+    return forms.DateTimeField(label=label, widget=widget, help_text=f"Time zone: {zone}.{more}", **options)
 
 
 class PauseForm(forms.Form):
     reason = forms.CharField(max_length=500, label="Reason", help_text="Shown wherever somebody wonders why it waits.")
-    until = _moment_field("Until", required=False)
+    until = _moment_field("Until", " Left empty, it stands still until somebody resumes it.", required=False)
 
     def clean_until(self) -> datetime | None:
         until: datetime | None = self.cleaned_data["until"]
@@ -38,7 +38,7 @@ class WeeklyWindowForm(forms.Form):
     days = forms.MultipleChoiceField(
         label="Weekdays on which it begins",
         choices=[(str(number), name) for number, name in enumerate(windows.DAYS)],
-        widget=forms.CheckboxSelectMultiple,
+        widget=forms.CheckboxSelectMultiple(attrs={"class": "inline1"}),
     )
     begins = forms.TimeField(label="From", widget=forms.TimeInput(attrs={"type": "time"}, format="%H:%M"))
     ends = forms.TimeField(

@@ -1412,7 +1412,7 @@ BUGS = [
     ),
     Bug(
         "given-up-and-somebody-s",
-        "what a write that was given up brought counts as an edit over there: a policy puts it over the edit made since",
+        "what a write that was given up brought counts as an edit there: a policy puts it over the edit made since",
         "sync/merge.py",
         "        if (agreed := _agreed_by_our_write(rule, f)) is None:\n",
         "        if (agreed := None) is None:\n",

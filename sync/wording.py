@@ -89,7 +89,7 @@ SENTENCES: dict[str, str] = {
     "create_refused": "{system} refused to create the twin: {message}",
     # what of a system's fields is not as the version knows it
     "field_removed": "{system} has no field {field} any more, or hides it from our account.",
-    "field_renamed": "{system} has no field {field} any more; “{suggestion}” has the same name and type.",
+    "field_renamed": "{system} has no field {field} any more; “{suggestion}” is called the same and has the same type.",
     "field_hidden": "{system} does not show the field {field} to our account any more.",
     "type_changed": "The field {field} in {system} was {was} and is {now} now.",
     "option_removed": "{field} in {system} no longer offers {values}.",
@@ -118,9 +118,8 @@ SENTENCES: dict[str, str] = {
     "version_moved_on": "Another version was published before this preview was approved; it was made again.",
     "preview_too_old": "The database was restored before this preview was approved; it was made again.",
     "waits_for_approval": "The first run waits for approval. Nothing was written.",
-    "brake": "One batch would make {planned} writes that {kind} records on the {side} ({already} in the last hour; the "
-    "limit is {limit}). Nothing was written. Look how many wait, then release a number with a reason, or hold the "
-    "records.",
+    "brake": "One batch would make {deed} on the {side} ({already} in the last hour; the limit is {limit}). Nothing "
+    "of it was written. Look how many wait, then release a number with a reason, or hold the records.",
     "side_empty": "{system} suddenly lists no records although {links} are linked. Nothing was written. "
     "Check the connection and list again; release it only if it is true.",
     "list_again": "{by} had {system} listed again, which had come back empty.",
@@ -278,6 +277,20 @@ SENTENCES: dict[str, str] = {
 # What is said of a write whose fate is not known where the system told why it could not be looked up.
 UNSEEN: Mapping[str, str] = {"maybe_written": "maybe_written_unseen", "created_or_not": "created_or_not_unseen"}
 
+# What one write and what many writes do of a kind that a brake counts. An emptied field counts like a deletion.
+DEEDS: Mapping[str, tuple[str, str]] = {
+    "create": ("creates a record", "create records"),
+    "update": ("changes a record", "change records"),
+    "delete": ("deletes a record or empties a field", "delete records or empty fields"),
+}
+
+
+def deed(params: Mapping[str, Any]) -> str:
+    """What a brake stopped: "30 writes that delete records or empty fields"."""
+    number = params.get("planned", "?")
+    one, many = DEEDS.get(str(params.get("kind")), ("changes a record", "change records"))
+    return f"1 write that {one}" if number == 1 else f"{number} writes that {many}"
+
 
 class _Gentle(dict[str, Any]):
     def __missing__(self, key: str) -> str:
@@ -290,6 +303,8 @@ def sentence(code: str, params: Mapping[str, Any] | None = None) -> str:
         key: ", ".join(str(item) for item in value) if isinstance(value, list) else value
         for key, value in (params or {}).items()
     }
+    if code == "brake":
+        shown["deed"] = deed(shown)
     message = str(shown.get("message") or "").rstrip()
     if message:
         shown["message"] = message if message[-1] in ".!?" else message + "."  # a system's own words, followed by ours

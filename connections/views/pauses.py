@@ -66,7 +66,9 @@ def change_windows(request: HttpRequest, row: Pausable, told: dict[str, Any]) ->
             return form
         _store(request, locked, [*kept, window], "window_added", window, told)
     messages.success(
-        request, f"{row} stands still {windows.words(window)}. · Changes wait meanwhile. · It goes on by itself."
+        request,
+        f"The window is added: {windows.words(window)}. · Within it {row} neither reads nor writes, and changes "
+        "wait. · It goes on by itself.",
     )
     return None
 
@@ -105,7 +107,7 @@ def pause_from(request: HttpRequest, name: str, pause: Callable[[str, datetime |
     if not pause(form.cleaned_data["reason"], until, request.user):
         messages.info(request, f"{name} does not run anyway. · Nothing changed.")
     else:
-        ends = f"It goes on at {timezone.localtime(until):%-d %b, %H:%M}." if until else "Resume it to go on."
+        ends = f"It goes on at {timezone.localtime(until):%-d %b, %H:%M %Z}." if until else "Resume it to go on."
         messages.success(
             request, f"{name} is paused. · Nothing is lost: changes on both sides are kept and wait. · {ends}"
         )

@@ -104,7 +104,7 @@ class ListTests(PagesCase):
         run = self.braked_run()
         html = self.html(reverse("runs"))
         self.assertIn("1 mapping waits for a person", html)
-        self.assertIn("would make 30 writes that delete records on the right", html)
+        self.assertIn("would make 30 writes that delete records or empty fields on the right", html)
         self.assertIn(f'href="{reverse("run", args=[run.pk])}">Look and decide', html)
 
     def test_a_failing_connection_is_named_with_its_page(self) -> None:

@@ -12,6 +12,7 @@ from sync.approval import side_is_empty
 from sync.brakes import STILL_READING
 from sync.merge import OTHER
 from sync.models import MappingState, Run
+from sync.views._run_story import written_by
 
 # A version published this shortly before a brake is worth naming as its cause.
 FRESH_VERSION = timedelta(hours=24)
@@ -24,7 +25,7 @@ CAUSES = {
     "delete": "a bulk deletion on the other side, or our account there lost the right to see records or fields.",
 }
 CAUSE_OF_EMPTY = (
-    "our account there lost the right to see the records, the filter of the mapping fits none of them any more, or "
+    "our account there lost the right to see the records, the scope of the mapping fits none of them any more, or "
     "they were really deleted."
 )
 
@@ -53,6 +54,7 @@ class Braked:
     already: int
     limit: int
     looked: int
+    written: int  # writes of the same run that came before and stand
     waiting: int
     complete: bool
     told: bool  # all about records that are reported deleted
@@ -108,6 +110,7 @@ def braked(run: Run, state: MappingState | None) -> Braked | None:
         already=params.get("already", 0),
         limit=params.get("limit", 0),
         looked=params.get("looked", 0),
+        written=written_by(run),
         waiting=waiting.changes(run.mapping),
         complete=run.phase != STILL_READING,
         told=params.get("told", False),
@@ -122,5 +125,6 @@ def _cause(run: Run, known: str) -> str:
     age = run.started_at - run.version.published_at
     if timedelta(0) <= age < FRESH_VERSION:
         at = timezone.localtime(run.version.published_at)
-        return f"version {run.version.number} of the mapping was published at {at:%H:%M}, shortly before. Else: {known}"
+        published = f"version {run.version.number} of the mapping was published at {at:%H:%M}"
+        return f"{published}, shortly before. Otherwise: {known}"
     return known

@@ -194,6 +194,10 @@ def _state(
             return "warn", "fork", "Differs"
         case Write(side, value) if still is not None and still.holds(side, value):
             return STILL
+        case Write() if link.state == Link.State.HELD:
+            return "warn", "hand", "Held"
+        case Write() if link.state in (Link.State.UNLINKED, Link.State.DELETED):
+            return "warn", "fork", "Differs"
         case Write():
             return "info", "swap", "On its way"
         case Ask():

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from sync.models import Run
-from sync.wording import sentence
+from sync.wording import deed, sentence
 
 # Count of a run → its word, in the order in which people look for them.
 COUNTS: dict[str, str] = {
@@ -48,9 +48,8 @@ TROUBLES: dict[str, tuple[str, str, str]] = {
         "Nothing to do: it goes on by itself.",
     ),
     "brake": (
-        "A brake stopped a batch that would make {planned} writes that {kind} records on the {side}; the limit is "
-        "{limit} an hour",
-        "Nothing was written; what it would have changed waits.",
+        "A brake stopped a batch that would make {deed} on the {side}; the limit is {limit} an hour",
+        "Nothing of that batch was written; what it would have changed waits.",
         "Look how many wait, then hold the records, or release a number of them with a reason.",
     ),
     "connection_unusable": (
@@ -112,6 +111,11 @@ def counts_of(run: Run) -> list[tuple[str, int]]:
     return [(word, run.counts[name]) for name, word in COUNTS.items() if run.counts.get(name)]
 
 
+def written_by(run: Run) -> int:
+    """Writes of the run that were confirmed: what a brake stopped came after them."""
+    return sum(run.counts.get(name, 0) for name in ("updated", "created", "deleted"))
+
+
 def seconds_of(run: Run, now: datetime) -> float:
     return ((run.finished_at or now) - run.started_at).total_seconds()
 
@@ -167,7 +171,7 @@ def _end(run: Run) -> Phase:
         return Phase("done" if done else "", "check" if done else "", "Approval", "given" if done else "to come")
     endings = {
         Run.State.DONE: Phase("done", "check", "Done", "nothing more to do"),
-        Run.State.HALTED: Phase("halt", "hand", "Halted", "before the write"),
+        Run.State.HALTED: Phase("halt", "hand", "Halted", "before the rest" if written_by(run) else "before the write"),
         Run.State.FAILED: Phase("halt", "xc", "Failed", "tried again"),
         Run.State.LOST: Phase("", "redo", "Taken over", "by another worker"),
     }
@@ -182,7 +186,7 @@ def trouble_of(reason: dict[str, Any]) -> tuple[str, str, str] | None:
     if code not in TROUBLES:
         return sentence(code, params), "", ""
     what, meaning, todo = TROUBLES[code]
-    shown = {name: str(value).rstrip(".") for name, value in params.items()}
+    shown = {name: str(value).rstrip(".") for name, value in {**params, "deed": deed(params)}.items()}
     try:
         return what.format(**shown), meaning, todo
     except KeyError:

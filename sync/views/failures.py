@@ -176,8 +176,13 @@ def _ignore(request: HttpRequest, those: Standing) -> None:
     number = retrying.ignore(allowed, reason, request.user)
     messages.success(
         request,
-        f"{_counted(number)} ignored. · It stays as it is, and comes back here when its value or cause changes. · "
-        "See it under “Ignored”.",
+        f"{_counted(number)} ignored. · "
+        + (
+            "It stays as it is, and comes back here when its value or cause changes. · See it under “Ignored”."
+            if number == 1
+            else "They stay as they are; each comes back here when its value or cause changes. · "
+            "See them under “Ignored”."
+        ),
     )
 
 

@@ -99,6 +99,7 @@ def verification(request: HttpRequest, pk: int) -> HttpResponse:
         "progress": shown.progress_of(one, timezone.now()),
         "trouble": shown.trouble_of(one),
         "waits": shown.waits_of(one),
+        "asked": bool(one.counts.get("waits", {}).get("question")),
         "fields": shown.fields_of(one),
         "calls": shown.calls_of(one),
         "overwrites": shown.overwrites_of(one),
@@ -134,6 +135,7 @@ def progress(request: HttpRequest, pk: int) -> HttpResponse:
     one = _find(request, pk, "verify.read")
     live = one.state in Verification.OPEN
     context = {"one": one, "live": live, "progress": shown.progress_of(one, timezone.now())}
+    context["names"] = system_names(one.mapping)
     response = render(request, "sync/verifications/_progress.html", context, status=200 if live else STOP_POLLING)
     if not live:
         response["HX-Refresh"] = "true"

@@ -107,6 +107,12 @@
     if (event.target !== document.body) enhance(event.target);
   });
 
+  // Tabs that do not fit are scrolled to the current one.
+  each(".tabs [aria-current]", (tab) => {
+    const strip = tab.parentElement;
+    strip.scrollLeft = tab.offsetLeft - (strip.clientWidth - tab.offsetWidth) / 2;
+  });
+
   // Live parts that stop answering say so: what is on the page may be old.
   const stale = document.getElementById("stale");
   document.addEventListener("htmx:sendError", () => stale?.removeAttribute("hidden"));
