@@ -44,7 +44,6 @@ class _Found:
 
     def __init__(self, session: Session) -> None:
         self.compared = 0
-        self.unclear = 0
         self.numbers: dict[str, Counter[str]] = {rule.id: Counter() for rule in session.compiled.rules}
         self.samples: dict[str, list[dict[str, Any]]] = {rule.id: [] for rule in session.compiled.rules}
         self.alone = 0  # records for which nothing fits yet: a later one may carry their key
@@ -104,7 +103,7 @@ def compare(session: Session) -> None:
         "compared": compared,
         "agreed": agreed,
         "linked": linked,
-        "unclear": found.unclear + _open(session),
+        "unclear": _open(session),
         "create": {side: found.create[side] for side in SIDES},
         "delete": {side: found.delete[side] for side in SIDES},
         "names": found.names,
@@ -184,7 +183,6 @@ def _take_over(session: Session, looked: Looked, found: _Found, asking: bool) ->
     quiet = [one for one in looked.decided if not one.plan.operations]
     settled = {one.link.pk for one in quiet}
     found.compared += len(looked.decided)
-    found.unclear += sum(1 for link in looked.known.links if link.pk in looked.known.busy)
     for one in looked.decided:
         for operation in one.plan.operations:
             found.write(str(one.link), operation)

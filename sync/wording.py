@@ -303,6 +303,8 @@ def sentence(code: str, params: Mapping[str, Any] | None = None) -> str:
         key: ", ".join(str(item) for item in value) if isinstance(value, list) else value
         for key, value in (params or {}).items()
     }
+    if isinstance(seconds := shown.get("tolerance"), float):
+        shown["tolerance"] = f"{seconds:g}"
     if code == "brake":
         shown["deed"] = deed(shown)
     message = str(shown.get("message") or "").rstrip()

@@ -250,10 +250,10 @@ def _halted(user: Any, mapping: Mapping) -> Need | None:
             f"{mapping}: the first run shows what it would do",
             "Nothing was written. Look at the matching, then approve it.",
             url,
-            "Look at the plan",
+            "Look and approve",
         )
     return Need(
-        "bad", "hand", "Halted by brake", f"{mapping}: a run was stopped", _reason(state), url, "Look at the plan"
+        "bad", "hand", "Halted by brake", f"{mapping}: a run was stopped", _reason(state), url, "Look and decide"
     )
 
 

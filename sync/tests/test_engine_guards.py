@@ -13,7 +13,7 @@ from django.utils import timezone
 from connections.connectors.base import Record, Refused
 from connections.connectors.memory import US, MemoryConnector, World
 from connections.models import Connection
-from sync import audit, engine, hints, instructions
+from sync import apply, audit, engine, hints, instructions
 from sync.models import ChangedRecord, Conflict, Link, Operation
 from sync.tests.conftest import DEFAULT_RULES, Pair, build_pair, rule
 from sync.tests.engine_cases import live, no_answer, once, ours
@@ -156,6 +156,43 @@ def test_a_record_that_another_mapping_writes_is_not_written(pair: Pair, monkeyp
     Operation.objects.filter(pk=seen[0]).update(state="confirmed", claim=None)
     live(pair)
     assert ours(pair.right, "body") == ["new"]
+
+
+def test_of_two_mappings_that_claim_a_record_in_one_moment_the_second_sends_nothing_of_its_batch(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, right, _ = pair.linked(body="b", title="t")
+    other = build_pair("Other", World("Third"), pair.right)
+    other.approve()
+    third = other.left.add(title="t", ref="R1", body="b")
+    other.quiet()
+    beside, twin = (world.add(title="Beside", ref="R2") for world in (pair.left, pair.right))
+    pair.quiet()
+    for external_id in (left, beside):
+        pair.left.edit(external_id, body="ana's")
+        pair.ring("left", external_id)
+    other.left.edit(third, title="Eve's")
+    real = apply._made_meanwhile
+
+    def claims_first(session: Any, operations: Sequence[Operation]) -> set[int]:
+        """The other claims after we have looked for its claim, and its write has no answer yet."""
+        monkeypatch.setattr(apply, "_made_meanwhile", real)
+        once(pair.right, "update", no_answer, "after")
+        other.run()
+        return real(session, operations)
+
+    monkeypatch.setattr(apply, "_made_meanwhile", claims_first)
+    pair.run("live")
+    assert [ids for verb, ids in pair.right.calls if verb == "update"] == [right], "what the other wrote"
+    assert ours(pair.right, "title") == ["Eve's"] and ours(pair.right, "body") == []
+    again = Operation.objects.filter(mapping=pair.mapping, state="superseded", result__code="planned_again")
+    assert {one.external_id for one in again} == {right, twin}
+    for one in (other, pair, other):
+        one.quiet()
+    assert pair.both(left, right, "body") == ("ana's", "ana's") and other.left.value(third, "body") == "ana's"
+    assert pair.both(left, right, "title") == ("Eve's", "Eve's")
+    assert pair.both(beside, twin, "body") == ("ana's", "ana's")
+    assert not Conflict.objects.exists()
 
 
 def test_a_record_that_another_mapping_wrote_since_it_was_read_is_read_again(

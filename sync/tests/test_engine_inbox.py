@@ -14,7 +14,7 @@ from django.utils import timezone
 from connections.connectors.base import Hint
 from connections.connectors.memory import US, MemoryConnector
 from connections.models import Connection
-from sync import engine, jobs, read
+from sync import engine, hints, jobs, read
 from sync.lease import LeaseLost
 from sync.models import ChangedRecord, Cursor, Link, MappingState, Operation
 from sync.read import since_of
@@ -223,6 +223,57 @@ def test_an_edit_that_waits_for_an_open_operation_waits_for_seconds(pair: Pair) 
     hint = ChangedRecord.objects.get(side="left")
     assert hint.not_before - timezone.now() < timedelta(seconds=10)
     assert pair.right.value(right, "body") == "one", "a link with an open operation is not planned"
+
+
+def waiting() -> ChangedRecord:
+    return ChangedRecord.objects.get()
+
+
+def test_a_hint_that_failed_keeps_waiting_though_it_rings_again(pair: Pair) -> None:
+    """Else a record that is edited every second would be tried every second."""
+    pair.ring("left", "L1")
+    hints.fail(waiting(), "It cannot be read.")
+    hints.fail(waiting(), "It cannot be read.")
+    until = waiting().not_before
+    assert until > timezone.now()
+    pair.ring("left", "L1")
+    assert (waiting().not_before, waiting().attempts, waiting().counter) == (until, 2, 2)
+    assert waiting().error == "It cannot be read."
+
+
+def test_a_hint_that_did_not_fail_is_looked_at_when_the_first_of_its_rings_wants_it(pair: Pair) -> None:
+    now = timezone.now()
+    for seconds in (60, 5, 30):
+        pair.ring("left", "L1", not_before=now + timedelta(seconds=seconds))
+    assert waiting().not_before == now + timedelta(seconds=5)
+
+
+@pytest.mark.parametrize(
+    ("lane", "ring", "lane_then"),
+    [
+        (hints.Lane.LIVE, hints.Lane.BACKFILL, hints.Lane.LIVE),
+        (hints.Lane.LIVE, hints.Lane.RETRY, hints.Lane.LIVE),
+        (hints.Lane.BACKFILL, hints.Lane.LIVE, hints.Lane.LIVE),
+        (hints.Lane.RETRY, hints.Lane.LIVE, hints.Lane.LIVE),
+    ],
+)
+def test_of_two_rings_the_live_one_says_where_a_hint_waits(pair: Pair, lane: int, ring: int, lane_then: int) -> None:
+    pair.ring("left", "L1", lane=lane)
+    pair.ring("left", "L1", lane=ring)
+    assert waiting().lane == lane_then
+
+
+@pytest.mark.parametrize("told_first", [True, False])
+def test_that_a_record_was_deleted_is_not_forgotten_over_another_ring(pair: Pair, told_first: bool) -> None:
+    """The system does not tell gone from hidden: the ring alone says that it was deleted."""
+    pair.right.capabilities = replace(pair.right.capabilities, not_found_means_gone=False)
+    _, right, link = pair.linked(body="b")
+    del pair.right.records[right]
+    pair.ring("right", right, deleted=told_first)
+    pair.ring("right", right, deleted=not told_first)
+    live(pair)
+    link.refresh_from_db()
+    assert link.deleted_right
 
 
 def told(pair: Pair, external_id: str, **more: Any) -> None:

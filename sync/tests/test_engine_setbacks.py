@@ -87,6 +87,44 @@ def test_a_write_that_keeps_failing_is_tried_ever_more_rarely_and_then_listed(pa
     assert pair.right.value(right, "body") == "new" and not ChangedRecord.objects.exists()
 
 
+@pytest.mark.parametrize(("rested", "tries"), [(timedelta(hours=23), 4), (timedelta(hours=25), 1)])
+def test_a_write_that_was_not_tried_for_a_day_begins_its_count_anew(
+    pair: Pair, rested: timedelta, tries: int
+) -> None:
+    left, _, _ = pair.linked(body="b")
+    pair.left.edit(left, body="new")
+    pair.ring("left", left)
+    fails(pair.right, "update", lambda: Retry("busy", after=0), times=20)
+    runs(pair, 3)
+    Operation.objects.update(decided_at=timezone.now() - rested)
+    runs(pair, 1)
+    assert set(ChangedRecord.objects.values_list("attempts", flat=True)) == {tries}
+
+
+@pytest.mark.parametrize("verb", ["update", "create"])
+def test_an_edit_whose_write_found_the_sign_in_lost_comes_back_once_a_person_has_signed_in(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    record, _, _ = pair.linked(body="b")
+    if verb == "update":
+        pair.left.edit(record, body="new")
+    else:
+        record = pair.left.add(title="Two", body="new")
+    pair.ring("left", record)
+    fails(pair.right, verb, lambda: NeedsAuthorization("The token was revoked."))
+    pair.run("live")
+    connection = Connection.objects.get(name="Right")
+    assert (connection.state, Operation.objects.get().state) == ("sign_in", "superseded")
+    calls = len(pair.right.calls)
+    runs(pair, 12)
+    assert pair.run("live").code == "connection_unusable" and len(pair.right.calls) == calls
+    ChangedRecord.objects.update(not_before=timezone.now() + timedelta(seconds=setbacks.SIGN_IN_SECONDS))
+    monkeypatch.setattr(
+        MemoryConnector, "check", lambda _: CheckResult(account_id=US, account_name="SyncAdmin", tenant="Right")
+    )
+    test_connection(connection)
+
+
 def test_waiting_for_quota_is_no_failure(pair: Pair) -> None:
     left, right, _ = pair.linked(body="b")
     pair.left.edit(left, body="new")

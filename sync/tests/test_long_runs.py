@@ -1,15 +1,19 @@
-"""Runs that read everything in one job: first runs, comparisons after a restore, complete listings."""
+"""Runs that take long: first runs, comparisons after a restore and complete listings in one job, others in turns."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from connections.models import Connection
-from sync import jobs, restored, schedule, turns
+from sync import engine, hints, jobs, restored, schedule, turns
 from sync.models import MappingState, Run
 from sync.tests.conftest import Pair
+from sync.tests.engine_cases import once, ours
+from sync.tests.test_engine_running import edit_all, pairs
 from sync.tests.test_turns import BY_HAND
 
 pytestmark = pytest.mark.django_db
@@ -35,6 +39,24 @@ def test_a_ring_in_the_live_queue_hands_them_on(pair: Pair, rung: list[tuple[str
     before = Run.objects.count()
     assert jobs.run_mapping(pair.mapping.pk, "live") == "handed on"
     assert rung == [(str(pair.mapping.pk), "bulk")] and Run.objects.count() == before
+
+
+def test_a_run_that_took_its_time_hands_the_lease_on_and_rings_for_what_is_left(
+    pair: Pair, rung: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = pairs(pair, 5)
+    edit_all(pair, made, body="new")
+    MappingState.objects.update(next_poll_at=timezone.now() + timedelta(hours=1))
+    monkeypatch.setattr(hints, "LIVE_BATCH", 2)
+    rung.clear()
+    with monkeypatch.context() as later:
+        once(pair.right, "update", lambda: later.setattr(engine, "RUN_SECONDS", 0))
+        assert jobs.run_mapping(pair.mapping.pk, "live") == "done"
+    assert len(ours(pair.right, "body")) == 2, "the batch that it had begun"
+    assert rung == [(str(pair.mapping.pk), "live")] and MappingState.objects.get().lease_until is None
+    assert jobs.run_mapping(pair.mapping.pk, "live") == "done"
+    assert sorted(ids for verb, ids in pair.right.calls if verb == "update") == sorted(right for _, right in made)
+    assert len(rung) == 1 and [pair.right.value(right, "body") for _, right in made] == ["new"] * 5
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,7 @@ def test_from_the_first_log_in_to_a_rolled_back_version() -> None:
 
 def the_first_run_waits_and_is_approved(one: Story, admin: Page) -> None:
     one.until(admin, one.demo.url, lambda: admin.get_by_text("Waits for approval").count() > 0, "the first run waits")
-    admin.get_by_role("link", name="Look at the plan").first.click()
+    admin.get_by_role("link", name="Look and approve").first.click()
     plan = admin.get_by_role("region", name="What the first run found")
     expect(plan).to_contain_text("Nothing was written")
     numbers = {" ".join(text.split()) for text in plan.locator("li").all_inner_texts()}
