@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 ANSWERED_CREATES = "sync/tests/test_engine_answered_creates.py"
 APPROVALS = "sync/tests/test_approvals.py"
+CALLS = "sync/tests/test_engine_calls.py"
 CIRCLES = "sync/tests/test_engine_circles.py"
 EDITED_CREATES = "sync/tests/test_engine_edited_creates.py"
 ENGINE = "sync/tests/test_engine.py"
@@ -421,6 +422,83 @@ BUGS = [
         '    return True\n    changes = told.get("changes") or {}\n',
         (f"{INBOX}::test_a_person_who_uses_our_account_is_heard",),
     ),
+    Bug(
+        "failed-hint-woken-by-any-ring",
+        "a record that keeps failing is tried with every ring",
+        "sync/hints.py",
+        "WHEN sync_changedrecord.attempts = 0 AND excluded.not_before < ",
+        "WHEN excluded.not_before < ",
+        (f"{INBOX}::test_a_hint_that_failed_keeps_waiting_though_it_rings_again",),
+    ),
+    Bug(
+        "later-ring-delays",
+        "a hint waits for the last of its rings: a record that rings again and again is never looked at",
+        "sync/hints.py",
+        """attempts = 0 AND excluded.not_before < sync_changedrecord.not_before
+""",
+        """attempts = 0
+""",
+        (f"{INBOX}::test_a_hint_that_did_not_fail_is_looked_at_when_the_first_of_its_rings_wants_it",),
+    ),
+    Bug(
+        "live-hint-demoted",
+        "a listing that names a live edit sends it behind everything else that was listed",
+        "sync/hints.py",
+        "lane = CASE WHEN excluded.lane < sync_changedrecord.lane THEN excluded.lane ELSE sync_changedrecord.lane END",
+        "lane = excluded.lane",
+        (f"{INBOX}::test_of_two_rings_the_live_one_says_where_a_hint_waits",),
+    ),
+    Bug(
+        "live-ring-promotes-nothing",
+        "an edit of a record that was listed before waits for all that was listed",
+        "sync/hints.py",
+        "lane = CASE WHEN excluded.lane < sync_changedrecord.lane THEN excluded.lane ELSE sync_changedrecord.lane END",
+        "lane = sync_changedrecord.lane",
+        (f"{INBOX}::test_of_two_rings_the_live_one_says_where_a_hint_waits",),
+    ),
+    Bug(
+        "deletion-forgotten-over-a-ring",
+        "that a record was deleted is forgotten when it rings again, where nothing else tells of it",
+        "sync/hints.py",
+        "deleted = excluded.deleted OR sync_changedrecord.deleted,",
+        "deleted = excluded.deleted,",
+        (f"{INBOX}::test_that_a_record_was_deleted_is_not_forgotten_over_another_ring",),
+    ),
+    Bug(
+        "later-deletion-not-taken-in",
+        "that a record was deleted is not taken in where its hint waits already",
+        "sync/hints.py",
+        "deleted = excluded.deleted OR sync_changedrecord.deleted,",
+        "deleted = sync_changedrecord.deleted,",
+        (f"{INBOX}::test_that_a_record_was_deleted_is_not_forgotten_over_another_ring",),
+    ),
+    Bug(
+        "edit-lost-with-the-sign-in",
+        "an edit whose write found the sign-in lost is not looked at again once a person has signed in",
+        "sync/setbacks.py",
+        "        after.later(link, SIGN_IN_SECONDS)\n",
+        "",
+        (
+            "sync/tests/test_engine_setbacks.py"
+            "::test_an_edit_whose_write_found_the_sign_in_lost_comes_back_once_a_person_has_signed_in",
+        ),
+    ),
+    Bug(
+        "tries-counted-for-ever",
+        "a write that failed days ago is given up at its next hiccup",
+        "sync/aftermath.py",
+        "filter(link__in=links, decided_at__gt=timezone.now() - REMEMBERED)",
+        "filter(link__in=links)",
+        ("sync/tests/test_engine_setbacks.py::test_a_write_that_was_not_tried_for_a_day_begins_its_count_anew",),
+    ),
+    Bug(
+        "run-without-an-end",
+        "a run holds its lease for as long as anything is due",
+        "sync/engine.py",
+        "        while time.monotonic() - started < RUN_SECONDS and still_on(session):",
+        "        while still_on(session):",
+        ("sync/tests/test_long_runs.py::test_a_run_that_took_its_time_hands_the_lease_on_and_rings_for_what_is_left",),
+    ),
     # The merge. ----------------------------------------------------------------------------------------------------
     Bug(
         "missing-base-read-as-empty",
@@ -803,6 +881,85 @@ BUGS = [
         "return time.monotonic() < self.sure_until",
         "return True",
         ("sync/tests/test_engine_running.py::test_a_worker_that_stood_still_sends_nothing_more",),
+    ),
+    Bug(
+        "stopped-worker-sends-in-bulk",
+        "a worker that stood still sends the bulk that it had claimed",
+        "sync/apply.py",
+        "    if not session.lease.sure:\n        return [",
+        "    if False:\n        return [",
+        (f"{CALLS}::test_a_worker_that_stood_still_sends_no_bulk_either",),
+    ),
+    Bug(
+        "bulk-answers-by-place",
+        "answers to a bulk are taken by their place though their number is wrong, and what got none is sent again",
+        "sync/apply.py",
+        """        if len(results) != len(operations):
+            raise ValueError(f"{len(results)} answers to {len(operations)} writes")
+""",
+        """        results = [*results, *(Retry("No answer.") for _ in operations)][: len(operations)]
+""",
+        (f"{CALLS}::test_a_bulk_whose_answer_cannot_be_told_apart_is_looked_up_and_not_sent_again",),
+    ),
+    Bug(
+        "bulk-that-broke-off-sent-again",
+        "a bulk whose connector broke off in the middle counts as not sent",
+        "sync/apply.py",
+        "        results = [_broken(operation, problem) for operation in operations]",
+        "        results = [Retry(str(problem)) for _ in operations]",
+        (f"{CALLS}::test_of_a_bulk_that_broke_off_in_the_middle_only_what_did_not_happen_is_sent_again",),
+    ),
+    Bug(
+        "queued-call-leaves-without-the-lease",
+        "a call that waited for its thread leaves although the run found that its lease is lost",
+        "sync/lease.py",
+        "            self.sure_until = 0.0\n",
+        "",
+        (f"{CALLS}::test_what_waits_for_a_thread_does_not_leave_once_the_lease_is_lost",),
+    ),
+    Bug(
+        "calls-still-out-untold",
+        "of several calls that are out when the lease is lost only what the first to be answered did is told",
+        "sync/apply.py",
+        "                for others in (answers, *answering):",
+        "                for others in (answers,):",
+        (f"{CALLS}::test_all_that_was_out_when_the_lease_was_lost_is_told_of_by_the_next_run",),
+    ),
+    Bug(
+        "lost-lease-ends-the-wait",
+        "a run that finds its lease lost while calls are out does not tell what they did",
+        "sync/apply.py",
+        "                with suppress(LeaseLost):",
+        "                with suppress():",
+        (f"{CALLS}::test_all_that_was_out_when_the_lease_was_lost_is_told_of_by_the_next_run",),
+    ),
+    Bug(
+        "slow-writes-cost-the-lease",
+        "nothing renews the lease while slow writes are out: others take their records over",
+        "sync/apply.py",
+        """what it did is noted, nothing more is sent
+                    session.lease.renew()
+""",
+        """what it did is noted, nothing more is sent
+                    pass
+""",
+        (f"{CALLS}::test_slow_writes_do_not_cost_the_lease",),
+    ),
+    Bug(
+        "claimed-in-one-moment-sent-by-both",
+        "of two mappings that claim a record in the same moment both send",
+        "sync/apply.py",
+        "            late, sending = [*late, *sending], []\n",
+        "            late = [*late, *sending]\n",
+        (f"{GUARDS}::test_of_two_mappings_that_claim_a_record_in_one_moment_the_second_sends_nothing_of_its_batch",),
+    ),
+    Bug(
+        "conditional-writes-run-assignment-rules",
+        "Salesforce moves a case to the org's default owner with every conditional write",
+        "connections/connectors/salesforce_writes.py",
+        '"httpHeaders": {**UNASSIGNED, **(headers or {})}',
+        '"httpHeaders": dict(headers or UNASSIGNED)',
+        ("connections/tests/test_connector_salesforce.py::test_no_bulk_write_runs_the_assignment_rules",),
     ),
     Bug(
         "retry-after-lost-on-flush",

@@ -780,6 +780,19 @@ def test_no_write_runs_the_assignment_rules(w):
         assert request.json()["compositeRequest"][0]["httpHeaders"]["Sforce-Auto-Assign"] == "FALSE"
 
 
+def test_no_bulk_write_runs_the_assignment_rules(w):
+    """Neither a collection, nor conditional writes one by one in a call, nor new records."""
+    cases = [w.case(), w.case()]
+    for version in (None, "2099-01-01T00:00:00Z"):
+        w.connector.update_many("Case", [Update(c, {"Subject": "x"}, version) for c in cases], FIELDS)
+    w.connector.create_many("Case", [Creation({"Subject": "y"}, f"key-{n}") for n in range(2)], FIELDS, {})
+    sent = w.app.calls("/composite")
+    writes = [[one for one in r.json()["compositeRequest"] if one["method"] != "GET"] for r in sent]
+    assert [len(one) for one in writes] == [1, 2, 1] and len(w.org.cases()) == 4
+    assert {request.headers["sforce-auto-assign"] for request in sent} == {"FALSE"}
+    assert {one["httpHeaders"].get("Sforce-Auto-Assign") for call in writes for one in call} == {"FALSE"}
+
+
 def test_a_bulk_write_without_an_answer_is_uncertain_for_its_records_only(w):
     alone, together = w.case(), [w.case(), w.case()]
     w.connector.org.shape("Case")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
 from connections.connectors.base import (
+    CheckResult,
     ConnectorError,
     Gone,
+    NeedsAuthorization,
     NotAllowed,
     RateLimited,
     Refused,
@@ -19,8 +22,10 @@ from connections.connectors.base import (
     Uncertain,
     VersionMismatch,
 )
-from connections.connectors.memory import World
-from sync import hints, instructions, retrying
+from connections.connectors.memory import US, MemoryConnector, World
+from connections.models import Connection
+from connections.open import test_connection
+from sync import hints, instructions, retrying, schedule, setbacks
 from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, Operation
 from sync.probes import HIDDEN_AT_MOST
 from sync.tests.conftest import Pair, rule
@@ -88,9 +93,7 @@ def test_a_write_that_keeps_failing_is_tried_ever_more_rarely_and_then_listed(pa
 
 
 @pytest.mark.parametrize(("rested", "tries"), [(timedelta(hours=23), 4), (timedelta(hours=25), 1)])
-def test_a_write_that_was_not_tried_for_a_day_begins_its_count_anew(
-    pair: Pair, rested: timedelta, tries: int
-) -> None:
+def test_a_write_that_was_not_tried_for_a_day_begins_its_count_anew(pair: Pair, rested: timedelta, tries: int) -> None:
     left, _, _ = pair.linked(body="b")
     pair.left.edit(left, body="new")
     pair.ring("left", left)
@@ -113,16 +116,19 @@ def test_an_edit_whose_write_found_the_sign_in_lost_comes_back_once_a_person_has
     pair.ring("left", record)
     fails(pair.right, verb, lambda: NeedsAuthorization("The token was revoked."))
     pair.run("live")
-    connection = Connection.objects.get(name="Right")
+    connection, calls = Connection.objects.get(name="Right"), len(pair.right.calls)
     assert (connection.state, Operation.objects.get().state) == ("sign_in", "superseded")
-    calls = len(pair.right.calls)
+    at_once = timezone.now() + timedelta(seconds=setbacks.SIGN_IN_SECONDS)
+    assert all(hint.not_before <= at_once and not hint.attempts for hint in ChangedRecord.objects.all())
     runs(pair, 12)
-    assert pair.run("live").code == "connection_unusable" and len(pair.right.calls) == calls
-    ChangedRecord.objects.update(not_before=timezone.now() + timedelta(seconds=setbacks.SIGN_IN_SECONDS))
-    monkeypatch.setattr(
-        MemoryConnector, "check", lambda _: CheckResult(account_id=US, account_name="SyncAdmin", tenant="Right")
-    )
+    assert len(pair.right.calls) == calls and schedule.due_mappings() == []
+    signed_in = CheckResult(account_id=US, account_name="SyncAdmin", tenant="Right")
+    monkeypatch.setattr(MemoryConnector, "check", lambda _: signed_in)
     test_connection(connection)
+    assert schedule.due_mappings() == [(pair.mapping.pk, "live")]
+    runs(pair, 1)
+    twin = Link.objects.get(left_id=record).right_id
+    assert pair.both(record, twin or "", "body") == ("new", "new")
 
 
 def test_waiting_for_quota_is_no_failure(pair: Pair) -> None:
