@@ -289,8 +289,9 @@ def sweep(session: Session, side: str, between: Callable[[], None] = lambda: Non
     """Hint linked records that a complete listing lacks for a direct read, since a list proves no deletion.
 
     So are those it has although they were believed gone, or out of the scope: edits of a hidden record ring for nobody,
-    nor does what brings a record back without an edit. What was seen is one bit a link, so that memory stays flat.
-    Returns how many were hinted. Raises SideFailed, SideEmpty.
+    nor does what brings a record back without an edit. ⚑ Nor does a new record that was hidden while the lists told of
+    it: one that nobody knows is hinted where it would be copied. What was seen is one bit a link, so that memory stays
+    flat. Returns how many were hinted. Raises SideFailed, SideEmpty.
     """
     connector, column, now = session.connectors[side], f"{side}_id", timezone.now()
     links = Link.objects.filter(mapping=session.mapping, created_at__lt=now).filter(
@@ -304,15 +305,18 @@ def sweep(session: Session, side: str, between: Callable[[], None] = lambda: Non
     _note_swept(session, side, now - SWEEP + SWEEP_AGAIN)  # ⚑ it counts as made once its last link was compared
     links = links.filter(pk__gte=ends["first"], pk__lte=ends["last"])  # others may become active meanwhile
     seen = bytearray((ends["last"] - ends["first"]) // 8 + 1)
-    listed = 0
+    copied, listed, doubtful = session.compiled.side(OTHER[side]).create, 0, 0
     try:
         for page in connector.list_ids(session.object_type(side), session.scope(side)):
             listed += len(page)
             unlisted.difference_update(page)
             for start in range(0, len(page), SWEEP_CHUNK):
-                these = links.filter(**{f"{column}__in": page[start : start + SWEEP_CHUNK]})
-                for pk in these.values_list("pk", flat=True):
+                chunk = page[start : start + SWEEP_CHUNK]
+                for pk in links.filter(**{f"{column}__in": chunk}).values_list("pk", flat=True):
                     seen[(pk - ends["first"]) // 8] |= 1 << (pk - ends["first"]) % 8
+                unknown = _unknown(session, side, chunk) if copied else []
+                hints.mark(session.mapping.pk, side, unknown, hints.Lane.BACKFILL)
+                doubtful += len(unknown)
             session.lease.renew()
             between()
     except ConnectorError as error:
@@ -322,7 +326,7 @@ def sweep(session: Session, side: str, between: Callable[[], None] = lambda: Non
         _note_swept(session, side, None)  # a release looks again at once
         raise SideEmpty(side, expected)
     hints.mark(session.mapping.pk, side, unlisted, hints.Lane.VERIFY)
-    doubtful, after = len(unlisted), ends["first"] - 1
+    doubtful, after = doubtful + len(unlisted), ends["first"] - 1
     rows_of = links.order_by("pk").values_list("pk", column, f"deleted_{side}", "out_of_scope", "state")
     while rows := list(rows_of.filter(pk__gt=after)[:SWEEP_CHUNK]):
         after = rows[-1][0]
@@ -340,6 +344,15 @@ def sweep(session: Session, side: str, between: Callable[[], None] = lambda: Non
         between()
     _note_swept(session, side, now)
     return doubtful
+
+
+def _unknown(session: Session, side: str, ids: Sequence[str]) -> list[str]:
+    """Those of these records that are neither linked nor noted, nor asked about, nor to be looked at."""
+    links = Link.objects.filter(mapping=session.mapping, **{f"{side}_id__in": ids})
+    rung = ChangedRecord.objects.filter(mapping=session.mapping, side=side, external_id__in=ids)
+    known = {*links.values_list(f"{side}_id", flat=True), *rung.values_list("external_id", flat=True)}
+    known |= noted_ids(session.mapping.pk, side, ids)
+    return [external_id for external_id in ids if external_id not in known]
 
 
 def _note_swept(session: Session, side: str, when: datetime | None) -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from connections.connectors.base import Refused
-from sync.models import Cursor, Link
+from sync.models import ChangedRecord, Cursor, Link
 from sync.read import SWEEP_AGAIN
 from sync.tests.conftest import Pair
 from sync.tests.engine_cases import once
 from sync.tests.test_engine_running import pairs, tells_of_no_deletions
 
 pytestmark = pytest.mark.django_db
+
+LONG_AGO = "2020-01-01T00:00:00.000000Z"  # no list of changes tells of it any more
 
 
 @pytest.mark.parametrize("resumed, gone", [(-1, 3), (0, -1)])
@@ -46,6 +49,43 @@ def test_a_listing_that_breaks_off_is_made_again_soon_but_not_by_every_run(pair:
     pass_by(SWEEP_AGAIN)
     pair.quiet()
     assert [verb for verb, _ in pair.left.calls].count("list_ids") == 2, "a whole one lasts an hour"
+
+
+@pytest.mark.parametrize("copied", [True, False])
+def test_a_new_record_that_was_hidden_while_the_lists_told_of_it_is_found_by_the_next_listing(
+    pair: Pair, copied: bool
+) -> None:
+    tells_of_no_deletions(pair)
+    pair.publish(right=pair.mapping.published.document["right"] | {"create": copied})
+    pairs(pair, 2)
+    new = pair.left.add(title="New", ref="N9")
+    hidden = replace(pair.left.records.pop(new), updated_at=LONG_AGO)
+    pair.quiet()
+    pair.left.records[new] = hidden
+    pair.quiet()
+    assert not ChangedRecord.objects.exists() and len(pair.right.records) == 2, "nobody knows of it"
+    pair.left.calls.clear()
+    Cursor.objects.filter(side="left").update(swept_at=None)
+    pair.quiet()
+    assert {one.values["title"] for one in pair.right.records.values()} >= ({"New"} if copied else set())
+    read = [ids for verb, ids in pair.left.calls if verb == "get"]
+    assert any(new in ids for ids in read) == copied, "no call for what would not be copied"
+
+
+def test_what_is_known_without_a_pair_is_not_read_again_by_every_listing(pair: Pair) -> None:
+    tells_of_no_deletions(pair)
+    pairs(pair, 2)
+    pair.left.add(title="Twice", ref="N9")
+    for _ in range(2):
+        pair.right.add(title="Twice", ref="N9")
+    pair.quiet()
+    assert {one.kind for one in pair.open_conflicts()} == {"ambiguous_match"}
+    for world in (pair.left, pair.right):
+        world.records |= {id: replace(one, updated_at=LONG_AGO) for id, one in world.records.items()}
+    pair.left.calls.clear()
+    Cursor.objects.update(swept_at=None)
+    pair.quiet()
+    assert not [ids for verb, ids in pair.left.calls if verb == "get"]
 
 
 def refuse() -> None:
