@@ -73,6 +73,12 @@ def nobody_is_asked_needlessly(case: Case, verdict: Verdict) -> None:
         for record in entry.label.split(" = ")
     }
     by_answers = {*case.evidence.typed, *case.undone, *case.chosen}
+    emptied = {  # by what a person asked for, which leaves no word to know it by
+        (record, entry.field.lower())
+        for entry in case.evidence.entries
+        if entry.action == "write" and entry.code in BY_REQUEST and not words(entry.after)
+        for record in entry.label.split(" = ")
+    }
     for entry in case.evidence.entries:
         place, stands = (entry.label, entry.field), (entry.label, entry.field) in asked
         if entry.action == "resolve" or (entry.action == "conflict_closed" and entry.code != "superseded"):
@@ -95,7 +101,10 @@ def nobody_is_asked_needlessly(case: Case, verdict: Verdict) -> None:
             like_an_edit = line.by == US and case.slept(index)
             # What a person typed or undid is an edit too.
             by_first = line.by == US and (line.external_id, path, now[line.external_id]) in decided
-            if line.by != US or like_an_edit or by_first or now[line.external_id] & by_answers:
+            by_request = now[line.external_id] & by_answers or (
+                not now[line.external_id] and (line.external_id, path) in emptied
+            )
+            if line.by != US or like_an_edit or by_first or by_request:
                 edited.add(world.name)
             if all(record in now for record in ids) and len(set(now.values())) == 1 and not like_an_edit:
                 edited.clear()

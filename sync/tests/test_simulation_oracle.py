@@ -316,5 +316,15 @@ def test_the_oracle_speaks_up_about(scene: Scene, happens: Callable[[Scene], str
     assert [finding for finding in scene.findings() if finding.startswith(begins)]
 
 
+def test_what_a_person_emptied_by_an_undo_is_an_edit_to_another_mapping() -> None:
+    scene = Scene()
+    left, right = scene.pair(title="a")
+    scene.edit(scene.left, left, US, title=None)
+    scene.tell("write", "undone", f"{left} = R9", "Title", "a", None)
+    scene.edit(scene.right, right, title="b")
+    scene.tell("conflict", "both_changed", f"{left} = {right}", "Title", "a", {"left": None, "right": "b"})
+    assert not [finding for finding in scene.findings() if finding.startswith("needless question")]
+
+
 def test_each_check_has_its_scene() -> None:
     assert {check for check, _ in SCENES} == set(oracle.CHECKS)
