@@ -946,6 +946,14 @@ BUGS = [
         (f"{CALLS}::test_slow_writes_do_not_cost_the_lease",),
     ),
     Bug(
+        "sign-in-counts-as-a-try",
+        "a lost sign-in counts as a failed try: a write is given up for what is amiss with the connection",
+        "sync/setbacks.py",
+        'finish(operation, Operation.State.SUPERSEDED, "sign_in", **told)',
+        'finish(operation, Operation.State.SUPERSEDED, "retry", **told)',
+        ("sync/tests/test_engine_setbacks.py",),
+    ),
+    Bug(
         "claimed-in-one-moment-sent-by-both",
         "of two mappings that claim a record in the same moment both send",
         "sync/apply.py",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 from django.db import connections as databases
 from django.utils import timezone
 
@@ -199,7 +199,9 @@ def claim(session: Session, operations: Sequence[Operation]) -> list[Operation]:
         try:
             with transaction.atomic():
                 save_rows(sending, fields)
-        except IntegrityError:  # another mapping claimed one of these records just now
+        except (IntegrityError, OperationalError):
+            # Another mapping claimed one of these records just now; or PostgreSQL broke up a deadlock, since it claims
+            # two of them the other way round.
             late, sending = [*late, *sending], []
             for operation in late:
                 operation.claim = None

@@ -90,7 +90,7 @@ def failed(session: Session, operation: Operation, error: ConnectorError, after:
         after.again(link)
     elif isinstance(error, NeedsAuthorization):
         lost_sign_in(session.connection(side), error.message)
-        finish(operation, Operation.State.SUPERSEDED, "retry", **told)
+        finish(operation, Operation.State.SUPERSEDED, "sign_in", **told)  # of which no number of tries tells anything
         after.later(link, SIGN_IN_SECONDS)
     elif isinstance(error, RateLimited):
         finish(operation, Operation.State.SUPERSEDED, "quota", **told)

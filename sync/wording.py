@@ -151,6 +151,7 @@ SENTENCES: dict[str, str] = {
     "creation_off": "The mapping does not create records on the other side.",
     "retry": "{system} could not take it now: {message} It is tried again.",
     "quota": "{system} asked us to wait; it is sent again afterwards.",
+    "sign_in": "{system} did not take our sign-in any more: {message} It is sent again once somebody has signed in.",
     "not_answered": "{system} did not answer; what happened is looked up before anything is sent again.",
     "version_moved": "The record changed before our write; it was planned again from a fresh read.",
     "planned_again": "It had waited too long and was planned again from a fresh read.",

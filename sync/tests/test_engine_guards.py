@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 
 from connections.connectors.base import Record, Refused
@@ -193,6 +194,24 @@ def test_of_two_mappings_that_claim_a_record_in_one_moment_the_second_sends_noth
     assert pair.both(left, right, "title") == ("Eve's", "Eve's")
     assert pair.both(beside, twin, "body") == ("ana's", "ana's")
     assert not Conflict.objects.exists()
+
+
+def test_a_claim_that_the_database_breaks_off_since_another_claims_the_same_is_planned_again(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, right, _ = pair.linked(body="b")
+    pair.left.edit(left, body="ana's")
+    real = apply.save_rows
+
+    def deadlock(*args: Any) -> None:
+        monkeypatch.setattr(apply, "save_rows", real)
+        raise OperationalError("deadlock detected")
+
+    monkeypatch.setattr(apply, "save_rows", deadlock)
+    assert pair.run().state == "done"
+    pair.quiet()
+    assert pair.both(left, right, "body") == ("ana's", "ana's")
+    assert ours(pair.right, "body") == ["ana's"]
 
 
 def test_a_record_that_another_mapping_wrote_since_it_was_read_is_read_again(

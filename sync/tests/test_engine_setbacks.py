@@ -104,6 +104,20 @@ def test_a_write_that_was_not_tried_for_a_day_begins_its_count_anew(pair: Pair, 
     assert set(ChangedRecord.objects.values_list("attempts", flat=True)) == {tries}
 
 
+def test_a_lost_sign_in_is_no_try_of_the_write(pair: Pair) -> None:
+    left, _, _ = pair.linked(body="b")
+    pair.left.edit(left, body="new")
+    pair.ring("left", left)
+    for _ in range(2):
+        fails(pair.right, "update", lambda: NeedsAuthorization("The token was revoked."))
+        runs(pair, 1)
+        Connection.objects.update(state="ok")
+    fails(pair.right, "update", lambda: Retry("busy", after=0))
+    runs(pair, 1)
+    assert set(ChangedRecord.objects.values_list("attempts", flat=True)) == {1}
+    assert not Operation.objects.exclude(failing_since=None).exists()
+
+
 @pytest.mark.parametrize("verb", ["update", "create"])
 def test_an_edit_whose_write_found_the_sign_in_lost_comes_back_once_a_person_has_signed_in(
     pair: Pair, monkeypatch: pytest.MonkeyPatch, verb: str
