@@ -36,6 +36,11 @@ EARLY = 4  # remote calls into a spare run at which edits happen: nearly every r
 TEXT_POLICIES = ("review", "review", "left", "right", "newest")
 FIRST_POLICIES = ("fill_empty", "left", "review")  # for values that differ when a pair is first compared
 FIELDS = ("title", "body", "amount", "labels", "note")
+BELLS = ("now", "now", "late", "twice", "lost")
+WAITS = (0.2, 1.0, 1.0, 3.0, 16.0, 40.0, 700.0)  # seconds
+LONG_WAIT = 40.0  # a lease is over by then
+RECORDS = 8  # records of one history, with those that are made meanwhile
+NARROW = 0.5  # share of worlds that know only some of what may happen
 FAULT_KINDS = (
     "lost answer",
     "lost answer",
@@ -84,6 +89,18 @@ class Nature:
 
 
 @dataclass(frozen=True, slots=True)
+class Habits:
+    """What happens in a world. Some know only a little of it, and meet that all the more: what takes three rare things
+    at once is met there (swarm testing: Groce, Zhang, Eide, Chen and Regehr, ISSTA 2012)."""
+
+    faults: tuple[str, ...] = FAULT_KINDS
+    fields: tuple[str, ...] = FIELDS
+    bells: tuple[str, ...] = BELLS
+    waits: tuple[float, ...] = WAITS
+    records: int = RECORDS  # so many of a history are edited
+
+
+@dataclass(frozen=True, slots=True)
 class Script:
     seed: int
     systems: tuple[Nature, ...]
@@ -116,7 +133,7 @@ def write_script(seed: int) -> Script:
     crowd = dice.choice(CROWDS)
     initial = dice.choice(("fill_empty", "fill_empty", "left", "review"))
     on_delete = dice.choice(("review", "ignore", "unlink", "delete"))
-    writer = _Writer(dice, len(systems), len(mappings), crowd, on_delete != "delete")
+    writer = _Writer(dice, _habits(dice), len(systems), len(mappings), crowd, on_delete != "delete")
     return Script(
         seed=seed,
         systems=systems,
@@ -150,11 +167,26 @@ def _nature(dice: random.Random) -> Nature:
     )
 
 
+def _habits(dice: random.Random) -> Habits:
+    if dice.random() >= NARROW:
+        return Habits()
+    others = [kind for kind in dict.fromkeys(FAULT_KINDS) if kind != "lost answer"]
+    return Habits(
+        faults=("lost answer", *[dice.choice(others)] * 2),
+        fields=tuple(dice.sample(FIELDS, dice.choice((2, 3)))),
+        bells=dice.choice((BELLS, ("lost",), ("late", "twice"))),
+        waits=(*dice.sample(WAITS, 2), dice.choice([wait for wait in WAITS if wait >= LONG_WAIT])),
+        records=dice.choice((1, 2, 3, RECORDS)),
+    )
+
+
 class _Writer:
     """Puts the steps of one history together; it counts what must be in it."""
 
-    def __init__(self, dice: random.Random, systems: int, mappings: int, crowd: int, rules_end: bool) -> None:
-        self.dice, self.systems, self.mappings, self.crowd = dice, systems, mappings, crowd
+    def __init__(
+        self, dice: random.Random, habits: Habits, systems: int, mappings: int, crowd: int, rules_end: bool
+    ) -> None:
+        self.dice, self.habits, self.systems, self.mappings, self.crowd = dice, habits, systems, mappings, crowd
         # Where a twin is deleted, what somebody wrote into a field without a rule goes with it, as the mapping says.
         self.changes = ("policy", "off") if rules_end else ("policy",)
         self.token = 0
@@ -202,24 +234,26 @@ class _Writer:
             "edit",
             {
                 "system": dice.randrange(self.systems),
-                "record": dice.randrange(8 * self.crowd),
-                "field": dice.choice(FIELDS),
+                "record": self._record(),
+                "field": dice.choice(self.habits.fields),
                 "word": self._word() + (" " if dice.random() < 0.1 else ""),
                 "line": dice.randrange(3),
                 "remove": dice.random() < 0.4,
-                "bell": dice.choice(("now", "now", "late", "twice", "lost")),
+                "bell": dice.choice(self.habits.bells),
             },
         )
 
     def _create(self) -> Step:
         return Step("create", {"system": self.dice.randrange(self.systems), "word": self._word(), "bell": "now"})
 
+    def _record(self) -> int:
+        return self.dice.randrange(max(LINKS, self.habits.records * self.crowd))
+
     def _delete(self) -> Step:
-        record = self.dice.randrange(8 * self.crowd)
-        return Step("delete", {"system": self.dice.randrange(self.systems), "record": record})
+        return Step("delete", {"system": self.dice.randrange(self.systems), "record": self._record()})
 
     def _wait(self) -> Step:
-        return Step("wait", {"seconds": self.dice.choice((0.2, 1.0, 1.0, 3.0, 16.0, 40.0, 700.0))})
+        return Step("wait", {"seconds": self.dice.choice(self.habits.waits)})
 
     def _hide(self) -> Step:
         """A field our account may not read for a while."""
@@ -241,7 +275,7 @@ class _Writer:
 
     def _instruct(self) -> Step:
         take = self.dice.choice(("left", "right", "value", "ignore", "base", "undo", "send", "retry"))
-        args: dict[str, Any] = {"which": self.dice.randrange(8 * self.crowd), "take": take, "word": self._word()}
+        args: dict[str, Any] = {"which": self.dice.randrange(RECORDS * self.crowd), "take": take, "word": self._word()}
         if self.dice.random() < KILLED_REQUESTS:
             args["kill"] = self.dice.randrange(LONGEST_REQUEST)
         return Step("instruct", args)
@@ -269,7 +303,9 @@ class _Writer:
         return Step("run", args, tuple(sorted(inside, key=lambda one: one[0])))
 
     def _fault(self) -> Step:
-        return Step("fault", {"kind": self.dice.choice(FAULT_KINDS), "system": self.dice.randrange(self.systems)})
+        return Step(
+            "fault", {"kind": self.dice.choice(self.habits.faults), "system": self.dice.randrange(self.systems)}
+        )
 
 
 def faults_of(crowd: int) -> int:
