@@ -17,6 +17,7 @@ from connections.connectors.base import (
     NeedsAuthorization,
     NotAllowed,
     RateLimited,
+    Record,
     Refused,
     Retry,
     Uncertain,
@@ -396,16 +397,33 @@ def test_a_write_whose_record_is_hidden_waits_for_it_an_hour_at_most(pair: Pair)
     assert AuditEntry.objects.get(action="unclear").values["after"] == "and again", "told, and the pair goes on"
 
 
+def hidden_until_it_is_given_up(pair: Pair, right: str) -> Record:
+    """The right hides the record until our unanswered write to it is given up. Returns the record."""
+    hidden = pair.right.records.pop(right)
+    now = timezone.now()
+    Operation.objects.filter(state="uncertain").update(not_before=now, claimed_at=now - HIDDEN_AT_MOST)
+    runs(pair, 2)
+    return hidden
+
+
+def given_up_without_a_history(pair: Pair) -> tuple[str, str, Link, Record]:
+    """The write arrived, and nothing tells so; (left, right, link, the hidden record)."""
+    hides = {"field_history": False, "complete_history": False, "not_found_means_gone": False}
+    pair.right.capabilities = replace(pair.right.capabilities, **hides)
+    left, right, link = pair.linked(title="t", body="b")
+    pair.left.edit(left, title="ana's", body="ana's")
+    loses_answer(pair.right)
+    pair.run()
+    return left, right, link, hidden_until_it_is_given_up(pair, right)
+
+
 def test_an_edit_under_a_write_that_was_given_up_is_asked_about_once_the_record_is_shown(pair: Pair) -> None:
     pair.right.capabilities = replace(pair.right.capabilities, not_found_means_gone=False, conditional_write=False)
     left, right, _ = pair.linked(body="b")
     pair.left.edit(left, body="ana's")
     edit_just_before_our_write(pair, right, lost=True, body="bob's")
     pair.run()
-    hidden = pair.right.records.pop(right)
-    now = timezone.now()
-    Operation.objects.filter(state="uncertain").update(not_before=now, claimed_at=now - HIDDEN_AT_MOST)
-    runs(pair, 2)
+    hidden = hidden_until_it_is_given_up(pair, right)
     assert Operation.objects.get(kind="update").result["code"] == "gone_unanswered"
     pair.right.records[right] = hidden
     pair.right.edit(right, by="bob", body="bob's next")
@@ -424,16 +442,7 @@ def test_a_record_that_is_shown_again_and_says_what_we_sent_is_no_edit_where_no_
     pair: Pair, policy: str
 ) -> None:
     pair.publish(rules=[{**one, "policy": {"kind": policy}} for one in pair.mapping.published.document["rules"]])
-    hides = {"field_history": False, "complete_history": False, "not_found_means_gone": False}
-    pair.right.capabilities = replace(pair.right.capabilities, **hides)
-    left, right, link = pair.linked(title="t", body="b")
-    pair.left.edit(left, title="ana's", body="ana's")
-    loses_answer(pair.right)
-    pair.run()
-    hidden = pair.right.records.pop(right)
-    now = timezone.now()
-    Operation.objects.filter(state="uncertain").update(not_before=now, claimed_at=now - HIDDEN_AT_MOST)
-    runs(pair, 2)
+    left, right, link, hidden = given_up_without_a_history(pair)
     link.refresh_from_db()
     assert set(link.parked) == {"title", "body"}
     pair.right.records[right] = hidden
@@ -449,16 +458,7 @@ def test_a_record_that_is_shown_again_and_says_what_we_sent_is_no_edit_where_no_
 
 
 def test_a_record_that_is_shown_again_and_says_something_else_than_we_sent_is_read_as_an_edit(pair: Pair) -> None:
-    hides = {"field_history": False, "complete_history": False, "not_found_means_gone": False}
-    pair.right.capabilities = replace(pair.right.capabilities, **hides)
-    left, right, link = pair.linked(title="t", body="b")
-    pair.left.edit(left, title="ana's", body="ana's")
-    loses_answer(pair.right)
-    pair.run()
-    hidden = pair.right.records.pop(right)
-    now = timezone.now()
-    Operation.objects.filter(state="uncertain").update(not_before=now, claimed_at=now - HIDDEN_AT_MOST)
-    runs(pair, 2)
+    left, right, _, hidden = given_up_without_a_history(pair)
     pair.right.records[right] = hidden
     pair.right.edit(right, by="bob", body="bob's")
     pair.left.edit(left, body="ana's next")
