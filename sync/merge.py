@@ -269,7 +269,7 @@ def _both_changed(rule: CompiledRule, f: Field) -> Outcome:
     if kind in ("left", "right"):
         return carry(rule, f, OTHER[kind], f"policy_{kind}", policy=rule.policy.name)
     if kind == "newest":
-        return _newest(rule, f, "policy_newest")
+        return _newest(rule, f, "policy_newest", policy=rule.policy.name)
     if kind == "merge_sets" and rule.is_set:
         return _merged_sets(rule, f, "policy_merge_sets")
     if kind == "merge_text":
@@ -277,14 +277,14 @@ def _both_changed(rule: CompiledRule, f: Field) -> Outcome:
     return Ask("field", "both_changed", {"policy": rule.policy.name})
 
 
-def _newest(rule: CompiledRule, f: Field, code: str) -> Outcome:
+def _newest(rule: CompiledRule, f: Field, code: str, **told: Any) -> Outcome:
     """The later edit wins only where the two intervals lie clearly apart."""
     left, right, apart = f.left_edit, f.right_edit, rule.policy.tolerance
     if left is not None and right is not None:
         if left.earliest > right.latest + apart:
-            return carry(rule, f, "right", code, newest="left")
+            return carry(rule, f, "right", code, newest="left", **told)
         if right.earliest > left.latest + apart:
-            return carry(rule, f, "left", code, newest="right")
+            return carry(rule, f, "left", code, newest="right", **told)
     return Ask("field", "times_overlap", {"policy": rule.policy.name, "tolerance": apart})
 
 

@@ -283,8 +283,13 @@ def refusal_conflict(
         field_label=label,
         before=sent.get("before"),
         after=sent.get("value") if rule_id else _by_label(session, operation),
-        params={"system": system, "message": message, "why": sent.get("code", "")},
+        params={"system": system, "message": message, "why": sent.get("code", ""), **_named(params or {})},
     )
+
+
+def _named(params: Mapping[str, Any]) -> dict[str, Any]:
+    """What an entry's sentence names besides: records, never a value, which the log keeps apart."""
+    return {name: params[name] for name in ("count", "keys") if name in params}
 
 
 def _by_label(session: Session, operation: Operation) -> dict[str, Any] | None:

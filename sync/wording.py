@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mappings.transforms.render import as_text
+
 # One sentence per code. Parameters in braces; a missing one shows as "?" rather than failing a page.
 SENTENCES: dict[str, str] = {
     # why a field was written
@@ -79,6 +81,7 @@ SENTENCES: dict[str, str] = {
     "fits_what_was_sent": "With the value that was sent, the twin would have the match key of {fit}.",
     "fits_a_linked_record": "It fits a record that is already linked to another one.",
     "key_twice": "Our key was found on {count} records: {keys}.",
+    "key_elsewhere": "Our key was found on {keys}, which was not made for this record.",
     "created_or_not": "{system} did not answer our create, and we could not find out whether it happened.",
     "created_or_not_unseen": "{system} did not answer our create, and what became of it could not be looked up: "
     "{message}",
@@ -104,7 +107,7 @@ SENTENCES: dict[str, str] = {
     "match_field_hidden": "{system} no longer shows our account the field {field}, by which records are matched.",
     "match_field_changed": "The field {field} in {system}, by which records are matched, is {now} now.",
     "match_field_unsearchable": "{system} can no longer be searched by {field}, by which records are matched.",
-    "scope_field_gone": "{system} cannot list the mapping's records: the filter names {field}. {message}",
+    "scope_field_gone": "{system} cannot list the mapping's records: the scope names {field}. {message}",
     # what ended a conflict
     "moved": "The values moved and no longer conflict.",
     "pair_ended": "The pair ended, and what was asked about it with it.",
@@ -293,6 +296,10 @@ def deed(params: Mapping[str, Any]) -> str:
     return f"1 write that {one}" if number == 1 else f"{number} writes that {many}"
 
 
+# A longer value is shown by the page itself; within a sentence its beginning tells which one is meant.
+MOST_OF_A_VALUE = 120
+
+
 class _Gentle(dict[str, Any]):
     def __missing__(self, key: str) -> str:
         return "?"
@@ -301,13 +308,18 @@ class _Gentle(dict[str, Any]):
 def sentence(code: str, params: Mapping[str, Any] | None = None) -> str:
     """The sentence of a reason code; an unknown code shows as itself."""
     shown = {
-        key: ", ".join(str(item) for item in value) if isinstance(value, list) else value
+        key: ", ".join(as_text(item) for item in value) if isinstance(value, list) else value
         for key, value in (params or {}).items()
     }
+    if "value" in shown:
+        text = " ".join(as_text(shown["value"]).split())
+        shown["value"] = text if len(text) <= MOST_OF_A_VALUE else f"{text[:MOST_OF_A_VALUE].rstrip()}…"
     if isinstance(seconds := shown.get("tolerance"), float):
         shown["tolerance"] = f"{seconds:g}"
     if code == "brake":
         shown["deed"] = deed(shown)
+    if code == "key_twice" and shown.get("count") == 1:
+        code = "key_elsewhere"
     message = str(shown.get("message") or "").rstrip()
     if message:
         shown["message"] = message if message[-1] in ".!?" else message + "."  # a system's own words, followed by ours

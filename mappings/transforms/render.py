@@ -36,6 +36,13 @@ def as_plain(value: Any, spec: FieldSpec) -> str:
     return str(value)
 
 
+def as_text(value: Any) -> str:
+    """The same for a value alone, whose field is not known: only one kind of rich text shows by itself what it is."""
+    if isinstance(value, dict) and value.get("type") == "doc":
+        return as_plain(value, FieldSpec("", "", "rich_text", format="adf"))
+    return as_plain(value, FieldSpec("", "", "text"))
+
+
 def as_html(value: Any, spec: FieldSpec) -> str:
     """Safe HTML for a value: rich text with its form, without images, scripts and styles; other values as text."""
     if spec.kind != "rich_text":

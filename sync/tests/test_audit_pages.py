@@ -14,8 +14,9 @@ from django.utils import timezone
 
 from sync import audit
 from sync.chain import Verdict
-from sync.models import AuditEntry
+from sync.models import AuditEntry, Link
 from sync.tests.page_cases import PagesCase
+from sync.wording import MOST_OF_A_VALUE
 
 READ = {"admin", "auditor"}
 LIST = "/audit/"
@@ -108,6 +109,24 @@ class ListTests(AuditCase):
         for html in (self.html(LIST), self.html(reverse("audit-entry", args=[one.pk]))):
             self.assertIn("Log in fails", html)
             self.assertNotIn("paragraph", html)
+
+    def test_a_whole_record_is_told_field_by_field(self) -> None:
+        link = Link.objects.create(mapping=self.mapping, left_id="1", state="creating")
+        sent = {"Title": "Printer", "Labels": ["a", "b"], "Notes": None}
+        self.write(action="conflict", code="create_refused", side="right", after=sent, link_id=link.pk)
+        html = self.html(LIST)
+        for part in ("Title:</span> <ins>Printer</ins>", "Labels:</span>", '<ins class="tag">b</ins>'):
+            self.assertIn(part, html)
+        self.assertNotIn("Notes", html)
+        self.assertNotIn("&quot;Title", html)
+
+    def test_the_value_that_a_sentence_names_stands_among_the_values_alone(self) -> None:
+        one = self.write(
+            action="conflict", code="maybe_written", before="old", after="x" * 500, params={"system": "Org"}
+        )
+        self.assertIn(f"We may have written “{'x' * MOST_OF_A_VALUE}…”", self.html(LIST))
+        AuditEntry.objects.filter(pk=one.pk).update(values=None)
+        self.assertIn("We may have written “?”", self.html(LIST))
 
     def test_a_long_text_shows_what_changed_in_the_list_and_line_by_line_on_its_page(self) -> None:
         before = "\n".join(f"Line {number} of a longer text." for number in range(30))

@@ -73,8 +73,8 @@ TABLE = [
     ("both differ, right decides", rule("right"), f("b", "c", "a", "a"), Write(L, "c", "policy_right", params={"policy": "right"})),
     ("a question once asked is not settled by a policy", rule("left"), f("b", "c", "a", "a", open_conflict=True), "field"),
     # newest
-    ("left is newer", rule("newest"), f("b", "c", "a", "a", left_edit=LATE, right_edit=EARLY), Write(R, "b", "policy_newest", params={"newest": L})),
-    ("right is newer", rule("newest"), f("b", "c", "a", "a", left_edit=EARLY, right_edit=LATE), Write(L, "c", "policy_newest", params={"newest": R})),
+    ("left is newer", rule("newest"), f("b", "c", "a", "a", left_edit=LATE, right_edit=EARLY), Write(R, "b", "policy_newest", params={"newest": L, "policy": "newest"})),
+    ("right is newer", rule("newest"), f("b", "c", "a", "a", left_edit=EARLY, right_edit=LATE), Write(L, "c", "policy_newest", params={"newest": R, "policy": "newest"})),
     ("intervals overlap", rule("newest"), f("b", "c", "a", "a", left_edit=EditTime(0, 30), right_edit=LATE), "field"),
     ("closer than the tolerance", rule("newest", tolerance=15), f("b", "c", "a", "a", left_edit=EARLY, right_edit=LATE), "field"),
     ("times unknown", rule("newest"), f("b", "c", "a", "a"), "field"),

@@ -8,8 +8,10 @@ from itertools import pairwise
 import pytest
 
 from mappings.models import MappingVersion
+from sync.models import AuditEntry
 from sync.simulation.campaign import findings_of
 from sync.simulation.script import CRASHES, EDITS, FAULTS, LINKS, write_script
+from sync.views.audit_lines import line_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -27,6 +29,8 @@ def test_a_history_loses_doubles_and_invents_nothing(seed: int) -> None:
     versions = MappingVersion.objects.order_by("mapping", "number")
     changed = [one for before, one in pairwise(versions) if one.number > 1 and one.document != before.document]
     assert len(changed) >= played.mix["change"], "none of them changed nothing"
+    told = [line_of(entry) for entry in AuditEntry.objects.all()]
+    assert told and not [line.why for line in told if "?" in line.why], "every line of the log says what it is about"
 
 
 def test_a_history_that_met_too_little_counts_as_failed() -> None:

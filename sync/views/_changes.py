@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mappings.transforms.base import FieldSpec
-from mappings.transforms.render import as_plain
+from mappings.transforms.render import as_text
 from syncadmin import diffs
 
 # Longer texts are compared line by line: a page of struck and underlined words cannot be read.
@@ -18,6 +16,7 @@ MOST_CHARACTERS = 240
 WHOLE_CHARACTERS = 30
 # In a list only what changed of a longer text is shown, with this much around each change, and this much in all.
 AROUND, MOST_IN_A_LIST = 24, 200
+EMPTY: tuple[Any, ...] = (None, "", [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +36,7 @@ class Shown:
 
 def readable(value: Any) -> Any:
     """A normalised value as text, or as a list of texts for a set."""
-    if isinstance(value, list):
-        return [str(readable(member)) for member in value]
-    if isinstance(value, dict) and value.get("type") == "doc":
-        return as_plain(value, FieldSpec("", "", "rich_text", format="adf"))
-    if isinstance(value, dict):
-        return json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True)
-    return as_plain(value, FieldSpec("", "", "text"))
+    return [as_text(member) for member in value] if isinstance(value, list) else as_text(value)
 
 
 def shown(before: Any, after: Any, side: str = "", label: str = "", brief: bool = False) -> Shown:
@@ -86,14 +79,19 @@ def _around(text: str, first: bool, last: bool) -> str:
     return f"{start}…{end}"
 
 
-def changes_of(values: Any, side: str = "", brief: bool = False) -> list[Shown]:
-    """The differences an audit entry keeps: one, or one per side where it tells of both."""
+def changes_of(values: Any, side: str = "", brief: bool = False, whole: bool = False) -> list[Shown]:
+    """The differences an audit entry keeps: one, or one per side where it tells of both; of a whole record one per
+    field, by its label."""
     if not isinstance(values, dict):
         return []
     before, after = values.get("before"), values.get("after")
     if all(value is None or _per_side(value) for value in (before, after)) and (before or after):
         pairs = [(one, (before or {}).get(one), (after or {}).get(one)) for one in ("left", "right")]
         return [shown(old, new, one, brief=brief) for one, old, new in pairs if old is not None or new is not None]
+    if whole:
+        was, now = before or {}, after or {}
+        labels = [one for one in {**was, **now} if was.get(one) not in EMPTY or now.get(one) not in EMPTY]
+        return [shown(was.get(label), now.get(label), side, label, brief) for label in labels]
     return [shown(before, after, side, brief=brief)]
 
 

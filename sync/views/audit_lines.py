@@ -228,11 +228,22 @@ def line_of(entry: AuditEntry, brief: bool = False, joined: str = "") -> Line:
         word=word,
         icon=icon,
         who=entry.actor or SYSTEM,
-        why=sentence(entry.code, entry.params),
-        changes=changes_of(entry.values, entry.side, brief=brief),
+        why=sentence(entry.code, _told(entry)),
+        changes=changes_of(entry.values, entry.side, brief, whole=_is_whole(entry)),
         system=str(entry.params.get("system") or ""),
         joined=joined,
     )
+
+
+def _told(entry: AuditEntry) -> dict[str, Any]:
+    """What the entry's sentence names; a value that it names stands among the entry's values alone."""
+    return {"value": entry.values.get("after"), **entry.params} if entry.values else entry.params
+
+
+def _is_whole(entry: AuditEntry) -> bool:
+    """Whether its values are those of a whole record, by label."""
+    kept = [one for one in (entry.values or {}).values() if one is not None]
+    return bool(entry.link_id and kept) and not entry.field_label and all(isinstance(one, dict) for one in kept)
 
 
 def lines_of(entries: Sequence[AuditEntry]) -> list[Line]:
