@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.utils import timezone
 
 from connections.connectors.base import Record
+from connections.models import Connection
 from sync import audit
 from sync.commit import save_links
 from sync.creates_under_way import CLOCK_SLACK_SECONDS, made_before
@@ -46,18 +47,15 @@ def probe_create(session: Session, operation: Operation) -> None:
     if capabilities.create_lookup_consistent:
         plan_again(session, operation)
         return
-    claimed = operation.claimed_at or operation.decided_at
-    settled = claimed + timedelta(seconds=capabilities.settle_seconds)
+    settled = _sent_at(operation) + timedelta(seconds=capabilities.settle_seconds)
     if timezone.now() < settled:
         Operation.objects.filter(pk=operation.pk).update(state=Operation.State.UNCERTAIN, not_before=settled)
         return
-    offset = session.connection(side).clock_offset or 0.0
-    since = (claimed + timedelta(seconds=offset - CLOCK_SLACK_SECONDS)).isoformat(timespec="milliseconds")
-    own = connector.own_recent(object_type, since.replace("+00:00", "Z"), paths, scope)
+    own = connector.own_recent(object_type, earliest(operation, session.connection(side)), paths, scope)
     mine = [record for record in own if record.correlation_key == key]
     if len(mine) == 1:
         settle(session, [(operation, as_found(session, operation, mine[0]))], late=True)
-    elif any(record.correlation_key is None and _looks_like(operation, record) for record in own):
+    elif any(record.correlation_key is None and looks_like(operation, record) for record in own):
         _create_unclear(session, operation, "created_or_not", [])
     else:
         plan_again(session, operation)
@@ -84,7 +82,18 @@ def _is_older(session: Session, operation: Operation, record: Record) -> bool:
     return identity is not None and made_before(session, operation.side, record, identity.created_at)
 
 
-def _looks_like(operation: Operation, record: Record) -> bool:
+def earliest(operation: Operation, connection: Connection) -> str:
+    """When the create may have made its record at the earliest, by the system's clock, ISO 8601."""
+    slack = timedelta(seconds=(connection.clock_offset or 0.0) - CLOCK_SLACK_SECONDS)
+    return (_sent_at(operation) + slack).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _sent_at(operation: Operation) -> datetime:
+    return operation.claimed_at or operation.decided_at
+
+
+def looks_like(operation: Operation, record: Record) -> bool:
+    """Whether the record says one of the texts that the create sent."""
     return any(
         isinstance(sent["value"], str) and sent["value"] and record.values.get(sent["path"]) == sent["value"]
         for sent in operation.fields.values()

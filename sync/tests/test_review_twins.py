@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sync.models import AuditEntry, ChangedRecord, Conflict, Identity, Link, Operation
-from sync.tests.engine_cases import live
+from connections.connectors.memory import US
+from sync.models import AuditEntry, ChangedRecord, Conflict, Identity, Instruction, Link, Operation
+from sync.tests.engine_cases import live, no_answer, once
 from sync.tests.test_asked import unclear_create
+from sync.tests.test_engine_matching import timed_out
 from sync.tests.test_review_pages import ReviewCase
 
 
@@ -67,3 +69,70 @@ class Twins(ReviewCase):
         link.refresh_from_db()
         one.refresh_from_db()
         self.assertEqual((link.state, f"right:{link.right_id}", one.state), ("active", one.subject, "closed"))
+
+
+class Chosen(ReviewCase):
+    """Records that may be the twin are read live, and one of them is chosen."""
+
+    def chosen(self, conflict: Conflict, external_id: str) -> str:
+        """The page after the record was chosen."""
+        self.as_("reviewer")
+        data = {"act": "link", "id": external_id}
+        response = self.client.post(self.url("conflict-whole", conflict.pk), data, follow=True)
+        return str(response.content.decode())
+
+    def twice(self) -> Conflict:
+        """Our key is on the record that we made and on a clone of it."""
+        self.pair.left.add(title="Alone")
+        once(self.pair.right, "create", no_answer, when="after")
+        self.pair.run()
+        self.pair.right.add(correlation_key=Identity.objects.get().key, title="A clone")
+        timed_out(self.pair)
+        self.pair.run("live")
+        return Conflict.objects.get(code="key_twice")
+
+    def test_of_the_records_that_carry_our_key_one_is_chosen(self) -> None:
+        one = self.twice()
+        self.as_("reviewer")
+        self.assertIn(self.url("review-candidates", one.pk), self.html(self.url("conflict", one.pk)))
+        page = self.html(self.url("review-candidates", one.pk))
+        for told in ("Which one is the twin of L00001?", "A clone", "https://right.example.com/R00001", "R00002"):
+            self.assertIn(told, page)
+        self.assertEqual(page.count("Link with it"), 2)
+        self.as_("auditor")
+        self.assertNotIn("Link with it", self.html(self.url("review-candidates", one.pk)))
+        self.chosen(one, "R00002")
+        self.pair.quiet()
+        self.assertEqual(Link.objects.get(left_id="L00001").right_id, "R00002")
+
+    def test_one_that_has_a_twin_is_shown_and_cannot_be_chosen(self) -> None:
+        one = self.twice()
+        Link.objects.create(mapping=self.pair.mapping, left_id="L9", right_id="R00002", state="active")
+        self.as_("reviewer")
+        page = self.html(self.url("review-candidates", one.pk))
+        self.assertEqual((page.count("Link with it"), page.count("linked already")), (1, 1))
+        self.chosen(one, "R00002")
+        self.pair.run("live")
+        progress = self.html(self.url("review-progress", Instruction.objects.get().pk), 286)
+        self.assertIn("That record is linked already", progress)
+        self.assertIsNone(Link.objects.get(left_id="L00001").right_id)
+
+    def test_where_nobody_knows_what_our_account_made_since_is_offered(self) -> None:
+        unclear_create(self.pair)
+        one = Conflict.objects.get()
+        self.pair.right.add(by=US, title="of another record")
+        self.as_("reviewer")
+        page = self.html(self.url("review-candidates", one.pk))
+        self.assertIn("Is it one of these?", page)
+        self.assertEqual(page.count("Link with it"), 1)
+        self.assertNotIn("of another record", page)
+        self.pair.right.records.clear()
+        self.assertIn("our account made nothing since then", self.html(self.url("review-candidates", one.pk)))
+
+    def test_a_question_without_a_choice_takes_none(self) -> None:
+        left, right, link = self.linked(body="b")
+        self.pair.left.remove(left)
+        self.pair.right.edit(right, body="newer")
+        self.pair.quiet()
+        self.assertIn("Nothing was chosen", self.chosen(Conflict.objects.get(link=link), right))
+        self.assertFalse(Instruction.objects.exists())

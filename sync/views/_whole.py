@@ -10,19 +10,18 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 from django.utils.safestring import SafeString
 
-from connections.connectors.base import Connector, ConnectorError, Record
+from connections.connectors.base import ConnectorError, Record
 from mappings.compiled import field_spec
 from mappings.models import Mapping as SyncMapping
-from mappings.transforms.base import FieldSpec
 from sync import hints, instructions, jobs
 from sync.approval import NotWaiting
 from sync.merge import OTHER
-from sync.models import Conflict, Instruction, Link, MatchKey
+from sync.models import Conflict, Instruction, Link
+from sync.views._candidates import Candidate, candidates, subject_of
 from sync.views._questions import rules_of
 from sync.views._values import brief, last_part, system_names
 
 Kind = Conflict.Kind
-MOST_CANDIDATES = 20
 # Questions about a record that we may have made, or whose twin we may have made: a person knows which one that is.
 MAY_BE_A_TWIN = ("made_by_us", "may_be_made_by_us", "may_have_a_twin")
 
@@ -39,18 +38,11 @@ class Act:
     asks: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    side: str
-    external_id: str
-    label: str
-
-
 @dataclass(slots=True)
 class Whole:
     """What the page shows of such a question. `side`: where the record in question is; `candidates` are across.
 
-    `values`: (field, value) of a record whose twin is gone.
+    `values`: (field, value) of a record whose twin is gone; `picks`: whether records are read live to choose from.
     """
 
     side: str
@@ -58,6 +50,7 @@ class Whole:
     values: list[tuple[str, SafeString]] = field(default_factory=list)
     acts: list[Act] = field(default_factory=list)
     candidates: list[Candidate] = field(default_factory=list)
+    picks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,24 +63,6 @@ class Answer:
     said: str = ""
 
 
-def subject_of(conflict: Conflict) -> tuple[str, str]:
-    """(side, external id) of the record in question."""
-    if conflict.link is None:
-        side, _, external_id = conflict.subject.partition(":")
-        return side or "left", external_id
-    if conflict.kind == Kind.DELETE_UPDATE or conflict.code == "delete_refused":
-        gone = _gone(conflict, conflict.link)
-        return OTHER[gone], conflict.link.record_id(OTHER[gone]) or ""
-    side = "left" if conflict.link.left_id else "right"
-    return side, conflict.link.record_id(side) or ""
-
-
-def _gone(conflict: Conflict, link: Link) -> str:
-    if conflict.code == "delete_refused":
-        return OTHER[str(conflict.params.get("side", "right"))]
-    return str(conflict.params.get("side") or ("left" if link.deleted_left else "right"))
-
-
 def shown(conflict: Conflict, names: Mapping[str, str]) -> Whole:
     side, external_id = subject_of(conflict)
     here, there = names[side], names[OTHER[side]]
@@ -97,6 +72,7 @@ def shown(conflict: Conflict, names: Mapping[str, str]) -> Whole:
     if link is None:
         if conflict.kind == Kind.AMBIGUOUS_MATCH:
             found.candidates = candidates(conflict)
+            found.picks = True
         else:
             whose = conflict.code in MAY_BE_A_TWIN
             if whose:
@@ -149,10 +125,11 @@ def shown(conflict: Conflict, names: Mapping[str, str]) -> Whole:
             ),
         ]
     elif conflict.kind in (Kind.UNCERTAIN_CREATE, Kind.DUPLICATE):
+        found.candidates, found.picks = candidates(conflict), True
         found.acts = [
             Act(
                 "exists",
-                "It exists",
+                "It exists" if conflict.kind == Kind.UNCERTAIN_CREATE else "It is another one",
                 "link",
                 f"Links {label} with that record. Fields that differ are asked about, nothing is overwritten.",
                 "pri",
@@ -194,73 +171,6 @@ def _label(conflict: Conflict, side: str, external_id: str) -> str:
     return str(getattr(conflict, f"{side}_value") or external_id)
 
 
-def candidates(conflict: Conflict) -> list[Candidate]:
-    """Unlinked records of the other side with the strongest equal match key."""
-    side, external_id = subject_of(conflict)
-    rows = MatchKey.objects.filter(mapping=conflict.mapping_id)
-    mine = dict(rows.filter(side=side, external_id=external_id).values_list("alternative", "digest"))
-    there = rows.filter(side=OTHER[side], digest__in=list(mine.values())).order_by("alternative", "label")
-    fit = [row for row in there[: 10 * MOST_CANDIDATES] if mine.get(row.alternative) == row.digest]
-    strongest = [row for row in fit if row.alternative == fit[0].alternative]
-    return [Candidate(row.side, row.external_id, row.label or row.external_id) for row in strongest[:MOST_CANDIDATES]]
-
-
-# A person tells two records apart by a few fields; all of them are behind the link.
-FIELDS_SHOWN = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """One record as it is now. `candidate`: None for the record in question itself."""
-
-    side: str
-    external_id: str
-    label: str
-    title: str
-    url: str
-    values: list[tuple[str, SafeString]]
-    candidate: Candidate | None
-
-
-def look(conflict: Conflict) -> list[Seen]:
-    """The record in question and those that fit it, read live. Raises ConnectorError."""
-    side, external_id = subject_of(conflict)
-    found = candidates(conflict)
-    mapping = conflict.mapping
-    rules = mapping.published.document["rules"] if mapping.published else []
-    wanted: dict[str, dict[str, Candidate | None]] = {side: {external_id: None}, OTHER[side]: {}}
-    wanted[OTHER[side]] |= {one.external_id: one for one in found}
-    seen = []
-    for where, ids in wanted.items():
-        connector = import_string(settings.OPEN_CONNECTOR)(mapping.connection(where), lane="live")
-        specs = [field_spec(rule[where]) for rule in rules]
-        records = connector.get_many(mapping.object_type(where), list(ids), [spec.path for spec in specs])
-        for one_id, candidate in ids.items():
-            if (record := records.get(one_id)) is not None and not record.deleted:
-                seen.append(_seen(where, record, specs, connector, mapping, candidate))
-    return seen
-
-
-def _seen(
-    side: str,
-    record: Record,
-    specs: Sequence[FieldSpec],
-    connector: Connector,
-    mapping: SyncMapping,
-    candidate: Candidate | None,
-) -> Seen:
-    filled = [(spec, value) for spec in specs if (value := record.values.get(spec.path)) not in (None, "", [])]
-    return Seen(
-        side,
-        record.external_id,
-        record.key or record.external_id,
-        record.title or "",
-        connector.url_of(mapping.object_type(side), record.external_id, record.key),
-        [(spec.label, brief(value, spec)) for spec, value in filled[:FIELDS_SHOWN]],
-        candidate,
-    )
-
-
 # Answers. --------------------------------------------------------------------------------------------------------
 
 
@@ -271,12 +181,12 @@ def answer(conflict: Conflict, posted: Mapping[str, str], seen: Mapping[str, Any
     name = posted.get("act", "")
     names = system_names(conflict.mapping)
     allowed = shown(conflict, names)
-    if name != "link" and name not in {act.name for act in allowed.acts}:
+    if name not in {act.name for act in allowed.acts} and not (name == "link" and allowed.picks):
         return Answer(problem="Nothing was chosen. · Nothing was written. · Choose one of the answers.")
     try:
         if conflict.link is None:
             return _unlinked(conflict, name, posted, allowed, user)
-        if name == "exists":
+        if name in ("exists", "link"):
             return _exists(conflict, conflict.link, posted.get("id", ""), names, user)
     except NotWaiting as problem:
         return Answer(problem=f"{problem} · Nothing was changed. · Look at the records.")

@@ -19,7 +19,7 @@ from connections.connectors.base import ConnectorError
 from mappings.models import Mapping as SyncMapping
 from sync import audit, clobbers, failures, instructions, jobs, schema_watch
 from sync.models import Conflict, Instruction, Operation
-from sync.views import _schema, _whole
+from sync.views import _candidates, _schema, _whole
 from sync.views._progress import Progress, can_undo, progress_of
 from sync.views._questions import RESTORE, Question, question, restored, verdicts
 from sync.views._queue import PAGE_SIZE, alike, cause_of, grouped, oldest_first, rows_of
@@ -389,10 +389,11 @@ def candidates(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect("conflict", pk=pk)
     context: dict[str, Any] = {"one": one, "names": system_names(one.mapping)}
     context["may_settle"] = can(request.user, "review.settle", one.mapping)
+    context["whole"] = _whole.shown(one, context["names"])
     try:
-        context["looked"] = _whole.look(one)
+        context["looked"] = _candidates.look(one)
+        context["none"] = not any(record.candidate for record in context["looked"])
     except ConnectorError as error:
-        context["whole"] = _whole.shown(one, context["names"])
         context["trouble"] = error.message.rstrip(".") or "no reason was given"
     return render(request, "sync/review/_candidates.html", context)
 
