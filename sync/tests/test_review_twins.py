@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from django.utils import timezone
+
 from connections.connectors.memory import US
 from sync.models import AuditEntry, ChangedRecord, Conflict, Identity, Instruction, Link, Operation
 from sync.tests.engine_cases import live, no_answer, once
 from sync.tests.test_asked import unclear_create
 from sync.tests.test_engine_matching import timed_out
 from sync.tests.test_review_pages import ReviewCase
+from sync.views._candidates import SEARCHED_FOR
 
 
 class Twins(ReviewCase):
@@ -128,6 +131,9 @@ class Chosen(ReviewCase):
         self.assertNotIn("of another record", page)
         self.pair.right.records.clear()
         self.assertIn("our account made nothing since then", self.html(self.url("review-candidates", one.pk)))
+        self.assertIn("Look for it", self.html(self.url("conflict", one.pk)))
+        Conflict.objects.update(opened_at=timezone.now() - SEARCHED_FOR)  # too much to read by now
+        self.assertNotIn("Look for it", self.html(self.url("conflict", one.pk)))
 
     def test_a_question_without_a_choice_takes_none(self) -> None:
         left, right, link = self.linked(body="b")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.utils import timezone
 from django.utils.module_loading import import_string
 from django.utils.safestring import SafeString
 
@@ -23,6 +25,8 @@ Kind = Conflict.Kind
 MOST_CANDIDATES = 20
 # A person tells two records apart by a few fields; all of them are behind the link.
 FIELDS_SHOWN = 5
+# Everything that our account made since is read to find what one create may have made: the calls of a day at most.
+SEARCHED_FOR = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,11 @@ def candidates(conflict: Conflict) -> list[Candidate]:
     return [Candidate(row.side, row.external_id, row.label or row.external_id) for row in strongest[:MOST_CANDIDATES]]
 
 
+def can_be_looked_for(conflict: Conflict) -> bool:
+    """Whether a person may have the other system searched for what a create without an answer made."""
+    return conflict.link is not None and conflict.opened_at > timezone.now() - SEARCHED_FOR
+
+
 def look(conflict: Conflict) -> list[Seen]:
     """The record in question and those that may be its twin, read live. Raises ConnectorError."""
     side, external_id = subject_of(conflict)
@@ -127,6 +136,8 @@ def _across(
         key = link.identity.key if link.identity else ""
         carry = connector.find_by_correlation_key(object_type, [key], paths, scope).get(key)
         return carry or _by_id(connector, object_type, known, paths)
+    if not can_be_looked_for(conflict):
+        return []
     create = Operation.objects.filter(link=link, kind=Operation.Kind.CREATE).order_by("pk").last()
     if create is None:
         return []

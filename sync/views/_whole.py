@@ -17,7 +17,7 @@ from sync import hints, instructions, jobs
 from sync.approval import NotWaiting
 from sync.merge import OTHER
 from sync.models import Conflict, Instruction, Link
-from sync.views._candidates import Candidate, candidates, subject_of
+from sync.views._candidates import Candidate, can_be_looked_for, candidates, subject_of
 from sync.views._questions import rules_of
 from sync.views._values import brief, last_part, system_names
 
@@ -125,7 +125,8 @@ def shown(conflict: Conflict, names: Mapping[str, str]) -> Whole:
             ),
         ]
     elif conflict.kind in (Kind.UNCERTAIN_CREATE, Kind.DUPLICATE):
-        found.candidates, found.picks = candidates(conflict), True
+        found.candidates = candidates(conflict)
+        found.picks = conflict.kind == Kind.DUPLICATE or can_be_looked_for(conflict)
         found.acts = [
             Act(
                 "exists",
