@@ -2158,6 +2158,17 @@ BUGS = [
         ("sync/tests/test_engine_overwritten.py::test_a_write_that_wakes_up_late_tells_what_it_replaced",),
     ),
     Bug(
+        "given-up-without-a-line",
+        "the log says nothing of a write that was given up: what arrives of it late, unheard, is in no line",
+        "sync/probes.py",
+        "        if code == NOT_APPLIED:\n",
+        "        if code != NOT_APPLIED:\n",
+        (
+            "sync/tests/test_engine_overwritten.py::test_the_log_has_a_late_write_of_which_nobody_hears",
+            "sync/tests/test_engine.py::test_a_create_that_never_arrived_is_made_again_with_the_same_key",
+        ),
+    ),
+    Bug(
         "part-taken-for-whole",
         "an unanswered write is believed because one of its fields is there",
         "sync/recover.py",

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
-from sync import hints
+from sync import audit, hints
 from sync.aftermath import release
-from sync.models import Operation
+from sync.decided import audit_entry, label_of
+from sync.models import AuditEntry, Operation
 from sync.session import Session
-from sync.setbacks import supersede
+from sync.setbacks import by_label, supersede
 
+NOT_APPLIED = "not_applied"
+NOT_WRITTEN = ("not_written", NOT_APPLIED)  # in the log
 # A probe that broke off is made again after this long.
 PROBE_AGAIN = timedelta(minutes=5)
 # A record that may only be hidden from our account is looked for again this long before its write is given up; then
@@ -38,9 +42,37 @@ def _may_be_hidden(session: Session, operation: Operation) -> bool:
     return not certain and not hints.told_deleted(session.mapping.pk, operation.side, operation.external_id)
 
 
-def plan_again(session: Session, operation: Operation, code: str = "not_applied") -> None:
+def plan_again(session: Session, operation: Operation, code: str = NOT_APPLIED) -> None:
     """It did not happen, or may be sent again whether it did or not: its pair is planned anew at once."""
     with transaction.atomic():
         session.lease.renew()
         supersede(session, [operation], code, again_in=0)
+        if code == NOT_APPLIED:
+            audit.append(_not_written(session, operation))
         release(session, [operation.link])
+
+
+def _not_written(session: Session, operation: Operation) -> list[AuditEntry]:
+    """What was sent, had no answer and had not happened.
+
+    ⚑ A worker that wakes up late may do it all the same, and die, or get no answer either: then the log has it by this
+    alone.
+    """
+    about: dict[str, Any] = {"operation_id": operation.pk, "side": operation.side}
+    system = session.system(operation.side)
+    if operation.kind != Operation.Kind.UPDATE or not operation.fields:
+        sent = by_label(session, operation)
+        return [audit_entry(session, *NOT_WRITTEN, operation.link, after=sent, params={"system": system}, **about)]
+    return [
+        audit_entry(
+            session,
+            *NOT_WRITTEN,
+            operation.link,
+            field_label=label_of(session, rule_id, sent["path"]),
+            before=sent["before"],
+            after=sent["value"],
+            params={"system": system, "why": sent["code"]},
+            **about,
+        )
+        for rule_id, sent in operation.fields.items()
+    ]

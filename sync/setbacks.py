@@ -282,7 +282,7 @@ def refusal_conflict(
         side=operation.side,
         field_label=label,
         before=sent.get("before"),
-        after=sent.get("value") if rule_id else _by_label(session, operation),
+        after=sent.get("value") if rule_id else by_label(session, operation),
         params={"system": system, "message": message, "why": sent.get("code", ""), **_named(params or {})},
     )
 
@@ -292,7 +292,7 @@ def _named(params: Mapping[str, Any]) -> dict[str, Any]:
     return {name: params[name] for name in ("count", "keys") if name in params}
 
 
-def _by_label(session: Session, operation: Operation) -> dict[str, Any] | None:
+def by_label(session: Session, operation: Operation) -> dict[str, Any] | None:
     """What a create sent, by what people call the fields."""
     return {
         label_of(session, rule_id, sent["path"]): sent["value"] for rule_id, sent in operation.fields.items()

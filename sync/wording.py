@@ -161,7 +161,7 @@ SENTENCES: dict[str, str] = {
     "record_failed": "{message} Nothing was written; it is tried again.",
     "gave_up": "{system} kept failing: {message} It is listed and tried again every hour.",
     "confirmed": "Written and read back.",
-    "not_applied": "Our write had no answer and had not happened; it was planned again.",
+    "not_applied": "Our write had no answer, and nothing showed that it had happened; it was planned again.",
     "arrived_late": "The worker stood still in the middle of this write. It arrived after it had been given up; what "
     "the record says since then is taken like anybody's edit.",
     "gone_unanswered": "Our write had no answer and the record cannot be read any more: nobody knows if it arrived.",

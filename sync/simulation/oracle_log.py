@@ -44,7 +44,7 @@ def every_write_is_audited(case: Case, verdict: Verdict) -> None:
     told: dict[tuple[str, str], set[str]] = defaultdict(set)  # by ref and field
     for entry in case.evidence.entries:
         # What a worker wrote long after it was given up is met as the record's own value, and told as such.
-        if entry.action not in ("write", "create", "conflict", "unclear", "agree"):
+        if entry.action not in ("write", "create", "conflict", "unclear", "not_written", "agree"):
             continue
         for ref in {case.refs.get(record, record) for record in entry.label.split(" = ")}:
             for value in (entry.before, entry.after):

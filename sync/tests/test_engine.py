@@ -246,6 +246,8 @@ def test_a_create_that_never_arrived_is_made_again_with_the_same_key(pair: Pair)
     pair.quiet()
     assert len(pair.right.alive()) == 1
     assert len(set(Operation.objects.filter(kind="create").values_list("correlation_key", flat=True))) == 1
+    told = AuditEntry.objects.get(action="not_written")
+    assert (told.field_label, told.values["after"]["Title"]) == ("", "Alone")
 
 
 def test_a_system_that_is_down_loses_nothing_and_says_so(pair: Pair) -> None:

@@ -280,6 +280,31 @@ def test_a_write_that_wakes_up_late_tells_what_it_replaced(pair: Pair) -> None:
     assert pair.both(left, right, "body") == ("ana's", "ana's")
 
 
+def test_the_log_has_a_late_write_of_which_nobody_hears(pair: Pair) -> None:
+    """The worker slept in its call; others gave the write up, and it arrives when the record is about to go."""
+    left, right, _ = pair.linked(body="agreed")
+    pair.left.edit(left, body="ana's")
+
+    def others_go_on() -> None:
+        others_take_over()
+        once(pair.right, "update", no_answer)  # theirs
+        pair.run()
+
+    def gone() -> None:
+        pair.right.remove(right)
+        no_answer()
+
+    once(pair.right, "update", others_go_on)
+    once(pair.right, "update", gone, when="after")
+    assert pair.run().state == "lost"
+    assert pair.right.records[right].values["body"] == "ana's"
+    others_take_over()
+    pair.quiet()
+    told = AuditEntry.objects.filter(action="not_written", field_label="Body", side="right")
+    assert [one.values for one in told] == [{"before": "agreed", "after": "ana's"}]
+    assert not AuditEntry.objects.filter(action="write", field_label="Body").exists(), "nothing else tells"
+
+
 def test_a_write_that_wakes_up_late_does_not_vouch_for_another_one(pair: Pair) -> None:
     """Only one field of the second write is there, by the first: the other was not written, and nobody emptied it."""
     left, right, _ = pair.linked(body="agreed", amount=1)

@@ -41,6 +41,7 @@ ACTIONS: dict[str, tuple[str, str]] = {
     "deletion": ("Deletion seen", "trash"),
     "refused": ("Refused", "xc"),
     "unclear": ("Not known", "warn"),
+    "not_written": ("Not written", "redo"),
     "brake": ("Halted by brake", "hand"),
     "restored": ("Restored", "redo"),
     "catch_up": ("Compared completely", "redo"),
