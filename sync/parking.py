@@ -1,4 +1,4 @@
-"""When a parked value is sent again: its value changed, its rule or field changed, or a person asks.
+"""When a parked value is sent again: its value or its rule changed, or a person asks; for fields: schema_entries.py.
 
 A value changes by an edit, which the merge sees. Everything else is noted at the open question (`Conflict.retry`) and
 taken up by the next plan under the lease, so that no page and no run overwrites what the other one says of a link.
@@ -21,7 +21,7 @@ from sync.session import SIDES
 from sync.state import Batch
 
 # Why a parked value is tried once more.
-ASKED, VERSION_CHANGED, FIELD_CHANGED = "asked", "version_changed", "field_changed"
+ASKED, VERSION_CHANGED = "asked", "version_changed"
 # Records rung at once: a statement takes so many ids on both databases.
 CHUNK = 1000
 
@@ -32,11 +32,12 @@ def retryable(mapping_id: int) -> QuerySet[Conflict]:
     return failed.exclude(code__in=causes.UNSURE_CODES)
 
 
-def unpark(mapping: SyncMapping, rule_ids: Iterable[str], code: str) -> int:
-    """Try what waits on these rules once more ("" stands for records as a whole). Returns the number of questions.
+def unpark(mapping: SyncMapping, rule_ids: Iterable[str]) -> int:
+    """Try what waits on these rules of a new version once more ("" stands for records as a whole). Returns the number
+    of questions.
 
-    `code`: VERSION_CHANGED or FIELD_CHANGED. The questions stay open until the next plan has tried; hints for their
-    records are marked behind live edits, so brakes and rate budget hold.
+    They stay open until the next plan has tried; hints for their records are marked behind live edits, so brakes and
+    rate budget hold.
     """
     with transaction.atomic():
         hints.lock(mapping.pk)
@@ -44,7 +45,7 @@ def unpark(mapping: SyncMapping, rule_ids: Iterable[str], code: str) -> int:
         found = list(waiting.values_list("pk", "link_id", "subject"))
         for start in range(0, len(found), CHUNK):
             part = found[start : start + CHUNK]
-            Conflict.objects.filter(pk__in=[pk for pk, *_ in part]).update(retry=code)
+            Conflict.objects.filter(pk__in=[pk for pk, *_ in part]).update(retry=VERSION_CHANGED)
             ring(mapping.pk, [link_id for _, link_id, _ in part if link_id], [subject for *_, subject in part])
     return len(found)
 

@@ -190,6 +190,8 @@ def values_may_fit_again(
                 let_go(link, rule)
             freed.append(link)
     save_rows(freed, ["parked"])
+    if freed:
+        audit.append([_entry(session, "retry", "fields_changed", "", {"number": len(freed)}, "")])
     for side in SIDES:
         ids = [external_id for link in freed if (external_id := link.record_id(side))]
         for start in range(0, len(ids), CHUNK):

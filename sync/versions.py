@@ -41,7 +41,7 @@ def take_up(session: Session, state: MappingState) -> None:
             _look_at(session, _links(session, Link.State.CREATING))
         if changed := parking.changed_rules(before, session.version.document):
             session.lease.renew()
-            parking.unpark(session.mapping, changed, parking.VERSION_CHANGED)
+            parking.unpark(session.mapping, changed)
     _end_questions(session)
     MappingState.objects.filter(pk=state.pk).update(version=session.version)
 

@@ -245,6 +245,7 @@ SENTENCES: dict[str, str] = {
     "matched_again": "{by} let the record be matched again.",
     "asked": "{by} asked for it.",
     "answered_again": "A later answer about {fields} took the place of what {by} had asked for there.",
+    "fields_changed": "What a system tells of its fields changed: refused values are tried again. Pairs: {number}.",
     "failure_retried": "{by} asked to try again what failed.",
     "failure_ignored": "{by} ignores the failure until its value or cause changes: {reason}",
     "failure_heeded": "{by} lists the failure again.",

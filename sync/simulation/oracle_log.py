@@ -121,6 +121,8 @@ def no_question_comes_back_unchanged(case: Case, verdict: Verdict) -> None:
         requests[entry.label] += entry.action == "ask"
         if entry.action in ("ask", "retry"):  # what a person answered is tried, and may end in the same question
             last = {other: one for other, one in last.items() if other[0] != entry.label}
+        if entry.action == "retry" and not entry.label:  # so is what was refused, once its system's fields changed
+            last = {other: one for other, one in last.items() if one.mapping != entry.mapping}
         if (entry.action, entry.code) == ("conflict_closed", "superseded"):  # its field cannot be read for a while
             last.pop(key, None)
         if entry.action != "conflict" or not entry.field or not entry.label:  # without a pair it is about the mapping

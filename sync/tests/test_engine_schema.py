@@ -314,6 +314,7 @@ def test_a_refused_value_is_tried_again_when_the_fields_change(known: Pair) -> N
     much_later(known)
     known.quiet()
     assert known.right.value(ids["right"], "owner") == "bob@example.com" and not known.open_conflicts()
+    assert AuditEntry.objects.get(code="fields_changed").params == {"number": 1}, "the log says why"
 
 
 # New records. ----------------------------------------------------------------------------------------------------

@@ -135,8 +135,8 @@ def test_a_version_that_changes_the_rule_in_vain_costs_one_try(pair: Pair, refus
 def test_a_field_that_was_declared_anew_is_tried_again(pair: Pair, refused: tuple[str, str, Link]) -> None:
     before = writes(pair.right)
     limit(pair.right, "body", 100)
-    assert parking.unpark(pair.mapping, ["title"], parking.FIELD_CHANGED) == 0
-    assert parking.unpark(pair.mapping, ["body"], parking.FIELD_CHANGED) == 1
+    assert parking.unpark(pair.mapping, ["title"]) == 0
+    assert parking.unpark(pair.mapping, ["body"]) == 1
     assert set(ChangedRecord.objects.values_list("lane", flat=True)) == {ChangedRecord.Lane.RETRY}
     pair.run("live")
     assert writes(pair.right) == before + 1 and not standing().count()
@@ -580,7 +580,7 @@ def test_an_answer_that_never_came_is_listed_where_a_person_has_to_say(pair: Pai
     assert (only().source, only().sample.code) == ("question", "maybe_written")
     before = writes(pair.right)
     assert retrying.retry(standing(), admin_user) == retrying.Asked(0, 1)
-    assert parking.unpark(pair.mapping, ["body"], parking.VERSION_CHANGED) == 0
+    assert parking.unpark(pair.mapping, ["body"]) == 0
     runs(pair, 2)
     link.refresh_from_db()
     assert writes(pair.right) == before and link.parked["body"]["code"] == "maybe_written"
