@@ -154,6 +154,7 @@ def merge_field(rule: CompiledRule, f: Field) -> Outcome:
 
 
 def _decide(rule: CompiledRule, f: Field) -> Outcome:
+    f = _agreed_by_our_write(rule, f) or f
     if f.left_base is MISSING or f.right_base is MISSING:
         return _never_agreed(rule, f)
     if rule.direction != "both":
@@ -165,9 +166,7 @@ def _decide(rule: CompiledRule, f: Field) -> Outcome:
     if equal:
         return Agree()
     if left_changed and right_changed:
-        if (agreed := _agreed_by_our_write(rule, f)) is None:
-            return _both_changed(rule, f)
-        f, right_changed = agreed, agreed.changed("right")
+        return _both_changed(rule, f)
     side = "left" if right_changed else "right"
     if sets_apart(rule, f):
         return _members_carried(rule, f, side)
@@ -177,16 +176,17 @@ def _decide(rule: CompiledRule, f: Field) -> Outcome:
 def _agreed_by_our_write(rule: CompiledRule, f: Field) -> Field | None:
     """The field with the bases of a write that was given up, where that side says what we sent; None elsewhere.
 
-    ⚑ Nobody edited there: a policy that let it decide would put our old value over the edit made since. A value that
-    was not the other side's own, such as a merged one, is no agreement.
+    ⚑ Nobody edited there: a policy that let it decide would put our old value over the edit made since, and an edit
+    that takes the sent one back would look like none. A value that was not the other side's own, such as a merged one,
+    is no agreement.
     """
     maybe = unsure_of(f.parked or {})
     if not maybe or "operation" not in maybe or "members" in maybe or f.value(maybe["side"]) != maybe["value"]:
         return None
     side = maybe["side"]
     agreed = replace(f, **{f"{side}_base": maybe["value"], f"{OTHER[side]}_base": maybe["source"]})
-    left, right = agreed.left_base, agreed.right_base
-    return agreed if rule.lens.equal(left, right) and agreed.changed(OTHER[side]) else None
+    then = replace(agreed, left=agreed.left_base, right=agreed.right_base)
+    return agreed if says_the_same(rule, then) and agreed.changed(OTHER[side]) else None
 
 
 def sets_apart(rule: CompiledRule, f: Field) -> bool:

@@ -256,10 +256,13 @@ def _give_up(session: Session, operation: Operation) -> None:
     """Nobody can read any more what became of this write.
 
     ⚑ Its values stay parked: should the record come back, what it says may be ours or an edit made since, and nothing
-    is sent again before the system's history (see given_up.py) or a person says so.
+    is sent again before the system's history (see given_up.py) or a person says so. Nor is what a person had asked for:
+    the question is theirs again.
     """
     with transaction.atomic():
         session.lease.renew()
+        if operation.fields:
+            tell_asker([operation], Instruction.State.REFUSED)
         supersede(session, [operation], given_up.CODE, again_in=0, seen_at=_seen_at(operation))
         for rule_id, sent in operation.fields.items():
             _park_maybe_written(session, operation, rule_id, sent)

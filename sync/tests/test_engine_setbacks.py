@@ -457,6 +457,21 @@ def test_a_record_that_is_shown_again_and_says_what_we_sent_is_no_edit_where_no_
     assert not link.parked
 
 
+@pytest.mark.parametrize("direction", ["both", "to_right"])
+def test_what_takes_back_a_write_that_was_given_up_is_an_edit(pair: Pair, direction: str) -> None:
+    """The source says again what was agreed before: without the given up write nobody would see an edit."""
+    pair.publish(rules=[{**one, "direction": direction} for one in pair.mapping.published.document["rules"]])
+    left, right, _, hidden = given_up_without_a_history(pair)
+    pair.right.records[right] = hidden
+    pair.left.edit(left, body="b")
+    pair.ring("right", right)
+    pair.ring("left", left)
+    runs(pair, 3)
+    assert pair.both(left, right, "body") == ("b", "b")
+    assert pair.both(left, right, "title") == ("ana's", "ana's")
+    assert not [one for one in pair.open_conflicts() if one.link]
+
+
 def test_a_record_that_is_shown_again_and_says_something_else_than_we_sent_is_read_as_an_edit(pair: Pair) -> None:
     left, right, _, hidden = given_up_without_a_history(pair)
     pair.right.records[right] = hidden
@@ -468,6 +483,39 @@ def test_a_record_that_is_shown_again_and_says_something_else_than_we_sent_is_re
     [question] = pair.open_conflicts()
     assert (question.left_value, question.right_value) == ("ana's next", "bob's")
     assert pair.both(left, right, "body") == ("ana's next", "bob's")
+
+
+@pytest.mark.parametrize("history", [False, True], ids=["no history", "a history that does not tell"])
+@pytest.mark.parametrize("put_back", [False, True], ids=["it arrived", "and was put back"])
+def test_an_answer_whose_write_was_given_up_is_not_sent_again_unasked(
+    pair: Pair, history: bool, put_back: bool, admin_user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hides = {"field_history": history, "complete_history": False, "not_found_means_gone": False}
+    pair.right.capabilities = replace(pair.right.capabilities, **hides)
+    monkeypatch.setattr(MemoryConnector, "history", lambda _, kind, ids, *more: {one: [] for one in ids})
+    left, right, link = pair.linked(body="b")
+    pair.left.edit(left, body="ana's")
+    pair.right.edit(right, by="bob", body="bob's")
+    pair.quiet()
+    [question] = pair.open_conflicts()
+    loses_answer(pair.right)
+    asked = instructions.resolve(question, {"take": "left", "seen": {"left": "ana's", "right": "bob's"}}, admin_user)
+    pair.run()
+    if put_back:
+        pair.right.edit(right, by="bob", body="bob's")
+    hidden = hidden_until_it_is_given_up(pair, right)
+    asked.refresh_from_db()
+    assert asked.state == "refused", "the question is theirs again"
+    pair.right.records[right] = hidden
+    pair.ring("right", right)
+    runs(pair, 6)
+    asked.refresh_from_db()
+    question.refresh_from_db()
+    assert pair.right.value(right, "body") == ("bob's" if put_back else "ana's")
+    assert asked.state == ("done" if history and not put_back else "refused")
+    assert question.state == ("open" if put_back else "closed")
+    assert not AuditEntry.objects.filter(code="stale").exists(), "nothing says that nothing was written"
+    assert AuditEntry.objects.filter(action="resolve").count() == (asked.state == "done")
 
 
 def test_a_write_whose_record_was_told_deleted_waits_no_longer(pair: Pair) -> None:

@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 
 from mappings.compiled import field_spec
 from mappings.models import Mapping as SyncMapping
+from sync import given_up
 from sync.models import Conflict, Instruction, Operation
 from sync.session import SIDES
 from sync.standing import stands_still
@@ -20,6 +21,8 @@ from sync.views._values import brief, system_names
 from sync.wording import SENTENCES, sentence
 
 # Why the pair could not do what was asked, by the engine's word for it.
+# How writes end whose fate nobody could find out.
+UNKNOWN = ("not_answered", given_up.CODE)
 WHY_NOT: Mapping[str, str] = {
     "unreachable": "One of the two records cannot be read any more",
     "out_of_scope": "The record left the scope of the mapping",
@@ -191,6 +194,10 @@ def _moved(one: Instruction) -> list[str]:
 
 
 def _refused(one: Instruction, operations: Sequence[Operation]) -> Progress:
+    if any(operation.result.get("code") in UNKNOWN for operation in operations):
+        head = "Nobody knows whether this was written"
+        meaning = "There was no answer, and what became of it could not be found out. It is not sent again by itself."
+        return Progress(one, "refused", False, "bad", head, meaning, "Look at the record there, then choose again.")
     refused = next((o for o in operations if o.state == Operation.State.REFUSED), None)
     head = "This could not be done"
     if refused is not None:
