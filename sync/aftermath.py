@@ -20,6 +20,8 @@ from sync.session import SIDES, Session
 
 # Earlier operations looked through for tries of the same write, a link.
 EARLIER = 20
+# How operations end that were no try of their write.
+UNTRIED = ("planned_again", "sign_in")
 # A write that has not been tried for so long begins anew.
 REMEMBERED = timedelta(days=1)
 
@@ -104,7 +106,7 @@ class Aftermath:
         for code in self._tries.get((operation.link_id, operation.side, operation.part), ()):
             if code in codes:
                 number += 1
-            elif code != "planned_again":
+            elif code not in UNTRIED:
                 break
         return number
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from connections.connectors.base import ConnectorError, Record
 from mappings.models import Mapping as SyncMapping
-from sync import asked, held_back, hints, merged, noting, parking, returned
+from sync import asked, given_up, held_back, hints, merged, noting, parking, returned
 from sync.creates_under_way import asked_elsewhere, unanswered
 from sync.decided import Decided, audit_entry
 from sync.edit_times import edit_times, exact_times, since_when
@@ -339,7 +339,9 @@ def _tombstone(look: Look, link: Link, records: Records, mine: Sequence[ChangedR
     if same:
         for side in SIDES:
             setattr(link, f"deleted_{side}", False)
-        if not _left_scope(look, link):
+        if given_up.of(link):  # looked up before anything is planned, now that their record can be read
+            asked.look_again(look.session, link)
+        elif not _left_scope(look, link):
             one.plan = _plan_pair(look, link, records)
         one.plan.state = Link.State.ACTIVE
         one.entries.append(audit_entry(look.session, "deletion", "returned", link, params=told))

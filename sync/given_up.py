@@ -27,7 +27,7 @@ def look_up_again(session: Session, links: Sequence[Link], reading: Reading) -> 
 
     Raises LeaseLost.
     """
-    waiting = {pk: link for link in links if link.state == Link.State.ACTIVE for pk in _given_up(link)}
+    waiting = {pk: link for link in links if link.state == Link.State.ACTIVE for pk in of(link)}
     if not waiting:
         return []
     given_up = Operation.objects.filter(pk__in=[*waiting], result__code=CODE, state=Operation.State.SUPERSEDED)
@@ -59,7 +59,8 @@ def _apply_again(asked: Collection[int]) -> None:
     refused.exclude(Exists(later)).update(state=Instruction.State.APPLYING, finished_at=None)
 
 
-def _given_up(link: Link) -> set[int]:
+def of(link: Link) -> set[int]:
+    """The writes that were given up and that the link still remembers."""
     return {parked["operation"] for parked in link.parked.values() if parked.get("operation")}
 
 

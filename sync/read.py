@@ -295,17 +295,21 @@ def sweep(session: Session, side: str, between: Callable[[], None] = lambda: Non
     """
     connector, column, now = session.connectors[side], f"{side}_id", timezone.now()
     links = Link.objects.filter(mapping=session.mapping, created_at__lt=now).filter(
-        Q(state=Link.State.ACTIVE) | Q(state=Link.State.DELETED, **{f"deleted_{side}": True})
+        Q(state=Link.State.ACTIVE)
+        | Q(state=Link.State.DELETED, **{f"deleted_{side}": True})
+        | Q(state=Link.State.CREATING, out_of_scope=side)
     )
     ends = links.aggregate(first=Coalesce(Min("pk"), 0), last=Coalesce(Max("pk"), -1))
     unlisted = _asked_about(session, side)
-    if ends["last"] < 0 and not unlisted:
+    copied = session.compiled.side(OTHER[side]).create
+    all_new = ends["last"] < 0 and cursor_of(session, side).swept_at is None  # the first list of changes tells of all
+    if ends["last"] < 0 and not unlisted and (all_new or not copied):
         _note_swept(session, side, now)
         return 0
     _note_swept(session, side, now - SWEEP + SWEEP_AGAIN)  # ⚑ it counts as made once its last link was compared
     links = links.filter(pk__gte=ends["first"], pk__lte=ends["last"])  # others may become active meanwhile
     seen = bytearray((ends["last"] - ends["first"]) // 8 + 1)
-    copied, listed, doubtful = session.compiled.side(OTHER[side]).create, 0, 0
+    listed = doubtful = 0
     try:
         for page in connector.list_ids(session.object_type(side), session.scope(side)):
             listed += len(page)

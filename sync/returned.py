@@ -11,13 +11,21 @@ from sync.session import SIDES, Session
 
 
 def one_returned(session: Session, one: Decided) -> None:
-    """One of two deleted records is back. Where we deleted its twin with it and make twins there, it gets a new one."""
+    """One of two deleted records is back. Where we deleted its twin with it and make twins there, it gets a new one.
+
+    ⚑ Where none had been made yet it goes on waiting for the first: nothing else would ever look for it.
+    """
     back = [side for side in SIDES if _is_back(one, side)]
     if len(back) != 1:
         return
     side, other, link = back[0], OTHER[back[0]], one.link
     was = link.record_id(other)
     setattr(link, f"deleted_{side}", False)
+    if was is None and session.compiled.side(other).create:
+        one.entries.append(audit_entry(session, "deletion", "returned_first", link, params={"side": side}, side=side))
+        one.plan.state = Link.State.CREATING
+        asked.look_again(session, link)
+        return
     if was is None or not session.compiled.side(other).create or not _we_deleted(link, other):
         one.entries.append(audit_entry(session, "deletion", "returned_alone", link, params={"side": side}, side=side))
         return

@@ -272,6 +272,7 @@ SENTENCES: dict[str, str] = {
     "returned": "The deleted record is back, and the pair is synced again.",
     "rule_removed": "Its rule was removed from the mapping, or made anew: the question went with it, both values stay.",
     "returned_alone": "The deleted record is back on the {side}, its twin is not: it stays as it is.",
+    "returned_first": "The record is there again on the {side}. It had no twin yet, and goes on waiting for one.",
     "returned_to_a_new_twin": "The deleted record is back on the {side}. We had deleted its twin {was} in {system}: "
     "it gets a new one.",
     "returned_as_another": "The id of the deleted record is back, but its match keys are others: the pair stays apart.",

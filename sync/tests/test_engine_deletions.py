@@ -14,8 +14,10 @@ from connections.connectors.memory import World
 from sync import instructions
 from sync.models import AuditEntry, ChangedRecord, Cursor, IdentityRecord, Link, Operation
 from sync.tests.conftest import Pair
+from sync.tests.engine_cases import once
 
 pytestmark = pytest.mark.django_db
+LONG_AGO = "2020-01-01T00:00:00.000000Z"
 AN_HOUR_AGO = (timezone.now() - timedelta(hours=1)).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
@@ -43,6 +45,17 @@ def later(pair: Pair, hours: float) -> None:
         hint.first_rung_at -= timedelta(hours=hours)
         hint.not_before -= timedelta(hours=hours)
         hint.save()
+
+
+def some_runs(pair: Pair) -> None:
+    """Runs that look at every hint, due or not."""
+    for _ in range(4):
+        ChangedRecord.objects.update(not_before=timezone.now())
+        pair.run()
+
+
+def busy() -> None:
+    raise Retry("Not now.", after=0)
 
 
 @pytest.mark.parametrize("policy", ["ignore", "unlink"])
@@ -154,6 +167,40 @@ def test_a_record_that_is_back_gets_a_new_twin_where_we_deleted_the_old_one(pair
     pair.right.edit(link.right_id, body="R")
     pair.quiet()
     assert pair.left.value(left, "body") == "R" and not pair.open_conflicts()
+
+
+@pytest.mark.parametrize("how", ["deleted", "hidden", "not shown"])
+def test_a_record_that_went_before_its_twin_was_made_gets_one_once_it_is_back(pair: Pair, how: str) -> None:
+    pair.linked(body="b")
+    if how != "deleted":
+        hides_records(pair)
+    if how == "not shown":
+        pair.left.capabilities = replace(pair.left.capabilities, not_found_tells_nothing=True)
+    new = pair.left.add(title="New", ref="N9")
+    once(pair.right, "create", busy)
+    pair.run()
+    link = Link.objects.get(left_id=new)
+    assert link.state == "creating"
+    if how == "deleted":
+        pair.left.remove(new)
+        pair.ring("left", new, deleted=True)
+        some_runs(pair)
+        bring_back(pair.left, new)
+    else:
+        hidden = replace(pair.left.records.pop(new), updated_at=LONG_AGO)  # no list of changes tells of it any more
+        Link.objects.filter(pk=link.pk).update(left_updated_at=LONG_AGO, left_version=LONG_AGO)
+        for _ in range(3):
+            later(pair, hours=1.2)
+            pair.run()
+        pair.left.records[new] = hidden
+        Cursor.objects.update(swept_at=None)
+    assert len(pair.right.records) == 1
+    some_runs(pair)
+    link.refresh_from_db()
+    assert link.state == "active" and pair.right.value(link.right_id or "", "title") == "New"
+    told = AuditEntry.objects.filter(action="deletion").order_by("pk").values_list("code", flat=True)
+    gone = {"deleted": "deletion_noted", "hidden": "not_found_noted"}
+    assert list(told) == ([gone[how], "returned_first"] if how in gone else [])
 
 
 def test_an_old_twin_that_is_back_first_is_taken_and_no_new_one_made(pair: Pair) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from connections.connectors.base import Refused
 from sync.models import ChangedRecord, Cursor, Link
-from sync.read import SWEEP_AGAIN
+from sync.read import SWEEP, SWEEP_AGAIN
 from sync.tests.conftest import Pair
 from sync.tests.engine_cases import once
 from sync.tests.test_engine_running import pairs, tells_of_no_deletions
@@ -49,6 +49,17 @@ def test_a_listing_that_breaks_off_is_made_again_soon_but_not_by_every_run(pair:
     pass_by(SWEEP_AGAIN)
     pair.quiet()
     assert [verb for verb, _ in pair.left.calls].count("list_ids") == 2, "a whole one lasts an hour"
+
+
+def test_one_that_was_hidden_is_found_where_no_pair_is_known(pair: Pair) -> None:
+    tells_of_no_deletions(pair)
+    hidden = replace(pair.left.records.pop(pair.left.add(title="New", ref="N9")), updated_at=LONG_AGO)
+    pair.quiet()
+    assert "list_ids" not in [verb for verb, _ in pair.left.calls], "the first list of changes told of all"
+    pair.left.records[hidden.external_id] = hidden
+    pass_by(SWEEP)
+    pair.quiet()
+    assert [one.values["title"] for one in pair.right.records.values()] == ["New"]
 
 
 @pytest.mark.parametrize("copied", [True, False])

@@ -30,6 +30,7 @@ from sync import hints, instructions, retrying, schedule, setbacks
 from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, Operation
 from sync.probes import HIDDEN_AT_MOST
 from sync.tests.conftest import Pair, rule
+from sync.tests.test_engine_deletions import bring_back
 from sync.tests.test_engine_overwritten import edit_just_before_our_write
 
 pytestmark = pytest.mark.django_db
@@ -109,14 +110,15 @@ def test_a_lost_sign_in_is_no_try_of_the_write(pair: Pair) -> None:
     left, _, _ = pair.linked(body="b")
     pair.left.edit(left, body="new")
     pair.ring("left", left)
-    for _ in range(2):
-        fails(pair.right, "update", lambda: NeedsAuthorization("The token was revoked."))
+    for tries in (1, 2):
+        for _ in range(2):
+            fails(pair.right, "update", lambda: NeedsAuthorization("The token was revoked."))
+            runs(pair, 1)
+            Connection.objects.update(state="ok")
+        fails(pair.right, "update", lambda: Retry("busy", after=0))
         runs(pair, 1)
-        Connection.objects.update(state="ok")
-    fails(pair.right, "update", lambda: Retry("busy", after=0))
-    runs(pair, 1)
-    assert set(ChangedRecord.objects.values_list("attempts", flat=True)) == {1}
-    assert not Operation.objects.exclude(failing_since=None).exists()
+        assert set(ChangedRecord.objects.values_list("attempts", flat=True)) == {tries}
+        assert not Operation.objects.exclude(failing_since=None).exists()
 
 
 @pytest.mark.parametrize("verb", ["update", "create"])
@@ -435,6 +437,30 @@ def test_an_edit_under_a_write_that_was_given_up_is_asked_about_once_the_record_
     [question] = pair.open_conflicts()
     assert question.params["overwritten"] == "bob's"
     assert pair.both(left, right, "body") == ("ana's next", "bob's next"), "and nothing is sent before it is answered"
+
+
+def test_a_deleted_record_that_is_back_has_its_given_up_write_looked_up_before_its_pair_goes_on(pair: Pair) -> None:
+    pair.right.capabilities = replace(pair.right.capabilities, conditional_write=False)
+    pair.publish(right=pair.mapping.published.document["right"] | {"on_delete": "ignore"})
+    left, right, link = pair.linked(body="b")
+    pair.left.edit(left, body="ana's")
+    edit_just_before_our_write(pair, right, lost=True, body="bob's")
+    pair.run()
+    pair.left.edit(left, body="b")
+    pair.right.remove(right)
+    pair.ring("right", right, deleted=True)
+    Operation.objects.filter(state="uncertain").update(
+        not_before=timezone.now(), claimed_at=timezone.now() - HIDDEN_AT_MOST
+    )
+    runs(pair, 2)
+    link.refresh_from_db()
+    assert link.state == "deleted" and link.parked["body"]["operation"]
+    bring_back(pair.right, right)
+    pair.ring("right", right)
+    runs(pair, 3)
+    link.refresh_from_db()
+    [question] = pair.open_conflicts()
+    assert (link.state, question.params["overwritten"]) == ("active", "bob's")
 
 
 @pytest.mark.parametrize("policy", ["review", "left", "right", "newest"])
