@@ -1625,7 +1625,7 @@ BUGS = [
     ),
     Bug(
         "given-up-and-resumed",
-        "a pair that resumes is planned before what became of its given up write is looked up: the edit under it is lost",
+        "a pair that resumes is planned before its given up write is looked up: the edit under that is lost",
         "sync/decide.py",
         "        if given_up.of(link):",
         "        if not link.state:",
