@@ -1643,8 +1643,8 @@ BUGS = [
         "back-before-its-first-twin",
         "a new record that was deleted or hidden before its twin was made never gets one once it is back",
         "sync/returned.py",
-        "    if was is None and session.compiled.side(other).create:\n",
-        "    if was is None and not session.compiled.side(other).object_type:\n",
+        "(was is not None and not _we_deleted(link, other)):\n",
+        "was is None or not _we_deleted(link, other):\n",
         ("sync/tests/test_engine_deletions.py",),
     ),
     Bug(
@@ -1659,8 +1659,8 @@ BUGS = [
         "hidden-where-no-pair-is-known",
         "a new record that was hidden while the lists told of it is found only where other pairs are known",
         "sync/read.py",
-        "and (all_new or not copied):\n",
-        "and (all_new or True):\n",
+        " and not (copied and cursor_of(session, side).swept_at):\n",
+        ":\n",
         ("sync/tests/test_engine_listings.py",),
     ),
     Bug(

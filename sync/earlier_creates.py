@@ -14,14 +14,13 @@ from connections.connectors.base import Record, WriteResult
 from sync.decided import rule_of
 from sync.merge import MISSING, is_empty
 from sync.models import Instruction, Operation
+from sync.probes import NOT_APPLIED
 from sync.read_back import base_after_write
 from sync.session import Session
 
-# How creates end that may have made a record all the same.
-MAYBE_MADE = ("not_applied", "created_or_not")
-# ⚑ Of these, the one that a look proved to have made none: a worker that woke up late may have sent it since, and it
-# counts where nothing else explains what the record says.
-PROVED_AWAY = "not_applied"
+# How creates end that may have made a record all the same. ⚑ Of one that a look proved to have made none, a worker that
+# woke up late may have sent it since: it counts where nothing else explains what the record says.
+MAYBE_MADE = (NOT_APPLIED, "created_or_not")
 
 SAME, MEANS_THE_SAME, CUT_SHORT, OTHER_VALUE = range(4)
 
@@ -64,7 +63,7 @@ def as_sent_then(session: Session, operation: Operation, record: Record) -> bool
     if not earlier:
         return False
     able = session.connectors[operation.side].capabilities_of(session.object_type(operation.side))
-    proved = [one for one in earlier if able.create_lookup_consistent and one.result.get("code") == PROVED_AWAY]
+    proved = [one for one in earlier if able.create_lookup_consistent and one.result.get("code") == NOT_APPLIED]
     likely_first = [*(one for one in earlier if one not in proved), operation, *proved]
     before = (operation.fields, operation.unsent)
     fields, unsent = dict[str, Any](), dict[str, Any]()

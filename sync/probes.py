@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
 from sync import audit, hints
 from sync.aftermath import release
-from sync.decided import audit_entry, label_of
+from sync.decided import audit_entry
 from sync.models import AuditEntry, Operation
 from sync.session import Session
-from sync.setbacks import by_label, supersede
+from sync.setbacks import by_label, sent_entry, supersede
 
-NOT_APPLIED = "not_applied"
-NOT_WRITTEN = ("not_written", NOT_APPLIED)  # in the log
+NOT_APPLIED = "not_applied"  # how an operation ends that a look proved to have done nothing
+NOT_WRITTEN = "not_written"  # the action in the log
 # A probe that broke off is made again after this long.
 PROBE_AGAIN = timedelta(minutes=5)
 # A record that may only be hidden from our account is looked for again this long before its write is given up; then
@@ -58,21 +57,17 @@ def _not_written(session: Session, operation: Operation) -> list[AuditEntry]:
     ⚑ A worker that wakes up late may do it all the same, and die, or get no answer either: then the log has it by this
     alone.
     """
-    about: dict[str, Any] = {"operation_id": operation.pk, "side": operation.side}
-    system = session.system(operation.side)
-    if operation.kind != Operation.Kind.UPDATE or not operation.fields:
-        sent = by_label(session, operation)
-        return [audit_entry(session, *NOT_WRITTEN, operation.link, after=sent, params={"system": system}, **about)]
+    if operation.kind == Operation.Kind.UPDATE and operation.fields:
+        return [sent_entry(session, NOT_WRITTEN, NOT_APPLIED, operation, rule_id) for rule_id in operation.fields]
     return [
         audit_entry(
             session,
-            *NOT_WRITTEN,
+            NOT_WRITTEN,
+            NOT_APPLIED,
             operation.link,
-            field_label=label_of(session, rule_id, sent["path"]),
-            before=sent["before"],
-            after=sent["value"],
-            params={"system": system, "why": sent["code"]},
-            **about,
+            operation_id=operation.pk,
+            side=operation.side,
+            after=by_label(session, operation),
+            params={"system": session.system(operation.side)},
         )
-        for rule_id, sent in operation.fields.items()
     ]

@@ -302,8 +302,8 @@ def sweep(session: Session, side: str, between: Callable[[], None] = lambda: Non
     ends = links.aggregate(first=Coalesce(Min("pk"), 0), last=Coalesce(Max("pk"), -1))
     unlisted = _asked_about(session, side)
     copied = session.compiled.side(OTHER[side]).create
-    all_new = ends["last"] < 0 and cursor_of(session, side).swept_at is None  # the first list of changes tells of all
-    if ends["last"] < 0 and not unlisted and (all_new or not copied):
+    if ends["last"] < 0 and not unlisted and not (copied and cursor_of(session, side).swept_at):
+        # Nothing to compare; where records are copied, the first list of changes has told of all of them.
         _note_swept(session, side, now)
         return 0
     _note_swept(session, side, now - SWEEP + SWEEP_AGAIN)  # ⚑ it counts as made once its last link was compared

@@ -29,7 +29,7 @@ from connections.connectors.base import (
 from sync import audit, clobbers, given_up, late
 from sync.aftermath import Aftermath, release, tell_asker
 from sync.commit import save_links
-from sync.decided import audit_entry, label_of, rule_of
+from sync.decided import rule_of
 from sync.lease import LeaseLost
 from sync.merge import MISSING, counterpart, unsure_of
 from sync.models import AuditEntry, Conflict, Instruction, Operation, Run
@@ -45,6 +45,7 @@ from sync.setbacks import (
     finish,
     park,
     refusal_conflict,
+    sent_entry,
     supersede,
     values_of,
 )
@@ -261,6 +262,7 @@ def _give_up(session: Session, operation: Operation) -> None:
     """
     with transaction.atomic():
         session.lease.renew()
+        # Before its end is told as a wait for the next plan.
         if operation.fields:
             tell_asker([operation], Instruction.State.REFUSED)
         supersede(session, [operation], given_up.CODE, again_in=0, seen_at=_seen_at(operation))
@@ -268,7 +270,9 @@ def _give_up(session: Session, operation: Operation) -> None:
             _park_maybe_written(session, operation, rule_id, sent)
             operation.link.parked[rule_id]["operation"] = operation.pk
         save_links([operation.link], [])
-        audit.append([_unclear(session, operation, rule_id) for rule_id in operation.fields])
+        audit.append(
+            [sent_entry(session, "unclear", given_up.CODE, operation, rule_id) for rule_id in operation.fields]
+        )
         release(session, [operation.link])
 
 
@@ -285,23 +289,6 @@ def _park_maybe_written(
         if before["side"] != operation.side:
             earlier = counterpart(rule, operation.side, earlier)
         parked["members"] = list(dict.fromkeys([*(earlier or ()), *(sent["value"] or ())]))
-
-
-def _unclear(session: Session, operation: Operation, rule_id: str) -> AuditEntry:
-    """A value that we may have written, why, and over what, in a record that nobody can read any more."""
-    sent = operation.fields[rule_id]
-    return audit_entry(
-        session,
-        "unclear",
-        given_up.CODE,
-        operation.link,
-        operation_id=operation.pk,
-        field_label=label_of(session, rule_id, sent["path"]),
-        side=operation.side,
-        before=sent["before"],
-        after=sent["value"],
-        params={"system": session.system(operation.side), "why": sent["code"]},
-    )
 
 
 def _ask_a_person(

@@ -21,19 +21,17 @@ def one_returned(session: Session, one: Decided) -> None:
     side, other, link = back[0], OTHER[back[0]], one.link
     was = link.record_id(other)
     setattr(link, f"deleted_{side}", False)
-    if was is None and session.compiled.side(other).create:
-        one.entries.append(audit_entry(session, "deletion", "returned_first", link, params={"side": side}, side=side))
-        one.plan.state = Link.State.CREATING
-        asked.look_again(session, link)
-        return
-    if was is None or not session.compiled.side(other).create or not _we_deleted(link, other):
+    if not session.compiled.side(other).create or (was is not None and not _we_deleted(link, other)):
         one.entries.append(audit_entry(session, "deletion", "returned_alone", link, params={"side": side}, side=side))
         return
-    told = {"side": side, "system": session.system(other), "was": getattr(link, f"{other}_key") or was}
-    one.entries.append(audit_entry(session, "deletion", "returned_to_a_new_twin", link, params=told, side=side))
-    one.bound, one.replaced = other, was
-    one.records = {**one.records, other: None}
-    _forget_twin(link, other)
+    if was is None:
+        one.entries.append(audit_entry(session, "deletion", "returned_first", link, params={"side": side}, side=side))
+    else:
+        told = {"side": side, "system": session.system(other), "was": getattr(link, f"{other}_key") or was}
+        one.entries.append(audit_entry(session, "deletion", "returned_to_a_new_twin", link, params=told, side=side))
+        one.bound, one.replaced = other, was
+        one.records = {**one.records, other: None}
+        _forget_twin(link, other)
     one.plan.state = Link.State.CREATING
     asked.look_again(session, link)
 

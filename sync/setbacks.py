@@ -292,6 +292,23 @@ def _named(params: Mapping[str, Any]) -> dict[str, Any]:
     return {name: params[name] for name in ("count", "keys") if name in params}
 
 
+def sent_entry(session: Session, action: str, code: str, operation: Operation, rule_id: str) -> AuditEntry:
+    """The line about a field of a write without an answer: what was sent, why, and over what."""
+    sent = operation.fields[rule_id]
+    return audit_entry(
+        session,
+        action,
+        code,
+        operation.link,
+        operation_id=operation.pk,
+        side=operation.side,
+        field_label=label_of(session, rule_id, sent["path"]),
+        before=sent["before"],
+        after=sent["value"],
+        params={"system": session.system(operation.side), "why": sent["code"]},
+    )
+
+
 def by_label(session: Session, operation: Operation) -> dict[str, Any] | None:
     """What a create sent, by what people call the fields."""
     return {

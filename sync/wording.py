@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mappings.transforms.render import as_text
+from mappings.transforms.render import as_text, one_line
 
 # One sentence per code. Parameters in braces; a missing one shows as "?" rather than failing a page.
 SENTENCES: dict[str, str] = {
@@ -314,8 +314,7 @@ def sentence(code: str, params: Mapping[str, Any] | None = None) -> str:
         for key, value in (params or {}).items()
     }
     if "value" in shown:
-        text = " ".join(as_text(shown["value"]).split())
-        shown["value"] = text if len(text) <= MOST_OF_A_VALUE else f"{text[:MOST_OF_A_VALUE].rstrip()}…"
+        shown["value"] = one_line(as_text(shown["value"]), MOST_OF_A_VALUE)
     if isinstance(seconds := shown.get("tolerance"), float):
         shown["tolerance"] = f"{seconds:g}"
     if code == "brake":

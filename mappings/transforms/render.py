@@ -43,6 +43,12 @@ def as_text(value: Any) -> str:
     return as_plain(value, FieldSpec("", "", "text"))
 
 
+def one_line(text: str, most: int) -> str:
+    """The text in one line, or as much of its beginning as `most` characters hold."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[:most].rstrip()}…"
+
+
 def as_html(value: Any, spec: FieldSpec) -> str:
     """Safe HTML for a value: rich text with its form, without images, scripts and styles; other values as text."""
     if spec.kind != "rich_text":

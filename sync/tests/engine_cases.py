@@ -13,6 +13,8 @@ from connections.connectors.memory import US, World
 from sync.models import ChangedRecord, MappingState
 from sync.tests.conftest import Pair
 
+LONG_AGO = "2020-01-01T00:00:00.000000Z"  # no list of changes tells any more of what was edited then
+
 
 def once(world: World, verb: str, act: Callable[[], None], when: str = "before") -> None:
     """Do something at the first call of `verb`."""

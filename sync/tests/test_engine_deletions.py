@@ -14,10 +14,9 @@ from connections.connectors.memory import World
 from sync import instructions
 from sync.models import AuditEntry, ChangedRecord, Cursor, IdentityRecord, Link, Operation
 from sync.tests.conftest import Pair
-from sync.tests.engine_cases import once
+from sync.tests.engine_cases import LONG_AGO, once
 
 pytestmark = pytest.mark.django_db
-LONG_AGO = "2020-01-01T00:00:00.000000Z"
 AN_HOUR_AGO = (timezone.now() - timedelta(hours=1)).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
@@ -187,7 +186,7 @@ def test_a_record_that_went_before_its_twin_was_made_gets_one_once_it_is_back(pa
         some_runs(pair)
         bring_back(pair.left, new)
     else:
-        hidden = replace(pair.left.records.pop(new), updated_at=LONG_AGO)  # no list of changes tells of it any more
+        hidden = replace(pair.left.records.pop(new), updated_at=LONG_AGO)
         Link.objects.filter(pk=link.pk).update(left_updated_at=LONG_AGO, left_version=LONG_AGO)
         for _ in range(3):
             later(pair, hours=1.2)

@@ -11,12 +11,10 @@ from connections.connectors.base import Refused
 from sync.models import ChangedRecord, Cursor, Link
 from sync.read import SWEEP, SWEEP_AGAIN
 from sync.tests.conftest import Pair
-from sync.tests.engine_cases import once
+from sync.tests.engine_cases import LONG_AGO, once
 from sync.tests.test_engine_running import pairs, tells_of_no_deletions
 
 pytestmark = pytest.mark.django_db
-
-LONG_AGO = "2020-01-01T00:00:00.000000Z"  # no list of changes tells of it any more
 
 
 @pytest.mark.parametrize("resumed, gone", [(-1, 3), (0, -1)])

@@ -393,17 +393,21 @@ def test_a_write_whose_record_is_hidden_waits_for_it_an_hour_at_most(pair: Pair)
     pair.run()
     del pair.right.records[right]
     runs(pair, 1)
-    now = timezone.now()
-    Operation.objects.filter(state="uncertain").update(not_before=now, claimed_at=now - HIDDEN_AT_MOST)
+    waits_no_longer()
     runs(pair, 1)
     assert AuditEntry.objects.get(action="unclear").values["after"] == "and again", "told, and the pair goes on"
+
+
+def waits_no_longer() -> None:
+    """What was not answered was sent so long ago that it is given up if its record cannot be read."""
+    now = timezone.now()
+    Operation.objects.filter(state="uncertain").update(not_before=now, claimed_at=now - HIDDEN_AT_MOST)
 
 
 def hidden_until_it_is_given_up(pair: Pair, right: str) -> Record:
     """The right hides the record until our unanswered write to it is given up. Returns the record."""
     hidden = pair.right.records.pop(right)
-    now = timezone.now()
-    Operation.objects.filter(state="uncertain").update(not_before=now, claimed_at=now - HIDDEN_AT_MOST)
+    waits_no_longer()
     runs(pair, 2)
     return hidden
 
@@ -449,9 +453,7 @@ def test_a_deleted_record_that_is_back_has_its_given_up_write_looked_up_before_i
     pair.left.edit(left, body="b")
     pair.right.remove(right)
     pair.ring("right", right, deleted=True)
-    Operation.objects.filter(state="uncertain").update(
-        not_before=timezone.now(), claimed_at=timezone.now() - HIDDEN_AT_MOST
-    )
+    waits_no_longer()
     runs(pair, 2)
     link.refresh_from_db()
     assert link.state == "deleted" and link.parked["body"]["operation"]

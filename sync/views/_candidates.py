@@ -40,7 +40,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One record as it is now. `candidate`: None for the record in question itself; `taken`: it has another twin."""
+    """One record as it is now. `fits`: it may be the twin of the one in question; `taken`: it has another twin."""
 
     side: str
     external_id: str
@@ -48,8 +48,8 @@ class Seen:
     title: str
     url: str
     values: list[tuple[str, SafeString]]
-    candidate: Candidate | None
-    taken: bool = False
+    fits: bool
+    taken: bool
 
 
 def subject_of(conflict: Conflict) -> tuple[str, str]:
@@ -89,8 +89,9 @@ def can_be_looked_for(conflict: Conflict) -> bool:
     return conflict.link is not None and conflict.opened_at > timezone.now() - SEARCHED_FOR
 
 
-def look(conflict: Conflict) -> list[Seen]:
-    """The record in question and those that may be its twin, read live. Raises ConnectorError."""
+def look(conflict: Conflict, known: Sequence[Candidate]) -> list[Seen]:
+    """The record in question and those that may be its twin, read live. `known`: as `candidates` tells them. Raises
+    ConnectorError."""
     side, external_id = subject_of(conflict)
     mapping = conflict.mapping
     if mapping.published is None:
@@ -103,12 +104,13 @@ def look(conflict: Conflict) -> list[Seen]:
         if where == side:
             records: Sequence[Record] = _by_id(connector, mapping.object_type(where), [external_id], paths)
         else:
-            records = _across(conflict, where, connector, paths, document[where]["scope"])
+            ids = [one.external_id for one in known]
+            records = _across(conflict, where, ids, connector, paths, document[where]["scope"])
         alive = [one for one in records if not one.deleted][:MOST_CANDIDATES]
         linked = _linked(mapping, where, alive) if where != side else set()
         for record in alive:
-            taken = record.external_id in linked
-            seen.append(_seen(where, record, specs, connector, mapping, is_candidate=where != side, taken=taken))
+            fits, taken = where != side, record.external_id in linked
+            seen.append(_seen(where, record, specs, connector, mapping, fits, taken))
     return seen
 
 
@@ -124,12 +126,17 @@ def _by_id(connector: Connector, object_type: str, ids: Sequence[str], paths: Se
 
 
 def _across(
-    conflict: Conflict, side: str, connector: Connector, paths: Sequence[str], scope: Mapping[str, Any]
+    conflict: Conflict,
+    side: str,
+    known: Sequence[str],
+    connector: Connector,
+    paths: Sequence[str],
+    scope: Mapping[str, Any],
 ) -> Sequence[Record]:
     """Those on `side` that fit or that carry our key; where nobody knows whether we made one, those that our account
     made since with a text that we sent."""
     mapping, link = conflict.mapping, conflict.link
-    object_type, known = mapping.object_type(side), [one.external_id for one in candidates(conflict)]
+    object_type = mapping.object_type(side)
     if link is None:
         return _by_id(connector, object_type, known, paths)
     if conflict.kind == Kind.DUPLICATE:
@@ -151,18 +158,17 @@ def _seen(
     specs: Sequence[FieldSpec],
     connector: Connector,
     mapping: SyncMapping,
-    is_candidate: bool,
+    fits: bool,
     taken: bool,
 ) -> Seen:
-    label = record.key or record.external_id
     filled = [(spec, value) for spec in specs if (value := record.values.get(spec.path)) not in (None, "", [])]
     return Seen(
         side,
         record.external_id,
-        label,
+        record.key or record.external_id,
         record.title or "",
         connector.url_of(mapping.object_type(side), record.external_id, record.key),
         [(spec.label, brief(value, spec)) for spec, value in filled[:FIELDS_SHOWN]],
-        Candidate(side, record.external_id, label) if is_candidate else None,
+        fits,
         taken,
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mappings.transforms.render import as_text
+from sync.merge import is_empty
 from syncadmin import diffs
 
 # Longer texts are compared line by line: a page of struck and underlined words cannot be read.
@@ -16,7 +17,6 @@ MOST_CHARACTERS = 240
 WHOLE_CHARACTERS = 30
 # In a list only what changed of a longer text is shown, with this much around each change, and this much in all.
 AROUND, MOST_IN_A_LIST = 24, 200
-EMPTY: tuple[Any, ...] = (None, "", [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def changes_of(values: Any, side: str = "", brief: bool = False, whole: bool = F
         return [shown(old, new, one, brief=brief) for one, old, new in pairs if old is not None or new is not None]
     if whole:
         was, now = before or {}, after or {}
-        labels = [one for one in {**was, **now} if was.get(one) not in EMPTY or now.get(one) not in EMPTY]
+        labels = [one for one in {**was, **now} if not (is_empty(was.get(one)) and is_empty(now.get(one)))]
         return [shown(was.get(label), now.get(label), side, label, brief) for label in labels]
     return [shown(before, after, side, brief=brief)]
 

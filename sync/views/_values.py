@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString, mark_safe
 from connections.connectors import connector_class
 from mappings.models import Mapping, Side
 from mappings.transforms.base import FieldSpec
-from mappings.transforms.render import as_html, as_plain
+from mappings.transforms.render import as_html, as_plain, one_line
 from mappings.transforms.rich_text import PLAIN, carrier, format_of
 from mappings.transforms.values import typed_number
 from syncadmin.templatetags.syncadmin_ui import set_diff, word_diff
@@ -48,8 +48,8 @@ def brief(value: Any, spec: FieldSpec | None) -> SafeString:
         return EMPTY
     if isinstance(value, list):
         return format_html_join(" ", '<span class="tag">{}</span>', ((str(one),) for one in value[:8]))
-    text = " ".join((as_plain(value, spec) if spec else str(value)).split())
-    return format_html("{}", text if len(text) <= SHORT else f"{text[:SHORT].rstrip()}…") if text else EMPTY
+    text = one_line(as_plain(value, spec) if spec else str(value), SHORT)
+    return format_html("{}", text) if text else EMPTY
 
 
 def full(value: Any, spec: FieldSpec) -> SafeString:

@@ -391,8 +391,8 @@ def candidates(request: HttpRequest, pk: int) -> HttpResponse:
     context["may_settle"] = can(request.user, "review.settle", one.mapping)
     context["whole"] = _whole.shown(one, context["names"])
     try:
-        context["looked"] = _candidates.look(one)
-        context["none"] = not any(record.candidate for record in context["looked"])
+        context["looked"] = _candidates.look(one, context["whole"].candidates)
+        context["none"] = not any(record.fits for record in context["looked"])
     except ConnectorError as error:
         context["trouble"] = error.message.rstrip(".") or "no reason was given"
     return render(request, "sync/review/_candidates.html", context)
