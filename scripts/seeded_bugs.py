@@ -799,12 +799,44 @@ BUGS = [
         "answer-to-one-field-drops-the-others",
         "a later answer to one field throws away what was asked about the other fields of the pair",
         "sync/instructions.py",
-        "        if len(again) == len(one.choices):\n",
-        "        if again:\n",
+        "        if again := outcomes.chosen_by_both(one, new):\n",
+        "        if again := list(outcomes.waiting(one)) if outcomes.chosen_by_both(one, new) else []:\n",
         (
             "sync/tests/test_engine_instructions.py"
             "::test_a_later_answer_to_one_field_leaves_what_was_asked_about_another",
         ),
+    ),
+    Bug(
+        "carried-out-answer-is-written-again",
+        "a field of an answer that was carried out is written once more, with another one that had to wait",
+        "sync/outcomes.py",
+        "asked.choices.items() if of(asked, rule) == State.WAITING}\n",
+        "asked.choices.items()}\n",
+        ("sync/tests/test_engine_answers.py",),
+    ),
+    Bug(
+        "refusal-takes-the-other-answers",
+        "the refusal of one field throws away what a person chose for the others of its call",
+        "sync/setbacks.py",
+        "            outcomes.tell([operation], Instruction.State.WAITING, operation.fields.keys() - refused.keys())\n",
+        "",
+        ("sync/tests/test_engine_answers.py",),
+    ),
+    Bug(
+        "earlier-answer-under-way-wins",
+        "an answer that failed is tried again, though somebody answered otherwise while it was being written",
+        "sync/outcomes.py",
+        "    if outcome == State.WAITING:\n",
+        "    if False:\n",
+        ("sync/tests/test_engine_answers.py",),
+    ),
+    Bug(
+        "revived-answer-takes-over-a-later-one",
+        "what was given up goes on once it is looked up, though somebody answered otherwise since",
+        "sync/outcomes.py",
+        " and rule not in chosen_since]\n",
+        "]\n",
+        ("sync/tests/test_engine_setbacks.py",),
     ),
     Bug(
         "resend-on-time-out",
@@ -1303,10 +1335,11 @@ BUGS = [
         "rest-of-a-refused-call-lost",
         "the fields beside a refused one are not sent",
         "sync/setbacks.py",
-        """        if hit and len(hit) < len(operation.fields):
+        """        if len(refused) < len(operation.fields):
             after.again(operation.link)
 """,
-        "",
+        """        if len(refused) < len(operation.fields):
+""",
         (f"{GUARDS}::test_what_was_beside_a_refused_field_is_sent_without_a_poll",),
     ),
     # Creating, binding, deleting. ----------------------------------------------------------------------------------
@@ -1611,7 +1644,7 @@ BUGS = [
         "given-up-answer-goes-on",
         "what a person asked for is sent again by itself, although its write was given up",
         "sync/recover.py",
-        "        if operation.fields:\n            tell_asker([operation], Instruction.State.REFUSED)\n",
+        "        if operation.fields:\n            outcomes.tell([operation], Instruction.State.REFUSED)\n",
         "",
         ("sync/tests/test_engine_setbacks.py",),
     ),
@@ -1619,8 +1652,8 @@ BUGS = [
         "looked-up-answer-stays-refused",
         "a write that was looked up after all does not end what a person had asked for by it",
         "sync/given_up.py",
-        "        _apply_again({one.instruction_id for one in found if one.instruction_id})\n",
-        "",
+        "            outcomes.apply_again(one)\n",
+        "            pass\n",
         ("sync/tests/test_engine_setbacks.py",),
     ),
     Bug(

@@ -13,7 +13,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from sync import hints
-from sync.models import ChangedRecord, Conflict, Instruction, Link, Operation
+from sync.models import ChangedRecord, Conflict, Link, Operation
 from sync.questions import save_questions
 from sync.rows import change, fetch
 from sync.session import SIDES, Session
@@ -190,13 +190,3 @@ def ring(session: Session, links: Sequence[Link], lane: int, seconds: float = 0)
     for side in SIDES:
         ids = [external_id for link in links if (external_id := link.record_id(side))]
         hints.mark(session.mapping.pk, side, ids, lane, not_before=when)
-
-
-def tell_asker(operations: Sequence[Operation], state: str) -> None:
-    """What became of the instructions these operations carried out: they wait for the next plan, or are over."""
-    asked = [operation.instruction_id for operation in operations if operation.instruction_id]
-    if asked:
-        ended = None if state == Instruction.State.WAITING else timezone.now()
-        Instruction.objects.filter(pk__in=asked, state=Instruction.State.APPLYING).update(
-            state=state, finished_at=ended
-        )

@@ -16,6 +16,7 @@ from sync.creates_under_way import WAITS_FOR_A_PERSON
 from sync.decided import Decided, rule_of
 from sync.merge import OTHER, is_empty
 from sync.models import Instruction, Link
+from sync.outcomes import waiting
 from sync.plan import LinkPlan
 from sync.plan_unlinked import can_create
 from sync.session import SIDES, Session
@@ -150,11 +151,11 @@ def answering(plan: LinkPlan, asked: Instruction | None) -> LinkPlan:
 
 def answer_rest(plan: LinkPlan, link: Link, known: Batch) -> None:
     """Nothing that a person asked waits for ever: what this plan does not take up cannot be done, and says so."""
-    newest = {(one.kind, rule): one.pk for one in known.instructions.get(link.pk, []) for rule in one.choices}
+    newest = {(one.kind, rule): one.pk for one in known.instructions.get(link.pk, []) for rule in waiting(one)}
     for one in known.instructions.get(link.pk, []):
         if one.pk in plan.instructions:
             continue
-        if one.choices and all(newest[one.kind, rule] != one.pk for rule in one.choices):
+        if one.choices and all(newest[one.kind, rule] != one.pk for rule in waiting(one)):
             plan.instructions[one.pk] = {"": "stale", "why": "superseded"}
         else:
             plan.instructions[one.pk] = {"": "refused", "why": _why_not(link, plan)}

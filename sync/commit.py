@@ -7,10 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.utils import timezone
 
 from connections.connectors.base import Record
-from sync import audit, hints
+from sync import audit, hints, outcomes
 from sync.creates_under_way import ring_others, unanswered
 from sync.decided import Decided, audit_entry, current, label_of, rule_of
 from sync.edit_times import pending_edits
@@ -245,22 +244,11 @@ def _instructions(session: Session, one: Decided, batch: Batch) -> list[AuditEnt
     """What became of what people asked: done at once, being applied, or stale."""
     entries = []
     for instruction in batch.instructions.get(one.link.pk, []):
-        outcomes = one.plan.instructions.get(instruction.pk)
-        if outcomes is None:
+        told = one.plan.instructions.get(instruction.pk)
+        if told is None:
             continue
-        instruction.outcome = outcomes
-        kinds = set(outcomes.values())
-        if "applying" in kinds:
-            instruction.state = Instruction.State.APPLYING
-        elif "stale" in kinds:
-            instruction.state = Instruction.State.STALE
-        elif "refused" in kinds:
-            instruction.state = Instruction.State.REFUSED
-        else:
-            instruction.state = Instruction.State.DONE
-        if instruction.state != Instruction.State.APPLYING:
-            instruction.finished_at = timezone.now()
-        instruction.save(update_fields=["state", "outcome", "finished_at", "choices"])
+        outcomes.note(instruction, told)
+        instruction.save(update_fields=outcomes.SAVED)
         if instruction.state == Instruction.State.DONE and instruction.kind in LINK_CODES:
             entries.append(
                 audit_entry(
@@ -274,9 +262,9 @@ def _instructions(session: Session, one: Decided, batch: Batch) -> list[AuditEnt
                     params={"by": instruction.by_name, "key": instruction.params.get("key", "")},
                 )
             )
-        if "stale" in kinds:
-            moved = [label_of(session, rule, rule) for rule, outcome in outcomes.items() if outcome == "stale" and rule]
-            partly = instruction.state != Instruction.State.STALE
+        if "stale" in told.values():
+            moved = [label_of(session, rule, rule) for rule, outcome in told.items() if outcome == "stale" and rule]
+            partly = any(outcomes.of(instruction, rule) != "stale" for rule in instruction.choices)
             entries.append(
                 audit_entry(
                     session,

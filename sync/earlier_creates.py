@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from connections.connectors.base import Record, WriteResult
+from sync import outcomes
 from sync.decided import rule_of
 from sync.merge import MISSING, is_empty
 from sync.models import Instruction, Operation
@@ -109,8 +110,6 @@ def _filled(session: Session, record: Record, operation: Operation, rule_id: str
 
 def _put_off_what_a_person_sent(operation: Operation, fields: dict[str, Any]) -> None:
     """What a person sent with this create was not written: it goes with the next plan of the pair."""
-    instruction = operation.instruction
     own = {rule_id: sent for rule_id, sent in operation.fields.items() if sent["code"] == "retried"}
-    if instruction is not None and any(fields.get(rule_id) != sent for rule_id, sent in own.items()):
-        instruction.state = Instruction.State.WAITING
-        instruction.save(update_fields=["state"])
+    if any(fields.get(rule_id) != sent for rule_id, sent in own.items()):
+        outcomes.tell([operation], Instruction.State.WAITING)

@@ -6,15 +6,15 @@ says for an edit of its own side, unless it is what we sent.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from connections.connectors.base import Record
-from sync.models import Instruction, Link, Operation
+from sync import outcomes
+from sync.models import Link, Operation
 from sync.read import Reading
 from sync.rows import save_rows
 from sync.session import Session
@@ -43,20 +43,13 @@ def look_up_again(session: Session, links: Sequence[Link], reading: Reading) -> 
         given_up.filter(pk__in=told).update(
             state=Operation.State.UNCERTAIN, not_before=timezone.now(), finished_at=None
         )
-        _apply_again({one.instruction_id for one in found if one.instruction_id})
+        for one in found:
+            outcomes.apply_again(one)
         for link in shown:
             parked = {rule: _parked(one, told) for rule, one in link.parked.items()}
             link.parked = {rule: one for rule, one in parked.items() if one}
         save_rows(shown, ["parked"])
     return shown
-
-
-def _apply_again(asked: Collection[int]) -> None:
-    """What a person asked for goes on with its write, unless they asked for something else of that pair meanwhile."""
-    waiting = (Instruction.State.WAITING, Instruction.State.APPLYING)
-    later = Instruction.objects.filter(link=OuterRef("link"), pk__gt=OuterRef("pk"), state__in=waiting)
-    refused = Instruction.objects.filter(pk__in=asked, state=Instruction.State.REFUSED)
-    refused.exclude(Exists(later)).update(state=Instruction.State.APPLYING, finished_at=None)
 
 
 def of(link: Link) -> set[int]:

@@ -11,9 +11,8 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from mappings.compiled import field_spec
 from mappings.models import Mapping as SyncMapping
-from sync import audit, clobbers, hints, jobs
+from sync import audit, clobbers, hints, jobs, outcomes
 from sync.approval import NotWaiting
 from sync.creates_under_way import WAITS_FOR_A_PERSON
 from sync.identities import note_records, thing_of
@@ -95,36 +94,16 @@ def _replace_waiting(asked: Sequence[Instruction]) -> list[AuditEntry]:
     ⚑ Only that: an answer to other fields of the same instruction, by whomever, goes on waiting.
     """
     now = {one.link_id: one for one in asked}
-    waiting = Instruction.objects.filter(link__in=list(now), state=Instruction.State.WAITING).select_related("link")
+    states = (Instruction.State.WAITING, Instruction.State.APPLYING)
+    earlier = Instruction.objects.filter(link__in=list(now), state__in=states).select_related("link")
     older, entries = [], []
-    for one in waiting.exclude(pk__in=[new.pk for new in asked]):
+    for one in earlier.exclude(pk__in=[new.pk for new in asked]):
         new = now[one.link_id]
-        if not (again := [rule for rule in one.choices if rule in new.choices]):
-            continue
-        older.append(one)
-        if len(again) == len(one.choices):
-            one.state, one.finished_at, one.outcome = Instruction.State.STALE, timezone.now(), {"": "superseded"}
-        else:
-            one.choices = {rule: choice for rule, choice in one.choices.items() if rule not in again}
-        entries.append(_replaced(one, again, new))
-    Instruction.objects.bulk_update(older, ["state", "choices", "finished_at", "outcome"])
+        if again := outcomes.chosen_by_both(one, new):
+            older.append(one)
+            entries.append(outcomes.give_way(one, again, new))
+    Instruction.objects.bulk_update(older, outcomes.SAVED)
     return entries
-
-
-def _replaced(older: Instruction, rules: Sequence[str], new: Instruction) -> AuditEntry:
-    assert older.link is not None
-    published = new.mapping.published
-    labels = {rule["id"]: field_spec(rule["left"]).label for rule in published.document["rules"]} if published else {}
-    fields = [labels[rule] for rule in rules if rule in labels] or ["the record"]
-    return audit.entry(
-        "instruction",
-        "answered_again",
-        actor=new.by_name,
-        actor_kind=AuditEntry.ActorKind.PERSON,
-        request_id=new.request_id,
-        **_about(older.link),
-        params={"by": older.by_name, "fields": fields},
-    )
 
 
 def _being_settled(asked: Sequence[Instruction]) -> None:

@@ -529,7 +529,7 @@ class Instruction(models.Model):
     request_id = models.CharField(max_length=36, default=uuid.uuid4)
     created_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True, blank=True)
-    outcome = models.JSONField(default=dict, blank=True)  # per rule: {"code", "params"}
+    outcome = models.JSONField(default=dict, blank=True)  # {rule id, "" for all: see outcomes.py, "why": code}
 
     objects = OfMapping.as_manager()
 

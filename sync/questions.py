@@ -12,6 +12,7 @@ from sync import causes, clobbers
 from sync.decided import Decided, audit_entry, current, rule_of
 from sync.merge import MISSING
 from sync.models import AuditEntry, Conflict, Instruction, Link
+from sync.outcomes import waiting
 from sync.plan import PlannedConflict, PlannedOperation
 from sync.rows import save_rows
 from sync.session import SIDES, Session
@@ -185,8 +186,8 @@ def _name_editors(conflict: Conflict, one: Decided, rule: CompiledRule | None) -
 
 def carried_out(instruction: Instruction, one: Decided, rule_id: str) -> bool:
     """Whether the plan does what a person chose for this rule."""
-    outcomes = one.plan.instructions.get(instruction.pk, {})
-    return rule_id in instruction.choices and outcomes.get(rule_id, outcomes.get("")) not in ("refused", "stale")
+    told = one.plan.instructions.get(instruction.pk, {})
+    return rule_id in waiting(instruction) and told.get(rule_id, told.get("")) not in ("refused", "stale")
 
 
 def _answers(instruction: Instruction, one: Decided, conflict: Conflict) -> bool:

@@ -26,8 +26,8 @@ from connections.connectors.base import (
     Refused,
     WriteResult,
 )
-from sync import audit, clobbers, given_up, late
-from sync.aftermath import Aftermath, release, tell_asker
+from sync import audit, clobbers, given_up, late, outcomes
+from sync.aftermath import Aftermath, release
 from sync.commit import save_links
 from sync.decided import rule_of
 from sync.lease import LeaseLost
@@ -264,7 +264,7 @@ def _give_up(session: Session, operation: Operation) -> None:
         session.lease.renew()
         # Before its end is told as a wait for the next plan.
         if operation.fields:
-            tell_asker([operation], Instruction.State.REFUSED)
+            outcomes.tell([operation], Instruction.State.REFUSED)
         supersede(session, [operation], given_up.CODE, again_in=0, seen_at=_seen_at(operation))
         for rule_id, sent in operation.fields.items():
             _park_maybe_written(session, operation, rule_id, sent)
@@ -324,9 +324,8 @@ def _ask_a_person(
         if message:
             after.again(operation.link)  # once the record is shown, what it says may answer the question
         after.carry_out()
-        chosen = operation.fields.keys() & (operation.instruction.choices if operation.instruction else ())
-        done = bool(chosen) and chosen <= agreed
-        tell_asker([operation], Instruction.State.DONE if done else Instruction.State.REFUSED)
+        outcomes.tell([operation], Instruction.State.DONE, agreed)
+        outcomes.tell([operation], Instruction.State.REFUSED)
         save_rows([operation], OPERATION_FIELDS)
         save_links([operation.link], [])
         audit.append(entries)

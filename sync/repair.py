@@ -12,7 +12,7 @@ from typing import Any
 from django.db import transaction
 
 from mappings.compiled import CompiledRule, compile_document
-from sync import instructions
+from sync import instructions, outcomes
 from sync.merge import MISSING, OTHER, Ask, Field, Write, repair_field
 from sync.models import Instruction, Link, Verification, VerifiedDifference
 from sync.wording import sentence
@@ -20,7 +20,7 @@ from sync.wording import sentence
 # One decision of a person; more are chosen once these are carried out. Brakes hold them like any other writes.
 MOST_AT_ONCE = 500
 
-State, Kind = Instruction.State, VerifiedDifference.Kind
+Kind = VerifiedDifference.Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +44,8 @@ def outcome_of(difference: VerifiedDifference) -> str:
     asked = difference.instruction
     if asked is None:
         return ""
-    if difference.rule_id not in asked.choices:
-        return "stale"  # a later answer took its place
-    if asked.state in (State.WAITING, State.APPLYING):
-        return str(asked.state)
-    said = asked.outcome.get(difference.rule_id) or asked.outcome.get("", "")
-    if said in ("stale", "superseded"):
-        return "stale"
-    return "done" if asked.state == State.DONE and said != "refused" else "refused"
+    said = outcomes.of(asked, difference.rule_id)
+    return "stale" if said == outcomes.SUPERSEDED else said
 
 
 def can_choose(difference: VerifiedDifference) -> bool:

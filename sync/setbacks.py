@@ -21,8 +21,8 @@ from connections.connectors.base import (
 )
 from connections.models import Connection
 from connections.pauses import note_state
-from sync import causes, clobbers, hints
-from sync.aftermath import Aftermath, ring, tell_asker
+from sync import causes, clobbers, hints, outcomes
+from sync.aftermath import Aftermath, ring
 from sync.creates_under_way import WAITS_FOR_A_PERSON
 from sync.decided import audit_entry, label_of, rule_of
 from sync.merge import OTHER, unsure_of
@@ -76,7 +76,7 @@ def failed(session: Session, operation: Operation, error: ConnectorError, after:
     if isinstance(error, Refused | NotAllowed):
         return _refused(session, operation, error, after)
     told = {"system": system, "message": error.message}
-    tell_asker([operation], Instruction.State.WAITING)  # a person's choice goes with the next plan
+    outcomes.tell([operation], Instruction.State.WAITING)  # a person's choice goes with the next plan
     if isinstance(error, Gone) and operation.kind != Operation.Kind.CREATE:
         after.gone(side, operation.external_id, error.certain)
     if isinstance(error, VersionMismatch):
@@ -134,7 +134,7 @@ def supersede(
     for operation in operations:
         finish(operation, Operation.State.SUPERSEDED, code, **params)
     ring(session, [operation.link for operation in operations], hints.Lane.LIVE, again_in)
-    tell_asker(operations, Instruction.State.WAITING)
+    outcomes.tell(operations, Instruction.State.WAITING)
     save_rows(operations, OPERATION_FIELDS)
 
 
@@ -151,7 +151,7 @@ def _refused(session: Session, operation: Operation, error: Refused | NotAllowed
         # One entry of the mapping says it for all records; the next plan leaves the field out, the rest flows.
         after.again(operation.link)
         after.end(operation.link)
-        tell_asker([operation], Instruction.State.WAITING)
+        outcomes.tell([operation], Instruction.State.WAITING)
         return []
     entries = []
     if operation.kind == Operation.Kind.DELETE or (not creating and not operation.fields):
@@ -168,19 +168,22 @@ def _refused(session: Session, operation: Operation, error: Refused | NotAllowed
         after.again(operation.link)
         sent = operation.instruction.choices.get("") if operation.instruction else None
         if sent and sent["rule"] not in hit:
-            tell_asker([operation], Instruction.State.WAITING)  # what they sent goes with the next create
+            outcomes.tell([operation], Instruction.State.WAITING)  # what they sent goes with the next create
     elif creating:
         operation.link.parked[""] = {"code": "create_refused", "fields": _sent(operation), "message": message}
         entries.append(refusal_conflict(session, operation, "", "create_refused", message, system, after=after))
     else:
-        for rule_id in hit or operation.fields:
+        refused = hit or operation.fields
+        for rule_id in refused:
             sent = operation.fields[rule_id]
             said = hit.get(rule_id, error.message)
             park(session, operation, rule_id, sent, code, said)
             entries.append(refusal_conflict(session, operation, rule_id, code, said, system, after=after))
-        if hit and len(hit) < len(operation.fields):
+        if len(refused) < len(operation.fields):
             after.again(operation.link)
-    tell_asker([operation], Instruction.State.REFUSED)
+            # ⚑ Nothing was said against the others: what a person chose there goes with the next plan.
+            outcomes.tell([operation], Instruction.State.WAITING, operation.fields.keys() - refused.keys())
+    outcomes.tell([operation], Instruction.State.REFUSED)
     after.end(operation.link)
     return entries
 
@@ -340,7 +343,7 @@ def create_unclear(
     told = {"side": operation.side, "count": len(keys), "keys": list(keys), "message": message}
     entry = refusal_conflict(session, operation, "", code, message, system, WAITS_FOR_A_PERSON[code], told, after)
     operation.link.parked[""] = {"code": code, "params": told}
-    tell_asker([operation], Instruction.State.REFUSED)
+    outcomes.tell([operation], Instruction.State.REFUSED)
     return [entry]
 
 

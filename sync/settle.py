@@ -16,7 +16,7 @@ from connections.connectors.base import (
 )
 from mappings.compiled import CompiledRule
 from mappings.transforms.base import CannotExpress
-from sync import audit, clobbers
+from sync import audit, clobbers, outcomes
 from sync.aftermath import Aftermath
 from sync.commit import save_links, take_over_read
 from sync.decided import audit_entry, label_of, rule_of
@@ -259,14 +259,7 @@ def _step(rule: CompiledRule, operation: Operation, rule_id: str, sent: dict[str
         link.bases(side)[rule_id] = reached
     if rule_id not in link.bases(source_side):
         link.bases(source_side)[rule_id] = counterpart(rule, source_side, reached)
-    instruction = operation.instruction
-    choice = instruction.choices.get(rule_id) if instruction else None
-    if instruction is not None and choice is not None:
-        # A person's choice goes on from here: what they saw is where our own step led.
-        if "seen" in choice:
-            choice["seen"] = {**choice["seen"], side: reached}
-        instruction.state = Instruction.State.WAITING
-        instruction.save(update_fields=["state", "choices"])
+    outcomes.goes_on(operation, rule_id, reached)
 
 
 def _edited_meanwhile(session: Session, operation: Operation, record: Record, moving: bool = False) -> bool:
@@ -360,23 +353,17 @@ def _close_settled(
     if operation.kind != Operation.Kind.UPDATE or not operation.fields:
         rules.append("")  # it was about the record as a whole
     entries = []
-    instruction = operation.instruction
     settled = [rule for rule in rules if rule not in operation.link.parked]
     over = operation.link.state == Link.State.DELETED  # with the twin every question of the pair ends
     for conflict in after.questions.get(operation.link_id, []):
         if conflict.state == Conflict.State.CLOSED or not (over or conflict.rule_id in settled):
             continue
-        answer = instruction if over else asked_for(operation, conflict.rule_id)
+        answer = operation.instruction if over else asked_for(operation, conflict.rule_id)
         if not (over or clobbers.may_end(conflict, answer)):
             continue  # a write says nothing about an edit that was overwritten before
         entries.append(end_question(session, operation.link, conflict, answer, over))
         after.ask(conflict)
-    if instruction and instruction.state == Instruction.State.APPLYING:
-        others = Operation.objects.filter(instruction=instruction, state__in=Operation.OPEN).exclude(pk=operation.pk)
-        if not others.exists():
-            instruction.state = Instruction.State.DONE
-            instruction.finished_at = timezone.now()
-            instruction.save(update_fields=["state", "finished_at"])
+    outcomes.tell([operation], Instruction.State.DONE)
     return entries
 
 

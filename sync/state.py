@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from connections.connectors.base import Record
 from mappings.models import Mapping as SyncMapping
+from sync import outcomes
 from sync.merge import MISSING, EditTime
 from sync.models import Conflict, Identity, Instruction, Link, Operation
 from sync.plan import OSCILLATION_WINDOW_SECONDS, InstructionView, LinkView, OwnWrite
@@ -72,7 +73,7 @@ def load(session: Session, ids: Mapping[str, Iterable[str]]) -> Batch:
     for instruction in fetch(Instruction, "link_id IN %s AND state = 'waiting' ORDER BY id", keys):
         mine = batch.instructions.setdefault(instruction.link_id or 0, [])
         if _chooses(instruction) and any(_chooses(one) for one in mine):
-            batch.asked_later.setdefault(instruction.link_id or 0, set()).update(instruction.choices)
+            batch.asked_later.setdefault(instruction.link_id or 0, set()).update(outcomes.waiting(instruction))
         else:
             mine.append(instruction)
     since = timezone.now() - timedelta(seconds=OSCILLATION_WINDOW_SECONDS)
@@ -143,7 +144,8 @@ def _chooses(instruction: Instruction) -> bool:
 
 
 def instruction_views(batch: Batch, link: Link) -> list[InstructionView]:
-    return [InstructionView(one.pk, one.kind, one.choices, one.by_name) for one in batch.instructions.get(link.pk, [])]
+    asked = batch.instructions.get(link.pk, [])
+    return [InstructionView(one.pk, one.kind, outcomes.waiting(one), one.by_name) for one in asked]
 
 
 def seconds_of(stamp: str) -> float:

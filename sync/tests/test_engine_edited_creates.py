@@ -289,7 +289,7 @@ def test_the_last_word_counts_though_an_earlier_one_is_under_way(pair: Pair, adm
     first.refresh_from_db()
     second.refresh_from_db()
     assert the_right(pair)["body"] == "v2"
-    assert (first.state, first.outcome["why"], second.state) == ("stale", "superseded", "done")
+    assert (first.state, first.outcome, second.state) == ("stale", {"": "superseded"}, "done")
 
 
 @pytest.mark.parametrize("edited", [False, True])

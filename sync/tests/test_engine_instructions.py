@@ -118,7 +118,7 @@ def test_a_later_answer_to_all_of_it_takes_the_place_of_an_earlier_one(
     first = instructions.resolve(conflict, TAKE_LEFT, "ana")
     instructions.resolve(conflict, {**TAKE_LEFT, "take": "right"}, admin_user)
     first.refresh_from_db()
-    assert (first.state, first.outcome) == ("stale", {"": "superseded"})
+    assert (first.state, first.outcome) == ("stale", {"body": "superseded"})
     assert AuditEntry.objects.filter(code="answered_again").count() == 1
     pair.quiet()
     assert pair.left.value(conflict.link.left_id, "body") == "R"
@@ -231,7 +231,7 @@ def test_an_undo_against_the_direction_is_refused_and_leaves_no_question(pair: P
     pair.quiet()
     undo.refresh_from_db()
     assert (pair.left.value(left, "body"), pair.left.value(left, "status")) == ("new", "old"), "the other field is"
-    assert undo.outcome == {"body": "refused", "why": "direction_forbids", "status": "applying"}
+    assert undo.outcome == {"body": "refused", "why": "direction_forbids", "status": "done"}
     assert not pair.open_conflicts()
 
 

@@ -546,6 +546,28 @@ def test_an_answer_whose_write_was_given_up_is_not_sent_again_unasked(
     assert AuditEntry.objects.filter(action="resolve").count() == (asked.state == "done")
 
 
+def test_an_answer_that_was_given_up_does_not_go_on_where_a_later_one_was_given(pair: Pair, admin_user: Any) -> None:
+    hides = {"field_history": True, "complete_history": False, "not_found_means_gone": False}
+    pair.right.capabilities = replace(pair.right.capabilities, **hides)
+    left, right, link = pair.linked(body="b")
+    pair.left.edit(left, body="ana's")
+    pair.right.edit(right, by="bob", body="bob's")
+    pair.quiet()
+    [question] = pair.open_conflicts()
+    loses_answer(pair.right)
+    seen = {"left": "ana's", "right": "bob's"}
+    first = instructions.resolve(question, {"take": "left", "seen": seen}, "ana")
+    pair.run()
+    hidden = hidden_until_it_is_given_up(pair, right)
+    later = instructions.resolve(question, {"take": "value", "value": "v", "in": "left", "seen": {}}, admin_user)
+    pair.right.records[right] = hidden
+    runs(pair, 6)
+    first.refresh_from_db()
+    later.refresh_from_db()
+    assert (first.state, later.state) == ("refused", "done")
+    assert pair.both(left, right, "body") == ("v", "v")
+
+
 def test_a_write_whose_record_was_told_deleted_waits_no_longer(pair: Pair) -> None:
     pair.right.capabilities = replace(pair.right.capabilities, not_found_means_gone=False)
     left, right, link = pair.linked(body="b")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from connections.connectors.base import Refused
 from sync.models import Conflict
 from sync.tests.conftest import DEFAULT_RULES
+from sync.tests.test_engine_setbacks import fails
 from sync.tests.test_review_pages import ReviewCase
 
 ASK = {"name": "Ask", "kind": "review", "tolerance": 1.0}
@@ -39,10 +41,10 @@ class SeveralFields(ReviewCase):
             self.assertIn(told, page)
         self.assertIn("Status moved while you were deciding; nothing was written there.", page)
 
-    def test_an_answer_of_which_a_part_took_no_write_says_that_it_is_settled(self) -> None:
+    def test_an_answer_of_which_a_part_took_no_write_names_what_was_not(self) -> None:
         page = self.told(body="ignore")
-        self.assertIn("Right moved while you were deciding", page)
-        self.assertIn("Body is settled. Status moved while you were deciding; nothing was written there.", page)
+        for told in ("Saved in part", "Status moved while you were deciding; nothing was written there."):
+            self.assertIn(told, page)
 
     def test_a_field_that_cannot_be_written_any_more_is_named_with_its_reason(self) -> None:
         url = self.url("conflict", self.body.pk)
@@ -53,3 +55,13 @@ class SeveralFields(ReviewCase):
         page = self.html(self.url("review-progress", self.newest().pk), status=286)
         self.assertIn("Saved in part and written to Right", page)
         self.assertIn("A field: this could not be done; nothing was written there.", page)
+
+    def test_a_field_that_its_system_refused_is_named_with_what_that_said(self) -> None:
+        url = self.url("conflict", self.body.pk)
+        data = {"seen": self.seen(url), f"take-{self.body.pk}": "left", f"take-{self.status.pk}": "left"}
+        self.client.post(url, data)
+        fails(self.pair.right, "update", lambda: Refused("No.", {"status": "The workflow forbids it."}))
+        self.pair.quiet()
+        page = self.html(self.url("review-progress", self.newest().pk), status=286)
+        for told in ("Saved in part and written to Right", "Status: ", "The workflow forbids it."):
+            self.assertIn(told, page)

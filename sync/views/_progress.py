@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 
 from mappings.compiled import field_spec
 from mappings.models import Mapping as SyncMapping
-from sync import given_up
+from sync import given_up, outcomes
 from sync.models import Conflict, Instruction, Operation
 from sync.session import SIDES
 from sync.standing import stands_still
@@ -97,7 +97,7 @@ def progress_of(one: Instruction, operations: Iterable[Operation] | None = None)
     names = system_names(one.mapping)
     writes = written(one.mapping, names, done)
     systems = list(dict.fromkeys(one_write.system for one_write in writes))
-    left_out = _left_out(one)
+    left_out = _left_out(one, operations)
     word = DONE_WORDS.get(one.kind, "Saved") + (" in part" if left_out else "")
     head = f"{word} and written to {' and '.join(systems)}" if systems else word
     meaning = left_out or ("" if writes or one.kind in DONE_WORDS else "Nothing had to be written.")
@@ -136,7 +136,8 @@ def _waiting(one: Instruction) -> Progress:
 
 
 def _stale(one: Instruction) -> Progress:
-    if "superseded" in one.outcome.values():
+    superseded = outcomes.SUPERSEDED in one.outcome.values()  # also where the plan says so, as its reason
+    if superseded and not _fields(one, State.STALE, one.choices):
         return Progress(
             one,
             "stale",
@@ -155,33 +156,47 @@ def _stale(one: Instruction) -> Progress:
             "Nothing was deleted.",
             "Look at what they say now, then choose again.",
         )
-    moved, settled = _moved(one), _fields(one, "done")
+    moved = _moved(one)
     return Progress(
         one,
         "stale",
         False,
         "warn",
         f"{' and '.join(moved) if moved else 'The field'} moved while you were deciding",
-        f"{settled} is settled. {_left_out(one)}" if settled else "Nothing of yours was written.",
+        "Nothing of yours was written.",
         "Check the new values, then save again.",
     )
 
 
-def _left_out(one: Instruction) -> str:
+def _left_out(one: Instruction, operations: Iterable[Operation]) -> str:
     """Which fields of an answer to several it did not settle, and why; "" where it settled all."""
-    stale, refused = _fields(one, "stale"), _fields(one, "refused")
+    by_system = {rule_id: operation for operation in operations for rule_id in operation.fields if _failed(operation)}
+    stale = _fields(one, State.STALE, one.choices)
     told = [f"{stale} moved while you were deciding; nothing was written there."] if stale else []
-    if refused:
+    if refused := _fields(one, State.REFUSED, one.choices.keys() - by_system.keys()):
         why = WHY_NOT.get(one.outcome.get("why", ""), "This could not be done")
         told.append(f"{refused}: {why[0].lower()}{why[1:]}; nothing was written there.")
+    for rule_id, operation in by_system.items():
+        if field := _fields(one, State.REFUSED, [rule_id]):
+            unknown = operation.result.get("code") in UNKNOWN
+            why = "nobody knows whether this was written" if unknown else _said(operation)
+            told.append(f"{field}: {why[0].lower()}{why[1:].rstrip('.')}.")
     return " ".join(told)
 
 
-def _fields(one: Instruction, code: str) -> str:
-    """The fields of an answer of which the plan said this, in words."""
-    named = [rule_id for rule_id in one.choices if rule_id and one.outcome.get(rule_id) == code]
-    rules = rules_of(one.mapping.published.document) if named and one.mapping.published else {}
-    return " and ".join(rules[rule_id]["left"]["label"] if rule_id in rules else "A field" for rule_id in named)
+def _failed(operation: Operation) -> bool:
+    return operation.state == Operation.State.REFUSED or operation.result.get("code") in UNKNOWN
+
+
+def _said(operation: Operation) -> str:
+    return sentence(operation.result.get("code", "refused"), operation.result.get("params"))
+
+
+def _fields(one: Instruction, outcome: str, rules: Collection[str]) -> str:
+    """Those of the fields of which this became, in words."""
+    named = [rule_id for rule_id in one.choices if rule_id in rules and rule_id and one.outcome.get(rule_id) == outcome]
+    known = rules_of(one.mapping.published.document) if named and one.mapping.published else {}
+    return " and ".join(known[rule_id]["left"]["label"] if rule_id in known else "A field" for rule_id in named)
 
 
 def _moved(one: Instruction) -> list[str]:
@@ -201,16 +216,16 @@ def _refused(one: Instruction, operations: Sequence[Operation]) -> Progress:
     refused = next((o for o in operations if o.state == Operation.State.REFUSED), None)
     head = "This could not be done"
     if refused is not None:
-        head = sentence(refused.result.get("code", "refused"), refused.result.get("params"))
+        head = _said(refused)
     elif one.outcome.get("why") in WHY_NOT:
         head = WHY_NOT[one.outcome["why"]]
     elif one.kind in (Kind.REPAIR, Kind.UNDO) and one.outcome.get("why") in SENTENCES:
         head = sentence(one.outcome["why"])
     elif one.kind == Kind.RELINK:
         head = "That record is linked already"
-    written_too = any(operation.state == Operation.State.CONFIRMED for operation in operations)
-    meaning = "The other fields were written; nothing was lost." if written_too else "Nothing was written."
-    return Progress(one, "refused", False, "bad", head, meaning, "Choose again, or leave the values as they are.")
+    return Progress(
+        one, "refused", False, "bad", head, "Nothing was written.", "Choose again, or leave the values as they are."
+    )
 
 
 def written(mapping: SyncMapping, names: Mapping[str, str], operations: Iterable[Operation]) -> list[Written]:

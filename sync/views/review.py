@@ -147,7 +147,7 @@ def answers(request: HttpRequest) -> HttpResponse:
         "skipped": skipped,
         "done": sum(1 for row in rows if row.word == "done"),
         "open": any(row.open for row in rows),
-        "failed": [row for row in rows if row.word in ("stale", "refused")],
+        "failed": [row for row in rows if row.kind in ("warn", "bad") and not row.open],
         "total": len(rows),
     }
     if request.headers.get("HX-Request"):
