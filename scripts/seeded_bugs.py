@@ -1724,8 +1724,8 @@ BUGS = [
         "answered-by-the-call",
         "who answered about one field is told to have answered about every field of the same call",
         "sync/settle.py",
-        "        answer = instruction if over else asked_for(operation, conflict.rule_id)\n",
-        "        answer = instruction\n",
+        "        answer = operation.instruction if over else asked_for(operation, conflict.rule_id)\n",
+        "        answer = operation.instruction\n",
         ("sync/tests/test_engine_instructions.py",),
     ),
     Bug(
