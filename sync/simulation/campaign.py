@@ -21,7 +21,18 @@ SHRINK_SECONDS = 180  # or what gets done of them in this time: a crowded world 
 MUST_MEET = ("crashes", "faults met", "change", "asked", "edits inside")
 # What histories of one world have for themselves, so many on average; all else happens to all of them.
 OF_ONE = frozenset(
-    {"pair", "edit", "edits inside", "create", "delete", "instruct", "asked", "edited and sent", "creates edited"}
+    {
+        "pair",
+        "edit",
+        "edits inside",
+        "create",
+        "delete",
+        "instruct",
+        "asked",
+        "several answered at once",
+        "edited and sent",
+        "creates edited",
+    }
 )
 
 

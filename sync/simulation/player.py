@@ -21,7 +21,7 @@ from connections.connectors.base import Hint, NeedsAuthorization, NotAllowed, Ra
 from connections.connectors.memory import US, LogLine, World
 from connections.models import Connection
 from mappings.models import Mapping, MappingVersion
-from sync import approval, engine, failures, instructions, jobs, retrying
+from sync import approval, clobbers, engine, failures, instructions, jobs, retrying
 from sync.models import AuditEntry, ChangedRecord, Conflict, Link, MappingState, Operation
 from sync.simulation import setting
 from sync.simulation.clock import VirtualClock, installed
@@ -389,15 +389,23 @@ class Player:
         asked = list(about_fields.values_list("pk", flat=True))
         if not asked:
             return
-        one = Conflict.objects.get(pk=asked[step.args["which"] % len(asked)])
+        which = step.args["which"]
+        one = Conflict.objects.get(pk=asked[which % len(asked)])
+        assert one.link is not None
         if take == "value" and one.rule_id == "labels":
             take = "left"
-        choice: dict[str, Any] = {"take": take, "seen": {"left": one.left_value, "right": one.right_value}}
+        choice = {"take": take, "seen": _shown(one)}
         if take == "value":
             choice |= {"value": self._type(one.link, one.rule_id, word), "in": "left"}
-        self._note("resolved", one.link, one.rule_id)
-        instructions.resolve(one, choice, PERSON)
+        choices = {one.rule_id: choice}
+        if which % 2:  # all that is asked about the pair is answered at once, one field this way and the next one that
+            for other in about_fields.filter(link=one.link).exclude(pk=one.pk):
+                choices[other.rule_id] = {"take": ("left", "right")[len(choices) % 2], "seen": _shown(other)}
+        for rule_id in choices:
+            self._note("resolved", one.link, rule_id)
+        instructions.ask(one.link, "resolve", choices, PERSON)
         self.mix["asked"] += 1
+        self.mix["several answered at once"] += len(choices) > 1
 
     def _note(self, what: str, link: Link | None, path: str) -> None:
         """Somebody asked for this about a field of a pair."""
@@ -634,6 +642,11 @@ def _fits(kind: str, verb: str, when: str) -> bool:
     if kind == "refused":
         return verb in BULK_WRITES and when == "before"
     return when == "before"
+
+
+def _shown(question: Conflict) -> dict[str, Any]:
+    """What the page of a question shows to who answers it."""
+    return {"left": question.left_value, "right": question.right_value, **clobbers.named(question)}
 
 
 def _error(kind: str) -> Exception:
