@@ -181,6 +181,14 @@ class World:
             self.log.append(LogLine(at, by, external_id, "", "exists", "deleted"))
             self.records[external_id] = replace(record, deleted=True, updated_at=at, updated_by=by)
 
+    def restore(self, external_id: str, by: str = "ana") -> None:
+        """Somebody takes a deletion back: the record says what it said."""
+        with self.lock:
+            record = self.records[external_id]
+            at, version = self.stamp(), str(int(record.version) + 1)
+            self.log.append(LogLine(at, by, external_id, "", "deleted", "exists"))
+            self.records[external_id] = replace(record, deleted=False, version=version, updated_at=at, updated_by=by)
+
     def merge(self, external_id: str, into: str, by: str = "ana") -> None:
         """Somebody merges a record into another one, which keeps what it says."""
         with self.lock:

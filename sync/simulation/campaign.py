@@ -27,6 +27,8 @@ OF_ONE = frozenset(
         "edits inside",
         "create",
         "delete",
+        "restore",
+        "restored",
         "instruct",
         "asked",
         "several answered at once",

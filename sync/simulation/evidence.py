@@ -103,11 +103,12 @@ class Case:
                 self._follow(world, line)
         for word, (record, path) in evidence.typed.items():
             self.said[word].add((self.refs.get(record, record), path))
-        self.deleted_by_people = {
-            (world.name, line.external_id)
-            for world, line in evidence.journal
-            if line.field == "" and line.after == "deleted" and line.by != US
-        }
+        self.deleted_by_people: set[tuple[str, str]] = set()  # and not brought back
+        for world, line in evidence.journal:
+            if line.field == "" and line.by != US:
+                taken_back = line.after != "deleted"
+                gone = {(world.name, line.external_id)}
+                self.deleted_by_people = self.deleted_by_people - gone if taken_back else self.deleted_by_people | gone
         self.lines: dict[tuple[str, str], list[tuple[int, LogLine]]] = defaultdict(list)  # by record and field
         for index, (_, line) in enumerate(evidence.journal):
             self.lines[line.external_id, line.field].append((index, line))

@@ -75,7 +75,7 @@ def sets_are_merged(case: Case, verdict: Verdict) -> None:
     """What somebody took away stays away, unless the record it was taken from is gone, or nobody could tell, or a
     person's undo brought it back."""
     for world, external_id, values, alive in case.last_values():
-        if not alive or _explained(case, [external_id], "labels"):
+        if not alive or _explained(case, [external_id], "labels") or _unlinked(case, [external_id]):
             continue
         for word in (set(values.get("labels") or ()) & case.removed.keys()) - case.kept - case.undone - case.chosen:
             where, record = case.removed[word]
@@ -174,6 +174,8 @@ def both_sides_agree_or_say_why(case: Case, verdict: Verdict) -> None:
             if not all(name in by_world for name in names):
                 continue
             (left_id, ours), (right_id, theirs) = (by_world[name] for name in names)
+            if _unlinked(case, [left_id, right_id]):
+                continue
             for path in ALL:
                 if words(ours.get(path)) == words(theirs.get(path)) or _explained(case, [left_id, right_id], path):
                     continue
@@ -195,6 +197,12 @@ def _explained(case: Case, records: Sequence[str], path: str) -> bool:
     if last.action == "resolve":
         return any(one.code in (*DIFFER, "undone") for one in told[-3:])
     return last.action == "conflict" or last.code in DIFFER or last.code == "undone"
+
+
+def _unlinked(case: Case, records: Sequence[str]) -> bool:
+    """Whether the log says that the pair ended with a deletion, which somebody took back."""
+    ended = (entry.label.split(" = ") for entry in case.told[""] if entry.code == "deletion_unlinked")
+    return any({*records} <= {*label} for label in ended)
 
 
 def _nothing_to_carry(case: Case, source: str, path: str) -> bool:
@@ -267,8 +275,10 @@ def nothing_comes_back_to_life(case: Case, verdict: Verdict) -> None:
     for world, line in case.evidence.journal:
         record = (world.name, line.external_id)
         ref = case.thing.get(record, "")
-        if record in case.deleted_by_people and line.field == "":
+        if line.by != US and line.field == "" and line.after == "deleted":
             (unknown if record in ours and line.external_id not in known else gone).add((world.name, ref))
+        elif line.by != US and line.field == "":
+            gone.discard((world.name, ref))
         if line.by != US or line.field != "ref" or line.before is not None:
             continue
         ours.add(record)

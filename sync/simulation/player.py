@@ -118,6 +118,7 @@ class Player:
         self.bells: dict[int, str] = {}  # by the journal line of an edit: when its bell comes; else at once
         self.late: dict[int, list[Hint]] = defaultdict(list)
         self.rung = 0  # bells
+        self.removed: list[tuple[SimulatedWorld, str]] = []  # records that people deleted
         self.hidden_until = 0.0
         self.paused_runs = 0  # runs that still find a mapping paused
         World.registry.clear()
@@ -321,6 +322,13 @@ class Player:
         world, external_id = self._record(step)
         if external_id is not None:
             world.remove(external_id)
+            self.removed.append((world, external_id))
+
+    def _do_restore(self, step: Step) -> None:
+        if self.removed:
+            world, external_id = self.removed.pop(step.args["record"] % len(self.removed))
+            world.restore(external_id)
+            self.mix["restored"] += 1
 
     def _do_hide(self, step: Step) -> None:
         self.worlds[step.args["system"]].hidden.add(step.args["field"])
@@ -584,12 +592,13 @@ class Player:
 
     def _hint(self, lines: Sequence[LogLine]) -> Hint:
         first = lines[0]
-        deleted = any(line.field == "" for line in lines)
+        gone = [line.after == "deleted" for line in lines if line.field == ""]
+        deleted = bool(gone) and gone[-1]
         return Hint(
             "thing",
             first.external_id,
             own_account=first.by == US,
-            changes=None if deleted else {line.field: line.after for line in lines},
+            changes=None if gone else {line.field: line.after for line in lines},
             deleted=deleted,
             verified=self.told % 3 > 0,
             at=first.at,

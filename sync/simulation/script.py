@@ -27,6 +27,7 @@ EXTRA = 4  # more of what happens, drawn from all of it
 LONGEST_RUN = 9  # remote calls into a run at which something may happen; most runs are shorter
 LONGEST_KILL = 80  # statements into a run at which a worker may die
 LONGEST_REQUEST = 12  # statements into what a person asks, or a bell says, at which the process may die
+RESTORED = 0.5  # share of worlds that bring back what people deleted, of those in which they delete
 KILLED_REQUESTS = 0.1  # share of requests that meet that
 # Turns kept ready for histories that met less than they must: edits left over by short runs, answers to no question. Of
 # 60 one world in 250 had too few, since something in it had failed for long.
@@ -209,7 +210,9 @@ class _Writer:
                 found.append(self._edit())
             found.append(self._wait())
             what = must.pop() if must and dice.random() < 0.9 else ""
-            if what in ("change", "pause", "instruct", "create", "delete", "hide"):
+            if what == "delete" and dice.random() < RESTORED:
+                must.insert(0, "restore")
+            if what in ("change", "pause", "instruct", "create", "delete", "restore", "hide"):
                 often = 1 if what in ("change", "pause", "hide") else self.crowd
                 found += [getattr(self, f"_{what}")() for _ in range(often)]
                 what = ""
@@ -265,6 +268,9 @@ class _Writer:
 
     def _delete(self) -> Step:
         return Step("delete", {"system": self.dice.randrange(self.systems), "record": self._record()})
+
+    def _restore(self) -> Step:
+        return Step("restore", {"record": self._record()})
 
     def _wait(self) -> Step:
         return Step("wait", {"seconds": self.dice.choice(self.habits.waits)})
