@@ -52,6 +52,7 @@ class Evidence:
     journal: Sequence[tuple[SimulatedWorld, LogLine]]
     moments: Sequence[datetime]  # when each line of the journal was accepted, on one right clock
     began: Sequence[int]  # for each line of the journal: those before the call that wrote it
+    looked: Sequence[int]  # for each line of the journal: reads before that call
     writers: Sequence[int]  # for each line of the journal: the mapping that wrote it; -1: people
     reads: Sequence[tuple[int, str, frozenset[str], int]]  # (accepted writes before it, system, records read, mapping)
     entries: Sequence[Entry]
@@ -194,14 +195,21 @@ class Case:
         other mappings count, too.
         """
         world, line = self.evidence.journal[index]
-        looks = self.looks_at(world, line.external_id, None if by_any else self.evidence.writers[index])
-        return max((at for at in looks if at <= self.evidence.began[index]), default=-1)
+        by = None if by_any else self.evidence.writers[index]
+        return max(self.looks_at(world, line.external_id, by, until=self.evidence.looked[index]), default=-1)
 
-    def looks_at(self, world: SimulatedWorld, external_id: str, mapping: int | None = None) -> Iterator[int]:
-        """Lines of the journal before each look at the record, by one mapping or by all."""
+    def looks_at(
+        self,
+        world: SimulatedWorld,
+        external_id: str,
+        mapping: int | None = None,
+        since: int | None = None,
+        until: int | None = None,
+    ) -> Iterator[int]:
+        """Lines of the journal before each look at the record, by one mapping or by all, of these reads."""
         return (
             at
-            for at, name, ids, by in self.evidence.reads
+            for at, name, ids, by in self.evidence.reads[since:until]
             if name == world.name and external_id in ids and mapping in (None, by)
         )
 
@@ -209,7 +217,7 @@ class Case:
         """Whether others looked at the record between the call of this line and its acceptance: the write came after
         they had found nothing and given it up, and reads like somebody's own."""
         world, line = self.evidence.journal[index]
-        return any(self.evidence.began[index] < at <= index for at in self.looks_at(world, line.external_id))
+        return any(at <= index for at in self.looks_at(world, line.external_id, since=self.evidence.looked[index]))
 
     def entries_of(self, records: Sequence[str], path: str) -> list[Entry]:
         """Lines about a field of what has these records; those from before a twin was made name one of them and "?"."""

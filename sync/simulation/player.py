@@ -90,6 +90,7 @@ class _Frame:
     inside: list[tuple[int, Step]]
     calls: int = 0
     began: int = 0  # lines of the journal before its latest call
+    looked: int = 0  # reads before that
     latest: tuple[str, str] = ("", "")  # that call: system and verb
 
 
@@ -103,6 +104,7 @@ class Player:
         self.journal: list[tuple[SimulatedWorld, LogLine]] = []
         self.moments: list[datetime] = []  # when each line of the journal was accepted, on our clock
         self.began: list[int] = []  # lines of the journal before the call that wrote each
+        self.looked: list[int] = []  # reads before that call
         self.writers: list[int] = []  # the mapping that wrote each line of the journal; -1: people
         self.reads: list[tuple[int, str, frozenset[str], int]] = []
         self.acting = -1  # the mapping whose run makes calls just now
@@ -134,6 +136,7 @@ class Player:
     def _accepted(self, world: SimulatedWorld, line: LogLine) -> None:
         ours = line.by == US and self.frames
         self.began.append(self.frames[-1].began if ours else len(self.journal))
+        self.looked.append(self.frames[-1].looked if ours else len(self.reads))
         self.writers.append(self.acting if line.by == US else -1)
         self.journal.append((world, line))
         self.moments.append(self.clock.now())
@@ -191,6 +194,7 @@ class Player:
             self.journal,
             self.moments,
             self.began,
+            self.looked,
             self.writers,
             self.reads,
             entries,
@@ -518,7 +522,7 @@ class Player:
         if when == "before":
             frame = self.frames[-1]
             frame.calls += 1
-            began = len(self.journal)
+            began, looked = len(self.journal), len(self.reads)
             while frame.inside and frame.inside[0][0] < frame.calls:
                 _, step = frame.inside.pop(0)
                 self.mix["edits inside"] += step.kind == "edit"
@@ -526,7 +530,9 @@ class Player:
                     self._do(step)
             # Others made calls of their own meanwhile. A bulk is one call, although its records come one by one.
             bulk = world.nature.bulk_write > 1 and verb in BULK_WRITES and frame.latest == (world.name, verb)
-            frame.began, frame.latest = frame.began if bulk else began, (world.name, verb)
+            if not bulk:
+                frame.began, frame.looked = began, looked
+            frame.latest = (world.name, verb)
         with self.killer.others_act():
             self._ring()
         if when == "after" and verb == "get":

@@ -27,7 +27,9 @@ EXTRA = 4  # more of what happens, drawn from all of it
 LONGEST_RUN = 9  # remote calls into a run at which something may happen; most runs are shorter
 LONGEST_KILL = 80  # statements into a run at which a worker may die
 LONGEST_REQUEST = 12  # statements into what a person asks, or a bell says, at which the process may die
-RESTORED = 0.5  # share of worlds that bring back what people deleted, of those in which they delete
+# Share of worlds with two systems that bring back what people deleted, of those in which they delete. With three, one
+# of them may have a new record of the thing by then, made for another mapping.
+RESTORED = 0.5
 KILLED_REQUESTS = 0.1  # share of requests that meet that
 # Turns kept ready for histories that met less than they must: edits left over by short runs, answers to no question. Of
 # 60 one world in 250 had too few, since something in it had failed for long.
@@ -210,7 +212,7 @@ class _Writer:
                 found.append(self._edit())
             found.append(self._wait())
             what = must.pop() if must and dice.random() < 0.9 else ""
-            if what == "delete" and dice.random() < RESTORED:
+            if what == "delete" and self.mappings == 1 and dice.random() < RESTORED:
                 must.insert(0, "restore")
             if what in ("change", "pause", "instruct", "create", "delete", "restore", "hide"):
                 often = 1 if what in ("change", "pause", "hide") else self.crowd

@@ -82,6 +82,7 @@ class Scene:
             journal=self.journal,
             moments=[START + timedelta(seconds=number) for number in numbers],
             began=list(numbers),
+            looked=[sum(at <= number for at, *_ in self.reads) for number in numbers],
             writers=[0 if line.by == US else -1 for _, line in self.journal],
             reads=self.reads,
             entries=self.entries,
