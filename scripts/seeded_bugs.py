@@ -19,6 +19,7 @@ INBOX = "sync/tests/test_engine_inbox.py"
 NEWEST = "sync/tests/test_engine_newest.py"
 NOT_LOOKED_UP = "sync/tests/test_not_looked_up.py"
 RETEST = "sync/tests/test_retest.py"
+RETURNED = "sync/tests/test_engine_returned.py"
 SCHEMA_LOOKS = "sync/tests/test_engine_schema_looks.py"
 SCHEMA_PAGES = "sync/tests/test_schema_pages.py"
 MERGE_LAWS = "sync/tests/test_merge_properties.py"
@@ -1671,6 +1672,61 @@ BUGS = [
         'UNTRIED = ("planned_again", "sign_in")',
         'UNTRIED = ("planned_again",)',
         ("sync/tests/test_engine_setbacks.py",),
+    ),
+    Bug(
+        "alive-and-yet-told-deleted",
+        "a record that was read alive is deleted by what was told before, once it is hidden",
+        "sync/sightings.py",
+        "    hints.deny_deletions([hint for hint in rung if alive(reading.get(hint.side, hint.external_id))])\n",
+        "",
+        (RETURNED,),
+    ),
+    Bug(
+        "deletion-denied-without-its-counter",
+        "a deletion that is told while its record is read is forgotten",
+        "sync/hints.py",
+        """deleted = %s WHERE id = %s AND counter = %s"
+            change_each(same, [(False, hint.pk, hint.counter) for hint in told])
+""",
+        """deleted = %s WHERE id = %s"
+            change_each(same, [(False, hint.pk) for hint in told])
+""",
+        (RETURNED,),
+    ),
+    Bug(
+        "twin-deleted-by-people-made-again",
+        "a twin that people deleted is made again, since one before it was ours to delete",
+        "sync/returned.py",
+        "    return (link.record_id(side),) in deleted\n",
+        "    return bool(deleted)\n",
+        (RETURNED,),
+    ),
+    Bug(
+        "deletion-forgotten-while-held",
+        "the only word of a deletion is consumed while its pair stands still",
+        "sync/decide.py",
+        """            if _told_gone(look, link, side, mine):
+                setattr(link, f"deleted_{side}", True)
+        return Decided(link, LinkPlan(), records)  # on purpose: time stands still
+""",
+        "            pass\n        return Decided(link, LinkPlan(), records)  # on purpose: time stands still\n",
+        (RETURNED,),
+    ),
+    Bug(
+        "back-while-none-is-made",
+        "a record that is back while no records are made over there never gets its first twin",
+        "sync/returned.py",
+        "    if was is not None and not (session.compiled.side(other).create and _we_deleted(link, other)):\n",
+        "    if not session.compiled.side(other).create or (was is not None and not _we_deleted(link, other)):\n",
+        (RETURNED,),
+    ),
+    Bug(
+        "hidden-beside-what-is-back",
+        "a pair of which one record comes back while one is hidden stays apart for ever",
+        "sync/decide.py",
+        "    if _told_gone(look, link, side, mine) or _missed_twice(side, mine):\n        return False\n",
+        "    if link.pk:\n        return False\n",
+        (RETURNED,),
     ),
     Bug(
         "back-before-its-first-twin",

@@ -24,7 +24,7 @@ from sync.plan_unlinked import Bind, Hold, MakeTwin, Wonder
 from sync.read import Reading, SideFailed, able, outside_scope
 from sync.rows import select
 from sync.session import SIDES, Session
-from sync.sightings import SECOND_SIGHTING, UNREADABLE, found_again, see_again
+from sync.sightings import SECOND_SIGHTING, UNREADABLE, alive, found_again, see_again
 from sync.state import Batch, both_ids, instruction_views, link_view, seconds_of
 from sync.unlinked import PERSON_WAIT_SECONDS, Decision, may_have_a_twin, planned_create
 from sync.without_twin import may_create, twins_of_links
@@ -164,7 +164,10 @@ def _decide_link(look: Look, link: Link, mine: Sequence[ChangedRecord]) -> Decid
         return answer
     wishes = bool(look.known.instructions.get(link.pk))
     if link.state == Link.State.UNLINKED or (link.state == Link.State.HELD and not wishes):
-        return Decided(link, LinkPlan(), records)  # on purpose: time stands still, the hint is consumed
+        for side in SIDES:  # ⚑ the hint is consumed, and may be the only word of a deletion
+            if _told_gone(look, link, side, mine):
+                setattr(link, f"deleted_{side}", True)
+        return Decided(link, LinkPlan(), records)  # on purpose: time stands still
     if link.state == Link.State.DELETED:
         return _tombstone(look, link, records, mine)
     if any(_stale(link, side, records[side]) for side in SIDES):
@@ -182,10 +185,11 @@ def _decide_link(look: Look, link: Link, mine: Sequence[ChangedRecord]) -> Decid
         return None
     if not_shown:
         return _not_shown(look, link, records, not_shown, gone, mine)
+    if gone:
+        _believe(look, link, gone, mine)
     if gone and link.state == Link.State.HELD:
         return Decided(link, LinkPlan(), records)  # a wish lets one field move, nothing else about the pair
     if gone:
-        link.may_return = any(_may_return(look, link, side, mine) for side in gone)
         return _deletion(look, link, records, gone)
     if link.state == Link.State.CREATING:
         return _creating(look, link, records)
@@ -251,9 +255,12 @@ def _gone(look: Look, link: Link, side: str, mine: Sequence[ChangedRecord]) -> b
         return True  # believed before, and not found since
     if able(look.session, side).not_found_tells_nothing:
         return False
+    return _missed_twice(side, mine) and look.readable(side)
+
+
+def _missed_twice(side: str, mine: Sequence[ChangedRecord]) -> bool:
     late = timezone.now() - SECOND_SIGHTING
-    told = [hint for hint in mine if hint.side == side]
-    return any(hint.error == UNREADABLE and hint.first_rung_at <= late for hint in told) and look.readable(side)
+    return any(hint.side == side and hint.error == UNREADABLE and hint.first_rung_at <= late for hint in mine)
 
 
 def _told_gone(look: Look, link: Link, side: str, mine: Sequence[ChangedRecord]) -> bool:
@@ -275,11 +282,16 @@ def _not_shown(
     """⚑ A record that left a view, or that its database hides, is absent like one that is gone: it counts as out of
     scope, and time stands still. That its twin is `gone` waits as well: what that would touch cannot be read."""
     link.out_of_scope = min(sides)
+    _believe(look, link, gone, mine)
+    return Decided(link, LinkPlan(), records)
+
+
+def _believe(look: Look, link: Link, gone: set[str], mine: Sequence[ChangedRecord]) -> None:
+    """Note that these records are gone, and whether they may only be hidden."""
     if gone:
         link.may_return = any(_may_return(look, link, side, mine) for side in gone)
     for side in gone:
         setattr(link, f"deleted_{side}", True)
-    return Decided(link, LinkPlan(), records)
 
 
 def _may_return(look: Look, link: Link, side: str, mine: Sequence[ChangedRecord]) -> bool:
@@ -289,8 +301,6 @@ def _may_return(look: Look, link: Link, side: str, mine: Sequence[ChangedRecord]
 
 
 def _deletion(look: Look, link: Link, records: Records, gone: set[str]) -> Decided:
-    for side in gone:
-        setattr(link, f"deleted_{side}", True)
     side = sorted(gone)[0]
     survivor = None if len(gone) == 2 else records[OTHER[side]]
     alive = survivor is not None and not survivor.deleted
@@ -327,6 +337,11 @@ def _tombstone(look: Look, link: Link, records: Records, mine: Sequence[ChangedR
     one = Decided(link, LinkPlan(), records)
     left, right = records["left"], records["right"]
     if left is None or left.deleted or right is None or right.deleted:
+        doubtful = {side for side in SIDES if _doubtful(look, link, side, mine)}
+        if doubtful and all(side in doubtful or alive(records[side]) for side in SIDES):
+            see_again(look.session, link, doubtful)
+            return None
+        _believe(look, link, {side for side in SIDES if _gone(look, link, side, mine)}, mine)
         returned.one_returned(look.session, one)
         return one
     told = {"side": "left" if link.deleted_left else "right"}
@@ -349,6 +364,19 @@ def _tombstone(look: Look, link: Link, records: Records, mine: Sequence[ChangedR
         link.parked[""] = {"code": "returned_as_another", "params": told}
         one.entries.append(audit_entry(look.session, "deletion", "returned_as_another", link, params=told))
     return one
+
+
+def _doubtful(look: Look, link: Link, side: str, mine: Sequence[ChangedRecord]) -> bool:
+    """Whether the record of a tombstone may only be hidden, and will be told of by nothing else once it is shown.
+
+    ⚑ It is not there while its twin comes back, or something rang for it after it was believed gone.
+    """
+    if link.record_id(side) not in look.reading.absent[side] or able(look.session, side).not_found_tells_nothing:
+        return False
+    if _told_gone(look, link, side, mine) or _missed_twice(side, mine):
+        return False
+    rung = not link.may_return and any(hint.side == side for hint in mine)  # else it is looked for once an hour
+    return rung or not getattr(link, f"deleted_{side}")
 
 
 # Links whose twin is still to be made. ---------------------------------------------------------------------------

@@ -167,6 +167,18 @@ def consume(hints: Sequence[ChangedRecord]) -> None:
         change_each(same, [(hint.pk, hint.counter) for hint in hints])
 
 
+def deny_deletions(hints: Sequence[ChangedRecord]) -> None:
+    """⚑ Their records were read and are there: what was told before that read is no word of a deletion any more."""
+    told = [hint for hint in hints if hint.deleted]
+    for hint in told:
+        hint.deleted = False
+    if told:
+        with transaction.atomic():
+            lock(told[0].mapping_id)
+            same = "UPDATE sync_changedrecord SET deleted = %s WHERE id = %s AND counter = %s"
+            change_each(same, [(False, hint.pk, hint.counter) for hint in told])
+
+
 def postpone(hints: Sequence[ChangedRecord], seconds: float, lane: int | None = None) -> None:
     """Look again later; not a failure. `lane`: where they wait from now on."""
     if not hints:

@@ -21,7 +21,8 @@ def one_returned(session: Session, one: Decided) -> None:
     side, other, link = back[0], OTHER[back[0]], one.link
     was = link.record_id(other)
     setattr(link, f"deleted_{side}", False)
-    if not session.compiled.side(other).create or (was is not None and not _we_deleted(link, other)):
+    if was is not None and not (session.compiled.side(other).create and _we_deleted(link, other)):
+        setattr(link, f"deleted_{other}", True)
         one.entries.append(audit_entry(session, "deletion", "returned_alone", link, params={"side": side}, side=side))
         return
     if was is None:
@@ -42,8 +43,10 @@ def _is_back(one: Decided, side: str) -> bool:
 
 
 def _we_deleted(link: Link, side: str) -> bool:
-    ours = "SELECT 1 FROM sync_operation WHERE link_id = %s AND side = %s AND kind = %s AND state = %s"
-    return bool(select(ours, link.pk, side, Operation.Kind.DELETE, Operation.State.CONFIRMED))
+    """⚑ This twin: one before it may have been ours to delete, and this one have been deleted by people."""
+    ours = "SELECT external_id FROM sync_operation WHERE link_id = %s AND side = %s AND kind = %s AND state = %s"
+    deleted = select(ours, link.pk, side, Operation.Kind.DELETE, Operation.State.CONFIRMED)
+    return (link.record_id(side),) in deleted
 
 
 def _forget_twin(link: Link, side: str) -> None:

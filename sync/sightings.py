@@ -24,11 +24,12 @@ BESIDE_UNREADABLE = "The other record of this pair cannot be read any more; this
 
 def found_again(session: Session, links: Sequence[Link], reading: Reading, rung: Sequence[ChangedRecord]) -> None:
     """⚑ A record that is there was not gone: that an earlier look did not find it is no first sighting any more, and
-    that it was believed gone spares no second one. A tombstone remembers, see `returned`."""
+    that it was believed gone, or told as deleted, spares no second one. A tombstone remembers, see `returned`."""
     sure = {(hint.side, hint.external_id) for hint in rung if hint.error != UNREADABLE}
     there = {side: [id for id in ids if reading.get(side, id)] for side, ids in both_ids(links).items()}
     doubted = {side: [id for id in ids if (side, id) not in sure] for side, ids in there.items()}
     hints.forget_error(session.mapping.pk, UNREADABLE, doubted)
+    hints.deny_deletions([hint for hint in rung if alive(reading.get(hint.side, hint.external_id))])
     if back := [link for link in links if link.state != Link.State.DELETED and _take_back(link, reading)]:
         with transaction.atomic():
             session.lease.renew()
@@ -38,14 +39,15 @@ def found_again(session: Session, links: Sequence[Link], reading: Reading, rung:
 def _take_back(link: Link, reading: Reading) -> bool:
     """Take back that a record which is there was believed gone; whether there was such a one."""
     back = [
-        side for side in SIDES if getattr(link, f"deleted_{side}") and _alive(reading.get(side, link.record_id(side)))
+        side for side in SIDES if getattr(link, f"deleted_{side}") and alive(reading.get(side, link.record_id(side)))
     ]
     for side in back:
         setattr(link, f"deleted_{side}", False)
     return bool(back)
 
 
-def _alive(record: Record | None) -> bool:
+def alive(record: Record | None) -> bool:
+    """Whether a record was read and is there."""
     return record is not None and not record.deleted
 
 

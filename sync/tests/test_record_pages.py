@@ -258,13 +258,13 @@ class Answer(RecordCase):
         self.assertIn("synced again within an hour of being shown", self.html(self.at))
         Link.objects.update(state="unlinked")
         self.assertEqual(
-            self.answer(), "Counted as deleted in Left, where it was not found twice, and unlinked by the mapping"
+            self.answer(), "Counted as deleted in Left, where it was not found twice; the pair is unlinked"
         )
 
     def test_a_twin_that_lives_on_is_not_said_to_be_deleted(self) -> None:
         cases = {
             "ignore": "Deleted in Right",
-            "unlink": "Deleted in Right, and unlinked by the mapping",
+            "unlink": "Deleted in Right; the pair is unlinked",
             "delete": "Deleted in Left and Right",
         }
         for number, (policy, words) in enumerate(cases.items(), 2):

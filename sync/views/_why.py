@@ -83,7 +83,7 @@ def _of_the_pair(link: Link, known: Known, names: Mapping[str, str]) -> Why | No
     if link.may_return:
         deleted = f"Counted as deleted in {gone or 'one system'}, where it was not found twice"
     if link.state == State.UNLINKED and gone:
-        return Why("info", f"{deleted}, and unlinked by the mapping", "What is left stays as it is.")
+        return Why("info", f"{deleted}; the pair is unlinked", "What is left stays as it is.")
     if link.state == State.UNLINKED:
         alone = not (link.left_id and link.right_id)
         return Why(
@@ -95,7 +95,11 @@ def _of_the_pair(link: Link, known: Known, names: Mapping[str, str]) -> Why | No
         )
     if link.state == State.HELD:
         return Why(
-            "warn", "This pair is held: a person took it out of a halted run", "Its changes wait, nothing is lost."
+            "warn",
+            "This pair is held: a person took it out of a halted run",
+            f"{deleted} since; what becomes of the other one is decided once the pair goes on."
+            if gone
+            else "Its changes wait, nothing is lost.",
         )
     if link.state == State.DELETED and link.parked.get("", {}).get("code") == "returned_as_another":
         return Why(
