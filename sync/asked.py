@@ -166,6 +166,6 @@ def _why_not(link: Link, plan: LinkPlan) -> str:
         return "found" if plan.state == Link.State.ACTIVE else plan.state
     if link.state == Link.State.CREATING and plan.conflicts:
         return "asked"
-    if link.deleted_left or link.deleted_right:
+    if link.state != Link.State.HELD and (link.deleted_left or link.deleted_right):
         return "unreachable"
     return "out_of_scope" if link.out_of_scope else str(link.state)

@@ -295,9 +295,10 @@ def _believe(look: Look, link: Link, gone: set[str], mine: Sequence[ChangedRecor
 
 
 def _may_return(look: Look, link: Link, side: str, mine: Sequence[ChangedRecord]) -> bool:
-    """Whether what is gone may only be hidden: nobody told of the deletion, now or when it was first believed."""
-    believed_before = bool(getattr(link, f"deleted_{side}"))
-    return not _told_gone(look, link, side, mine) and (link.may_return or not believed_before)
+    """Whether what is gone may only be hidden: nobody told of the deletion, now or when it was first believed, or
+    something rang for it since."""
+    told_before = bool(getattr(link, f"deleted_{side}")) and not link.may_return
+    return not _told_gone(look, link, side, mine) and (not told_before or _missed_twice(side, mine))
 
 
 def _deletion(look: Look, link: Link, records: Records, gone: set[str]) -> Decided:

@@ -69,7 +69,10 @@ def as_sent_then(session: Session, operation: Operation, record: Record) -> bool
     before = (operation.fields, operation.unsent)
     fields, unsent = dict[str, Any](), dict[str, Any]()
     for rule_id in dict.fromkeys([*rules, *(rule_id for one in earlier for rule_id in [*one.fields, *one.unsent])]):
-        made = min(likely_first, key=partial(_fits, session, record, rule_id))
+        paths = {one.fields[rule_id]["path"] for one in likely_first if rule_id in one.fields}
+        # Of a field that is not read, since its rule is off by now, what was answered is told.
+        told = [operation] if paths - record.values.keys() and rule_id in rules else likely_first
+        made = min(told, key=partial(_fits, session, record, rule_id))
         if rule_id in made.fields:
             fields[rule_id] = made.fields[rule_id]
         elif rule_id in made.unsent:

@@ -110,6 +110,7 @@ class Case:
                 taken_back = line.after != "deleted"
                 gone = {(world.name, line.external_id)}
                 self.deleted_by_people = self.deleted_by_people - gone if taken_back else self.deleted_by_people | gone
+        self.gone_unknown = self._gone_unknown()
         self.lines: dict[tuple[str, str], list[tuple[int, LogLine]]] = defaultdict(list)  # by record and field
         for index, (_, line) in enumerate(evidence.journal):
             self.lines[line.external_id, line.field].append((index, line))
@@ -125,6 +126,22 @@ class Case:
                 self.chosen |= words(entry.after)
         # Several ways lead from one system to another: an edit meets itself, later, on its other way.
         self.circle = len(evidence.pairs) >= len(evidence.worlds)
+
+    def _gone_unknown(self) -> set[tuple[str, str]]:
+        """(system, record) of what we made and somebody deleted before the log names it: its create had no answer."""
+        named: dict[str, int] = {}
+        for entry in self.evidence.entries:
+            for external_id in entry.label.split(" = "):
+                named.setdefault(external_id, entry.at_line)
+        made: set[tuple[str, str]] = set()
+        gone: set[tuple[str, str]] = set()
+        for index, (world, line) in enumerate(self.evidence.journal):
+            record = (world.name, line.external_id)
+            if line.by == US and line.field == "ref" and line.before is None:
+                made.add(record)
+            elif line.by != US and line.field == "" and record in made and named.get(line.external_id, index) >= index:
+                gone.add(record)
+        return gone
 
     def place(self, line: LogLine) -> tuple[str, str]:
         """(ref, field) of what was written."""

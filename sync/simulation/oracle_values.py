@@ -259,6 +259,8 @@ def nothing_is_there_twice(case: Case, verdict: Verdict) -> None:
     for world in case.evidence.worlds:
         seen: dict[str, list[str]] = defaultdict(list)
         for external_id in world.alive():
+            if (world.name, external_id) in case.gone_unknown:  # made again by then, and brought back by people
+                continue
             seen[case.thing.get((world.name, external_id), external_id)].append(external_id)
         for ref, ids in seen.items():
             ours = [one for one in ids if (world.name, one) not in made_by_people]
@@ -268,20 +270,17 @@ def nothing_is_there_twice(case: Case, verdict: Verdict) -> None:
 
 def nothing_comes_back_to_life(case: Case, verdict: Verdict) -> None:
     """What somebody deleted stays away, unless nobody of us ever knew that it was made: its create had no answer."""
-    known = {external_id for entry in case.evidence.entries for external_id in entry.label.split(" = ")}
-    ours: set[tuple[str, str]] = set()
     gone: set[tuple[str, str]] = set()
     unknown: set[tuple[str, str]] = set()
     for world, line in case.evidence.journal:
         record = (world.name, line.external_id)
         ref = case.thing.get(record, "")
         if line.by != US and line.field == "" and line.after == "deleted":
-            (unknown if record in ours and line.external_id not in known else gone).add((world.name, ref))
+            (unknown if record in case.gone_unknown else gone).add((world.name, ref))
         elif line.by != US and line.field == "":
             gone.discard((world.name, ref))
         if line.by != US or line.field != "ref" or line.before is not None:
             continue
-        ours.add(record)
         if (world.name, ref) in gone:
             verdict.findings.append(f"resurrected: {ref} in {world.name} as {line.external_id}")
         elif (world.name, ref) in unknown:
