@@ -24,8 +24,8 @@ from sync.plan_unlinked import Bind, Hold, MakeTwin, Wonder
 from sync.read import Reading, SideFailed, able, outside_scope
 from sync.rows import select
 from sync.session import SIDES, Session
-from sync.sightings import SECOND_SIGHTING, UNREADABLE, alive, found_again, see_again
-from sync.state import Batch, both_ids, instruction_views, link_view, seconds_of
+from sync.sightings import SECOND_SIGHTING, UNREADABLE, alive, found_again, older, see_again
+from sync.state import Batch, both_ids, instruction_views, link_view
 from sync.unlinked import PERSON_WAIT_SECONDS, Decision, may_have_a_twin, planned_create
 from sync.without_twin import may_create, twins_of_links
 
@@ -170,7 +170,7 @@ def _decide_link(look: Look, link: Link, mine: Sequence[ChangedRecord]) -> Decid
         return Decided(link, LinkPlan(), records)  # on purpose: time stands still
     if link.state == Link.State.DELETED:
         return _tombstone(look, link, records, mine)
-    if any(_stale(link, side, records[side]) for side in SIDES):
+    if any(older(link, side, records[side]) for side in SIDES):
         hints.fail_all([hints.Failed(mine, OLDER, "older")])
         return None
     gone = {side for side in SIDES if _gone(look, link, side, mine)}
@@ -232,14 +232,6 @@ def _left_scope(look: Look, link: Link) -> bool:
     left = [side for side in SIDES if link.record_id(side) in look.outside[side]]
     link.out_of_scope = left[0] if left else ""
     return bool(left)
-
-
-def _stale(link: Link, side: str, record: Record | None) -> bool:
-    """⚑ A record older than what the link has already seen decides nothing."""
-    seen = link.left_updated_at if side == "left" else link.right_updated_at
-    if record is None or record.deleted or not seen or not record.updated_at:
-        return False
-    return seconds_of(record.updated_at) < seconds_of(seen)
 
 
 # Records that are not there. -------------------------------------------------------------------------------------

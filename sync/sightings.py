@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import timedelta
 
 from django.db import transaction
@@ -14,7 +14,7 @@ from sync.models import ChangedRecord, Link
 from sync.read import Reading
 from sync.rows import save_rows
 from sync.session import SIDES, Session
-from sync.state import both_ids
+from sync.state import both_ids, seconds_of
 
 # ⚑ Where a 404 may mean hidden, the second sighting must be this much later.
 SECOND_SIGHTING = timedelta(hours=1)
@@ -29,21 +29,34 @@ def found_again(session: Session, links: Sequence[Link], reading: Reading, rung:
     there = {side: [id for id in ids if reading.get(side, id)] for side, ids in both_ids(links).items()}
     doubted = {side: [id for id in ids if (side, id) not in sure] for side, ids in there.items()}
     hints.forget_error(session.mapping.pk, UNREADABLE, doubted)
-    hints.deny_deletions([hint for hint in rung if alive(reading.get(hint.side, hint.external_id))])
-    if back := [link for link in links if link.state != Link.State.DELETED and _take_back(link, reading)]:
+    found = {(link.pk, side): link.record_id(side) for link in links for side in SIDES if _found(link, side, reading)}
+    ids = {(side, external_id) for (_, side), external_id in found.items()}
+    hints.deny_deletions([hint for hint in rung if (hint.side, hint.external_id) in ids])
+    if back := [link for link in links if link.state != Link.State.DELETED and _take_back(link, found)]:
         with transaction.atomic():
             session.lease.renew()
             save_rows(back, ["deleted_left", "deleted_right"])
 
 
-def _take_back(link: Link, reading: Reading) -> bool:
+def _take_back(link: Link, found: Container[tuple[int, str]]) -> bool:
     """Take back that a record which is there was believed gone; whether there was such a one."""
-    back = [
-        side for side in SIDES if getattr(link, f"deleted_{side}") and alive(reading.get(side, link.record_id(side)))
-    ]
+    back = [side for side in SIDES if getattr(link, f"deleted_{side}") and (link.pk, side) in found]
     for side in back:
         setattr(link, f"deleted_{side}", False)
     return bool(back)
+
+
+def _found(link: Link, side: str, reading: Reading) -> bool:
+    record = reading.get(side, link.record_id(side))
+    return alive(record) and not older(link, side, record)
+
+
+def older(link: Link, side: str, record: Record | None) -> bool:
+    """⚑ A record older than what the link has already seen decides nothing, nor that it is there."""
+    seen = link.left_updated_at if side == "left" else link.right_updated_at
+    if record is None or record.deleted or not seen or not record.updated_at:
+        return False
+    return seconds_of(record.updated_at) < seconds_of(seen)
 
 
 def alive(record: Record | None) -> bool:

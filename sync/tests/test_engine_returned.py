@@ -12,7 +12,7 @@ from django.utils import timezone
 from sync import approval, instructions
 from sync.models import AuditEntry, ChangedRecord, Link
 from sync.tests.conftest import Pair
-from sync.tests.engine_cases import once
+from sync.tests.engine_cases import LONG_AGO, live, once
 from sync.tests.test_engine_deletions import alive, bring_back, hides_records, later, on_delete, some_runs
 
 pytestmark = pytest.mark.django_db
@@ -51,6 +51,18 @@ def test_a_deletion_told_while_its_record_is_read_is_believed(pair: Pair) -> Non
     some_runs(pair)
     link.refresh_from_db()
     assert (link.state, link.deleted_left) == ("deleted", True)
+
+
+def test_a_deletion_is_not_denied_by_a_copy_that_lags_behind(pair: Pair) -> None:
+    on_delete(pair, "delete")
+    hides_records(pair)
+    left, right, _ = pair.linked(body="b")
+    pair.left.records[left] = replace(pair.left.records[left], updated_at=LONG_AGO)
+    pair.ring("left", left, deleted=True)
+    live(pair, rounds=1)
+    del pair.left.records[left]
+    live(pair)
+    assert not alive(pair.right)
 
 
 def test_a_twin_that_people_deleted_is_not_made_again_because_one_before_it_was_ours_to_delete(pair: Pair) -> None:
