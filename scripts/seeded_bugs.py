@@ -1658,6 +1658,14 @@ BUGS = [
         ("sync/tests/test_engine_setbacks.py",),
     ),
     Bug(
+        "overwritten-edit-told-twice",
+        "what a late write replaced stands twice in the log",
+        "sync/overwritten.py",
+        '        if label_of(session, rule_id, sent["path"]) in told:\n            continue\n',
+        "",
+        ("sync/tests/test_engine_overwritten.py",),
+    ),
+    Bug(
         "given-up-and-resumed",
         "a pair that resumes is planned before its given up write is looked up: the edit under that is lost",
         "sync/decide.py",

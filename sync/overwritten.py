@@ -41,12 +41,19 @@ def replaced_by(operation: Operation, history: Sequence[Change], account: str) -
 def ask_about(
     session: Session, operation: Operation, overwritten: Mapping[str, Any], after: Aftermath
 ) -> list[AuditEntry]:
-    """The questions, one a field; what the pair's two sides say by now does not end them."""
+    """The questions, one a field; what the pair's two sides say by now does not end them.
+
+    Of one write each is asked once: a worker that woke up late tells what the history may have told before.
+    """
     entries = []
     side, other = operation.side, OTHER[operation.side]
+    lines = AuditEntry.objects.filter(link_id=operation.link_id, operation_id=operation.pk, code=clobbers.CODE)
+    told = {*lines.values_list("field_label", flat=True)} if overwritten else set()
     for rule_id, value in overwritten.items():
         sent = operation.fields[rule_id]
-        told = {"system": session.system(side), "side": side, "sent": sent["value"]}
+        if label_of(session, rule_id, sent["path"]) in told:
+            continue
+        named = {"system": session.system(side), "side": side, "sent": sent["value"]}
         values = {f"{side}_value": sent.get("read_back", sent["value"]), f"{other}_value": sent["source"]}
         conflict = after.question(operation.link_id, rule_id) or Conflict(
             mapping=session.mapping,
@@ -59,7 +66,7 @@ def ask_about(
             right_base=operation.link.right_bases.get(rule_id),
             has_base=rule_id in operation.link.left_bases,
         )
-        conflict.params = told | clobbers.with_one_more(conflict, side, value)
+        conflict.params = named | clobbers.with_one_more(conflict, side, value)
         conflict.state, conflict.kind, conflict.code = Conflict.State.OPEN, Conflict.Kind.CLOBBER, clobbers.CODE
         for name, shown in values.items():
             setattr(conflict, name, shown)

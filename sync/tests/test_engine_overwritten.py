@@ -280,6 +280,20 @@ def test_a_write_that_wakes_up_late_tells_what_it_replaced(pair: Pair) -> None:
     assert pair.both(left, right, "body") == ("ana's", "ana's")
 
 
+def test_what_a_late_write_replaced_is_told_once(pair: Pair) -> None:
+    """Its system's history told of it before the worker woke up."""
+    left, right, link = pair.linked(body="agreed")
+    pair.left.edit(left, body="ana's")
+    edit_just_before_our_write(pair, right, lost=True, body="bob's")
+    pair.quiet()
+    told = Operation.objects.get(side="right", kind="update")
+    note = {"code": "arrived_late", "overwritten": {"body": "bob's"}}
+    Operation.objects.filter(pk=told.pk).update(state=Operation.State.LATE, result=note)
+    pair.quiet()
+    assert AuditEntry.objects.filter(code="overwrote_an_edit").count() == 1
+    assert Conflict.objects.filter(link=link, kind="clobber").count() == 1
+
+
 def test_the_log_has_a_late_write_of_which_nobody_hears(pair: Pair) -> None:
     """The worker slept in its call; others gave the write up, and it arrives when the record is about to go."""
     left, right, _ = pair.linked(body="agreed")
