@@ -127,7 +127,8 @@ def take_over_read(link: Link, side: str, record: Record, read_at: datetime | No
     edit was made after it.
     """
     setattr(link, f"{side}_version", record.version)
-    setattr(link, f"{side}_updated_at", record.updated_at or "")
+    if record.updated_at:  # ⚑ one that could not be read as a whole does not make an older state a new one
+        setattr(link, f"{side}_updated_at", record.updated_at)
     if read_at is not None:
         setattr(link, f"{side}_read_at", read_at)
     if record.key:

@@ -58,8 +58,8 @@ def of(link: Link) -> set[int]:
 
 
 def _tells(session: Session, operation: Operation, record: Record | None) -> bool:
-    """Whether the record is read again, in a system whose history may tell what became of the write."""
-    if record is None or record.deleted:
+    """Whether the record shows again what was sent, in a system whose history may tell what became of the write."""
+    if record is None or record.deleted or not any(f["path"] in record.values for f in operation.fields.values()):
         return False
     return session.connectors[operation.side].capabilities.field_history
 

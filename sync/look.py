@@ -20,7 +20,7 @@ from sync.plan import PlannedOperation
 from sync.plan_unlinked import MakeTwin
 from sync.read import Reading, read_into
 from sync.session import SIDES, Session
-from sync.state import Batch, both_ids, differs_from_bases, load
+from sync.state import Batch, both_ids, differs_from_bases, hides_agreed, load
 from sync.unlinked import Meeting, meet
 
 # A link with an operation in flight is looked at again after this long, unless the operation ends earlier.
@@ -142,9 +142,15 @@ def look(session: Session, rung: list[ChangedRecord]) -> Looked:
         unsure = [hint for hint in rung if of_record.get((hint.side, hint.external_id)) in later]
         hints.postpone([*unsure, *(one.hint for one in new if one.hint)], schema_watch.LOOK_AGAIN_SECONDS)
     decided, consumed = decide(session, links, known, reading, rung, of_record)
-    # ⚑ Nothing rings when a record shows a field again: the hint of an edit that could not be carried there stays.
+    # ⚑ Nothing rings when a record shows a field again: the hint of an edit that could not be carried there stays, and
+    # that of a record that does not show all that was agreed.
     unread = {one.link.pk for one in decided if one.plan.unread}
-    if kept := [hint for hint in consumed if of_record[(hint.side, hint.external_id)].pk in unread]:
+    kept = []
+    for hint in consumed:
+        link, record = of_record[(hint.side, hint.external_id)], reading.get(hint.side, hint.external_id)
+        if link.pk in unread or (record is not None and hides_agreed(session, link, hint.side, record)):
+            kept.append(hint)
+    if kept:
         consumed = [hint for hint in consumed if hint not in kept]
         hints.postpone(kept, UNREAD_SECONDS)
     if waiting:

@@ -95,6 +95,8 @@ class Write:
     "source": the ordinary write: the written side's base follows `base_after_write`, the source's base is the
               value decided from;
     "other":  the value equals neither side: both bases take the other side's value, the rest is an ordinary edit;
+    "members": of two sets that may differ one took what was done to the other: its base does that too, the rest is an
+              ordinary edit;
     "current": an undo: both bases take the then current values.
     """
 
@@ -212,6 +214,17 @@ def _members_carried(rule: CompiledRule, f: Field, side: str) -> Outcome:
     return Write(side, value, "kept_apart")
 
 
+def _members_met(rule: CompiledRule, f: Field) -> Outcome:
+    """Two sets that may differ, both edited: each takes what was added and taken away on the other, the left first.
+
+    ⚑ With equal bases from then on, as any other merge has, what one side alone may have would be taken away from it.
+    """
+    outcome = _members_carried(rule, f, "left")
+    if isinstance(outcome, Agree):  # the left did the same
+        return _members_carried(rule, f, "right")
+    return replace(outcome, code="policy_merge_sets", settle="members") if isinstance(outcome, Write) else outcome
+
+
 def carry(rule: CompiledRule, f: Field, side: str, code: str, **params: Any) -> Outcome:
     """Write to `side` what the other side says, keeping what the edit did not touch."""
     source = OTHER[side]
@@ -271,7 +284,7 @@ def _both_changed(rule: CompiledRule, f: Field) -> Outcome:
     if kind == "newest":
         return _newest(rule, f, "policy_newest", policy=rule.policy.name)
     if kind == "merge_sets" and rule.is_set:
-        return _merged_sets(rule, f, "policy_merge_sets")
+        return _members_met(rule, f) if sets_apart(rule, f) else _merged_sets(rule, f, "policy_merge_sets")
     if kind == "merge_text":
         return _merged_text(rule, f)
     return Ask("field", "both_changed", {"policy": rule.policy.name})
@@ -328,7 +341,8 @@ def settle_on(rule: CompiledRule, f: Field, side: str, value: Any, code: str) ->
         return Ask("field", "direction_forbids", {"side": side})
     if rule.field(side).required and is_empty(value):
         return Ask("unmapped", "required_would_be_emptied", {"side": side})
-    return Write(side, value, code, settle="other")
+    # Where the other side may not be written nothing follows: the two differ by agreement.
+    return Write(side, value, code, settle="other" if rule.may_write(OTHER[side]) else "current")
 
 
 def resolve_field(rule: CompiledRule, f: Field, choice: Mapping[str, Any]) -> Outcome:

@@ -196,7 +196,8 @@ def plan_link(
         plan.outcomes[rule.id] = outcome
         if isinstance(outcome, Skip) and _shows_an_edit(f):
             plan.waiting = True
-            plan.unread = plan.unread or (still is None and _was_agreed(f))
+            whole = still is not None and still.whole
+            plan.unread = plan.unread or (not whole and MISSING in (f.left, f.right) and _was_agreed(f))
         if isinstance(outcome, Write):
             writes.append((rule, outcome, f, instruction))
         elif isinstance(outcome, Agree):
@@ -285,7 +286,8 @@ def _source_write(link: LinkView, rule: CompiledRule, side: str, source: Any) ->
 
 def _cause(link: LinkView, rule: CompiledRule, write: Write, f: Field) -> OwnWrite | None:
     """The own write that this one passes on. A merged value is nobody's yet, like one that a person typed."""
-    return None if write.settle == "other" else _source_write(link, rule, write.side, f.value(OTHER[write.side]))
+    merged = write.settle in ("other", "members")
+    return None if merged else _source_write(link, rule, write.side, f.value(OTHER[write.side]))
 
 
 def _left_since(own: OwnWrite, carried: Sequence[OwnWrite]) -> bool:

@@ -25,10 +25,10 @@ HIDDEN_AT_MOST = timedelta(hours=1)
 LOOKS_AT_LEAST = 3
 
 
-def waits_for_hidden(session: Session, operation: Operation) -> bool:
-    """Whether the record may only be hidden, and is looked for again later."""
+def waits_for_hidden(session: Session, operation: Operation, is_there: bool) -> bool:
+    """Whether the record, or all that was sent to one that `is_there`, may only be hidden, and is looked for again."""
     now, sent_at = timezone.now(), operation.claimed_at or operation.decided_at
-    if not _may_be_hidden(session, operation) or now >= sent_at + HIDDEN_AT_MOST:
+    if not (is_there or _may_be_hidden(session, operation)) or now >= sent_at + HIDDEN_AT_MOST:
         return False
     Operation.objects.filter(pk=operation.pk).update(state=Operation.State.UNCERTAIN, not_before=now + PROBE_AGAIN)
     return True

@@ -162,12 +162,13 @@ def _probe_update(session: Session, operation: Operation) -> None:
     # Rules may have been taken out since: what was sent is asked for all the same.
     paths = sorted({*session.paths(side), *(one["path"] for one in operation.fields.values())})
     record = connector.get_many(session.object_type(side), [operation.external_id], paths).get(operation.external_id)
-    if record is None and waits_for_hidden(session, operation):
+    sent = values_of(operation)
+    shown = record is not None and (record.deleted or bool(sent.keys() & record.values.keys()))
+    if not shown and waits_for_hidden(session, operation, is_there=record is not None):
         return
-    if record is None or record.deleted:
+    if record is None or record.deleted or not shown:
         _give_up(session, operation)
         return
-    sent = values_of(operation)
     if all(path in record.values and record.values[path] == value for path, value in sent.items()):
         replaced = replaced_by(operation, _history(session, operation) or (), _account(session, operation))
         settle(session, [(operation, WriteResult(record, replaced=replaced))], late=True)

@@ -69,7 +69,7 @@ def _take_what_was_made(session: Session, operation: Operation) -> None:
     side, made = operation.side, operation.external_id
     connector = session.connectors[side]
     record = connector.get_many(session.object_type(side), [made], session.paths(side)).get(made)
-    if record is None and waits_for_hidden(session, operation):
+    if record is None and waits_for_hidden(session, operation, is_there=False):
         return
     if record is None or record.deleted:
         record = Record(made, version="", values={})

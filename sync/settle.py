@@ -16,6 +16,7 @@ from connections.connectors.base import (
 )
 from mappings.compiled import CompiledRule
 from mappings.transforms.base import CannotExpress
+from mappings.transforms.merging import merge_sets
 from sync import audit, clobbers, outcomes
 from sync.aftermath import Aftermath
 from sync.commit import save_links, take_over_read
@@ -183,9 +184,7 @@ def settle_field(
     side, source_side, link = operation.side, OTHER[operation.side], operation.link
     rule = rule_of(session, rule_id)
     if rule is None:
-        if sent["settle"] == "source" and sent["path"] not in on_the_way:
-            # The rule was taken out meanwhile: should it come back, what was written is not somebody's edit.
-            link.bases(side)[rule_id], link.bases(source_side)[rule_id] = sent["value"], sent["source"]
+        _without_rule(operation, rule_id, sent, on_the_way)
         return False
     read_back = record.values.get(sent["path"], sent["value"])
     if (still := session.compiled.still.get(rule_id)) is not None and still.whole:
@@ -196,6 +195,10 @@ def settle_field(
     bases, source_bases = link.bases(side), link.bases(source_side)
     if sent["path"] in on_the_way:
         _step(rule, operation, rule_id, sent, on_the_way[sent["path"]])
+        return True
+    if written.cut_short and sent["settle"] == "other":
+        # ⚑ The rest of a merged or typed value is nowhere else: what is left of it goes nowhere before a person chose.
+        park(session, operation, rule_id, sent, "cut_short", "")
         return True
     link.agreed_differences.pop(rule_id, None)
     link.parked.pop(rule_id, None)  # a refused value waits until another one of its field has arrived
@@ -208,6 +211,10 @@ def settle_field(
             bases[rule_id] = sent["before"]
         source_bases[rule_id] = sent["source"]
         return True
+    if sent["settle"] == "members":
+        bases[rule_id], source_bases[rule_id] = _without_own(written.base, bases.get(rule_id), sent), sent["source"]
+        link.agreed_differences[rule_id] = True
+        return True
     current = sent["settle"] == "current"
     # ⚑ A value for this side alone is none for the other one, whatever the system makes of it.
     bases[rule_id], source_bases[rule_id] = (read_back if current and not late else written.base), sent["source"]
@@ -218,6 +225,26 @@ def settle_field(
     if written.cut_short:
         park(session, operation, rule_id, sent, "cut_short", "")
     return written.cut_short or (written.edited and (late or not current))
+
+
+def _without_own(members: list[str] | None, base: list[str] | None, sent: Mapping[str, Any]) -> list[str]:
+    """The members of a set as we wrote it, without what its own side's edit did, which is carried next."""
+    return merge_sets(members, base, None, sent["before"] or [])
+
+
+def _without_rule(operation: Operation, rule_id: str, sent: Mapping[str, Any], on_the_way: Mapping[str, Any]) -> None:
+    """⚑ The rule was taken out meanwhile: should it come back, what we wrote is not somebody's edit."""
+    side, source_side, link = operation.side, OTHER[operation.side], operation.link
+    if sent["path"] in on_the_way:
+        if sent["code"] != "one_way_enforced":
+            link.bases(side)[rule_id] = on_the_way[sent["path"]]
+        return
+    base = sent["before"] if sent["settle"] == "other" else sent["value"]
+    if sent["settle"] == "members":
+        base = _without_own(base, link.bases(side).get(rule_id), sent)
+    link.bases(side)[rule_id], link.bases(source_side)[rule_id] = base, sent["source"]
+    if sent["settle"] in ("current", "members"):
+        link.agreed_differences[rule_id] = True
 
 
 def _left_out(sent: Mapping[str, Any], on_the_way: Mapping[str, Any]) -> bool:
@@ -252,12 +279,14 @@ def _made_of_it(session: Session, operation: Operation, rule_id: str, sent: Mapp
 
 def _step(rule: CompiledRule, operation: Operation, rule_id: str, sent: dict[str, Any], reached: Any) -> None:
     """⚑ One step along the way: this side's base follows our own step, whatever the record says by now, and the
-    source's base waits for the arrival, so that the rest is an ordinary edit of the source."""
+    source's is what that means there, so that the rest is an ordinary edit of the source, also where somebody sets it
+    back meanwhile. An undo goes on only while the other side says what it said."""
     side, source_side, link = operation.side, OTHER[operation.side], operation.link
     sent["read_back"], sent["on_the_way"] = reached, True
     if sent["code"] != "one_way_enforced":  # there what we met is still not what the rule wants
         link.bases(side)[rule_id] = reached
-    if rule_id not in link.bases(source_side):
+    ordinary = sent["settle"] == "source" and sent["code"] != "one_way_enforced"
+    if ordinary or rule_id not in link.bases(source_side):
         link.bases(source_side)[rule_id] = counterpart(rule, source_side, reached)
     outcomes.goes_on(operation, rule_id, reached)
 

@@ -163,5 +163,14 @@ def differs_from_bases(session: Session, link: Link, side: str, record: Record) 
     )
 
 
+def hides_agreed(session: Session, link: Link, side: str, record: Record) -> bool:
+    """Whether this record alone does not show a field that was agreed: an edit made under it shows later."""
+    if record.deleted or not record.unreadable:
+        return False
+    still, bases = session.compiled.still, link.bases(side)
+    read = [rule for rule in session.compiled.rules if rule.id not in still or not still[rule.id].whole]
+    return any(rule.id in bases and rule.field(side).path in record.unreadable for rule in read)
+
+
 def both_ids(links: Sequence[Link]) -> dict[str, list[str]]:
     return {side: [external_id for link in links if (external_id := link.record_id(side))] for side in SIDES}

@@ -16,6 +16,7 @@ from mappings.compiled import CompiledRule, Policy
 from mappings.tests.lens_cases import PRIORITIES, TEAM
 from mappings.transforms import TRANSFORMS
 from mappings.transforms.base import CannotExpress, FieldSpec, Lens
+from mappings.transforms.merging import merge_sets
 from sync.merge import MISSING, OTHER, Agree, Ask, EditTime, Field, Outcome, Write
 from sync.read_back import base_after_write
 
@@ -270,6 +271,8 @@ def carried_out(rule: CompiledRule, f: Field, outcome: Outcome, keeps: Callable[
     parked: dict[str, Any] | None = None
     if outcome.settle == "other":
         base = carried(rule.lens, side, source, f.value(side))
+    elif outcome.settle == "members":
+        base = merge_sets(read_back, f.base(side), None, f.value(side) or [])
     elif outcome.settle == "current":
         base = read_back
     else:

@@ -13,6 +13,7 @@ from connections.connectors.base import Refused, Retry, Uncertain
 from sync import instructions
 from sync.models import AuditEntry, ChangedRecord, Conflict, Link, MappingState, Operation
 from sync.tests.conftest import DEFAULT_RULES, Pair, rule
+from sync.tests.engine_cases import once
 
 pytestmark = pytest.mark.django_db
 
@@ -332,3 +333,29 @@ def test_closing_a_twin_that_was_not_answered_is_done_in_the_end(pair: Pair) -> 
     runs(pair)
     link.refresh_from_db()
     assert pair.right.value(right, "status") == "shut" and link.state == "deleted"
+
+
+@pytest.mark.parametrize("direction", ["both", "to_right"])
+@pytest.mark.parametrize("refused", [False, True])
+def test_what_is_set_back_between_two_steps_is_set_back_over_there(pair: Pair, direction: str, refused: bool) -> None:
+    with_steps(pair, direction=direction)
+    left, right, _ = pair.linked(status="new")
+
+    def refuse(verb: str, ids: Any) -> None:
+        if verb == "update" and pair.right.value(right, "status") == "doing":
+            raise Refused("Set a resolution first.", {"status": "set a resolution first"})
+
+    if refused:
+        pair.right.before = refuse
+    else:
+        once(pair.right, "update", lambda: pair.left.edit(left, status="new"), when="after")
+    pair.left.edit(left, status="done")
+    pair.ring("left", left)
+    runs(pair)
+    if refused:
+        assert pair.right.value(right, "status") == "doing"
+        pair.right.before = lambda *_: None
+        pair.left.edit(left, status="new")
+        pair.ring("left", left)
+        runs(pair)
+    assert pair.both(left, right, "status") == ("new", "new") and not pair.open_conflicts()

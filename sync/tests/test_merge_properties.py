@@ -184,7 +184,7 @@ def test_a_written_value_comes_from_values_that_people_accepted(case: Case) -> N
     if outcome.settle == "source":
         assert outcome.value == rule.lens.put(side, source, field.value(side), None if base is MISSING else base)
         return
-    assert outcome.settle == "other" and rule.policy.kind in ("merge_sets", "merge_text")
+    assert outcome.settle in ("other", "members") and rule.policy.kind in ("merge_sets", "merge_text")
     there = rule.lens.put(side, source, field.value(side), None)
     if rule.policy.kind == "merge_sets":
         assert members(outcome.value) <= members(field.value(side)) | members(there)
@@ -243,12 +243,34 @@ SET = tuple(family for family in FAMILIES if family.name == "set")
 def test_sets_become_what_the_left_has_and_the_right_added_without_what_it_removed(case: Case) -> None:
     rule, field = case.rule, replace(case.field, open_conflict=False)
     left, right, base = (members(value) for value in (field.left, field.right, field.right_base))
+    if sets_apart(rule, field):
+        return
     expected = (left | (right - base)) - (base - right)
     after = settled(rule, field)
     if isinstance(question := merge_field(rule, after), Ask):
         assert question.code == "required_would_be_emptied" and not expected
         return
     assert members(after.left) == members(after.right) == expected
+
+
+@cases(MERGE)
+@given(cases_of(SET, TWO_WAY, ("merge_sets",), agreed=True, hidden=False, parked=False, edited=BOTH))
+def test_of_sets_that_may_differ_each_takes_what_was_done_to_the_other_and_nothing_else(case: Case) -> None:
+    rule, field = case.rule, replace(case.field, open_conflict=False)
+    if not sets_apart(rule, field) or any(rule.field(side).required for side in SIDES):
+        return
+    own = {side: members(field.value(side)) for side in SIDES}
+    base = {side: members(field.base(side)) for side in SIDES}
+    after = settled(rule, field)
+    for side, other in OTHER.items():
+        # What one side did to a member that the other one did not touch; where both did, the right decides, as it does
+        # where they are merged.
+        added, removed = own[other] - base[other], base[other] - own[other]
+        if rule.lens.equal(field.left, field.right):
+            added = removed = set()
+        expected = (own[side] | added) - removed
+        disputed = (added & (base[side] - own[side])) | (removed & (own[side] - base[side]))
+        assert members(after.value(side)) - disputed == expected - disputed
 
 
 def settled(rule: Any, field: Field, rounds: int = ROUNDS) -> Field:
