@@ -13,10 +13,9 @@ from django.utils import timezone
 
 from mappings.models import Mapping
 from sync import audit, hints, jobs, turns, waiting
-from sync.identities import thing_of
 from sync.matching import forget_keys
 from sync.merge import OTHER
-from sync.models import Allowance, ChangedRecord, Link, MappingState, MatchKey, Run
+from sync.models import Allowance, ChangedRecord, Conflict, Link, MappingState, MatchKey, Run
 from sync.session import SIDES
 from sync.standing import outdated
 
@@ -154,6 +153,7 @@ def release(mapping: Mapping, number: int, reason: str, user: Any) -> Allowance:
             reason=reason,
             by_name=_name(user),
             expires_at=timezone.now() + ALLOWANCE_TIME,
+            of_empty_side=side_is_empty(state),
         )
         _end_halt(state)
         audit.write(
@@ -253,7 +253,11 @@ def _hold_new(mapping: Mapping, side: str) -> Iterator[list[Link]]:
     after = 0
     while rows := list(waiting.new(mapping, side).filter(pk__gt=after)[:HOLD_CHUNK]):
         after = rows[-1].pk
-        ids = [row.external_id for row in rows]
+        # What a person is asked about is theirs: nothing is made of it before they answer.
+        subjects = [f"{side}:{row.external_id}" for row in rows]
+        open_ones = Conflict.objects.filter(mapping=mapping, subject__in=subjects, state=Conflict.State.OPEN)
+        asked = set(open_ones.values_list("subject", flat=True))
+        ids = [row.external_id for row in rows if f"{side}:{row.external_id}" not in asked]
         noted = MatchKey.objects.filter(mapping=mapping, side=side, external_id__in=ids).exclude(label="")
         labels = dict(noted.values_list("external_id", "label"))
         forget_keys(mapping.pk, side, ids)
@@ -268,17 +272,17 @@ def _hold_new(mapping: Mapping, side: str) -> Iterator[list[Link]]:
 
 
 def include(link: Link, user: Any) -> None:
-    """Sync a held record again."""
+    """Sync a held record again; one that was new when it was held is new again, and its link is no more."""
     with transaction.atomic():
         hints.lock(link.mapping_id)
         held = Link.objects.filter(pk=link.pk, state=Link.State.HELD)
-        changes: dict[str, Any] = {"state": Link.State.ACTIVE}
-        if not (link.left_id and link.right_id):  # it goes on waiting for its twin
-            side = "left" if link.left_id else "right"
-            there = link.mapping.connection(side), link.mapping.object_type(side)
-            thing = link.identity or thing_of(*there, link.record_id(side) or "")
-            changes = {"state": Link.State.CREATING, "identity": thing}
-        changed = held.update(**changes)
+        if link.left_id and link.right_id:
+            changed = held.update(state=Link.State.ACTIVE)
+        elif link.operations.exists():  # it goes on waiting for its twin
+            changed = held.update(state=Link.State.CREATING)
+        else:
+            # ⚑ It is met as any new record: it may have a twin by now, or be one that we made.
+            changed = held.delete()[0]
         if not changed:
             raise NotWaiting(f"{link} is not held.")
         for side in SIDES:

@@ -403,7 +403,10 @@ def _creating(look: Look, link: Link, records: Records) -> Decided | None:
     if _left_scope(look, link):
         return one
     again = asked.first_of(look.known, link, "recreate")
-    if again is not None:
+    before = link.parked.get("")
+    # ⚑ What was refused is tried once more where its question ended with a deletion that was taken back.
+    asked_now = "" in look.known.conflicts.get(link.pk, {})
+    if again is not None or (before is not None and before["code"] == "create_refused" and not asked_now):
         link.parked.pop("", None)
     asker, refusal = look.sent.get(link.pk) or (None, {})
     if asker is not None and refusal:
@@ -443,6 +446,8 @@ def _creating(look: Look, link: Link, records: Records) -> Decided | None:
         one.plan.unparked += [rule for rule in link.parked if rule in sent]
     elif (question := unanswered(link)) is not None:
         one.plan.conflicts.append(question)
+    if again is not None and before is not None and not (one.plan.operations or one.plan.state):
+        link.parked[""] = before  # it is refused, and the question goes on
     taken_up = asker if not refusal and isinstance(decision, MakeTwin) else None
     asked.answering(one.plan, taken_up or again)
     if again is not None and taken_up is not None:

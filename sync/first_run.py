@@ -31,6 +31,13 @@ def survey(session: Session) -> None:
     """List both sides, note match keys, and leave the preview on the run for approval. Raises SideFailed."""
     run = session.ensure_run()
     state = MappingState.objects.get(mapping=session.mapping)
+    if state.version_id != session.version.pk:
+        # ⚑ One that broke off listed what another version looks at.
+        with transaction.atomic():
+            session.lease.renew()
+            forget(session.mapping)
+            MappingState.objects.filter(pk=state.pk).update(version=session.version)
+        state.surveyed_at = None
     if state.surveyed_at is None:
         session.progress(phase="read")
         for side in SIDES:
@@ -42,7 +49,6 @@ def survey(session: Session) -> None:
     with transaction.atomic():
         session.lease.renew()
         MappingState.objects.filter(pk=state.pk).update(
-            version=session.version,  # ⚑ what was noted is noted for this one
             halt=MappingState.Halt.APPROVAL,
             halt_reason={"code": "waits_for_approval", "params": {"run": run.pk}},
             halted_at=timezone.now(),

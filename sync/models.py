@@ -646,6 +646,7 @@ class Allowance(models.Model):
     by_name = models.CharField(max_length=150)
     created_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField()
+    of_empty_side = models.BooleanField(default=False)  # a person said that the other side is empty indeed
 
     def __str__(self) -> str:
         return f"{self.number} × {self.kind} {self.side} until {self.expires_at:%H:%M}"

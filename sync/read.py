@@ -377,7 +377,7 @@ def _asked_about(session: Session, side: str) -> set[str]:
 def missed_if_none(session: Session, side: str) -> int:
     """How many linked records a listing that shows none would lack; 0 where a person said that it is true."""
     said = Allowance.objects.filter(
-        mapping=session.mapping, side=OTHER[side], kind="delete", expires_at__gt=timezone.now()
+        mapping=session.mapping, side=OTHER[side], kind="delete", of_empty_side=True, expires_at__gt=timezone.now()
     )
     there = Link.objects.filter(mapping=session.mapping, state=Link.State.ACTIVE, out_of_scope="")
     return 0 if said.exists() else there.filter(**{f"deleted_{side}": False}).count()

@@ -107,13 +107,13 @@ def edit(
     Of a twin that is still to be made it stands at the link from then on and goes with the create.
     """
     choice: dict[str, Any] = {"take": "send", "in": side}
-    if link.state == Link.State.CREATING:
-        path = next(rule[side]["path"] for rule in _rules(link.mapping) if rule["id"] == rule_id)
-        typed = {"value": value, "seen": seen[OTHER[side]], "path": path, "by": _name(user)}
-        choices = {"": {**choice, "rule": rule_id, "values": {**_under_way(link), rule_id: typed}}}
-    else:
-        choices = {rule_id: {**choice, "value": value, "seen": dict(seen)}}
+    choices = {rule_id: {**choice, "value": value, "seen": dict(seen)}}
     with transaction.atomic():
+        hints.lock(link.mapping_id)  # ⚑ what others sent with the twin stands in theirs, and this one takes its place
+        if link.state == Link.State.CREATING:
+            path = next(rule[side]["path"] for rule in _rules(link.mapping) if rule["id"] == rule_id)
+            typed = {"value": value, "seen": seen[OTHER[side]], "path": path, "by": _name(user)}
+            choices = {"": {**choice, "rule": rule_id, "values": {**_under_way(link), rule_id: typed}}}
         asked = instructions.ask(link, Instruction.Kind.RETRY, choices, user)
         parking.ring(link.mapping_id, [link.pk])
     return asked

@@ -218,9 +218,8 @@ def settle_field(
     current = sent["settle"] == "current"
     # ⚑ A value for this side alone is none for the other one, whatever the system makes of it.
     bases[rule_id], source_bases[rule_id] = (read_back if current and not late else written.base), sent["source"]
-    if current or (
-        sent["code"] == "kept_apart" and not rule.lens.equal(link.left_bases[rule_id], link.right_bases[rule_id])
-    ):
+    may_differ = current or sent["code"] == "kept_apart"
+    if may_differ and not rule.lens.equal(link.left_bases[rule_id], link.right_bases[rule_id]):
         link.agreed_differences[rule_id] = True
     if written.cut_short:
         park(session, operation, rule_id, sent, "cut_short", "")

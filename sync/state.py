@@ -70,10 +70,12 @@ def load(session: Session, ids: Mapping[str, Iterable[str]]) -> Batch:
     batch.busy = busy(session, links)
     for conflict in fetch(Conflict, "link_id IN %s AND state IN ('open', 'resolving') ORDER BY id", keys):
         batch.conflicts.setdefault(conflict.link_id or 0, {})[conflict.rule_id] = conflict
+    by_key = {link.pk: link for link in links}
     for instruction in fetch(Instruction, "link_id IN %s AND state = 'waiting' ORDER BY id", keys):
         mine = batch.instructions.setdefault(instruction.link_id or 0, [])
-        if _chooses(instruction) and any(_chooses(one) for one in mine):
-            batch.asked_later.setdefault(instruction.link_id or 0, set()).update(outcomes.waiting(instruction))
+        link = by_key[instruction.link_id or 0]
+        if _chooses(link, instruction) and any(_chooses(link, one) for one in mine):
+            batch.asked_later.setdefault(link.pk, set()).update(_chosen(instruction))
         else:
             mine.append(instruction)
     since = timezone.now() - timedelta(seconds=OSCILLATION_WINDOW_SECONDS)
@@ -137,10 +139,16 @@ def link_view(link: Link, batch: Batch, edits: Mapping[tuple[str, str], EditTime
     )
 
 
-def _chooses(instruction: Instruction) -> bool:
+def _chooses(link: Link, instruction: Instruction) -> bool:
     """⚑ Whether it is about single fields. One of these at a time: a call has one instruction, and what becomes of it
-    becomes of that."""
-    return any(instruction.choices)
+    becomes of that. What goes with a twin is about its fields once the twin is there."""
+    return any(instruction.choices) or (link.state != Link.State.CREATING and bool(instruction.choices))
+
+
+def _chosen(instruction: Instruction) -> set[str]:
+    """The rules it still waits for, those of a twin's fields among them."""
+    chosen = outcomes.waiting(instruction)
+    return {*chosen, *chosen.get("", {}).get("values", ())} - {""}
 
 
 def instruction_views(batch: Batch, link: Link) -> list[InstructionView]:

@@ -594,7 +594,7 @@ class Acts(RecordCase):
 
     def test_a_held_pair_is_synced_again(self) -> None:
         Link.objects.update(state="held")
-        self.assertContains(self.act("include"), "The pair is synced again")
+        self.assertContains(self.act("include"), "It is synced again")
         self.link.refresh_from_db()
         self.assertEqual(self.link.state, "active")
 

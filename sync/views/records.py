@@ -258,7 +258,9 @@ def act(request: HttpRequest, pk: int) -> HttpResponse:
             messages.success(request, "Both records are looked at now. · What differs is written or asked about.")
         elif wanted == "include" and link.state == Link.State.HELD:
             approval.include(link, request.user)
-            messages.success(request, "The pair is synced again. · Its changes are looked at now.")
+            messages.success(request, "It is synced again. · Its changes are looked at now.")
+            if not Link.objects.filter(pk=link.pk).exists():  # a new record, met as any other
+                return redirect("records")
         elif wanted == "unlink" and link.state == Link.State.ACTIVE:
             asked = instructions.ask(link, Instruction.Kind.UNLINK, {}, request.user)
             return redirect(f"{here}?asked={asked.pk}")
