@@ -1501,6 +1501,36 @@ BUGS = [
         ),
     ),
     Bug(
+        "back-and-apart-for-ever",
+        "a pair that is back from a deletion with other match keys stays apart for ever, and nobody can link it again",
+        "sync/asked.py",
+        "    return (back or link.state == Link.State.UNLINKED) and",
+        "    return (link.state == Link.State.UNLINKED) and",
+        (
+            "sync/tests/test_engine_deletions.py"
+            "::test_a_person_links_again_what_is_back_and_is_not_known_to_be_the_same",
+        ),
+    ),
+    Bug(
+        "linked-again-and-gone",
+        "a pair that a person links again after its record went once more takes the twin along",
+        "sync/asked.py",
+        "        if any(record is None or record.deleted for record in records.values()):\n",
+        "        if False:\n",
+        ("sync/tests/test_engine_deletions.py::test_a_record_that_went_again_is_not_linked_again",),
+    ),
+    Bug(
+        "nothing-to-compare-told-as-another-thing",
+        "a restored pair without match keys is said to have other ones",
+        "sync/decide.py",
+        "asked.RETURNED[0 if comparable(look.session.compiled, left, right) else 1]",
+        "asked.RETURNED[0]",
+        (
+            "sync/tests/test_engine_deletions.py"
+            "::test_a_person_links_again_what_is_back_and_is_not_known_to_be_the_same",
+        ),
+    ),
+    Bug(
         "held-twin-deleted",
         "an answer about a field of a held pair lets the deletion of one record take the other along",
         "sync/decide.py",

@@ -25,13 +25,16 @@ from sync.state import Batch
 Kind = Instruction.Kind
 Outcome = dict[str, str]  # as at LinkPlan.instructions
 
+# Why a pair whose deleted records are both back stays apart: their match keys differ, or nothing is there to compare.
+RETURNED = ("returned_as_another", "returned_untold")
+
 
 def first_of(known: Batch, link: Link, kind: str) -> Instruction | None:
     """The oldest waiting instruction of this kind on the link."""
     return next((one for one in known.instructions.get(link.pk, []) if one.kind == kind), None)
 
 
-def take_up(session: Session, link: Link, known: Batch) -> Decided | None:
+def take_up(session: Session, link: Link, known: Batch, records: Mapping[str, Record | None]) -> Decided | None:
     """The answer to what was asked about the link as a whole; None where the ordinary decision goes on."""
     if first_of(known, link, Kind.UNLINK):
         # Every open question of the pair ends with it.
@@ -41,9 +44,9 @@ def take_up(session: Session, link: Link, known: Batch) -> Decided | None:
         return Decided(link, plan, {})
     if relink := first_of(known, link, Kind.RELINK):
         one = Decided(link, LinkPlan(), {})
-        done = _bind(session, one, relink) if relink.params.get("id") else _may_resume(link)
-        one.plan.instructions[relink.pk] = {"": "done" if done else "refused"}
-        if done:
+        refusal = _bind(session, one, relink) if relink.params.get("id") else _link_again(link, records)
+        one.plan.instructions[relink.pk] = refusal or {"": "done"}
+        if not refusal:
             one.plan.state, one.plan.closed = Link.State.ACTIVE, [""]
             look_again(session, link)
         return one
@@ -57,20 +60,35 @@ def look_again(session: Session, link: Link) -> None:
             hints.mark(session.mapping.pk, side, [external_id])
 
 
-def _may_resume(link: Link) -> bool:
-    return link.state == Link.State.UNLINKED and bool(link.left_id and link.right_id)
+def may_resume(link: Link) -> bool:
+    """Whether a person may link the two again: unlinked, or back from a deletion and perhaps not the same thing."""
+    back = link.state == Link.State.DELETED and link.parked.get("", {}).get("code") in RETURNED
+    return (back or link.state == Link.State.UNLINKED) and bool(link.left_id and link.right_id)
 
 
-def _bind(session: Session, one: Decided, asked: Instruction) -> bool:
-    """The twin whose create was not answered exists: bind it, also where its record was left unlinked since. Nothing is
-    assumed agreed."""
+def _link_again(link: Link, records: Mapping[str, Record | None]) -> Outcome:
+    """Take the pair up again, or say why not. ⚑ A tombstone does only while both records are there: what was believed
+    of their deletion ends with it, and the loss of one begins anew."""
+    if not may_resume(link):
+        return {"": "refused"}
+    if link.state == Link.State.DELETED:
+        if any(record is None or record.deleted for record in records.values()):
+            return {"": "refused", "why": "unreachable"}
+        link.deleted_left = link.deleted_right = False
+        link.parked.pop("", None)
+    return {}
+
+
+def _bind(session: Session, one: Decided, asked: Instruction) -> Outcome:
+    """The twin whose create was not answered exists: bind it, also where its record was left unlinked since, or say
+    that it cannot be. Nothing is assumed agreed."""
     link, side, external_id = one.link, str(asked.params["side"]), str(asked.params["id"])
     if link.state not in (Link.State.CREATING, Link.State.UNLINKED) or link.record_id(side):
-        return False
+        return {"": "refused"}
     if Link.objects.filter(**{"mapping": session.mapping, f"{side}_id": external_id}).exists():
-        return False
+        return {"": "refused"}
     bind(one, side, external_id)
-    return True
+    return {}
 
 
 def bind(one: Decided, side: str, external_id: str) -> None:

@@ -15,6 +15,7 @@ from sync.creates_under_way import asked_elsewhere, unanswered
 from sync.decided import Decided, audit_entry
 from sync.edit_times import edit_times, exact_times, since_when
 from sync.lease import LeaseLost
+from sync.match_keys import comparable
 from sync.matching import same_thing
 from sync.merge import OTHER, EditTime
 from sync.models import ChangedRecord, Instruction, Link
@@ -159,7 +160,7 @@ def _looked_for(link: Link, reading: Reading) -> list[bool]:
 def _decide_link(look: Look, link: Link, mine: Sequence[ChangedRecord]) -> Decided | None:
     """One link's plan, or None to leave it and its hints for later."""
     records = look.records(link)
-    if (answer := asked.take_up(look.session, link, look.known)) is not None:
+    if (answer := asked.take_up(look.session, link, look.known, records)) is not None:
         answer.records = records
         return answer
     wishes = bool(look.known.instructions.get(link.pk))
@@ -353,9 +354,11 @@ def _tombstone(look: Look, link: Link, records: Records, mine: Sequence[ChangedR
             one.plan = _plan_pair(look, link, records)
         one.plan.state = Link.State.ACTIVE
         one.entries.append(audit_entry(look.session, "deletion", "returned", link, params=told))
-    elif link.parked.get("", {}).get("code") != "returned_as_another":
-        link.parked[""] = {"code": "returned_as_another", "params": told}
-        one.entries.append(audit_entry(look.session, "deletion", "returned_as_another", link, params=told))
+    else:
+        code = asked.RETURNED[0 if comparable(look.session.compiled, left, right) else 1]
+        if link.parked.get("", {}).get("code") != code:
+            link.parked[""] = {"code": code, "params": told}
+            one.entries.append(audit_entry(look.session, "deletion", code, link, params=told))
     return one
 
 

@@ -34,6 +34,11 @@ def digests(mapping: CompiledMapping, side: str, record: Record) -> dict[int, st
     return found
 
 
+def comparable(mapping: CompiledMapping, left: Record, right: Record) -> bool:
+    """Whether both records fill in one of the match keys."""
+    return not digests(mapping, "left", left).keys().isdisjoint(digests(mapping, "right", right))
+
+
 def unread_ways(mapping: CompiledMapping, side: str, record: Record) -> frozenset[int]:
     """Alternatives of which the record hides a part and shows no other one empty."""
     hidden = _hidden(mapping, side, record)

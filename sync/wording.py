@@ -276,6 +276,8 @@ SENTENCES: dict[str, str] = {
     "returned_to_a_new_twin": "The deleted record is back on the {side}. We had deleted its twin {was} in {system}: "
     "it gets a new one.",
     "returned_as_another": "The id of the deleted record is back, but its match keys are others: the pair stays apart.",
+    "returned_untold": "The id of the deleted record is back, and no match key tells whether it is the same thing: the "
+    "pair stays apart.",
     "deletion_unlinked": "The record was deleted on the {side}; the pair was unlinked.",
 }
 

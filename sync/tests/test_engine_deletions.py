@@ -101,6 +101,45 @@ def test_an_id_that_returns_as_another_thing_does_not_resume(pair: Pair) -> None
     assert AuditEntry.objects.filter(code="returned_as_another").count() == 1
 
 
+@pytest.mark.parametrize(("ref", "code"), [("another", "returned_as_another"), ("", "returned_untold")])
+def test_a_person_links_again_what_is_back_and_is_not_known_to_be_the_same(
+    pair: Pair, admin_user: Any, ref: str, code: str
+) -> None:
+    on_delete(pair, "ignore")
+    left, right, link = pair.linked(body="b")
+    pair.left.remove(left)
+    pair.quiet()
+    bring_back(pair.left, left, ref=ref, body="back")
+    pair.quiet()
+    link.refresh_from_db()
+    assert link.state == "deleted" and AuditEntry.objects.filter(action="deletion").latest("pk").code == code
+    asked = instructions.ask(link, "relink", {}, admin_user)
+    pair.quiet()
+    link.refresh_from_db()
+    asked.refresh_from_db()
+    assert (asked.state, link.state, link.deleted_left, link.parked) == ("done", "active", False, {})
+    assert pair.both(left, right, "body") == ("back", "back")
+    assert AuditEntry.objects.filter(code="relinked", actor="admin").count() == 1
+
+
+def test_a_record_that_went_again_is_not_linked_again(pair: Pair, admin_user: Any) -> None:
+    on_delete(pair, "ignore")
+    left, right, link = pair.linked(body="b")
+    pair.left.remove(left)
+    pair.quiet()
+    bring_back(pair.left, left, ref="another")
+    pair.quiet()
+    link.refresh_from_db()
+    on_delete(pair, "delete")
+    pair.left.remove(left)
+    asked = instructions.ask(link, "relink", {}, admin_user)
+    pair.quiet()
+    link.refresh_from_db()
+    asked.refresh_from_db()
+    assert (asked.state, asked.outcome["why"], link.state) == ("refused", "unreachable", "deleted")
+    assert right in pair.right.alive()
+
+
 def test_a_record_that_is_back_before_anybody_decided_closes_the_question(pair: Pair) -> None:
     left, right, link = pair.linked(body="b")
     pair.left.remove(left)

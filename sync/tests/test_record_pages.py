@@ -251,6 +251,10 @@ class Answer(RecordCase):
         self.assertEqual(self.answer(), "Deleted in Left and Right")
         Link.objects.update(deleted_right=False, parked={"": {"code": "returned_as_another", "params": {}}})
         self.assertEqual(self.answer(), "Deleted in Left; its id is back with other match keys")
+        Link.objects.update(parked={"": {"code": "returned_untold", "params": {}}})
+        self.assertEqual(
+            self.answer(), "Deleted in Left; its id is back, and nothing tells whether it is the same thing"
+        )
 
     def test_what_was_only_not_found_is_not_said_to_be_deleted(self) -> None:
         Link.objects.update(state="deleted", deleted_left=True, may_return=True)
@@ -590,6 +594,17 @@ class Acts(RecordCase):
         self.pair.quiet()
         self.link.refresh_from_db()
         self.assertEqual(self.link.state, "active")
+        self.assertEqual(AuditEntry.objects.get(action="relink").code, "relinked")
+
+    def test_a_pair_that_is_back_from_a_deletion_is_linked_again(self) -> None:
+        Link.objects.update(state="deleted", deleted_left=True)
+        self.assertContains(self.act("relink"), "not in that state any more")
+        Link.objects.update(parked={"": {"code": "returned_as_another", "params": {}}})
+        self.assertContains(self.client.get(reverse("record", args=[self.link.pk])), "Link again")
+        self.act("relink")
+        self.pair.quiet()
+        self.link.refresh_from_db()
+        self.assertEqual((self.link.state, self.link.deleted_left), ("active", False))
         self.assertEqual(AuditEntry.objects.get(action="relink").code, "relinked")
 
     def test_a_held_pair_is_synced_again(self) -> None:

@@ -13,6 +13,7 @@ from django.utils import timezone
 from connections.connectors import connector_class
 from mappings.compiled import CompiledMapping, CompiledRule
 from mappings.models import Mapping as SyncMapping
+from sync.asked import RETURNED
 from sync.compare import DRIFT, compare_bases
 from sync.merge import MISSING
 from sync.models import ChangedRecord, Conflict, Instruction, Link, MappingState, Operation
@@ -101,13 +102,21 @@ def _of_the_pair(link: Link, known: Known, names: Mapping[str, str]) -> Why | No
             if gone
             else "Its changes wait, nothing is lost.",
         )
-    if link.state == State.DELETED and link.parked.get("", {}).get("code") == "returned_as_another":
-        return Why(
-            "warn",
-            f"Deleted in {gone or 'one system'}; its id is back with other match keys",
-            "It may be another thing by now: the pair stays apart, and nothing is carried between the two. It goes on "
-            "by itself once their match keys are equal again.",
-        )
+    back = link.parked.get("", {}).get("code") if link.state == State.DELETED else None
+    if back in RETURNED:
+        head = f"Deleted in {gone or 'one system'}; its id is back"
+        stays = "the pair stays apart, and nothing is carried between the two."
+        if back == "returned_untold":
+            text = (
+                f"No match key is filled in on both sides that would tell whether it still is the same thing: {stays}"
+            )
+            head = f"{head}, and nothing tells whether it is the same thing"
+        else:
+            text = (
+                f"It may be another thing by now: {stays} It goes on by itself once their match keys are equal again."
+            )
+            head = f"{head} with other match keys"
+        return Why("warn", head, f"{text} If they are the same thing, link them again.")
     if link.state == State.DELETED:
         return Why(
             "info",

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_POST
 from connections.access import can, check, requires
 from mappings.models import Mapping as SyncMapping
 from sync import approval, hints, instructions, jobs
+from sync.asked import may_resume
 from sync.models import (
     AuditEntry,
     ChangedRecord,
@@ -230,6 +231,7 @@ def record(request: HttpRequest, pk: int) -> HttpResponse:
         "progress": progress_of(instruction) if instruction else None,
         "may_repair": can(request.user, "records.repair", mapping),
         "alone": not (link.left_id and link.right_id),
+        "may_relink": may_resume(link),
     }
     return render(request, "sync/records/show.html", context)
 
@@ -251,7 +253,7 @@ def act(request: HttpRequest, pk: int) -> HttpResponse:
     """Sync now, unlink, link again, include a held pair, match a lone record again."""
     link = _find(request, pk, "records.repair")
     wanted, here = request.POST.get("act", ""), reverse("record", args=[pk])
-    both = bool(link.left_id and link.right_id)
+    alone = not (link.left_id and link.right_id)
     try:
         if wanted == "sync":
             _look(link)
@@ -264,10 +266,10 @@ def act(request: HttpRequest, pk: int) -> HttpResponse:
         elif wanted == "unlink" and link.state == Link.State.ACTIVE:
             asked = instructions.ask(link, Instruction.Kind.UNLINK, {}, request.user)
             return redirect(f"{here}?asked={asked.pk}")
-        elif wanted == "relink" and link.state == Link.State.UNLINKED and both:
+        elif wanted == "relink" and may_resume(link):
             asked = instructions.ask(link, Instruction.Kind.RELINK, {}, request.user)
             return redirect(f"{here}?asked={asked.pk}")
-        elif wanted == "match" and link.state == Link.State.UNLINKED and not both:
+        elif wanted == "match" and link.state == Link.State.UNLINKED and alone:
             instructions.match_again(link, request.user)
             messages.success(request, "The record is matched again. · Nothing was written.")
             return redirect("records")
