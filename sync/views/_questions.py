@@ -187,8 +187,14 @@ def _with_choices(shown: Question, rule: CompiledRule, f: Field, raw: Mapping[st
     shown.control = control_for(spec, f.value(side) if both is None else both, listed)
     title = "Both edits, merged" if shown.merged else "A value of your own"
     other = shown.names[OTHER[side]]
-    note = f"{other} follows with what it means there."
-    effects = [Effect(side, True, "writes what you type"), Effect(OTHER[side], True, "follows")]
+    goes_on = rule.may_write(OTHER[side])
+    note = (
+        f"{other} follows with what it means there." if goes_on else f"{other} keeps what it says: the two may differ."
+    )
+    effects = [
+        Effect(side, True, "writes what you type"),
+        Effect(OTHER[side], goes_on, "follows" if goes_on else "no write"),
+    ]
     shown.choices["value"] = Choice("value", title, effects, note)
 
 
