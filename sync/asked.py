@@ -44,11 +44,12 @@ def take_up(session: Session, link: Link, known: Batch, records: Mapping[str, Re
         return Decided(link, plan, {})
     if relink := first_of(known, link, Kind.RELINK):
         one = Decided(link, LinkPlan(), {})
-        refusal = _bind(session, one, relink) if relink.params.get("id") else _link_again(link, records)
-        one.plan.instructions[relink.pk] = refusal or {"": "done"}
-        if not refusal:
-            one.plan.state, one.plan.closed = Link.State.ACTIVE, [""]
-            look_again(session, link)
+        done = _bind(session, one, relink) if relink.params.get("id") else _link_again(link, records)
+        if not done:
+            return None  # ⚑ the pair's hints are not used up by this; `answer_rest` says why not
+        one.plan.instructions[relink.pk] = {"": "done"}
+        one.plan.state, one.plan.closed = Link.State.ACTIVE, [""]
+        look_again(session, link)
         return one
     return None
 
@@ -66,29 +67,29 @@ def may_resume(link: Link) -> bool:
     return (back or link.state == Link.State.UNLINKED) and bool(link.left_id and link.right_id)
 
 
-def _link_again(link: Link, records: Mapping[str, Record | None]) -> Outcome:
-    """Take the pair up again, or say why not. ⚑ A tombstone does only while both records are there: what was believed
-    of their deletion ends with it, and the loss of one begins anew."""
+def _link_again(link: Link, records: Mapping[str, Record | None]) -> bool:
+    """Take the pair up again. ⚑ A tombstone does only while both records are there: what was believed of their deletion
+    ends with it, and the loss of one begins anew."""
     if not may_resume(link):
-        return {"": "refused"}
+        return False
     if link.state == Link.State.DELETED:
         if any(record is None or record.deleted for record in records.values()):
-            return {"": "refused", "why": "unreachable"}
+            return False
         link.deleted_left = link.deleted_right = False
         link.parked.pop("", None)
-    return {}
+    return True
 
 
-def _bind(session: Session, one: Decided, asked: Instruction) -> Outcome:
-    """The twin whose create was not answered exists: bind it, also where its record was left unlinked since, or say
-    that it cannot be. Nothing is assumed agreed."""
+def _bind(session: Session, one: Decided, asked: Instruction) -> bool:
+    """The twin whose create was not answered exists: bind it, also where its record was left unlinked since. Nothing is
+    assumed agreed."""
     link, side, external_id = one.link, str(asked.params["side"]), str(asked.params["id"])
     if link.state not in (Link.State.CREATING, Link.State.UNLINKED) or link.record_id(side):
-        return {"": "refused"}
+        return False
     if Link.objects.filter(**{"mapping": session.mapping, f"{side}_id": external_id}).exists():
-        return {"": "refused"}
+        return False
     bind(one, side, external_id)
-    return {}
+    return True
 
 
 def bind(one: Decided, side: str, external_id: str) -> None:
@@ -175,6 +176,8 @@ def answer_rest(plan: LinkPlan, link: Link, known: Batch) -> None:
             continue
         if one.choices and all(newest[one.kind, rule] != one.pk for rule in waiting(one)):
             plan.instructions[one.pk] = {"": "stale", "why": "superseded"}
+        elif one.kind == Kind.RELINK and one.params.get("id"):
+            plan.instructions[one.pk] = {"": "refused"}  # that record is linked by now
         else:
             plan.instructions[one.pk] = {"": "refused", "why": _why_not(link, plan)}
 

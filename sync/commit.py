@@ -13,7 +13,7 @@ from sync import audit, hints, outcomes
 from sync.creates_under_way import ring_others, unanswered
 from sync.decided import Decided, audit_entry, current, label_of, rule_of
 from sync.edit_times import pending_edits
-from sync.identities import forget_record, note_records
+from sync.identities import forget_record, note_records, thing_of_pair
 from sync.matching import forget
 from sync.models import AuditEntry, ChangedRecord, Conflict, Instruction, Link, Operation
 from sync.plan import PlannedOperation
@@ -52,10 +52,15 @@ def commit_links(
         for one in decided:
             if one.replaced and one.link.identity_id:
                 forget_record(session, one.bound, one.link.identity_id, one.replaced)
+        bound = [one.link for one in decided if one.bound]
+        for link in bound:
+            link.identity = thing_of_pair(session.mapping, link.left_id or "", link.right_id or "")
+            Link.objects.filter(pk=link.pk).update(identity=link.identity)
         note_records(
-            (one.link.identity, session.connection(one.bound), session.object_type(one.bound), external_id)
-            for one in decided
-            if one.bound and one.link.identity and (external_id := one.link.record_id(one.bound))
+            (link.identity, session.connection(side), session.object_type(side), external_id)
+            for link in bound
+            for side in SIDES
+            if link.identity and (external_id := link.record_id(side))
         )
         for one in decided:
             if one.bound:

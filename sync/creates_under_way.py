@@ -7,19 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
+from django.utils import timezone
 
 from connections.connectors.base import Record
 from mappings.models import Mapping as SyncMapping
 from sync import hints
 from sync.matching import Unlinked
 from sync.merge import OTHER
-from sync.models import Conflict, IdentityRecord, Link, Operation
+from sync.models import Conflict, IdentityRecord, Instruction, Link, Operation
 from sync.plan import PlannedConflict
 from sync.session import SIDES, Session
 from sync.state import seconds_of
@@ -45,6 +46,10 @@ def unanswered(link: Link) -> PlannedConflict | None:
         return None
     told = parked.get("params") or {"side": "right" if link.left_id else "left"}
     return PlannedConflict("", WAITS_FOR_A_PERSON[code], code, told)
+
+
+# What a create made whose link found another record shows itself soon; later its text is anybody's.
+REMEMBERED = timedelta(days=1)
 
 
 @dataclass
@@ -108,7 +113,7 @@ def unclear_creates(session: Session, texts: bool) -> dict[str, list[Unclear]]:
     for side in SIDES:
         creates = _creates_into(session, side)
         given_up = creates.filter(state=Operation.State.DEAD, result__code="created_or_not").select_related("link")
-        links = {one.link: one for one in given_up.order_by("pk") if _is_unclear(one.link)}
+        links = {one.link: one for one in given_up.order_by("pk") if _is_unclear(one.link) or _found_another(one)}
         sent: dict[int, Sent] = {}
         for pk, fields in creates.filter(link__in=links).values_list("link_id", "fields") if texts and links else ():
             sent.setdefault(pk, set()).update(_texts(fields))
@@ -134,6 +139,17 @@ def label_of_twin(link: Link, side: str) -> str:
 def _is_unclear(link: Link) -> bool:
     question = unanswered(link)
     return question is not None and question.code == "created_or_not"
+
+
+def _found_another(create: Operation) -> bool:
+    """Whether its link was bound to a record that fits, while nobody said what became of the create. ⚑ What that may
+    have made is still there, and would be copied back as a stranger."""
+    link, since = create.link, timezone.now() - REMEMBERED
+    if link.record_id(create.side) in (None, create.external_id) or (create.finished_at or since) <= since:
+        return False
+    said = link.instructions.filter(kind=Instruction.Kind.RELINK, state=Instruction.State.DONE)
+    made = link.operations.filter(kind=Operation.Kind.CREATE, state=Operation.State.CONFIRMED, pk__gt=create.pk)
+    return not (said.exists() or made.exists())
 
 
 def asked_which(session: Session, side: str, things: Collection[int]) -> set[int]:

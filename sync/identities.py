@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from collections.abc import Mapping as Named
 
 from connections.models import Connection
+from mappings.models import Mapping
 from sync.models import Identity, IdentityRecord
 from sync.session import Session
 
@@ -23,6 +25,31 @@ def things_of(session: Session, side: str, ids: Iterable[str]) -> dict[str, Iden
 def thing_of(connection: Connection, object_type: str, external_id: str) -> Identity:
     """The thing one record is, without a run."""
     return _things(connection, object_type, [external_id])[external_id]
+
+
+def thing_of_pair(mapping: Mapping, left_id: str, right_id: str) -> Identity:
+    """The thing that two records of a mapping are, which are linked now: the one that either is known as, or a new one
+    of the left. Call inside a transaction.
+
+    ⚑ Where they are known as two, those are one from now on, but where each has a record of its own in one place: else
+    a third mapping makes a record of one beside that of the other.
+    """
+    things = [
+        row.identity
+        for side, external_id in (("left", left_id), ("right", right_id))
+        for row in _rows(mapping.connection(side), mapping.object_type(side), [external_id])
+    ]
+    for other in things[1:]:
+        _join(things[0], other)
+    return things[0] if things else thing_of(mapping.left_connection, mapping.left_object_type, left_id)
+
+
+def _join(thing: Identity, other: Identity) -> None:
+    places = [set(one.records.values_list("connection", "object_type")) for one in (thing, other)]
+    if thing != other and not places[0] & places[1]:
+        other.records.update(identity=thing)
+        other.links.update(identity=thing)
+        other.delete()
 
 
 def _rows(connection: Connection, object_type: str, ids: Iterable[str]) -> Iterable[IdentityRecord]:
@@ -80,7 +107,7 @@ def forget_record(session: Session, side: str, thing: int, external_id: str) -> 
     ).delete()
 
 
-def known_twins(session: Session, side: str, things: Iterable[int]) -> Mapping[int, str]:
+def known_twins(session: Session, side: str, things: Iterable[int]) -> Named[int, str]:
     """{thing's primary key: its record on `side`}, whichever mapping found or made it."""
     rows = IdentityRecord.objects.filter(
         identity__in=list(things), connection=session.connection(side), object_type=session.object_type(side)

@@ -15,7 +15,7 @@ from mappings.models import Mapping as SyncMapping
 from sync import audit, clobbers, hints, jobs, outcomes
 from sync.approval import NotWaiting
 from sync.creates_under_way import WAITS_FOR_A_PERSON
-from sync.identities import note_records, thing_of
+from sync.identities import note_records, thing_of_pair
 from sync.matching import forget_keys
 from sync.models import AuditEntry, Conflict, Instruction, Link, MatchKey, Operation
 from sync.session import SIDES
@@ -153,7 +153,7 @@ def link_by_hand(conflict: Conflict, left_id: str, right_id: str, user: Any) -> 
     mapping = conflict.mapping
     keys = _labels(mapping.pk, {"left": left_id, "right": right_id})
     with _once(conflict), transaction.atomic():
-        identity = thing_of(mapping.left_connection, mapping.left_object_type, left_id)
+        identity = thing_of_pair(mapping, left_id, right_id)
         link = Link.objects.create(
             mapping=mapping,
             identity=identity,
@@ -163,7 +163,10 @@ def link_by_hand(conflict: Conflict, left_id: str, right_id: str, user: Any) -> 
             right_key=keys.get("right", ""),
             title=conflict.title,
         )
-        note_records([(identity, mapping.right_connection, mapping.right_object_type, right_id)])
+        note_records(
+            (identity, mapping.connection(side), mapping.object_type(side), external_id)
+            for side, external_id in (("left", left_id), ("right", right_id))
+        )
         _answered(conflict, link, "linked_by_hand", user)
     return link
 

@@ -30,7 +30,7 @@ from sync.creates_under_way import (
     unclear_creates,
 )
 from sync.decided import audit_entry
-from sync.identities import known_things, known_twins, note_records, things_of
+from sync.identities import known_things, known_twins, note_records, thing_of_pair, things_of
 from sync.matching import Fits, Unlinked, close_subjects, forget, look_up, note_match_keys
 from sync.merge import OTHER
 from sync.models import AuditEntry, Conflict, Identity, Link, MatchKey, Operation
@@ -118,7 +118,7 @@ def meet(session: Session, records: Sequence[Unlinked]) -> Meeting:
             meeting.noted += rest
         return meeting
     fits = look_up(session, rest)
-    taken: set[tuple[str, str]] = set()
+    taken = {place for bind, _ in meeting.binds for place in (("left", bind.left_id), ("right", bind.right_id))}
     for one in rest:
         # Within a batch a record is bound once; whoever comes second sees the link in its next batch.
         if any((OTHER[one.side], c.external_id) in taken for c in fits[id(one)].candidates):
@@ -225,9 +225,9 @@ def commit_meeting(session: Session, meeting: Meeting) -> list[Operation]:
     """Save what was decided; returns the creates to send. Raises LeaseLost."""
     with transaction.atomic():
         session.lease.renew()
-        entries, waiting = _bind_all(session, meeting.binds)
+        entries, waiting, doubled = _bind_all(session, meeting.binds)
         operations = _twins_to_make(session, meeting.twins)
-        for question, one in meeting.questions:
+        for question, one in [*meeting.questions, *doubled]:
             entries += _ask(session, question, one)
         audit.append(entries)
         every = [one for _, one in [*meeting.binds, *meeting.twins, *meeting.questions] if one not in waiting]
@@ -243,10 +243,13 @@ def commit_meeting(session: Session, meeting: Meeting) -> list[Operation]:
     return operations
 
 
-def _bind_all(session: Session, binds: Sequence[tuple[Bind, Unlinked]]) -> tuple[list[AuditEntry], list[Unlinked]]:
-    """Link these pairs; returns what to tell, and the records that have to wait for an open create."""
+def _bind_all(
+    session: Session, binds: Sequence[tuple[Bind, Unlinked]]
+) -> tuple[list[AuditEntry], list[Unlinked], list[tuple[Wonder, Unlinked]]]:
+    """Link these pairs; returns what to tell, the records that have to wait for an open create, and what is asked about
+    those whose twin has another record here by now."""
     if not binds:
-        return [], []
+        return [], [], []
     ids = {"left": [bind.left_id for bind, _ in binds], "right": [bind.right_id for bind, _ in binds]}
     rows = Link.objects.filter(Q(left_id__in=ids["left"]) | Q(right_id__in=ids["right"]), mapping=session.mapping)
     linked = {(side, link.record_id(side)): link for link in rows for side in SIDES if link.record_id(side)}
@@ -265,6 +268,7 @@ def _bind_all(session: Session, binds: Sequence[tuple[Bind, Unlinked]]) -> tuple
     links: list[Link] = []
     taken_over: list[Link] = []
     waiting: list[Unlinked] = []
+    doubled: list[tuple[Wonder, Unlinked]] = []
     told: list[tuple[Bind, Link]] = []
     answered: list[Link] = []
     for bind, one in binds:
@@ -285,15 +289,21 @@ def _bind_all(session: Session, binds: Sequence[tuple[Bind, Unlinked]]) -> tuple
             setattr(link, f"{one.side}_id", one.record.external_id)
             setattr(link, f"{one.side}_key", (one.record.key or "")[:200])
             link.state, link.parked, link.typed = Link.State.ACTIVE, {}, {}
+            link.identity = thing_of_pair(session.mapping, bind.left_id, bind.right_id)
             taken_over.append(link)
-        else:
-            continue  # linked meanwhile
+        else:  # linked meanwhile
+            theirs = there[OTHER[one.side]]
+            if there[one.side] is None and theirs is not None and (has := theirs.record_id(one.side)):
+                keys = [has, one.record.external_id]
+                told_twice = {"count": len(keys), "keys": keys}
+                doubled.append((Wonder(one.side, one.record.external_id, "duplicate", "key_twice", told_twice), one))
+            continue
         for side, external_id in pair.items():
             linked[(side, external_id)] = link
         told.append((bind, link))
     ring_others(session, answered)
     Link.objects.bulk_create(links)
-    save_rows(taken_over, ["left_id", "right_id", "left_key", "right_key", "state", "parked", "typed"])
+    save_rows(taken_over, ["identity", "left_id", "right_id", "left_key", "right_key", "state", "parked", "typed"])
     Conflict.objects.filter(link__in=[link.pk for link in taken_over], state__in=("open", "resolving")).update(
         state=Conflict.State.CLOSED, closed_at=timezone.now(), closed_code="moved"
     )
@@ -309,9 +319,10 @@ def _bind_all(session: Session, binds: Sequence[tuple[Bind, Unlinked]]) -> tuple
         # The pair is planned from a fresh read of both sides.
         hints.mark(session.mapping.pk, side, mine, hints.Lane.RETRY)
     session.counts["linked"] += len(told)
-    return [
+    entries = [
         audit_entry(session, "link", "linked", link, params={"by": bind.code, **bind.params}) for bind, link in told
-    ], waiting
+    ]
+    return entries, waiting, doubled
 
 
 def _first_met(bind: Bind, one: Unlinked) -> str:
