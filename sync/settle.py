@@ -119,7 +119,9 @@ def _confirmed(
         if not _left_out(sent, result.on_the_way):
             entries.append(write_entry(session, operation, rule_id, sent))
         if _taken_as_it_stands(operation, rule_id, sent):
-            entries.append(_made_of_it(session, operation, rule_id, sent))
+            entries.append(_left_apart(session, operation, rule_id, sent, "made_of_it"))
+        elif sent["code"] == "resolved" and sent["settle"] == "current" and rule_id in link.agreed_differences:
+            entries.append(_left_apart(session, operation, rule_id, sent, "agreed_to_differ"))
     if creating:
         again = _bases_of_new_record(session, operation, record, late) or again
         entries.append(
@@ -262,17 +264,20 @@ def _taken_as_it_stands(operation: Operation, rule_id: str, sent: Mapping[str, A
     return alone and "read_back" in sent and stands != sent["read_back"]
 
 
-def _made_of_it(session: Session, operation: Operation, rule_id: str, sent: Mapping[str, Any]) -> AuditEntry:
+def _left_apart(session: Session, operation: Operation, rule_id: str, sent: Mapping[str, Any], code: str) -> AuditEntry:
+    by = sent["params"].get("by", "")
     return audit_entry(
         session,
         "agree",
-        "made_of_it",
+        code,
         operation.link,
         operation_id=operation.pk,
         field_label=label_of(session, rule_id, sent["path"]),
         before={operation.side: sent["value"], OTHER[operation.side]: sent["source"]},
         after={side: operation.link.bases(side).get(rule_id) for side in SIDES},
-        params={"system": session.system(operation.side)},
+        params={"system": session.system(operation.side), "by": by},
+        actor=by,
+        actor_kind=AuditEntry.ActorKind.PERSON if by else AuditEntry.ActorKind.SYSTEM,
     )
 
 

@@ -187,6 +187,8 @@ class Case:
                 kept |= words(entry.before)
             elif (entry.action, entry.code) == ("conflict_closed", "moved"):
                 asked.pop(place, None)
+            elif (entry.action, entry.code) == ("conflict_closed", "pair_ended"):  # with its records
+                kept |= asked.pop(place, set())
             elif entry.action == "resolve" or (entry.action == "agree" and entry.code in DIFFER):
                 kept |= words(entry.before) | words(entry.after) | asked.pop(place, set())
             elif entry.action == "write" and entry.code not in PLAIN_WRITES:

@@ -10,6 +10,8 @@ from sync.simulation.oracle_values import BOTH_WAYS
 from sync.simulation.verdict import Verdict
 
 BY_REQUEST = frozenset({"resolved", "undone", "retried", "repaired"})
+# How questions end that may be asked once more: the field cannot be read for a while, or a deletion was taken back.
+GOES_ON = frozenset({"superseded", "pair_ended"})
 ASKED_OF_BOTH = frozenset({"both_changed", "times_overlap", "edits_touch"})
 
 
@@ -81,7 +83,7 @@ def nobody_is_asked_needlessly(case: Case, verdict: Verdict) -> None:
     }
     for entry in case.evidence.entries:
         place, stands = (entry.label, entry.field), (entry.label, entry.field) in asked
-        if entry.action == "resolve" or (entry.action == "conflict_closed" and entry.code != "superseded"):
+        if entry.action == "resolve" or (entry.action == "conflict_closed" and entry.code not in GOES_ON):
             asked.discard(place)  # one that waits for its field to be readable again is asked as another, later
         if entry.action != "conflict":
             continue
@@ -123,7 +125,7 @@ def no_question_comes_back_unchanged(case: Case, verdict: Verdict) -> None:
             last = {other: one for other, one in last.items() if other[0] != entry.label}
         if entry.action == "retry" and not entry.label:  # so is what was refused, once its system's fields changed
             last = {other: one for other, one in last.items() if one.mapping != entry.mapping}
-        if (entry.action, entry.code) == ("conflict_closed", "superseded"):  # its field cannot be read for a while
+        if entry.action == "conflict_closed" and entry.code in GOES_ON:
             last.pop(key, None)
         if entry.action != "conflict" or not entry.field or not entry.label:  # without a pair it is about the mapping
             continue

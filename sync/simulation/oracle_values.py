@@ -269,7 +269,14 @@ def nothing_is_there_twice(case: Case, verdict: Verdict) -> None:
 
 
 def nothing_comes_back_to_life(case: Case, verdict: Verdict) -> None:
-    """What somebody deleted stays away, unless nobody of us ever knew that it was made: its create had no answer."""
+    """What somebody deleted stays away, unless nobody of us ever knew that it was made: its create had no answer. A
+    record that is back gets a new twin for one that was to be deleted with it, by us or by people."""
+    back = {
+        case.refs.get(record, record)
+        for entry in case.told[""]
+        if entry.code == "returned_to_a_new_twin"
+        for record in entry.label.split(" = ")
+    }
     gone: set[tuple[str, str]] = set()
     unknown: set[tuple[str, str]] = set()
     for world, line in case.evidence.journal:
@@ -281,7 +288,7 @@ def nothing_comes_back_to_life(case: Case, verdict: Verdict) -> None:
             gone.discard((world.name, ref))
         if line.by != US or line.field != "ref" or line.before is not None:
             continue
-        if (world.name, ref) in gone:
+        if (world.name, ref) in gone and ref not in back:
             verdict.findings.append(f"resurrected: {ref} in {world.name} as {line.external_id}")
         elif (world.name, ref) in unknown:
             verdict.undetectable += 1

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from connections.connectors.memory import World
 from sync import instructions
-from sync.models import Link, Operation
+from sync.models import AuditEntry, Link, Operation
 from sync.tests.conftest import DEFAULT_RULES, Pair, rule
 from sync.tests.engine_cases import no_answer, once
 from sync.tests.test_engine_steps import runs, statuses, with_steps
@@ -141,6 +141,7 @@ def test_a_value_that_a_person_typed_for_an_enforced_target_stays(pair: Pair, ad
     pair.quiet()
     assert pair.both(left, right, "status") == ("special", "x") and not pair.open_conflicts()
     assert Link.objects.get().agreed_differences == {"status": True}
+    assert AuditEntry.objects.get(code="agreed_to_differ").values["after"] == {"left": "special", "right": "x"}
     pair.right.edit(right, status="o")
     pair.quiet()
     assert pair.left.value(left, "status") == "open"
