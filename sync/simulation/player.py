@@ -346,9 +346,12 @@ class Player:
 
     def _do_still(self, step: Step) -> None:
         """The worker stands still in the middle of a call, and another one goes on with the mapping."""
+        kept = [(frame, frame.began, frame.looked, frame.latest) for frame in self.frames]
         self.clock.advance(step.args["seconds"])
         with self.killer.others_act():
             self._engine_run(self.running, poll=True)
+        for frame, *call in kept:  # what the others called was not this worker's call
+            frame.began, frame.looked, frame.latest = call
 
     def _do_change(self, step: Step) -> None:
         mapping = Mapping.objects.get(pk=self.mappings[step.args["mapping"]])
