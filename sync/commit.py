@@ -62,9 +62,9 @@ def commit_links(
             for side in SIDES
             if link.identity and (external_id := link.record_id(side))
         )
-        for one in decided:
-            if one.bound:
-                forget(session, one.bound, [one.link.record_id(one.bound) or ""])
+        for side in SIDES:
+            ended = [one.link for one in decided if one.bound or one.plan.state]
+            forget(session, side, [external_id for link in ended if (external_id := link.record_id(side))])
         save_links([one.link for one in decided], [one.link for one in decided if one.plan.state])
         audit.append(entries)
         # Hints stay where a second person's choices wait: they are looked at once the first's are carried out.

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
@@ -18,12 +18,14 @@ from django.utils import timezone
 from connections.connectors.base import Record
 from mappings.models import Mapping as SyncMapping
 from sync import hints
-from sync.matching import Unlinked
 from sync.merge import OTHER
 from sync.models import Conflict, IdentityRecord, Instruction, Link, Operation
 from sync.plan import PlannedConflict
 from sync.session import SIDES, Session
 from sync.state import seconds_of
+
+if TYPE_CHECKING:
+    from sync.matching import Unlinked
 
 Sent = set[tuple[str, str]]  # {(field, text)}
 

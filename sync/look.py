@@ -13,7 +13,7 @@ from sync.brakes import SAMPLES
 from sync.decide import decide
 from sync.decided import Decided
 from sync.held_back import UNREAD_SECONDS
-from sync.matching import Unlinked
+from sync.matching import Unlinked, note_match_keys
 from sync.merge import OTHER
 from sync.models import ChangedRecord, Link
 from sync.plan import PlannedOperation
@@ -141,6 +141,11 @@ def look(session: Session, rung: list[ChangedRecord]) -> Looked:
         links, unlinked = [x for x in links if x not in later], [one for one in unlinked if one not in new]
         unsure = [hint for hint in rung if of_record.get((hint.side, hint.external_id)) in later]
         hints.postpone([*unsure, *(one.hint for one in new if one.hint)], schema_watch.LOOK_AGAIN_SECONDS)
+    if any(link.state == Link.State.CREATING for link in links):
+        # ⚑ What is read with a record that waits for its twin may be that twin: noted before either is decided.
+        for side in SIDES:
+            met = [one.record for one in unlinked if one.side == side and not one.record.deleted]
+            note_match_keys(session, side, met)
     decided, consumed = decide(session, links, known, reading, rung, of_record)
     # ⚑ Nothing rings when a record shows a field again: the hint of an edit that could not be carried there stays, and
     # that of a record that does not show all that was agreed.

@@ -13,6 +13,7 @@ from django.utils import timezone
 from connections.connectors.base import ConnectorError, Record
 from connections.open import cached_fields
 from sync import hints, schema_watch
+from sync.creates_under_way import WAITS_FOR_A_PERSON
 from sync.identities import key_of
 from sync.match_keys import digests, may_fit, unread_ways, ways
 from sync.merge import OTHER
@@ -107,11 +108,13 @@ def note_match_keys(session: Session, side: str, records: Sequence[Record]) -> N
         for alternative, digest in {**digests(session.compiled, side, record), **_carried(record)}.items()
     ]
     unread = {record.external_id: unread_ways(session.compiled, side, record) for record in records}
-    before = _of(session, side, [external_id for external_id, hidden in unread.items() if hidden])
+    says = {(row.external_id, row.alternative, row.digest) for row in rows}
     with transaction.atomic():
-        kept = [row.pk for row in before if row.alternative in unread[row.external_id]]
-        _of(session, side, list(unread)).exclude(pk__in=kept).delete()
+        before = [row for row in _of(session, side, list(unread)) if row.alternative not in unread[row.external_id]]
+        MatchKey.objects.filter(pk__in=[row.pk for row in before]).delete()
         MatchKey.objects.bulk_create(rows, ignore_conflicts=True)
+        given_up = [row.digest for row in before if (row.external_id, row.alternative, row.digest) not in says]
+        _ring_asked(session.mapping.pk, given_up)
 
 
 def _carried(record: Record) -> dict[int, str]:
@@ -128,13 +131,18 @@ def forget(session: Session, side: str, ids: Sequence[str]) -> None:
 def forget_keys(mapping_id: int, side: str, ids: Sequence[str]) -> None:
     """⚑ These records fit nobody any more: others that are asked about and fitted the same are looked at again, since
     nothing else would tell them."""
-    of_mapping = MatchKey.objects.filter(mapping=mapping_id)
-    gone = of_mapping.filter(side=side, external_id__in=list(ids))
-    digests_gone = list(gone.exclude(digest=side).values_list("digest", flat=True))  # see noting.UNSEEN
+    gone = MatchKey.objects.filter(mapping=mapping_id, side=side, external_id__in=list(ids))
+    digests_gone = list(gone.values_list("digest", flat=True))
     gone.delete()
-    if not digests_gone:
+    _ring_asked(mapping_id, digests_gone)
+
+
+def _ring_asked(mapping_id: int, digests_gone: Sequence[str]) -> None:
+    """Some records say this no more: those that still do, and that a person is asked about, are looked at again."""
+    wanted = [digest for digest in digests_gone if digest not in SIDES]  # see noting.UNSEEN
+    if not wanted:
         return
-    left = of_mapping.filter(digest__in=digests_gone).values_list("side", "external_id")
+    left = MatchKey.objects.filter(mapping=mapping_id, digest__in=wanted).values_list("side", "external_id")
     open_questions = list(
         Conflict.objects.filter(
             mapping=mapping_id, state="open", subject__in=[f"{one}:{external_id}" for one, external_id in left]
@@ -235,9 +243,15 @@ def _correct(session: Session, records: Sequence[Unlinked], rows: Rows, unread: 
 
 
 def _linked(session: Session, side: str, ids: Iterable[str]) -> set[str]:
+    """Those of these records that cannot be linked. ⚑ One whose twin is still to be made can: somebody may have made
+    it by hand. But not while a person is asked whether, or which, record is that twin."""
     column = f"{side}_id"
     links = Link.objects.filter(Q(**{f"{column}__in": list(ids)}), mapping=session.mapping)
-    return set(links.values_list(column, flat=True))
+    return {
+        external_id
+        for external_id, state, parked in links.values_list(column, "state", "parked")
+        if state != Link.State.CREATING or parked.get("", {}).get("code") in WAITS_FOR_A_PERSON
+    }
 
 
 def _noted(one: Unlinked, mine: Mapping[int, str], rows: Rows, unread: Unread) -> Fits:
@@ -275,11 +289,13 @@ def _ask_over_there(
         try:
             searchable = _searchable(session, target)
             for number, pairs in enumerate(session.compiled.match_keys):
-                own, theirs = pairs[0][index], pairs[0][1 - index]
+                # By any of its parts: all of them are compared with what is found.
+                asked_by = next((pair for pair in pairs if searchable.get(pair[1 - index])), pairs[0])
+                own, theirs = asked_by[index], asked_by[1 - index]
                 asking = [one for one in these if number in wanted[id(one)]]
                 if session.compiled.matching_waits:
                     return
-                if theirs not in searchable:
+                if any(pair[1 - index] not in searchable for pair in pairs):
                     for one in asking:
                         if not found[id(one)].candidates:
                             found[id(one)].unread = UNSURE

@@ -332,7 +332,7 @@ class Link(models.Model):
 
 
 class MatchKey(models.Model):
-    """A match key of a record that is not linked yet: how first runs and creates find the same thing."""
+    """A match key of a record that has no twin yet: how first runs and creates find the same thing."""
 
     mapping = models.ForeignKey(Mapping, on_delete=models.CASCADE, related_name="match_rows")
     side = models.CharField(max_length=5, choices=Side.choices)

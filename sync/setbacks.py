@@ -220,7 +220,7 @@ def park(session: Session, operation: Operation, rule_id: str, sent: dict[str, A
         "side": operation.side,
         "value": sent["value"],
         "source": sent["source"],
-        "typed": sent["settle"] != "source",
+        "typed": sent["settle"] not in ("source", "members"),
         "code": code,
         "params": {"system": session.system(operation.side), "message": message, "side": operation.side},
         **({"unsure": maybe} if maybe else {}),

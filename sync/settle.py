@@ -25,6 +25,7 @@ from sync.earlier_creates import as_found, as_sent_then, is_repeated
 from sync.echo import proves_echo
 from sync.edit_times import shows_all
 from sync.identities import note_records
+from sync.matching import forget
 from sync.merge import MISSING, OTHER, counterpart, is_empty
 from sync.models import AuditEntry, Conflict, Instruction, Link, Operation
 from sync.overwritten import ask_about, edits_overwritten
@@ -70,6 +71,8 @@ def settle(
             for o, record in made
             if o.pk not in taken and o.link.identity
         )
+        for side in SIDES:
+            forget(session, side, [o.link.record_id(side) or "" for o, _ in made if o.pk not in taken])
         after.carry_out()
         audit.append(entries)
 
@@ -237,7 +240,7 @@ def _without_rule(operation: Operation, rule_id: str, sent: Mapping[str, Any], o
     """⚑ The rule was taken out meanwhile: should it come back, what we wrote is not somebody's edit."""
     side, source_side, link = operation.side, OTHER[operation.side], operation.link
     if sent["path"] in on_the_way:
-        if sent["code"] != "one_way_enforced":
+        if sent["code"] != "one_way_enforced" and sent["settle"] not in ("other", "members"):
             link.bases(side)[rule_id] = on_the_way[sent["path"]]
         return
     base = sent["before"] if sent["settle"] == "other" else sent["value"]
@@ -287,12 +290,26 @@ def _step(rule: CompiledRule, operation: Operation, rule_id: str, sent: dict[str
     back meanwhile. An undo goes on only while the other side says what it said."""
     side, source_side, link = operation.side, OTHER[operation.side], operation.link
     sent["read_back"], sent["on_the_way"] = reached, True
+    outcomes.goes_on(operation, rule_id, reached)
+    base = link.bases(side).get(rule_id, MISSING)
     if sent["code"] != "one_way_enforced":  # there what we met is still not what the rule wants
-        link.bases(side)[rule_id] = reached
+        base = _stepped(rule, base, sent, reached)
+    if base is MISSING:
+        return
+    link.bases(side)[rule_id] = base
     ordinary = sent["settle"] == "source" and sent["code"] != "one_way_enforced"
     if ordinary or rule_id not in link.bases(source_side):
         link.bases(source_side)[rule_id] = counterpart(rule, source_side, reached)
-    outcomes.goes_on(operation, rule_id, reached)
+
+
+def _stepped(rule: CompiledRule, base: Any, sent: Mapping[str, Any], reached: Any) -> Any:
+    """This side's base after a step. ⚑ Of a value that was made with this side's own edit only our step is agreed: the
+    edit still is one."""
+    if sent["settle"] not in ("other", "members"):
+        return reached
+    if base is MISSING or reached == sent["before"]:
+        return base
+    return merge_sets(base, reached, base, sent["before"] or []) if rule.is_set else reached
 
 
 def _edited_meanwhile(session: Session, operation: Operation, record: Record, moving: bool = False) -> bool:

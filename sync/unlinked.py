@@ -33,7 +33,7 @@ from sync.decided import audit_entry
 from sync.identities import known_things, known_twins, note_records, thing_of_pair, things_of
 from sync.matching import Fits, Unlinked, close_subjects, forget, look_up, note_match_keys
 from sync.merge import OTHER
-from sync.models import AuditEntry, Conflict, Identity, Link, MatchKey, Operation
+from sync.models import AuditEntry, Conflict, Identity, Link, Operation
 from sync.plan import PlannedOperation
 from sync.plan_unlinked import GONE, NOTHING, Bind, Hold, Leave, MakeTwin, Wonder, plan_unlinked
 from sync.read import outside_scope
@@ -359,9 +359,7 @@ def _twins_to_make(session: Session, twins: Sequence[tuple[MakeTwin, Unlinked]])
     Link.objects.bulk_create([link for link, _ in links])
     operations = [operation_row(session, link, planned_create(twin)) for link, twin in links]
     add_rows_with_keys(operations)
-    for side in SIDES:
-        ids = [one.record.external_id for _, one in twins if one.side == side]
-        MatchKey.objects.filter(mapping=session.mapping, side=side, external_id__in=ids).delete()
+    # ⚑ What is noted of them stays until their twin is there: who makes it by hand meanwhile finds its record.
     close_subjects(session, [one.subject for _, one in twins])
     return operations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from connections.connectors.base import Record
 from sync import noting
 from sync.creates_under_way import WAITS_FOR_A_PERSON
 from sync.identities import known_twins
-from sync.matching import Unlinked, look_up
+from sync.matching import Fits, Unlinked, look_up, note_match_keys
 from sync.merge import OTHER
 from sync.models import Link
 from sync.plan_unlinked import GONE, Bind, Hold, MakeTwin, Wonder
@@ -34,9 +34,12 @@ def twins_of_links(session: Session, links: Iterable[tuple[Link, str, Record]]) 
             ids = (one.record.external_id, twin) if one.side == "left" else (twin, one.record.external_id)
             found[pk] = Bind(*ids, "correlation_key", thing=link.identity_id)
     rest = [one for pk, (_, one) in ones.items() if pk not in found]
+    for side in SIDES:
+        note_match_keys(session, side, [one.record for one in rest if one.side == side])
     if rest and noting.under_way(session):  # the others wait
         return found | {pk: Hold(GONE) for pk in ones if pk not in found and session.compiled.matching_waits}
     fits = look_up(session, rest) if rest else {}
+    _without_linked(session, [(one.side, fits[id(one)]) for one in rest])
     taken: set[str] = set()
     for pk, (link, one) in ones.items():
         if pk in found or any(f"{one.side}:{c.external_id}" in taken for c in fits[id(one)].candidates):
@@ -44,6 +47,20 @@ def twins_of_links(session: Session, links: Iterable[tuple[Link, str, Record]]) 
         found[pk] = decision = decision_about(session, one, fits[id(one)], link)
         taken |= {f"{one.side}:{c.external_id}" for c in fits[id(one)].candidates if isinstance(decision, Bind)}
     return found | _fits_what_was_sent(session, {pk: (one, found.get(pk)) for pk, (_, one) in ones.items()})
+
+
+def _without_linked(session: Session, found: Sequence[tuple[str, Fits]]) -> None:
+    """A record that waits for a twin of its own, at another link, is nobody's twin."""
+    for side in SIDES:
+        mine = [fits for one, fits in found if one == side]
+        column = f"{OTHER[side]}_id"
+        ids = {candidate.external_id for fits in mine for candidate in fits.candidates}
+        links = Link.objects.filter(**{f"{column}__in": ids}, mapping=session.mapping) if ids else Link.objects.none()
+        linked = set(links.values_list(column, flat=True))
+        for fits in mine:
+            free = [candidate for candidate in fits.candidates if candidate.external_id not in linked]
+            fits.bound = fits.bound or len(free) < len(fits.candidates)
+            fits.candidates = free
 
 
 def _fits_what_was_sent(session: Session, twins: Mapping[int, tuple[Unlinked, Decision | None]]) -> dict[int, Decision]:

@@ -350,8 +350,8 @@ class Player:
         self.clock.advance(step.args["seconds"])
         with self.killer.others_act():
             self._engine_run(self.running, poll=True)
-        for frame, *call in kept:  # what the others called was not this worker's call
-            frame.began, frame.looked, frame.latest = call
+        for frame, began, looked, latest in kept:  # what the others called was not this worker's call
+            frame.began, frame.looked, frame.latest = began, looked, latest
 
     def _do_change(self, step: Step) -> None:
         mapping = Mapping.objects.get(pk=self.mappings[step.args["mapping"]])

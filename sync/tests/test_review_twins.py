@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from django.utils import timezone
 
+from connections.connectors.base import Refused
 from connections.connectors.memory import US
 from sync.models import AuditEntry, ChangedRecord, Conflict, Identity, Instruction, Link, Operation
 from sync.tests.engine_cases import live, no_answer, once
@@ -107,6 +109,26 @@ class Chosen(ReviewCase):
         self.chosen(one, "R00002")
         self.pair.quiet()
         self.assertEqual(Link.objects.get(left_id="L00001").right_id, "R00002")
+
+    def test_one_that_waits_for_its_twin_can_be_chosen(self) -> None:
+        def refuse(verb: str, ids: Any) -> None:
+            if verb == "create":
+                raise Refused("No creates today.")
+
+        self.pair.right.before = refuse
+        for title in ("One", "Two"):
+            self.pair.left.add(title=title, ref="R1")
+        self.pair.quiet()
+        right = self.pair.right.add(title="Made by hand", ref="R1")
+        self.pair.ring("right", right)
+        live(self.pair)
+        one = Conflict.objects.get(code="several_fit", link=None)
+        self.chosen(one, "L00002")
+        live(self.pair)
+        link = Link.objects.get(right_id=right)
+        self.assertEqual((link.left_id, link.state), ("L00002", "active"))
+        one.refresh_from_db()
+        self.assertEqual(one.state, "closed")
 
     def test_one_that_has_a_twin_is_shown_and_cannot_be_chosen(self) -> None:
         one = self.twice()

@@ -220,8 +220,7 @@ def _unlinked(conflict: Conflict, name: str, posted: Mapping[str, str], allowed:
         return _twin(conflict, chosen, allowed.record, user)
     if chosen not in {one.external_id for one in allowed.candidates}:
         return Answer(problem="That record does not fit any more. · Nothing was linked. · Choose another one.")
-    ids = {side: external_id, OTHER[side]: chosen}
-    return _linked(instructions.link_by_hand(conflict, ids["left"], ids["right"], user))
+    return _with(conflict, chosen, allowed.record, user)
 
 
 def _exists(conflict: Conflict, link: Link, text: str, names: Mapping[str, str], user: Any) -> Answer:
@@ -235,14 +234,20 @@ def _exists(conflict: Conflict, link: Link, text: str, names: Mapping[str, str],
 
 
 def _twin(conflict: Conflict, text: str, label: str, user: Any) -> Answer:
-    """Link the record in question with the one a person names, also where that goes on waiting for its twin or was left
-    unlinked. Raises NotWaiting."""
-    side, external_id = subject_of(conflict)
+    """Link the record in question with the one a person names. Raises NotWaiting."""
+    side, _ = subject_of(conflict)
     record = _named(conflict.mapping, OTHER[side], text, system_names(conflict.mapping))
     if isinstance(record, Answer):
         return record
-    ids = {side: external_id, OTHER[side]: record.external_id}
-    alone = {f"{OTHER[side]}_id": record.external_id, f"{side}_id": None}
+    return _with(conflict, record.external_id, label, user)
+
+
+def _with(conflict: Conflict, other: str, label: str, user: Any) -> Answer:
+    """Link the record in question with this one, also where that goes on waiting for its twin or was left unlinked.
+    Raises NotWaiting."""
+    side, external_id = subject_of(conflict)
+    ids = {side: external_id, OTHER[side]: other}
+    alone = {f"{OTHER[side]}_id": other, f"{side}_id": None}
     waits = (Link.State.CREATING, Link.State.UNLINKED)
     half = Link.objects.filter(**alone, mapping=conflict.mapping_id, state__in=waits).first()
     if half is not None:
