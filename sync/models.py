@@ -143,7 +143,8 @@ class Cursor(models.Model):
     side = models.CharField(max_length=5, choices=Side.choices)
     watermark = models.CharField(max_length=300, null=True, blank=True)
     deep_at = models.DateTimeField(null=True, blank=True)  # last poll that looked back far, see read.since
-    swept_at = models.DateTimeField(null=True, blank=True)  # last complete listing compared with the links
+    swept_at = models.DateTimeField(null=True, blank=True)  # last look for what no list tells, see read.look_for_missed
+    listed_at = models.DateTimeField(null=True, blank=True)  # last complete listing compared with the links
     read_at = models.DateTimeField(null=True, blank=True)  # when a poll last came to its end
     # Changes may have been missed since then: no deletion is believed before a complete listing (catch_up.py)
     behind_since = models.DateTimeField(null=True, blank=True)

@@ -262,20 +262,23 @@ def noted_ids(mapping_id: int, side: str, ids: Sequence[str]) -> set[str]:
 SWEEP = timedelta(hours=1)
 # One that breaks off is made again this much later: what it would tell waits no hour, and not every run ends there.
 SWEEP_AGAIN = timedelta(minutes=15)
+# Where the lists tell of deletions a complete one finds only what was hidden while they told of it: rare, so daily.
+COMPLETE = timedelta(days=1)
 # Links compared with the listing at once.
 SWEEP_CHUNK = 1000
 
 
 def look_for_missed(session: Session, side: str, now: datetime, between: Callable[[], None]) -> None:
     """Once in a while, hint what no list tells: deletions, and records that are shown again. Raises like `sweep`."""
-    swept_at = cursor_of(session, side).swept_at
-    if side not in session.behind and swept_at is not None and now - swept_at < SWEEP:
+    cursor, limits = cursor_of(session, side), able(session, side)
+    if side not in session.behind and cursor.swept_at is not None and now - cursor.swept_at < SWEEP:
         return
-    limits = able(session, side)
-    if side in session.behind or not limits.lists_deletions or limits.not_found_tells_nothing:
+    listed_at = cursor.listed_at or now  # the first list of changes has told of every record
+    told = limits.lists_deletions and not limits.not_found_tells_nothing
+    if side in session.behind or not told or now - listed_at >= COMPLETE:
         sweep(session, side, between=between)
         return
-    _note_swept(session, side, now)
+    _note_swept(session, side, now, listed_at)
     hidden = Link.objects.filter(
         mapping=session.mapping,
         state__in=(Link.State.ACTIVE, Link.State.DELETED),
@@ -304,7 +307,7 @@ def sweep(session: Session, side: str, between: Callable[[], None] = lambda: Non
     copied = session.compiled.side(OTHER[side]).create
     if ends["last"] < 0 and not unlisted and not (copied and cursor_of(session, side).swept_at):
         # Nothing to compare; where records are copied, the first list of changes has told of all of them.
-        _note_swept(session, side, now)
+        _note_swept(session, side, now, now)
         return 0
     _note_swept(session, side, now - SWEEP + SWEEP_AGAIN)  # ⚑ it counts as made once its last link was compared
     links = links.filter(pk__gte=ends["first"], pk__lte=ends["last"])  # others may become active meanwhile
@@ -346,7 +349,7 @@ def sweep(session: Session, side: str, between: Callable[[], None] = lambda: Non
         hints.mark(session.mapping.pk, side, doubted, hints.Lane.VERIFY)
         doubtful += len(doubted)
         between()
-    _note_swept(session, side, now)
+    _note_swept(session, side, now, now)
     return doubtful
 
 
@@ -359,8 +362,10 @@ def _unknown(session: Session, side: str, ids: Sequence[str]) -> list[str]:
     return [external_id for external_id in ids if external_id not in known]
 
 
-def _note_swept(session: Session, side: str, when: datetime | None) -> None:
-    Cursor.objects.filter(mapping=session.mapping, side=side).update(swept_at=when)
+def _note_swept(session: Session, side: str, when: datetime | None, listed_at: datetime | None = None) -> None:
+    """`listed_at`: of the last complete listing, where it is another one now."""
+    moved = {"swept_at": when, **({"listed_at": listed_at} if listed_at else {})}
+    Cursor.objects.filter(mapping=session.mapping, side=side).update(**moved)
 
 
 def _asked_about(session: Session, side: str) -> set[str]:

@@ -43,8 +43,9 @@ from sync.simulation.script import (
 BY_THEMSELVES = ("initial_fill", "initial_union")  # of what one side alone says, whatever the policy
 WRITES = ("create", "update", "delete")
 BULK_WRITES = ("create", "update")
-# Seconds from one look to the next once people have stopped: past leases, time-outs, settle times, second sightings.
-CALM = (40.0, 130.0, 1000.0, 4000.0, 4000.0, 4000.0)
+# Seconds from one look to the next once people have stopped: past leases, time-outs, settle times, second sightings,
+# and in the end complete listings (read.COMPLETE).
+CALM = (40.0, 130.0, 1000.0, 4000.0, 90000.0, 90000.0)
 LAST_RUNS = 12  # to let what is armed happen
 MOST_ROUNDS = 40  # more would be a loop
 QUIET_ROUNDS = 2  # in a row, without a write of ours

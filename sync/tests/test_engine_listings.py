@@ -9,9 +9,10 @@ import pytest
 
 from connections.connectors.base import Refused
 from sync.models import ChangedRecord, Cursor, Link
-from sync.read import SWEEP, SWEEP_AGAIN
+from sync.read import COMPLETE, SWEEP, SWEEP_AGAIN
 from sync.tests.conftest import Pair
 from sync.tests.engine_cases import LONG_AGO, once
+from sync.tests.test_engine_deletions import bring_back, on_delete
 from sync.tests.test_engine_running import pairs, tells_of_no_deletions
 
 pytestmark = pytest.mark.django_db
@@ -95,6 +96,67 @@ def test_what_is_known_without_a_pair_is_not_read_again_by_every_listing(pair: P
     Cursor.objects.update(swept_at=None)
     pair.quiet()
     assert not [ids for verb, ids in pair.left.calls if verb == "get"]
+
+
+def test_a_new_record_that_was_hidden_is_found_within_a_day_where_the_lists_tell_of_deletions(pair: Pair) -> None:
+    pairs(pair, 2)
+    new = pair.left.add(title="New", ref="N9")
+    hidden = replace(pair.left.records.pop(new), updated_at=LONG_AGO)
+    pair.quiet()
+    pair.left.records[new] = hidden
+    for _ in range(2):  # hourly looks list nothing
+        pass_by(SWEEP)
+        pair.quiet()
+    assert "list_ids" not in verbs(pair) and len(pair.right.records) == 2
+    a_day_passes()
+    pair.quiet()
+    assert "New" in {one.values["title"] for one in pair.right.records.values()}
+    pass_by(SWEEP)
+    pair.quiet()
+    assert verbs(pair).count("list_ids") == 1, "once a day"
+
+
+@pytest.mark.parametrize(("policy", "state"), [("review", "active"), ("ignore", "deleted")])
+def test_a_record_that_is_back_from_a_deletion_and_was_hidden_then_is_found_within_a_day(
+    pair: Pair, policy: str, state: str
+) -> None:
+    """What rings while it is hidden is looked at in vain, together with the deletion that was told before."""
+    on_delete(pair, policy)
+    pair.left.capabilities = replace(pair.left.capabilities, not_found_means_gone=False)
+    left, right, link = pair.linked(body="b")
+    pair.left.remove(left)
+    pair.quiet()
+    link.refresh_from_db()
+    assert (link.state, link.deleted_left, link.may_return) == (state, True, False)
+    bring_back(pair.left, left, body="back")
+    pair.left.unseen.add(left)
+    pair.ring("left", left, deleted=True)
+    pair.quiet()
+    assert not ChangedRecord.objects.exists()
+    pair.left.unseen.clear()
+    for world in (pair.left, pair.right):
+        world.records |= {id: replace(one, updated_at=LONG_AGO) for id, one in world.records.items()}
+    Link.objects.update(left_updated_at="", right_updated_at="")
+    pass_by(SWEEP)
+    pair.quiet()
+    assert pair.right.value(right, "body") == "b", "nothing rang"
+    a_day_passes()
+    pair.quiet()
+    link.refresh_from_db()
+    assert (link.state, link.deleted_left, pair.right.value(right, "body")) == ("active", False, "back")
+    assert not pair.open_conflicts()
+
+
+def verbs(pair: Pair) -> list[str]:
+    return [verb for verb, _ in pair.left.calls]
+
+
+def a_day_passes() -> None:
+    """Since the left was listed."""
+    pass_by(SWEEP)
+    cursor = Cursor.objects.get(side="left")
+    assert cursor.listed_at is not None
+    Cursor.objects.filter(pk=cursor.pk).update(listed_at=cursor.listed_at - COMPLETE)
 
 
 def refuse() -> None:
