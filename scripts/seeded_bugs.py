@@ -1665,6 +1665,15 @@ BUGS = [
         ("sync/tests/test_merge.py",),
     ),
     Bug(
+        "given-up-in-another-form",
+        "what a write that was given up brought counts as an edit there if its system cut the white space off",
+        "sync/merge.py",
+        '    if not maybe or "operation" not in maybe or "members" in maybe:\n        return None\n',
+        '    if not maybe or "operation" not in maybe or "members" in maybe:\n        return None\n'
+        '    if f.value(maybe["side"]) != maybe["value"]:\n        return None\n',
+        ("sync/tests/test_merge.py",),
+    ),
+    Bug(
         "merged-value-as-agreement",
         "a merged value that a write which was given up brought counts as what the other side said: its part is lost",
         "sync/merge.py",

@@ -176,17 +176,18 @@ def _decide(rule: CompiledRule, f: Field) -> Outcome:
 
 
 def _agreed_by_our_write(rule: CompiledRule, f: Field) -> Field | None:
-    """The field with the bases of a write that was given up, where that side says what we sent; None elsewhere.
+    """The field with the bases of a write that was given up, where that side says what the other one said then; None
+    elsewhere.
 
     ⚑ Nobody edited there: a policy that let it decide would put our old value over the edit made since, and an edit
-    that takes the sent one back would look like none. A value that was not the other side's own, such as a merged one,
-    is no agreement.
+    that takes the sent one back would look like none. Its system may have put it in another form, such as without
+    white space at the end. A value that was not the other side's own, such as a merged one, is no agreement.
     """
     maybe = unsure_of(f.parked or {})
-    if not maybe or "operation" not in maybe or "members" in maybe or f.value(maybe["side"]) != maybe["value"]:
+    if not maybe or "operation" not in maybe or "members" in maybe:
         return None
     side = maybe["side"]
-    agreed = replace(f, **{f"{side}_base": maybe["value"], f"{OTHER[side]}_base": maybe["source"]})
+    agreed = replace(f, **{f"{side}_base": f.value(side), f"{OTHER[side]}_base": maybe["source"]})
     then = replace(agreed, left=agreed.left_base, right=agreed.right_base)
     return agreed if says_the_same(rule, then) and agreed.changed(OTHER[side]) else None
 

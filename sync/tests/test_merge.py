@@ -134,6 +134,7 @@ TABLE = [
     ("also of a one-way rule", rule(direction="to_right"), f("a", "b", "a", "a", parked={**GIVEN_UP, "value": "b", "source": "b"}), Write(R, "a", "source_edited")),
     ("and of two that had never agreed", rule(), f("c", "b", parked={**GIVEN_UP, "value": "b", "source": "b"}), Write(R, "c", "edited")),
     ("as well emptied again", rule(), f(None, "b", parked={**GIVEN_UP, "value": "b", "source": "b"}), Write(R, None, "edited")),
+    ("nor is what its system made of it", rule("right"), f("c", "b", "a", "a", parked={**GIVEN_UP, "value": "b ", "source": "b "}), Write(R, "c", "edited")),
     ("what else is said there is one", rule("right"), f("c", "d", "a", "a", parked={**GIVEN_UP, "value": "b", "source": "b"}), Write(L, "d", "policy_right", params={"policy": "right"})),
     ("nor is a merged value that it brought an agreement", rule(), f("c", "ab", "a", "a", parked={**GIVEN_UP, "value": "ab", "source": "b"}), Ask("field", "both_changed", {"policy": "review"})),
     ("nor what may be of two writes", A_SET, f([], ["a"], ["b"], ["b"], parked={**GIVEN_UP, "value": ["a"], "source": ["a"], "members": ["a", "b"]}), Ask("refused", "maybe_written")),
