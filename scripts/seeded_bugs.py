@@ -1665,6 +1665,14 @@ BUGS = [
         ("sync/tests/test_merge.py",),
     ),
     Bug(
+        "one-of-several-creates",
+        "the log names what one of several creates sent, and another one made the record that somebody edited since",
+        "sync/earlier_creates.py",
+        "        if own and made.fields.get(rule_id) != own and _fits(",
+        "        if own and made.fields.get(rule_id) == own and _fits(",
+        ("sync/tests/test_engine_repeated_creates.py",),
+    ),
+    Bug(
         "given-up-in-another-form",
         "what a write that was given up brought counts as an edit there if its system cut the white space off",
         "sync/merge.py",

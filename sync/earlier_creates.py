@@ -14,10 +14,11 @@ from connections.connectors.base import Record, WriteResult
 from sync import outcomes
 from sync.decided import rule_of
 from sync.merge import MISSING, is_empty
-from sync.models import Instruction, Operation
+from sync.models import AuditEntry, Instruction, Operation
 from sync.probes import NOT_APPLIED
 from sync.read_back import base_after_write
 from sync.session import Session
+from sync.setbacks import sent_entry
 
 # How creates end that may have made a record all the same. ⚑ Of one that a look proved to have made none, a worker that
 # woke up late may have sent it since: it counts where nothing else explains what the record says.
@@ -48,8 +49,9 @@ def as_found(session: Session, operation: Operation, record: Record) -> WriteRes
     return WriteResult(record, created=True, on_the_way=empty)
 
 
-def as_sent_then(session: Session, operation: Operation, record: Record) -> bool:
-    """⚑ Let `operation` say what the create sent that made `record`. Returns whether that was another one.
+def as_sent_then(session: Session, operation: Operation, record: Record) -> tuple[bool, list[AuditEntry]]:
+    """⚑ Let `operation` say what the create sent that made `record`. Returns whether that was another one, and lines
+    about what `operation` itself sent where nobody can say if it was ever there.
 
     With what is sent now as its base, the older value in the record would be somebody's edit, and go back over the
     newer one of the source. Where no create fits, somebody wrote to the record since: the latest earlier one counts
@@ -59,15 +61,15 @@ def as_sent_then(session: Session, operation: Operation, record: Record) -> bool
     if all(_fits(session, record, rule_id, operation) == SAME for rule_id in operation.fields) and not any(
         _filled(session, record, operation, rule_id) for rule_id in operation.unsent
     ):
-        return False
+        return False, []
     earlier = _earlier(operation)
     if not earlier:
-        return False
+        return False, []
     able = session.connectors[operation.side].capabilities_of(session.object_type(operation.side))
     proved = [one for one in earlier if able.create_lookup_consistent and one.result.get("code") == NOT_APPLIED]
     likely_first = [*(one for one in earlier if one not in proved), operation, *proved]
     before = (operation.fields, operation.unsent)
-    fields, unsent = dict[str, Any](), dict[str, Any]()
+    fields, unsent, unclear = dict[str, Any](), dict[str, Any](), list[AuditEntry]()
     for rule_id in dict.fromkeys([*rules, *(rule_id for one in earlier for rule_id in [*one.fields, *one.unsent])]):
         paths = {one.fields[rule_id]["path"] for one in likely_first if rule_id in one.fields}
         # Of a field that is not read, since its rule is off by now, what was answered is told.
@@ -77,9 +79,12 @@ def as_sent_then(session: Session, operation: Operation, record: Record) -> bool
             fields[rule_id] = made.fields[rule_id]
         elif rule_id in made.unsent:
             unsent[rule_id] = made.unsent[rule_id]
+        own = operation.fields.get(rule_id)
+        if own and made.fields.get(rule_id) != own and _fits(session, record, rule_id, made) == OTHER_VALUE:
+            unclear.append(sent_entry(session, "unclear", "several_creates", operation, rule_id))
     _put_off_what_a_person_sent(operation, fields)
     operation.fields, operation.unsent = fields, unsent
-    return before != (fields, unsent)
+    return before != (fields, unsent), unclear
 
 
 def _earlier(operation: Operation) -> Sequence[Operation]:

@@ -105,13 +105,12 @@ def _confirmed(
     if creating and not result.created and is_repeated(operation):
         # ⚑ It was there before: what it says otherwise may be somebody's edit, and not only what its system left out.
         result, late = as_found(session, operation, record), True
-    older = creating and late and as_sent_then(session, operation, record)
+    older, entries = as_sent_then(session, operation, record) if creating and late else (False, [])
     moved = not creating and _edited_meanwhile(session, operation, record)
     whole = shows_all(session, link, side, record) and not moved
     take_over_read(link, side, record, operation.claimed_at if whole else None)
     link.left_settled = link.right_settled = ""
     link.changed_at = timezone.now()
-    entries = []
     again = (
         bool(result.on_the_way)
         or older

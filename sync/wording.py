@@ -165,6 +165,8 @@ SENTENCES: dict[str, str] = {
     "arrived_late": "The worker stood still in the middle of this write. It arrived after it had been given up; what "
     "the record says since then is taken like anybody's edit.",
     "gone_unanswered": "Our write had no answer and the record cannot be read any more: nobody knows if it arrived.",
+    "several_creates": "Several of our creates had no answer, and somebody edited the record before it was found: "
+    "nobody knows if this was ever in it.",
     "unreachable": "The record cannot be read any more: deleted or hidden from our account. Nothing was written.",
     # verifications
     "verification_started": "{by} asked for a verification ({kind}, {pairs} pairs). It only reads.",

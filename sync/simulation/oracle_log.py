@@ -81,15 +81,18 @@ def nobody_is_asked_needlessly(case: Case, verdict: Verdict) -> None:
         if entry.action == "write" and entry.code in BY_REQUEST and not words(entry.after)
         for record in entry.label.split(" = ")
     }
+    unknown: set[tuple[str, str]] = set()  # where the log says that nobody knows what was there: asking is right
     for entry in case.evidence.entries:
         place, stands = (entry.label, entry.field), (entry.label, entry.field) in asked
+        if entry.code == "several_creates":
+            unknown.add(place)
         if entry.action == "resolve" or (entry.action == "conflict_closed" and entry.code not in GOES_ON):
             asked.discard(place)  # one that waits for its field to be readable again is asked as another, later
         if entry.action != "conflict":
             continue
         asked.add(place)
         # A question that only became another one asks nobody once more.
-        if stands or entry.code not in ASKED_OF_BOTH or entry.field.lower() not in BOTH_WAYS:
+        if stands or place in unknown or entry.code not in ASKED_OF_BOTH or entry.field.lower() not in BOTH_WAYS:
             continue
         path = entry.field.lower()
         ids = [part.strip() for part in entry.label.split("=")]

@@ -171,6 +171,25 @@ def test_a_record_found_after_a_second_try_is_told_from_one_that_the_first_made(
     assert slow.both(left, right, "body") == ("now", "now")
 
 
+def test_the_log_has_whatever_may_have_been_in_a_record_that_was_edited_before_it_was_found(slow: Pair) -> None:
+    """The first create never arrived, the second did: nobody can tell that from what the record says by then."""
+    once(slow.right, "create", no_answer)
+    left = slow.left.add(title="Printer", body="first")
+    slow.run()
+    slow.left.edit(left, body="second")
+    once(slow.right, "create", lambda: lost(slow), when="after")
+    timed_out()
+    slow.run()
+    [right] = slow.right.alive()
+    slow.right.edit(right, body="ana's")
+    slow.right.key_lag = 0
+    sent_again(slow)
+    entry = AuditEntry.objects.get(action="unclear")
+    assert (entry.field_label, entry.code, entry.values["after"]) == ("Body", "several_creates", "second")
+    told = AuditEntry.objects.filter(action="write", field_label="Body").order_by("pk").first()
+    assert told is not None and (told.values or {})["after"] == "first"
+
+
 def test_what_a_person_sends_with_the_second_goes_with_the_next_write(slow: Pair, admin_user: Any) -> None:
     short = {"required": True, "max_length": 5}
     slow.publish(rules=[rule("title", "title", right=short)])

@@ -327,5 +327,14 @@ def test_what_a_person_emptied_by_an_undo_is_an_edit_to_another_mapping() -> Non
     assert not [finding for finding in scene.findings() if finding.startswith("needless question")]
 
 
+def test_who_cannot_know_what_was_there_asks_of_need() -> None:
+    scene = Scene()
+    left, right = scene.pair(title="a")
+    scene.tell("unclear", "several_creates", f"{left} = {right}", "Title", None, "a")
+    scene.edit(scene.right, right, title="b")
+    scene.tell("conflict", "both_changed", f"{left} = {right}", "Title", "x", {"left": "a", "right": "b"})
+    assert not scene.findings()
+
+
 def test_each_check_has_its_scene() -> None:
     assert {check for check, _ in SCENES} == set(oracle.CHECKS)
