@@ -81,24 +81,25 @@ def nobody_is_asked_needlessly(case: Case, verdict: Verdict) -> None:
         if entry.action == "write" and entry.code in BY_REQUEST and not words(entry.after)
         for record in entry.label.split(" = ")
     }
-    unknown: set[tuple[str, str]] = set()  # where the log says that nobody knows what was there: asking is right
+    unknown: dict[tuple[str, str], int] = {}  # lines before the log said that nobody knows if we wrote there
     for entry in case.evidence.entries:
         place, stands = (entry.label, entry.field), (entry.label, entry.field) in asked
-        if entry.code == "several_creates":
-            unknown.add(place)
+        if entry.action == "unclear" or entry.code == "maybe_written":
+            unknown[place] = entry.at_line
         if entry.action == "resolve" or (entry.action == "conflict_closed" and entry.code not in GOES_ON):
             asked.discard(place)  # one that waits for its field to be readable again is asked as another, later
         if entry.action != "conflict":
             continue
         asked.add(place)
         # A question that only became another one asks nobody once more.
-        if stands or place in unknown or entry.code not in ASKED_OF_BOTH or entry.field.lower() not in BOTH_WAYS:
+        if stands or entry.code not in ASKED_OF_BOTH or entry.field.lower() not in BOTH_WAYS:
             continue
         path = entry.field.lower()
         ids = [part.strip() for part in entry.label.split("=")]
         things = {ref for (_, record), ref in case.thing.items() if record in ids}
         now: dict[str, frozenset[str]] = {}
         edited: set[str] = set()  # systems; another mapping may have carried an edit of a third one
+        met = -1  # the last line that made both say the same
         for index, (world, line) in enumerate(case.evidence.journal[: entry.at_line]):
             if line.field != path or case.thing.get((world.name, line.external_id)) not in things:
                 continue
@@ -112,8 +113,8 @@ def nobody_is_asked_needlessly(case: Case, verdict: Verdict) -> None:
             if line.by != US or like_an_edit or by_first or by_request:
                 edited.add(world.name)
             if all(record in now for record in ids) and len(set(now.values())) == 1 and not like_an_edit:
-                edited.clear()
-        if len(edited) < 2:
+                edited, met = set(), index
+        if len(edited) < 2 and unknown.get(place, -1) <= met:  # who cannot know what was there asks of need
             verdict.findings.append(f"needless question: {path} of {entry.label}, edited only in {sorted(edited)}")
 
 
