@@ -1303,12 +1303,12 @@ BUGS = [
         "base-of-unsent-fields-moved",
         "a write takes over the whole record it read back, edits of others included",
         "sync/settle.py",
-        "    link.changed_at = timezone.now()\n    entries = []\n",
+        "    link.changed_at = timezone.now()\n    again = (\n",
         """    link.changed_at = timezone.now()
     for rule in session.compiled.rules:
         if rule.field(side).path in record.values:
             link.bases(side)[rule.id] = record.values[rule.field(side).path]
-    entries = []
+    again = (
 """,
         (f"{GUARDS}::test_an_edit_that_a_write_reads_back_is_not_taken_for_agreed",),
     ),
@@ -2908,8 +2908,8 @@ BUGS = [
         "older-create-counts-as-the-newer",
         "values of an earlier create, to whose record the same key leads, go back over the newer ones of the source",
         "sync/settle.py",
-        "    older = creating and late and as_sent_then(session, operation, record)\n",
-        "    older = False\n",
+        "    older, entries = as_sent_then(session, operation, record) if creating and late else (False, [])\n",
+        "    older, entries = False, list[AuditEntry]()\n",
         ("sync/tests/test_engine_repeated_creates.py",),
     ),
     Bug(
