@@ -46,6 +46,15 @@ def later(pair: Pair, hours: float) -> None:
         hint.save()
 
 
+def tombstone(pair: Pair) -> tuple[str, str, Link]:
+    """A pair whose left record was deleted, which the mapping ignores."""
+    on_delete(pair, "ignore")
+    left, right, link = pair.linked(body="b")
+    pair.left.remove(left)
+    pair.quiet()
+    return left, right, link
+
+
 def some_runs(pair: Pair) -> None:
     """Runs that look at every hint, due or not."""
     for _ in range(4):
@@ -76,10 +85,7 @@ def test_with_the_pair_its_questions_end(pair: Pair, policy: str) -> None:
 
 
 def test_a_tombstone_resumes_when_its_record_is_back(pair: Pair) -> None:
-    on_delete(pair, "ignore")
-    left, right, link = pair.linked(body="b")
-    pair.left.remove(left)
-    pair.quiet()
+    left, right, link = tombstone(pair)
     bring_back(pair.left, left, body="back")
     pair.quiet()
     link.refresh_from_db()
@@ -88,10 +94,7 @@ def test_a_tombstone_resumes_when_its_record_is_back(pair: Pair) -> None:
 
 
 def test_an_id_that_returns_as_another_thing_does_not_resume(pair: Pair) -> None:
-    on_delete(pair, "ignore")
-    left, right, link = pair.linked(body="b")
-    pair.left.remove(left)
-    pair.quiet()
+    left, right, link = tombstone(pair)
     bring_back(pair.left, left, ref="another", body="of another thing")
     pair.quiet()
     pair.ring("left", left)
@@ -105,10 +108,7 @@ def test_an_id_that_returns_as_another_thing_does_not_resume(pair: Pair) -> None
 def test_a_person_links_again_what_is_back_and_is_not_known_to_be_the_same(
     pair: Pair, admin_user: Any, ref: str, code: str
 ) -> None:
-    on_delete(pair, "ignore")
-    left, right, link = pair.linked(body="b")
-    pair.left.remove(left)
-    pair.quiet()
+    left, right, link = tombstone(pair)
     bring_back(pair.left, left, ref=ref, body="back")
     pair.quiet()
     link.refresh_from_db()
@@ -123,10 +123,7 @@ def test_a_person_links_again_what_is_back_and_is_not_known_to_be_the_same(
 
 
 def test_a_record_that_went_again_is_not_linked_again(pair: Pair, admin_user: Any) -> None:
-    on_delete(pair, "ignore")
-    left, right, link = pair.linked(body="b")
-    pair.left.remove(left)
-    pair.quiet()
+    left, right, link = tombstone(pair)
     bring_back(pair.left, left, ref="another")
     pair.quiet()
     link.refresh_from_db()

@@ -46,6 +46,19 @@ def made_unseen(pair: Pair, **values: Any) -> tuple[str, str]:
     return left, right
 
 
+def second_made_unseen(pair: Pair) -> tuple[str, str]:
+    """(record of the left, its twin): the first create was lost on its way there, the second on its way back."""
+    once(pair.right, "create", no_answer)
+    left = pair.left.add(title="Printer", body="first")
+    pair.run()
+    pair.left.edit(left, body="second")
+    once(pair.right, "create", lambda: lost(pair), when="after")
+    timed_out()
+    pair.run()
+    [right] = pair.right.alive()
+    return left, right
+
+
 def timed_out() -> None:
     past = timezone.now() - timedelta(minutes=5)
     assert Operation.objects.filter(state="uncertain").update(claimed_at=past, not_before=timezone.now()) == 1
@@ -146,14 +159,7 @@ def test_a_create_that_a_look_proved_not_to_have_happened_is_not_what_was_writte
 
 def test_of_several_creates_without_an_answer_the_one_that_fits_counts(slow: Pair) -> None:
     """The first was lost on its way there, the second on its way back; then the source said the first again."""
-    once(slow.right, "create", no_answer)
-    left = slow.left.add(title="Printer", body="first")
-    slow.run()
-    slow.left.edit(left, body="second")
-    once(slow.right, "create", lambda: lost(slow), when="after")
-    timed_out()
-    slow.run()
-    [right] = slow.right.alive()
+    left, right = second_made_unseen(slow)
     slow.left.edit(left, body="first")
     sent_again(slow)
     assert slow.both(left, right, "body") == ("first", "first")
@@ -173,14 +179,7 @@ def test_a_record_found_after_a_second_try_is_told_from_one_that_the_first_made(
 
 def test_the_log_has_whatever_may_have_been_in_a_record_that_was_edited_before_it_was_found(slow: Pair) -> None:
     """The first create never arrived, the second did: nobody can tell that from what the record says by then."""
-    once(slow.right, "create", no_answer)
-    left = slow.left.add(title="Printer", body="first")
-    slow.run()
-    slow.left.edit(left, body="second")
-    once(slow.right, "create", lambda: lost(slow), when="after")
-    timed_out()
-    slow.run()
-    [right] = slow.right.alive()
+    left, right = second_made_unseen(slow)
     slow.right.edit(right, body="ana's")
     slow.right.key_lag = 0
     sent_again(slow)
